@@ -1,0 +1,224 @@
+"""The experiment: pydantic models, YAML files, `--set` overrides, and one message that names every mistake."""
+
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from clan_tf.errors import UserError, nearest
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """A part of the experiment: unknown keys are mistakes, and values don't change once read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class DataConfig(Section):
+    """Where the photos come from and how they are prepared.
+
+    `source` is `folders` (a folder per split and class, or a folder per class), `cub` (the official CUB-200-2011
+    layout) or `generated` (the demo's drawings). `classes` is needed only by commands that run without the data.
+    """
+
+    source: Literal["folders", "cub", "generated"] = "folders"
+    root: Path | None = None
+    classes: Positive | None = None
+    image_size: Annotated[int, Field(ge=16)] = 448
+    resize_size: Annotated[int, Field(ge=16)] | None = None
+    flip: bool = True
+    split_seed: Annotated[int, Field(ge=0)] = 0
+    validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    generated_photos: dict[Literal["train", "val", "test"], Positive] = {"train": 2400, "val": 400, "test": 800}
+
+    @field_validator("root")
+    @classmethod
+    def _expand_home(cls, root: Path | None) -> Path | None:
+        return root.expanduser() if root else root
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.resize_size is not None and self.resize_size < self.image_size:
+            raise ValueError(
+                f"resize_size must be at least image_size ({self.image_size}), because image_size is cropped from it; "
+                f"received {self.resize_size}"
+            )
+        return self
+
+    @property
+    def full_size(self) -> int:
+        """Side that photos are resized to before cropping: `resize_size`, or 8/7 of `image_size` (448 from 512)."""
+        return self.resize_size or round(self.image_size * 8 / 7)
+
+
+class ModelConfig(Section):
+    """The network; the arguments of `clan_tf.CLAN` by the same names."""
+
+    architecture: Literal["clan", "plain"] = "clan"
+    backbone: str = "resnet50"
+    weights: str | None = None
+    scales: Annotated[int, Field(ge=2)] | None = None
+    mid: Annotated[list[str], Field(min_length=1)] | None = None
+    mid_refinement: Literal["gap", "non_local", "clca"] = "clca"
+    relation: Literal["gaussian", "embedded_gaussian", "dot_product"] = "dot_product"
+    embed_dim: Positive | None = None
+    spatial_attention: bool = True
+    spatial_pooling: Literal["avg", "max", "avg_max"] = "avg_max"
+    spatial_activation: Literal["sigmoid", "linear"] = "sigmoid"
+    spatial_kernel_size: Positive = 3
+    combination: Literal["probabilities", "logits"] = "probabilities"
+    loss_weights: dict[str, Annotated[float, Field(ge=0)]] = {}
+
+    @field_validator("weights")
+    @classmethod
+    def _none_is_none(cls, weights: str | None) -> str | None:
+        return None if weights == "none" else weights
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.mid is not None and self.scales is not None and self.scales != len(self.mid) + 1:
+            raise ValueError(
+                f"scales counts the layers in mid and the top-level map: {len(self.mid)} layers make "
+                f"{len(self.mid) + 1} scales; received {self.scales}. Leave scales out"
+            )
+        return self
+
+
+class ScheduleConfig(Section):
+    """The learning rate over time: times `factor` every `every` epochs, at once (`step`) or smoothly (`exponential`)."""
+
+    kind: Literal["constant", "step", "exponential"] = "step"
+    factor: Annotated[float, Field(gt=0, le=1)] = 0.9
+    every: Annotated[float, Field(gt=0)] = 2
+
+
+class TrainingConfig(Section):
+    """The recipe; the defaults are the paper's for ResNets. `weight_decay` is the coupled one (added to the gradient)."""
+
+    epochs: Positive = 120
+    batch_size: Positive = 36
+    learning_rate: Annotated[float, Field(gt=0)] = 0.01
+    momentum: Fraction = 0.9
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    schedule: ScheduleConfig = ScheduleConfig()
+    early_stopping: Positive | None = None
+    precision: Literal["float32", "mixed_bfloat16"] = "float32"
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+
+
+class Experiment(Section):
+    """A whole experiment: what a YAML file holds.
+
+    Attributes:
+        name: names the run directories.
+        data: where the photos come from.
+        model: the network.
+        training: the recipe.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")] = "experiment"
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    training: TrainingConfig = TrainingConfig()
+
+    def to_yaml(self) -> str:
+        """The complete experiment, every default written out."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def load_experiment(config: str | Path, overrides: Sequence[str] = ()) -> Experiment:
+    """Reads an experiment.
+
+    Args:
+        config: path of a YAML file, or the name of a shipped one (see `shipped_configs`).
+        overrides: `section.key=value` texts, later ones winning; values are YAML.
+
+    Raises:
+        UserError: naming every mistake in the file and the overrides.
+    """
+    label, text = _read(config)
+    try:
+        values = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise UserError(f"{label}: not a YAML file: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise UserError(f"{label}: must hold keys such as `data:` and `model:`; received {type(values).__name__}.")
+    for override in overrides:
+        _set(values, override)
+    return parse_experiment(values, label)
+
+
+def parse_experiment(values: dict[str, Any], label: str = "experiment") -> Experiment:
+    """Checks nested plain values and makes them an experiment; a `UserError` names every mistake."""
+    try:
+        return Experiment.model_validate(values)
+    except ValidationError as error:
+        mistakes = [f"  {_explain(mistake)}" for mistake in error.errors()]
+        count = "one mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
+        raise UserError("\n".join([f"{label}: {count}", *mistakes])) from None
+
+
+def shipped_configs() -> dict[str, Any]:
+    """The configs that are installed with the package, by name."""
+    files = resources.files("clan_tf.configs").iterdir()
+    return {file.name.removesuffix(".yaml"): file for file in sorted(files, key=str) if file.name.endswith(".yaml")}
+
+
+def _read(config: str | Path) -> tuple[str, str]:
+    path, shipped = Path(config), shipped_configs()
+    if path.is_file():
+        try:
+            return str(path), path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"{path}: can't be read as a YAML text: {error}") from error
+    if str(config) in shipped:
+        return str(config), shipped[str(config)].read_text(encoding="utf-8")
+    raise UserError(
+        f"{config}: neither a YAML file nor a shipped config.{nearest(str(config), list(shipped))} "
+        f"Shipped are: {', '.join(shipped)}."
+    )
+
+
+def _set(values: dict[str, Any], override: str) -> None:
+    path, equals, text = override.partition("=")
+    if not equals or not path.strip():
+        raise UserError(f"--set {override!r}: must be KEY=VALUE, for example training.epochs=20.")
+    *sections, key = path.strip().split(".")
+    for section in sections:
+        if not isinstance(values.get(section), dict):
+            values[section] = {}
+        values = values[section]
+    try:
+        values[key] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"--set {override!r}: the value isn't YAML: {' '.join(str(error).split())}") from error
+
+
+def _explain(mistake: Any) -> str:
+    location = [str(part) for part in mistake["loc"]]
+    name = ".".join(location) or "experiment"
+    value = mistake["input"]
+    if mistake["type"] == "extra_forbidden":
+        valid = _valid_keys(location[:-1])
+        return f"{name}: no such key.{nearest(location[-1], valid)} Valid here: {', '.join(valid)}."
+    if mistake["type"] == "literal_error":
+        valid = [part.strip("' ") for part in mistake["ctx"]["expected"].replace(" or ", ",").split(",")]
+        return f"{name}: must be {mistake['ctx']['expected']}; received {value!r}.{nearest(str(value), valid)}"
+    if mistake["type"] == "value_error":
+        return f"{name}: {mistake['ctx']['error']}."
+    rule = mistake["msg"][0].lower() + mistake["msg"][1:]
+    return f"{name}: {rule}; received {value!r}."
+
+
+def _valid_keys(location: Sequence[str]) -> list[str]:
+    section: Any = Experiment
+    for part in location:
+        section = section.model_fields[part].annotation
+    return list(section.model_fields)

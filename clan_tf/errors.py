@@ -1,0 +1,17 @@
+"""The errors that a user can mend. The command line prints their text alone; any other exception is a defect."""
+
+
+class UserError(ValueError):
+    """A mistake in what the user gave: the text names the file or key, the rule, the value and the way out."""
+
+
+class CheckFailed(RuntimeError):
+    """Valid input whose outcome isn't usable, such as a loss that became NaN or a full disk."""
+
+
+def nearest(name: str, names: list[str]) -> str:
+    """` Did you mean NAME?` for the valid name closest to `name`, or nothing where none is close."""
+    from difflib import get_close_matches
+
+    matches = get_close_matches(name, names, n=1)
+    return f" Did you mean {matches[0]}?" if matches else ""

@@ -1,0 +1,7 @@
+"""CLAN's layers, on `keras.ops` alone: they work in any Keras model and on every Keras backend."""
+
+from clan_tf.layers.context_attention import CrossLayerContextAttention
+from clan_tf.layers.non_local import NonLocalBlock
+from clan_tf.layers.spatial_attention import CrossLayerSpatialAttention
+
+__all__ = ["CrossLayerContextAttention", "CrossLayerSpatialAttention", "NonLocalBlock"]

@@ -1,0 +1,55 @@
+"""Cross-layer context attention (CLCA)."""
+
+import keras
+
+from clan_tf.layers.non_local import NonLocalBlock, Shape, require_map
+from clan_tf.layers.resize import upsample
+
+
+@keras.saving.register_keras_serializable(package="clan_tf")
+class CrossLayerContextAttention(NonLocalBlock):
+    """Refines a mid-level map with context that the top-level map helps to relate (eqs. 1-7).
+
+    A `NonLocalBlock` whose relations are computed from `fused = W_l mid + upsample(W_g top)` (eq. 1) instead of `mid`.
+    `W_g` runs at the top map's resolution: a 1x1 convolution and bilinear up-sampling commute.
+
+    Args:
+        relation: the metric `f`: `"gaussian"` (eq. 5), `"embedded_gaussian"` (eq. 6) or `"dot_product"` (eq. 7).
+        embed_dim: `C_int` of eqs. 2, 6 and 7; `None` for `C_s / 2`.
+        query_block: as in `NonLocalBlock`.
+
+    Call arguments:
+        mid: `L^s`, the mid-level map `(batch, height, width, C_s)`; height and width have to be known.
+        top: `L^N`, the top-level map `(batch, top_height, top_width, C_g)`.
+        training: whether the batch normalisation uses the batch's statistics.
+
+    Returns:
+        The refined map `(batch, height, width, C_s)`.
+
+    Raises:
+        ValueError: if an argument is outside its values, or the inputs aren't maps with known shapes.
+
+    Reference:
+        CLAN, section 3.1.
+    """
+
+    def build(self, mid_shape: Shape, top_shape: Shape) -> None:
+        require_map("mid", mid_shape, static_size=True)
+        require_map("top", top_shape)
+        super().build(mid_shape)
+        channels = mid_shape[-1]
+        self.mid_projection = self._pointwise(channels, mid_shape, "mid_projection")
+        self.top_projection = self._pointwise(channels, top_shape, "top_projection")
+
+    def call(self, mid, top, training=None):
+        projected_top = upsample(self.top_projection(top), tuple(mid.shape[1:3]))
+        fused = self.mid_projection(mid) + projected_top  # eq. 1
+        return self.refine(mid, fused, training=training)
+
+    @property
+    def sublayers(self) -> list[keras.layers.Layer]:
+        """The layers with parameters inside this one, once it is built."""
+        return [self.mid_projection, self.top_projection, *super().sublayers]
+
+    def compute_output_shape(self, mid_shape: Shape, top_shape: Shape) -> Shape:
+        return mid_shape

@@ -1,0 +1,143 @@
+"""Relations between positions (eqs. 2 and 5-7 of the CLAN paper) as pure functions of `keras.ops`.
+
+Shapes: `query` and `key` are `(batch, n, width)`, `value` is `(batch, n, value_width)`, where `n = height * width` counts
+positions; every function returns `(batch, n, value_width)` in the dtype of its input.
+"""
+
+from typing import Any, Literal, get_args
+
+import keras
+from keras import ops
+
+Relation = Literal["gaussian", "embedded_gaussian", "dot_product"]
+RELATIONS: tuple[str, ...] = get_args(Relation)
+
+Tensor = Any
+
+WHOLE_SOFTMAX_POSITIONS = 1024
+"""Up to this many positions the softmax metrics hold the whole `(n, n)` matrix: 4 MB a photo in float32."""
+DEFAULT_QUERY_BLOCK = 512
+
+
+def relate(
+    relation: Relation,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    query_block: int | None = None,
+    training: bool | None = None,
+) -> Tensor:
+    """Weighted sum of `value` over all positions (eq. 2), computed in float32.
+
+    Float32 because the paper's scores are not scaled by the width: in half precision they overflow (float16) or are
+    rounded to whole units (bfloat16) before the softmax.
+
+    Args:
+        relation: `"gaussian"` and `"embedded_gaussian"` normalise with a softmax (eqs. 5, 6; they differ only in what
+            the caller passes as `query` and `key`), `"dot_product"` with `n` (eq. 7).
+        query_block: softmax metrics in training only: how many queries are related at a time. `None` takes the whole
+            matrix up to 1,024 positions and blocks of 512 above.
+        training: whether derivatives will be wanted. Without them nothing is kept from one layer to the next, and the
+            whole matrix, which every export format can express, costs less time.
+    """
+    dtype = query.dtype
+    query, key, value = (ops.cast(x, "float32") for x in (query, key, value))
+    block = query_block or _default_block(query.shape[1])
+    if relation == "dot_product":
+        related = dot_product_attention(query, key, value)
+    elif training and block is not None:
+        related = blockwise_attention(query, key, value, block)
+    else:
+        related = softmax_attention(query, key, value)
+    return ops.cast(related, dtype)
+
+
+def dot_product_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Eq. 7 in the order that costs fewer multiply-accumulates; the linear one when `n` is not known."""
+    positions, width, value_width = query.shape[1], query.shape[2], value.shape[2]
+    if positions is not None and pairwise_is_cheaper(positions, width, value_width):
+        return pairwise_dot_product(query, key, value)
+    return linear_dot_product(query, key, value)
+
+
+def pairwise_is_cheaper(positions: int, width: int, value_width: int) -> bool:
+    """Whether the `(n, n)` order of the dot product costs fewer multiply-accumulates than the linear one."""
+    return positions * (width + value_width) < 2 * width * value_width
+
+
+def pairwise_dot_product(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """`(query keyᵀ / n) value`: `n² (width + value_width)` multiply-accumulates, an `(n, n)` matrix."""
+    scores = ops.matmul(query, ops.swapaxes(key, 1, 2))  # eq. 7
+    return ops.matmul(scores / _positions(key), value)  # eq. 2
+
+
+def linear_dot_product(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """`query (keyᵀ value / n)`: the same sum, `2 n width value_width` multiply-accumulates, no `(n, n)` matrix."""
+    context = ops.matmul(ops.swapaxes(key, 1, 2), value) / _positions(key)
+    return ops.matmul(query, context)
+
+
+def softmax_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """`softmax(query keyᵀ) value` (eqs. 5, 6) with the whole `(n, n)` matrix in memory."""
+    return ops.matmul(_softmax_weights(query, key), value)
+
+
+def blockwise_attention(query: Tensor, key: Tensor, value: Tensor, block: int) -> Tensor:
+    """`softmax_attention` for `block` queries at a time, with the same values and gradients.
+
+    The blocks run one after the other (`ops.scan`), and the backward pass computes each block's weights again instead
+    of keeping them (`keras.remat`), so that at no time more than a `(batch, block, n)` slice of the matrix exists.
+    """
+    attend = keras.remat(softmax_attention)
+
+    def step(carry: Tensor, query_rows: Tensor) -> tuple[Tensor, Tensor]:
+        return carry, attend(query_rows, key, value)
+
+    query_blocks = _split_rows(query, block)
+    # TensorFlow's scan wants a carry of the shape of its results; this one is handed on untouched.
+    carry = ops.zeros((ops.shape(query)[0], block, value.shape[2]), dtype=query.dtype)
+    _, rows = ops.scan(step, carry, query_blocks)
+    return _join_rows(rows, ops.shape(query)[1])
+
+
+def relation_macs(relation: Relation, positions: int, width: int, value_width: int) -> int:
+    """Multiply-accumulates of the two matrix products of one relation, for one photo."""
+    pairwise = positions * positions * (width + value_width)
+    if relation == "dot_product":
+        return min(pairwise, 2 * positions * width * value_width)
+    return pairwise
+
+
+def relation_bytes(relation: Relation, positions: int, width: int, value_width: int, query_block: int | None = None) -> int:
+    """Bytes of the largest intermediate of one relation in training, for one photo: float32 weights or linear context."""
+    if relation == "dot_product" and not pairwise_is_cheaper(positions, width, value_width):
+        return 4 * width * value_width
+    rows = positions if relation == "dot_product" else (query_block or _default_block(positions) or positions)
+    return 4 * min(rows, positions) * positions
+
+
+def _default_block(positions: int | None) -> int | None:
+    return None if positions is not None and positions <= WHOLE_SOFTMAX_POSITIONS else DEFAULT_QUERY_BLOCK
+
+
+def _softmax_weights(query: Tensor, key: Tensor) -> Tensor:
+    return ops.softmax(ops.matmul(query, ops.swapaxes(key, 1, 2)), axis=-1)  # eqs. 5, 6
+
+
+def _positions(x: Tensor) -> Tensor:
+    return ops.cast(ops.shape(x)[1], x.dtype)
+
+
+def _split_rows(x: Tensor, block: int) -> Tensor:
+    """`(batch, n, width)` to `(blocks, batch, block, width)`, the last block filled up with zeros."""
+    batch, positions = ops.shape(x)[0], ops.shape(x)[1]
+    padding = -positions % block
+    padded = ops.pad(x, [[0, 0], [0, padding], [0, 0]])
+    blocks = ops.reshape(padded, (batch, (positions + padding) // block, block, x.shape[2]))
+    return ops.transpose(blocks, (1, 0, 2, 3))
+
+
+def _join_rows(rows: Tensor, positions: int) -> Tensor:
+    blocks, batch, block, width = ops.shape(rows)
+    joined = ops.reshape(ops.transpose(rows, (1, 0, 2, 3)), (batch, blocks * block, width))
+    return joined[:, :positions]

@@ -1,0 +1,110 @@
+"""Cross-layer spatial attention (CLSA)."""
+
+from typing import Any, Literal, get_args
+
+import keras
+from keras import ops
+
+from clan_tf.layers.non_local import Shape, require_map
+from clan_tf.layers.relation import Tensor
+from clan_tf.layers.resize import downsample
+
+SpatialPooling = Literal["avg", "max", "avg_max"]
+SpatialActivation = Literal["sigmoid", "linear"]
+_POOLS = {"avg": (ops.mean,), "max": (ops.max,), "avg_max": (ops.mean, ops.max)}
+
+
+@keras.saving.register_keras_serializable(package="clan_tf")
+class CrossLayerSpatialAttention(keras.layers.Layer):
+    """Weights the positions of the top-level map with an attention map drawn from a mid-level map (eqs. 8, 9).
+
+    `attention = K * [mean_c(mid); max_c(mid)]` and `attended = downsample(attention) · top`, where `K` is a convolution
+    with one filter. Down-sampling takes the mean over the positions that a top cell covers.
+
+    Args:
+        pooling: what is taken over the channels of `mid`: `"avg"`, `"max"` or `"avg_max"`.
+        activation: `"sigmoid"` keeps the map between 0 and 1. `"linear"` is the equation as printed; it then starts as
+            the identity (kernel 0, bias 1), because with an ordinary initialisation training can collapse.
+        kernel_size: side of the kernel `K`.
+        return_attention: whether the attention map is returned too.
+
+    Call arguments:
+        mid: the refined mid-level map `(batch, height, width, C_s)`; height and width have to be known.
+        top: `L^N`, the top-level map `(batch, top_height, top_width, C_g)`; its height and width too.
+
+    Returns:
+        The attended map, of the shape of `top`; with `return_attention` a pair of it and the attention map
+        `(batch, height, width, 1)`.
+
+    Raises:
+        ValueError: if an argument is outside its values, or the inputs aren't maps with known shapes.
+
+    Reference:
+        CLAN, section 3.2; Woo et al., CBAM, ECCV 2018.
+    """
+
+    def __init__(
+        self,
+        pooling: SpatialPooling = "avg_max",
+        activation: SpatialActivation = "sigmoid",
+        kernel_size: int = 3,
+        return_attention: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        for name, value, values in (
+            ("pooling", pooling, get_args(SpatialPooling)),
+            ("activation", activation, get_args(SpatialActivation)),
+        ):
+            if value not in values:
+                raise ValueError(f"`{name}` must be one of {', '.join(values)}. Received: {name}={value!r}")
+        if kernel_size < 1:
+            raise ValueError(f"`kernel_size` must be a positive number. Received: kernel_size={kernel_size!r}")
+        self.pooling = pooling
+        self.activation = activation
+        self.kernel_size = kernel_size
+        self.return_attention = return_attention
+
+    def build(self, mid_shape: Shape, top_shape: Shape) -> None:
+        require_map("mid", mid_shape, static_size=True)
+        require_map("top", top_shape, static_size=True)
+        linear = self.activation == "linear"
+        self.convolution = keras.layers.Conv2D(
+            1,
+            self.kernel_size,
+            padding="same",
+            activation=self.activation,
+            kernel_initializer="zeros" if linear else "glorot_uniform",
+            bias_initializer="ones" if linear else "zeros",
+            data_format="channels_last",
+            dtype=self.dtype_policy,
+            name="convolution",
+        )
+        self.convolution.build((*mid_shape[:-1], len(_POOLS[self.pooling])))
+
+    def call(self, mid, top):
+        attention = self.attention_map(mid)
+        attended = downsample(attention, tuple(top.shape[1:3])) * top  # eq. 9
+        return (attended, attention) if self.return_attention else attended
+
+    def attention_map(self, mid: Tensor) -> Tensor:
+        """`M` of eq. 8: `(batch, height, width, 1)`."""
+        pooled = [pool(mid, axis=-1, keepdims=True) for pool in _POOLS[self.pooling]]
+        return self.convolution(ops.concatenate(pooled, axis=-1))  # eq. 8
+
+    @property
+    def sublayers(self) -> list[keras.layers.Layer]:
+        """The layers with parameters inside this one, once it is built."""
+        return [self.convolution]
+
+    def compute_output_shape(self, mid_shape: Shape, top_shape: Shape) -> Shape | tuple[Shape, Shape]:
+        return (top_shape, (*mid_shape[:-1], 1)) if self.return_attention else top_shape
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "pooling": self.pooling,
+            "activation": self.activation,
+            "kernel_size": self.kernel_size,
+            "return_attention": self.return_attention,
+        }

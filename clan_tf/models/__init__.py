@@ -1,0 +1,9 @@
+"""CLAN, the plain baseline and their backbones."""
+
+from clan_tf.models.backbones import BACKBONES
+from clan_tf.models.clan import CLAN
+from clan_tf.models.classifier import COMBINED, BranchClassifier, combine
+from clan_tf.models.complexity import Complexity, complexity
+from clan_tf.models.plain import Plain
+
+__all__ = ["BACKBONES", "CLAN", "COMBINED", "BranchClassifier", "Complexity", "Plain", "combine", "complexity"]

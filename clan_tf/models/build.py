@@ -1,0 +1,51 @@
+"""From an experiment's model section to the model."""
+
+from collections.abc import Sequence
+
+from clan_tf.config import Experiment
+from clan_tf.models.clan import CLAN
+from clan_tf.models.classifier import BranchClassifier
+from clan_tf.models.plain import Plain
+
+
+def build_model(
+    experiment: Experiment, classes: int, class_names: Sequence[str] | None = None, load_weights: bool = True
+) -> BranchClassifier:
+    """The model of an experiment.
+
+    Args:
+        experiment: whose `model` section and photo sizes are used.
+        classes: number of classes.
+        class_names: their names.
+        load_weights: whether the backbone gets its weights; without, nothing on disk is needed.
+
+    Raises:
+        UserError: for an unknown backbone, layer or branch, or weights that can't be loaded.
+    """
+    config = experiment.model
+    shared = {
+        "backbone": config.backbone,
+        "classes": classes,
+        "image_size": experiment.data.image_size,
+        "resize_size": experiment.data.full_size,
+        "combination": config.combination,
+        "loss_weights": config.loss_weights,
+        "class_names": class_names,
+        "weights": config.weights if load_weights else None,
+    }
+    if config.architecture == "plain":
+        return Plain(**shared, name="plain")
+    own = config.model_dump(include=CLAN_ONLY)
+    return CLAN(**shared, **own, scales=config.scales or 2, name="clan")
+
+
+CLAN_ONLY = {
+    "mid",
+    "mid_refinement",
+    "relation",
+    "embed_dim",
+    "spatial_attention",
+    "spatial_pooling",
+    "spatial_activation",
+    "spatial_kernel_size",
+}

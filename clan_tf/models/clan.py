@@ -1,0 +1,179 @@
+"""The Cross-layer Attention Network."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, get_args
+
+import keras
+
+from clan_tf.errors import UserError
+from clan_tf.layers import CrossLayerContextAttention, CrossLayerSpatialAttention, NonLocalBlock
+from clan_tf.layers.relation import Relation, Tensor
+from clan_tf.layers.spatial_attention import SpatialActivation, SpatialPooling
+from clan_tf.models.backbones import backbone_spec, build_backbone, preprocess
+from clan_tf.models.classifier import BranchClassifier, Combination, branch_head, check_settings
+
+MidRefinement = Literal["gap", "non_local", "clca"]
+
+
+@keras.saving.register_keras_serializable(package="clan_tf")
+class CLAN(BranchClassifier):
+    """Cross-layer Attention Network: mid-level maps and the top-level map of a backbone refine each other.
+
+    Branches: `mid_1` … `mid_{N-1}` on the refined mid-level maps (shallow to deep), `top` on the top-level map and, with
+    spatial attention, `refined_top` on the top-level map weighted by each mid-level map's attention (eqs. 9-11). Each is
+    global average pooling and a dense layer of its own.
+
+    `features` holds `backbone_mid_S` and `backbone_top` (the maps), `refined_mid_S` (eq. 4), `attention_mid_S`
+    `(batch, height, width, 1)` (eq. 8), `attended_mid_S` (eq. 9), `logits_BRANCH` and the outputs.
+
+    Args:
+        backbone: a name in `clan_tf.models.BACKBONES`.
+        classes: number of classes.
+        image_size: side of the square photos in pixels.
+        mid: mid-level layers or their aliases, from shallow to deep; `None` for the backbone's own at `scales`.
+        scales: `N`, the number of maps, where `mid` is `None`.
+        mid_refinement: what refines the mid-level maps: `"clca"`, `"non_local"`, or `"gap"` for nothing (Table 2).
+        relation: metric of the refinement (eqs. 5-7): `"gaussian"`, `"embedded_gaussian"` or `"dot_product"`.
+        embed_dim: `C_int`; `None` for half the channels of each mid-level map.
+        spatial_attention: whether there is cross-layer spatial attention, and with it the branch `refined_top`.
+        spatial_pooling: pooling over the channels in eq. 8: `"avg"`, `"max"` or `"avg_max"` (Table 3).
+        spatial_activation: `"sigmoid"`, or `"linear"` for eqs. 8 and 9 as printed.
+        spatial_kernel_size: side of the kernel `K` of eq. 8.
+        combination: what `combined` averages over the branches: `"probabilities"` or `"logits"`.
+        loss_weights: weight of each branch's loss (eqs. 12-14); 1 where none is given.
+        class_names: the classes' names, which travel with the saved model.
+        resize_size: side that photos are resized to before the centre crop of `image_size`; it travels with the saved
+            model, so that all its users prepare photos alike. `None` for `image_size`.
+        weights: weights of the backbone: `"imagenet"`, `None`, or a path. Not part of the saved config, so that loading
+            a model never downloads anything.
+
+    Raises:
+        UserError: for an unknown backbone, layer or branch, or weights that can't be loaded.
+        ValueError: for another argument outside its values.
+
+    Reference:
+        Huang, Wang and Yang, Cross-layer Attention Network for Fine-grained Visual Categorization.
+    """
+
+    def __init__(
+        self,
+        backbone: str,
+        classes: int,
+        image_size: int = 448,
+        mid: Sequence[str] | None = None,
+        scales: int = 2,
+        mid_refinement: MidRefinement = "clca",
+        relation: Relation = "dot_product",
+        embed_dim: int | None = None,
+        spatial_attention: bool = True,
+        spatial_pooling: SpatialPooling = "avg_max",
+        spatial_activation: SpatialActivation = "sigmoid",
+        spatial_kernel_size: int = 3,
+        combination: Combination = "probabilities",
+        loss_weights: Mapping[str, float] | None = None,
+        class_names: Sequence[str] | None = None,
+        resize_size: int | None = None,
+        weights: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        mid = tuple(mid) if mid is not None else default_mid(backbone, scales)
+        settings = {
+            "backbone": backbone,
+            "classes": classes,
+            "image_size": image_size,
+            "mid": list(mid),
+            "mid_refinement": mid_refinement,
+            "relation": relation,
+            "embed_dim": embed_dim,
+            "spatial_attention": spatial_attention,
+            "spatial_pooling": spatial_pooling,
+            "spatial_activation": spatial_activation,
+            "spatial_kernel_size": spatial_kernel_size,
+            "combination": combination,
+            "loss_weights": dict(loss_weights or {}),
+            "class_names": list(class_names) if class_names is not None else None,
+            "resize_size": resize_size,
+        }
+        check_settings(settings)
+        if not mid:
+            raise ValueError(f"`mid` must name at least one layer. Received: mid={mid!r}")
+
+        # Layers
+        backbone_model = build_backbone(backbone, image_size, mid, weights)
+        scale_names = [f"mid_{index}" for index in range(1, len(mid) + 1)]
+        refinements = _refinement_layers(mid_refinement, relation, embed_dim, scale_names)
+        attentions = {
+            name: CrossLayerSpatialAttention(
+                pooling=spatial_pooling,
+                activation=spatial_activation,
+                kernel_size=spatial_kernel_size,
+                return_attention=True,
+                name=f"clsa_{name}",
+            )
+            for name in scale_names
+            if spatial_attention
+        }
+
+        # Graph
+        inputs = keras.Input((image_size, image_size, 3), name="photos")
+        maps = backbone_model(preprocess(inputs, backbone_spec(backbone).preprocessing))
+        features = {f"backbone_{name}": tensor for name, tensor in maps.items()}
+        top = maps["top"]
+        pooled = {}
+        for name in scale_names:
+            features[f"refined_{name}"] = _refine(refinements.get(name), maps[name], top)  # eq. 4
+            pooled[name] = _pool(features[f"refined_{name}"], name)
+        pooled["top"] = _pool(top, "top")
+        for name, attention in attentions.items():
+            attended, attention_map = attention(features[f"refined_{name}"], top)  # eq. 10
+            features |= {f"attended_{name}": attended, f"attention_{name}": attention_map}
+        if attentions:
+            # Pooling and concatenation (eq. 11) commute; so the wide map is never built.
+            vectors = [_pool(features[f"attended_{name}"], f"attended_{name}") for name in scale_names]
+            pooled["refined_top"] = _concatenate(vectors)
+        features |= {f"logits_{branch}": branch_head(x, classes, branch) for branch, x in pooled.items()}
+        super().__init__(inputs, features, tuple(pooled), settings, **kwargs)
+
+        # Config
+        self.backbone = backbone_model
+        self.refinements = refinements
+        self.attentions = attentions
+
+
+def default_mid(backbone: str, scales: int) -> tuple[str, ...]:
+    """The mid-level aliases of a backbone at 2 or 3 scales; a `UserError` for other numbers."""
+    defaults = backbone_spec(backbone).mid
+    if scales not in defaults:
+        raise UserError(
+            f"model.scales: {backbone} has default mid-level maps for {' and '.join(map(str, defaults))} scales, not for "
+            f"{scales}. Name the layers: model.mid."
+        )
+    return tuple(defaults[scales])
+
+
+def _refinement_layers(
+    kind: MidRefinement, relation: Relation, embed_dim: int | None, names: Sequence[str]
+) -> dict[str, NonLocalBlock]:
+    """The layer that refines each mid-level map; none for `"gap"`."""
+    if kind not in get_args(MidRefinement):
+        raise ValueError(
+            f"`mid_refinement` must be one of {', '.join(get_args(MidRefinement))}. Received: mid_refinement={kind!r}"
+        )
+    if kind == "gap":
+        return {}
+    layer = CrossLayerContextAttention if kind == "clca" else NonLocalBlock
+    return {name: layer(relation, embed_dim, name=f"{kind}_{name}") for name in names}
+
+
+def _refine(layer: NonLocalBlock | None, mid: Tensor, top: Tensor) -> Tensor:
+    if layer is None:
+        return mid
+    return layer(mid, top) if isinstance(layer, CrossLayerContextAttention) else layer(mid)
+
+
+def _pool(x: Tensor, name: str) -> Tensor:
+    return keras.layers.GlobalAveragePooling2D(data_format="channels_last", name=f"pool_{name}")(x)
+
+
+def _concatenate(vectors: list[Tensor]) -> Tensor:
+    return keras.layers.Concatenate(name="pool_refined_top")(vectors) if len(vectors) > 1 else vectors[0]

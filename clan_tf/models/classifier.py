@@ -1,0 +1,182 @@
+"""What CLAN and the plain baseline share: branches, their combination, and training on one label per photo."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, get_args
+
+import keras
+from keras import ops
+
+from clan_tf.errors import UserError, nearest
+
+Combination = Literal["probabilities", "logits"]
+COMBINED = "combined"
+
+Tensor = Any
+
+
+class BranchClassifier(keras.Model):
+    """A classifier with one output per branch and one that combines them; subclasses build the graph.
+
+    The input is RGB in 0…255, `(batch, image_size, image_size, 3)`, of any dtype; preprocessing is inside. The output is
+    a dict of probabilities `(batch, classes)` in float32: one entry per branch, and `combined`.
+
+    `model.features` names every symbolic intermediate; `model.with_outputs(...)` gives a model that answers with any of
+    them. `fit`, `evaluate` and `predict` work as for any Keras classifier: one label per photo trains every branch with
+    its weight.
+
+    Args:
+        inputs: the symbolic photos.
+        features: symbolic intermediates by name, among them `logits_BRANCH` for every branch.
+        branches: the branches' names, in the order of `logits_BRANCH`.
+        settings: the constructor arguments of the subclass, which become attributes and the config.
+    """
+
+    def __init__(
+        self,
+        inputs: Tensor,
+        features: Mapping[str, Tensor],
+        branches: Sequence[str],
+        settings: Mapping[str, Any],
+        **kwargs: Any,
+    ) -> None:
+        logits = [features[f"logits_{branch}"] for branch in branches]
+        outputs = {
+            branch: keras.layers.Softmax(dtype="float32", name=branch)(branch_logits)
+            for branch, branch_logits in zip(branches, logits, strict=True)
+        }
+        outputs[COMBINED] = _combined_output(logits, list(outputs.values()), settings["combination"])
+        super().__init__(inputs=inputs, outputs=outputs, **kwargs)
+        self.branches = tuple(branches)
+        self.features = {**features, **outputs}
+        self.settings = dict(settings)
+        self.loss_weights = full_loss_weights(settings["loss_weights"], branches)
+
+    @property
+    def class_names(self) -> list[str]:
+        """The classes' names, in the order of the outputs; numbers where the model was built without names."""
+        return list(self.settings["class_names"] or map(str, range(self.settings["classes"])))
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square photos that the model takes, in pixels."""
+        return self.settings["image_size"]
+
+    @property
+    def resize_size(self) -> int:
+        """Side that photos are resized to before `image_size` is cropped from their centre, in pixels."""
+        return self.settings["resize_size"] or self.settings["image_size"]
+
+    def with_outputs(self, names: Iterable[str]) -> keras.Model:
+        """A model on the same weights that answers with a dict of the named features.
+
+        Raises:
+            ValueError: if there is no such feature.
+        """
+        for name in names:
+            if name not in self.features:
+                raise ValueError(
+                    f"`names` must be features of the model: {', '.join(self.features)}. Received: {name!r}."
+                    f"{nearest(name, list(self.features))}"
+                )
+        return keras.Model(self.input, {name: self.features[name] for name in names})
+
+    def logits_model(self) -> keras.Model:
+        """A model on the same weights that answers with a dict of logits by branch: what training needs."""
+        return keras.Model(self.input, {branch: self.features[f"logits_{branch}"] for branch in self.branches})
+
+    def compile(
+        self,
+        optimizer: Any = "rmsprop",
+        loss: Any = "sparse_categorical_crossentropy",
+        *,
+        loss_weights: Mapping[str, float] | None = None,
+        metrics: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """As `keras.Model.compile`; one `loss` and one list of `metrics` are applied to every branch."""
+        if loss is not None and not isinstance(loss, dict):
+            loss = {branch: loss for branch in self.branches}
+            loss_weights = dict(loss_weights or self.loss_weights)
+        if metrics is not None and not isinstance(metrics, dict):
+            metrics = {output: [_clone_metric(metric) for metric in metrics] for output in self.output_names}
+        super().compile(optimizer=optimizer, loss=loss, loss_weights=loss_weights, metrics=metrics, **kwargs)
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        labels = self._labels_by_output(y, self.branches)
+        predictions = {branch: y_pred[branch] for branch in self.branches}
+        return super().compute_loss(x, labels, predictions, sample_weight, training)
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        return super().compute_metrics(x, self._labels_by_output(y, self.output_names), y_pred, sample_weight)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**self.settings, "name": self.name}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "BranchClassifier":
+        return cls(**config)
+
+    @staticmethod
+    def _labels_by_output(y: Any, names: Iterable[str]) -> Any:
+        return y if y is None or isinstance(y, dict) else {name: y for name in names}
+
+
+def combine(probabilities: Sequence[Tensor], rule: Combination) -> Tensor:
+    """The branches' joint prediction: the mean of their probabilities, or the softmax of their mean log-probabilities.
+
+    The latter equals the softmax of the mean logits, because a softmax doesn't see a constant added to its logits.
+
+    Args:
+        probabilities: one array or tensor `(…, classes)` per branch.
+        rule: `"probabilities"` or `"logits"`.
+    """
+    if rule == "probabilities":
+        return sum(probabilities) / len(probabilities)
+    tiny = 1e-30  # the smallest order of magnitude whose logarithm float32 holds
+    return ops.softmax(sum(ops.log(ops.maximum(p, tiny)) for p in probabilities) / len(probabilities), axis=-1)
+
+
+def branch_head(x: Tensor, classes: int, branch: str) -> Tensor:
+    """Logits of a pooled feature vector by a dense layer in float32, whatever the precision of the graph."""
+    return keras.layers.Dense(classes, dtype="float32", name=f"logits_{branch}")(x)
+
+
+def check_settings(settings: Mapping[str, Any]) -> None:
+    """Raises a `ValueError` for constructor arguments that no `BranchClassifier` can have."""
+    for name in ("classes", "image_size"):
+        if settings[name] < 1:
+            raise ValueError(f"`{name}` must be a positive number. Received: {name}={settings[name]!r}")
+    if settings["combination"] not in get_args(Combination):
+        raise ValueError(
+            f"`combination` must be one of {', '.join(get_args(Combination))}. "
+            f"Received: combination={settings['combination']!r}"
+        )
+    names = settings["class_names"]
+    if names is not None and len(names) != settings["classes"]:
+        raise ValueError(f"`class_names` must have {settings['classes']} names. Received: {len(names)} names")
+
+
+def full_loss_weights(given: Mapping[str, float] | None, branches: Sequence[str]) -> dict[str, float]:
+    """The weight of every branch, 1 where none is given (eqs. 12-14); a `UserError` for an unknown branch."""
+    given = dict(given or {})
+    for name in given:
+        if name not in branches:
+            raise UserError(
+                f"model.loss_weights: no branch {name!r}.{nearest(name, list(branches))} "
+                f"This model's branches: {', '.join(branches)}."
+            )
+    return {branch: float(given.get(branch, 1.0)) for branch in branches}
+
+
+def _combined_output(logits: list[Tensor], probabilities: list[Tensor], rule: Combination) -> Tensor:
+    average = keras.layers.Average if len(logits) > 1 else keras.layers.Identity
+    if rule == "probabilities":
+        tensors, name = probabilities, COMBINED
+    else:
+        tensors, name = logits, "mean_logits"
+    joined = average(dtype="float32", name=name)(tensors if len(tensors) > 1 else tensors[0])
+    return joined if rule == "probabilities" else keras.layers.Softmax(dtype="float32", name=COMBINED)(joined)
+
+
+def _clone_metric(metric: Any) -> Any:
+    return type(metric).from_config(metric.get_config()) if isinstance(metric, keras.Metric) else metric

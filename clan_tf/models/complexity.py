@@ -1,0 +1,129 @@
+"""Parameters, multiply-accumulates and activation memory of a model, by part.
+
+The convention is that of the paper's Table 5: multiply-accumulates of convolutions and dense layers, plus one per bias,
+two per batch-norm output, one per ReLU output and one per max-pool input. The relation's matrix products are not in it;
+they are real work, and counted separately.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from math import prod
+
+import keras
+
+from clan_tf.layers import CrossLayerContextAttention, CrossLayerSpatialAttention, NonLocalBlock
+from clan_tf.models.classifier import BranchClassifier
+
+PARTS = ("backbone", "clca", "non_local", "clsa", "heads")
+Shape = tuple[int | None, ...]
+
+
+@dataclass(frozen=True)
+class RelationCost:
+    """What one relation costs for one photo: multiply-accumulates and bytes of its largest intermediate."""
+
+    macs: int
+    bytes: int
+
+
+@dataclass
+class Complexity:
+    """Cost of a model for one photo.
+
+    Attributes:
+        parameters: parameters by part, those that aren't trained (batch-norm statistics) left out, as in Table 5.
+        macs: multiply-accumulates by part, without the relations' matrix products.
+        relations: the matrix products of each refinement layer.
+        activation_bytes: float32 bytes of all layers' outputs, which training keeps for the backward pass.
+        variables: all numbers that a checkpoint holds, batch-norm statistics included.
+    """
+
+    parameters: dict[str, int] = field(default_factory=lambda: dict.fromkeys(PARTS, 0))
+    macs: dict[str, int] = field(default_factory=lambda: dict.fromkeys(PARTS, 0))
+    relations: dict[str, RelationCost] = field(default_factory=dict)
+    activation_bytes: int = 0
+    variables: int = 0
+
+    def training_bytes(self, batch_size: int) -> int:
+        """A rough estimate of a training step's memory in float32: activations, weights, gradients and momentum."""
+        return batch_size * self.activation_bytes + 3 * 4 * self.variables
+
+
+def complexity(model: BranchClassifier) -> Complexity:
+    """Counts a model's parameters and work; it runs nothing."""
+    cost = Complexity(variables=model.count_params())
+    for layer in model.layers:
+        part = _part(layer)
+        for leaf in _leaves(layer):
+            cost.parameters[part] += sum(prod(weight.shape) for weight in leaf.trainable_weights)
+            cost.macs[part] += _macs(leaf)
+            cost.activation_bytes += 4 * _size(_output_shape(leaf))
+        if isinstance(layer, NonLocalBlock):
+            macs, size = layer.relation_cost(layer.output.shape)
+            cost.relations[layer.name] = RelationCost(macs, size)
+            cost.activation_bytes += size
+    return cost
+
+
+def _part(layer: keras.layers.Layer) -> str:
+    if isinstance(layer, CrossLayerContextAttention):
+        return "clca"
+    if isinstance(layer, NonLocalBlock):
+        return "non_local"
+    if isinstance(layer, CrossLayerSpatialAttention):
+        return "clsa"
+    return "backbone" if isinstance(layer, keras.Model) else "heads"
+
+
+def _leaves(layer: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
+    children = layer.layers if isinstance(layer, keras.Model) else getattr(layer, "sublayers", ())
+    if not children:
+        yield layer
+    for child in children:
+        yield from _leaves(child)
+
+
+def _macs(layer: keras.layers.Layer) -> int:
+    output = _size(_output_shape(layer))
+    if isinstance(layer, keras.layers.MaxPooling2D):
+        return _size(_input_shape(layer))
+    if isinstance(layer, keras.layers.BatchNormalization):
+        return 2 * output
+    if isinstance(layer, keras.layers.ReLU):
+        return output
+    # Each output of a convolution or dense layer takes one product per weight of its filter.
+    kernel = getattr(layer, "kernel", None)
+    macs = 0
+    if isinstance(layer, keras.layers.DepthwiseConv2D):
+        macs = output * prod(layer.kernel.shape[:2])
+    elif kernel is not None:
+        macs = output * prod(kernel.shape[:-1])
+    if kernel is not None and layer.use_bias:
+        macs += output
+    return macs + (output if _ends_in_relu(layer) else 0)
+
+
+def _ends_in_relu(layer: keras.layers.Layer) -> bool:
+    return getattr(layer, "activation", None) in (keras.activations.relu, keras.activations.relu6)
+
+
+def _input_shape(layer: keras.layers.Layer) -> Shape:
+    """From the graph or, for layers inside other layers, from the build."""
+    try:
+        tensor = layer.input
+    except (AttributeError, ValueError):
+        return layer.get_build_config()["input_shape"]
+    return getattr(tensor, "shape", ())
+
+
+def _output_shape(layer: keras.layers.Layer) -> Shape:
+    try:
+        tensor = layer.output
+    except (AttributeError, ValueError):
+        return layer.compute_output_shape(_input_shape(layer))
+    return getattr(tensor, "shape", ())
+
+
+def _size(shape: Shape) -> int:
+    """Numbers in one photo's part of a tensor."""
+    return prod(dimension for dimension in shape[1:] if dimension) if len(shape) > 1 else 0

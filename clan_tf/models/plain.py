@@ -1,0 +1,68 @@
+"""The baseline: the finetuned backbone with one head."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+
+from clan_tf.models.backbones import backbone_spec, build_backbone, preprocess
+from clan_tf.models.classifier import BranchClassifier, Combination, branch_head, check_settings
+
+
+@keras.saving.register_keras_serializable(package="clan_tf")
+class Plain(BranchClassifier):
+    """A backbone with global average pooling and one dense layer: what every comparison with CLAN needs.
+
+    It has the one branch `top`, and `combined`, which equals it. `features` holds `backbone_top` (the map) and
+    `logits_top`.
+
+    Args:
+        backbone: a name in `clan_tf.models.BACKBONES`.
+        classes: number of classes.
+        image_size: side of the square photos in pixels.
+        combination: accepted for a common interface; one branch is its own combination.
+        loss_weights: weight of the branch's loss; 1 where none is given.
+        class_names: the classes' names, which travel with the saved model.
+        resize_size: side that photos are resized to before the centre crop of `image_size`; `None` for `image_size`.
+        weights: weights of the backbone: `"imagenet"`, `None`, or a path. Not part of the saved config.
+
+    Raises:
+        UserError: for an unknown backbone or branch, or weights that can't be loaded.
+        ValueError: for another argument outside its values.
+    """
+
+    def __init__(
+        self,
+        backbone: str,
+        classes: int,
+        image_size: int = 448,
+        combination: Combination = "probabilities",
+        loss_weights: Mapping[str, float] | None = None,
+        class_names: Sequence[str] | None = None,
+        resize_size: int | None = None,
+        weights: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        settings = {
+            "backbone": backbone,
+            "classes": classes,
+            "image_size": image_size,
+            "combination": combination,
+            "loss_weights": dict(loss_weights or {}),
+            "class_names": list(class_names) if class_names is not None else None,
+            "resize_size": resize_size,
+        }
+        check_settings(settings)
+
+        # Layers
+        backbone_model = build_backbone(backbone, image_size, weights=weights)
+        pool = keras.layers.GlobalAveragePooling2D(data_format="channels_last", name="pool_top")
+
+        # Graph
+        inputs = keras.Input((image_size, image_size, 3), name="photos")
+        top = backbone_model(preprocess(inputs, backbone_spec(backbone).preprocessing))["top"]
+        features = {"backbone_top": top, "logits_top": branch_head(pool(top), classes, "top")}
+        super().__init__(inputs, features, ("top",), settings, **kwargs)
+
+        # Config
+        self.backbone = backbone_model

@@ -1,0 +1,71 @@
+"""Pictures, drawn without a screen."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from clan_tf.files import replacing
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Writes a PNG whole or not at all."""
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=110, bbox_inches="tight")
+
+
+def plot_curves(metrics_csv: Path, path: Path) -> None:
+    """Losses and accuracies over the epochs of a `metrics.csv`: train dashed, validation solid, a colour per branch."""
+    with metrics_csv.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    epochs = [int(row["epoch"]) for row in rows]
+    figure = Figure(figsize=(11, 4.2))
+    for axes, kind in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        validated = [name for name in rows[0] if name.startswith("val_") and name.endswith(kind)]
+        for index, column in enumerate(validated):
+            name = column.removeprefix("val_")
+            label = name.removesuffix(f"_{kind}").replace("_", " ")
+            axes.plot(epochs, [float(row[column]) for row in rows], f"C{index}-", label=label, marker=".")
+            axes.plot(epochs, [float(row[name]) for row in rows], f"C{index}--", alpha=0.5)
+        axes.set(xlabel="epoch", ylabel=kind, title=f"{kind}: validation solid, train dashed")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.legend(fontsize=8)
+        axes.grid(alpha=0.3)
+    save_figure(figure, path)
+
+
+def plot_confusion(matrix: np.ndarray, class_names: Sequence[str], path: Path) -> None:
+    """A confusion matrix `(classes, classes)` of counts, shaded by the share of each true class's photos."""
+    classes = len(class_names)
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    side = min(3 + 0.32 * classes, 24)
+    figure = Figure(figsize=(side + 1, side))
+    axes = figure.subplots()
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.8)
+    fontsize = max(2.5, min(9, 620 / (10 * classes) + 2))
+    axes.set_xticks(range(classes), class_names, rotation=90, fontsize=fontsize)
+    axes.set_yticks(range(classes), class_names, fontsize=fontsize)
+    axes.set(xlabel="predicted", ylabel="true", title="Confusion matrix (photos)")
+    if classes <= 60:
+        for row, column in np.argwhere(matrix > 0):
+            color = "white" if shares[row, column] > 0.5 else "black"
+            axes.text(column, row, matrix[row, column], ha="center", va="center", fontsize=fontsize, color=color)
+    save_figure(figure, path)
+
+
+def plot_photo_grid(photos: Mapping[str, Sequence[np.ndarray]], path: Path) -> None:
+    """A row of uint8 RGB photos for each class, with its name."""
+    columns = max(len(row) for row in photos.values())
+    figure = Figure(figsize=(1.5 * columns + 3, 1.55 * len(photos)))
+    grid = figure.subplots(len(photos), columns, squeeze=False)
+    for axes_row, (name, row) in zip(grid, photos.items(), strict=True):
+        for axes in axes_row:
+            axes.set_axis_off()
+        for axes, photo in zip(axes_row, row, strict=False):
+            axes.imshow(photo)
+        axes_row[0].text(-0.1, 0.5, name, transform=axes_row[0].transAxes, ha="right", va="center", fontsize=9)
+    figure.subplots_adjust(wspace=0.04, hspace=0.06)
+    save_figure(figure, path)

@@ -1,0 +1,16 @@
+"""How long work tells what it is doing; the command line shows it, a library call is silent."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+class Progress:
+    """Silent progress; the command line's subclass draws bars."""
+
+    @contextmanager
+    def track(self, description: str, total: int) -> Iterator[Callable[..., None]]:
+        """A piece of work of `total` units. Yields `advance(text="")`, called after each unit."""
+        yield lambda text="": None
+
+    def note(self, text: str) -> None:
+        """A line that stays."""

@@ -1,0 +1,161 @@
+"""The run directory: the one place that knows its file names; and models by the path that a user gives."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any, Literal
+
+import keras
+
+from clan_tf.config import Experiment, load_experiment
+from clan_tf.errors import UserError
+from clan_tf.files import replacing, write_json, write_text
+from clan_tf.models import BranchClassifier
+
+Status = Literal["running", "finished", "stopped", "failed"]
+
+
+class RunDirectory:
+    """A folder with everything about one run.
+
+    `config.yaml` (resolved), `environment.json`, `data.json`, `labels.txt`, `status.json`, `metrics.csv`, `curves.png`,
+    `samples.png`, `best.keras`, `last.keras`, `tensorboard/` and `evaluation/SPLIT/`.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    @classmethod
+    def create(cls, name: str, path: str | Path | None = None, root: str | Path = "runs") -> "RunDirectory":
+        """Makes `path`, or the next free `ROOT/NAME-001`, `ROOT/NAME-002`, …
+
+        Raises:
+            UserError: if `path` exists or can't be made.
+        """
+        try:
+            if path is not None:
+                Path(path).mkdir(parents=True)
+                return cls(path)
+            Path(root).mkdir(parents=True, exist_ok=True)
+            return cls(_make_numbered(Path(root), name))
+        except FileExistsError as error:
+            raise UserError(
+                f"--run-dir: {path} exists, and a run is never overwritten. Give another folder, or leave --run-dir out "
+                "for a numbered one."
+            ) from error
+        except OSError as error:
+            raise UserError(f"--run-dir: {path or root} can't be made: {error.strerror}.") from error
+
+    @property
+    def best(self) -> Path:
+        """The model of the epoch with the highest validation accuracy."""
+        return self.path / "best.keras"
+
+    @property
+    def last(self) -> Path:
+        """The model of the last epoch."""
+        return self.path / "last.keras"
+
+    @property
+    def metrics(self) -> Path:
+        """Losses, accuracies and the learning rate by epoch."""
+        return self.path / "metrics.csv"
+
+    @property
+    def curves(self) -> Path:
+        """Picture of `metrics`."""
+        return self.path / "curves.png"
+
+    @property
+    def samples(self) -> Path:
+        """Picture of a few train photos of each class."""
+        return self.path / "samples.png"
+
+    @property
+    def tensorboard(self) -> Path:
+        """Folder of TensorBoard logs."""
+        return self.path / "tensorboard"
+
+    def evaluation(self, split: str) -> Path:
+        """Folder of one split's evaluation."""
+        return self.path / "evaluation" / split
+
+    def write_start(self, experiment: Experiment, environment: dict[str, Any], data: dict[str, Any]) -> None:
+        """Writes what is known before training: the resolved config, the environment and the data's description."""
+        write_text(self.path / "config.yaml", experiment.to_yaml())
+        write_json(self.path / "environment.json", environment)
+        write_json(self.path / "data.json", data)
+        write_text(self.path / "labels.txt", "".join(f"{name}\n" for name in data["class_names"]))
+        self.write_status("running")
+
+    def write_status(self, status: Status, **details: Any) -> None:
+        """Writes whether the run is going on or how it ended."""
+        write_json(self.path / "status.json", {"status": status, **details})
+
+    def read_status(self) -> dict[str, Any]:
+        """What `write_status` wrote last."""
+        return json.loads((self.path / "status.json").read_text(encoding="utf-8"))
+
+    def experiment(self) -> Experiment:
+        """The resolved config; a `UserError` if it can't be read."""
+        return load_experiment(self.path / "config.yaml")
+
+    def remove(self) -> None:
+        """Deletes the whole run."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+def is_run(path: Path) -> bool:
+    """Whether a folder is a run directory."""
+    return (path / "config.yaml").is_file() and (path / "status.json").is_file()
+
+
+def find_model(model: str | Path) -> tuple[Path, RunDirectory | None]:
+    """The `.keras` file that a run directory or path stands for, and the run it belongs to.
+
+    Raises:
+        UserError: if there is no such file, or the run has no checkpoint yet.
+    """
+    path = Path(model)
+    if path.is_dir():
+        run = RunDirectory(path)
+        if not is_run(path):
+            raise UserError(f"{path}: not a run directory (it has no config.yaml and status.json).")
+        if not run.best.is_file():
+            raise UserError(f"{path}: this run has no checkpoint yet; it is {run.read_status()['status']}.")
+        return run.best, run
+    if not path.is_file():
+        raise UserError(f"{path}: no such run directory or .keras file.")
+    if path.suffix != ".keras":
+        raise UserError(f"{path}: must be a run directory or a .keras file.")
+    return path, RunDirectory(path.parent) if is_run(path.parent) else None
+
+
+def load_model(path: Path) -> BranchClassifier:
+    """A model that `save_model` wrote; a `UserError` if the file is damaged or holds another model."""
+    try:
+        model = keras.saving.load_model(path, compile=False)
+    except Exception as error:  # Keras raises many types for a damaged or foreign file.
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{path}: can't be loaded as a Keras model: {reason}") from error
+    if not isinstance(model, BranchClassifier):
+        raise UserError(f"{path}: is a {type(model).__name__}, not a model of clan-tf.")
+    return model
+
+
+def save_model(model: BranchClassifier, path: Path) -> None:
+    """Writes a `.keras` file whole or not at all."""
+    with replacing(path) as temporary:
+        model.save(temporary)
+
+
+def _make_numbered(root: Path, name: str) -> Path:
+    taken = [int(path.name[len(name) + 1 :]) for path in root.glob(f"{name}-*") if path.name[len(name) + 1 :].isdigit()]
+    number = max(taken, default=0) + 1
+    while True:
+        try:
+            path = root / f"{name}-{number:03d}"
+            path.mkdir()
+            return path
+        except FileExistsError:
+            number += 1

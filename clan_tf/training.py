@@ -1,0 +1,355 @@
+"""Training: one short loop on public `tf.distribute` API, the same for one device and for several.
+
+Keras' `fit` averages an unfilled batch wrongly on several devices; here every training batch is full, the loss is
+scaled by the global batch, and validation counts each photo once.
+"""
+
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from clan_tf.config import Experiment, ScheduleConfig
+from clan_tf.data import Source, read_source
+from clan_tf.data.photos import CheckedPhotos, check_photos
+from clan_tf.data.pipeline import evaluation_batches, steps_per_epoch, training_batches
+from clan_tf.data.samples import write_samples
+from clan_tf.environment import describe_environment
+from clan_tf.errors import CheckFailed, UserError
+from clan_tf.inference import ProbabilityFunction
+from clan_tf.models import COMBINED, BranchClassifier, combine
+from clan_tf.models.build import build_model
+from clan_tf.optimizers import CoupledSGD
+from clan_tf.progress import Progress
+from clan_tf.run import RunDirectory
+from clan_tf.training_callbacks import MONITOR, Checkpoints, MetricsFile, ProgressDisplay, TensorBoardScalars
+
+TrainStep = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """How a training ended.
+
+    Attributes:
+        run: the run directory.
+        epochs: how many epochs were trained.
+        best_epoch: the epoch of `best.keras`, counted from 1.
+        best_accuracy: its validation accuracy of the combined prediction, 0…1.
+        seconds: wall time.
+    """
+
+    run: RunDirectory
+    epochs: int
+    best_epoch: int
+    best_accuracy: float
+    seconds: float
+
+
+def train(
+    experiment: Experiment,
+    run_dir: str | None = None,
+    runs_root: str = "runs",
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    progress: Progress | None = None,
+) -> TrainingResult:
+    """Trains an experiment and writes a run directory.
+
+    Everything that can be wrong with the input is found before the directory is made.
+
+    Args:
+        experiment: what to train.
+        run_dir: the folder to make; `None` for the next number under `runs_root`.
+        runs_root: where numbered runs go.
+        callbacks: further Keras callbacks; their `logs` hold the columns of `metrics.csv`.
+        progress: where progress is shown.
+
+    Raises:
+        UserError: for a mistake in the experiment or its data; nothing is left behind.
+        CheckFailed: if the loss isn't finite, or a checkpoint can't be written.
+    """
+    progress = progress or Progress()
+    if run_dir is not None and tf.io.gfile.exists(run_dir):
+        raise UserError(f"--run-dir: {run_dir} exists, and a run is never overwritten. Give another folder.")
+    source = read_source(experiment.data)
+    steps_per_epoch(len(source.photos("train")), experiment.training.batch_size)
+    checked = check_splits(source, progress)
+    keras.utils.set_random_seed(experiment.training.seed)
+    strategy = pick_strategy(experiment.training.batch_size)
+    with precision(experiment.training.precision), strategy.scope():
+        model = build_model(experiment, len(source.class_names), source.class_names)
+        optimizer = make_optimizer(experiment, len(checked["train"].photos))
+        optimizer.build(model.trainable_variables)
+    require_space(model, run_dir or runs_root)
+    run = RunDirectory.create(experiment.name, run_dir, runs_root)
+    with recording(run):
+        run.write_start(experiment, describe_environment(), describe_data(experiment, source))
+        write_samples(checked["train"], source.class_names, run.samples)
+        progress.note(f"run directory: {run.path}")
+        return _Loop(experiment, model, optimizer, strategy, checked, run, progress).run_all(callbacks)
+
+
+class _Loop:
+    """One training: the model, its data and the callbacks around it."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        model: BranchClassifier,
+        optimizer: keras.optimizers.Optimizer,
+        strategy: tf.distribute.Strategy,
+        checked: dict[str, CheckedPhotos],
+        run: RunDirectory,
+        progress: Progress,
+    ) -> None:
+        training, data = experiment.training, experiment.data
+        self.experiment, self.model, self.optimizer, self.run = experiment, model, optimizer, run
+        self.progress = progress
+        self.columns = metric_columns(model.branches)
+        self.steps = steps_per_epoch(len(checked["train"].photos), training.batch_size)
+        self.batches = strategy.experimental_distribute_dataset(training_batches(checked["train"], experiment))
+        self.train_step = make_train_step(model, optimizer, strategy, training.batch_size)
+        validation = checked["val"]
+        self.validation_labels = np.array([photo.label for photo in validation.photos])
+        self.validation_batches = evaluation_batches(
+            validation, data.image_size, data.full_size, training.batch_size
+        )
+        self.predict = ProbabilityFunction(model, strategy)
+
+    def run_all(self, callbacks: Sequence[keras.callbacks.Callback]) -> TrainingResult:
+        started = time.perf_counter()
+        training = self.experiment.training
+        checkpoints = Checkpoints(self.run)
+        every = [
+            checkpoints,
+            MetricsFile(self.run),
+            TensorBoardScalars(self.run),
+            ProgressDisplay(self.progress, training.epochs, self.steps),
+            *callbacks,
+        ]
+        if training.early_stopping:
+            every.append(keras.callbacks.EarlyStopping(MONITOR, patience=training.early_stopping, mode="max"))
+        self.model.stop_training = False
+        callback_list = keras.callbacks.CallbackList(every, model=self.model)
+        callback_list.on_train_begin()
+        try:
+            epoch = self._epochs(callback_list)
+        finally:
+            callback_list.on_train_end()
+        seconds = time.perf_counter() - started
+        self.run.write_status(
+            "finished", epochs=epoch, best_epoch=checkpoints.best_epoch, seconds=round(seconds, 1)
+        )
+        return TrainingResult(self.run, epoch, checkpoints.best_epoch, checkpoints.best_accuracy, seconds)
+
+    def _epochs(self, callbacks: keras.callbacks.CallbackList) -> int:
+        batches = iter(self.batches)
+        for epoch in range(self.experiment.training.epochs):
+            callbacks.on_epoch_begin(epoch)
+            started = time.perf_counter()
+            learning_rate = float(self.optimizer.learning_rate)
+            logs = self._train_epoch(epoch, batches, callbacks) | self._validate()
+            logs |= {"learning_rate": learning_rate, "seconds": round(time.perf_counter() - started, 2)}
+            callbacks.on_epoch_end(epoch, logs)
+            if self.model.stop_training:
+                self.progress.note(
+                    f"stopped early: no better validation in {self.experiment.training.early_stopping} epochs"
+                )
+                break
+        return epoch + 1
+
+    def _train_epoch(self, epoch: int, batches: Iterator, callbacks: keras.callbacks.CallbackList) -> dict[str, float]:
+        totals = np.zeros(len(self.columns))
+        for step in range(self.steps):
+            callbacks.on_train_batch_begin(step)
+            values = self.train_step(*next(batches)).numpy()
+            if not np.isfinite(values[0]):
+                raise CheckFailed(
+                    f"The loss became {values[0]} at step {step + 1} of epoch {epoch + 1}. Lower "
+                    f"training.learning_rate (it is {self.experiment.training.learning_rate:g})."
+                )
+            totals += values
+            callbacks.on_train_batch_end(step, {"loss": values[0]})
+        return dict(zip(self.columns, (totals / self.steps).tolist(), strict=True))
+
+    def _validate(self) -> dict[str, float]:
+        labels = self.validation_labels
+        probabilities = self.predict(self.validation_batches, len(labels))
+        return {f"val_{name}": value for name, value in branch_metrics(self.model, probabilities, labels).items()}
+
+
+def make_train_step(
+    model: BranchClassifier,
+    optimizer: keras.optimizers.Optimizer,
+    strategy: tf.distribute.Strategy,
+    batch_size: int,
+) -> TrainStep:
+    """A compiled function that takes one global batch and makes one step.
+
+    The loss is the branches' weighted sum (eqs. 12-14) of the mean cross-entropies over the global batch.
+
+    Returns:
+        A function of `(photos, labels)`, as the strategy distributes them, that returns the batch means of
+        `metric_columns`, float32.
+    """
+    logits_model = model.logits_model()
+    cross_entropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction=None)
+    rule = model.settings["combination"]
+
+    def replica_step(photos: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            logits = logits_model(photos, training=True)
+            losses = {
+                branch: tf.reduce_sum(cross_entropy(labels, logits[branch])) / batch_size for branch in model.branches
+            }
+            loss = tf.add_n([model.loss_weights[branch] * losses[branch] for branch in model.branches])
+        optimizer.apply(tape.gradient(loss, model.trainable_variables), model.trainable_variables)
+        probabilities = {branch: tf.nn.softmax(logits[branch]) for branch in model.branches}
+        probabilities[COMBINED] = combine(list(probabilities.values()), rule)
+        accuracies = [_count_correct(labels, probabilities[name]) / batch_size for name in (*model.branches, COMBINED)]
+        return tf.stack([loss, *losses.values(), *accuracies])
+
+    # Distribution of the Keras optimizer needs the step as it is written, not rewritten by AutoGraph.
+    @tf.function(autograph=False)
+    def train_step(photos: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        return strategy.reduce("SUM", strategy.run(replica_step, args=(photos, labels)), axis=None)
+
+    return train_step
+
+
+def metric_columns(branches: Sequence[str]) -> list[str]:
+    """Names of a step's numbers: the loss, each branch's loss, each branch's accuracy and the combined one."""
+    return [
+        "loss",
+        *(f"{branch}_loss" for branch in branches),
+        *(f"{name}_accuracy" for name in (*branches, COMBINED)),
+    ]
+
+
+def branch_metrics(
+    model: BranchClassifier, probabilities: dict[str, np.ndarray], labels: np.ndarray
+) -> dict[str, float]:
+    """The numbers of `metric_columns` from every photo's probabilities `(photos, classes)` by branch."""
+    rows = np.arange(len(labels))
+    losses = {
+        branch: float(-np.log(np.maximum(probabilities[branch][rows, labels], 1e-30)).mean())
+        for branch in model.branches
+    }
+    accuracies = [float((probabilities[name].argmax(axis=1) == labels).mean()) for name in (*model.branches, COMBINED)]
+    loss = sum(model.loss_weights[branch] * value for branch, value in losses.items())
+    return dict(zip(metric_columns(model.branches), [loss, *losses.values(), *accuracies], strict=True))
+
+
+def pick_strategy(batch_size: int) -> tf.distribute.Strategy:
+    """`MirroredStrategy` where there are several GPUs, the default strategy otherwise.
+
+    Raises:
+        UserError: if the batch can't be divided among the GPUs.
+    """
+    gpus = len(tf.config.list_logical_devices("GPU"))
+    if gpus < 2:
+        return tf.distribute.get_strategy()
+    if batch_size % gpus:
+        raise UserError(
+            f"training.batch_size: {batch_size} can't be divided among {gpus} GPUs. "
+            f"Use a multiple of {gpus}, or fewer GPUs: CUDA_VISIBLE_DEVICES."
+        )
+    return tf.distribute.MirroredStrategy()
+
+
+def make_optimizer(experiment: Experiment, photos: int) -> CoupledSGD:
+    """The recipe's optimizer for an epoch of so many train photos."""
+    training = experiment.training
+    steps = steps_per_epoch(photos, training.batch_size)
+    return CoupledSGD(
+        learning_rate_schedule(training.schedule, training.learning_rate, steps),
+        training.momentum,
+        training.weight_decay,
+    )
+
+
+def learning_rate_schedule(
+    schedule: ScheduleConfig, learning_rate: float, steps: int
+) -> float | keras.optimizers.schedules.LearningRateSchedule:
+    """The learning rate by step, for epochs of `steps` steps."""
+    if schedule.kind == "constant":
+        return learning_rate
+    return keras.optimizers.schedules.ExponentialDecay(
+        learning_rate, round(schedule.every * steps), schedule.factor, staircase=schedule.kind == "step"
+    )
+
+
+@contextmanager
+def precision(policy: str) -> Iterator[None]:
+    """Layers made inside compute in `policy`; their weights stay float32."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+@contextmanager
+def recording(run: RunDirectory) -> Iterator[None]:
+    """Writes how the run ended if it doesn't end well; without any checkpoint the directory is removed."""
+    try:
+        yield
+    except BaseException as error:
+        if not run.last.is_file():
+            run.remove()
+        else:
+            stopped = isinstance(error, KeyboardInterrupt)
+            run.write_status("stopped" if stopped else "failed", reason=str(error) or type(error).__name__)
+        if isinstance(error, OSError):
+            kept = f" The last whole checkpoints are in {run.path}." if run.last.is_file() else ""
+            raise CheckFailed(f"{error.filename or run.path}: {error.strerror or error}.{kept}") from error
+        raise
+
+
+def check_splits(source: Source, progress: Progress) -> dict[str, CheckedPhotos]:
+    """The photos of train and validation, each decoded once; test photos are checked when they are evaluated."""
+    checked = {}
+    for split in ("train", "val"):
+        photos = source.photos(split)
+        with progress.track(f"checking {split} photos", len(photos)) as advance:
+            checked[split] = check_photos(photos, advance)
+    return checked
+
+
+def describe_data(experiment: Experiment, source: Source) -> dict[str, object]:
+    """Plain values for `data.json`: what was read, in numbers and as a hash of the file list."""
+    return {
+        "source": experiment.data.source,
+        "root": str(experiment.data.root) if experiment.data.root else None,
+        "photos": {split: len(photos) for split, photos in source.splits.items()},
+        "classes": len(source.class_names),
+        "class_names": list(source.class_names),
+        "file_list_sha256": source.fingerprint(),
+    }
+
+
+def checkpoint_bytes(variables: int) -> int:
+    """Size of one checkpoint of a model with so many float32 numbers, with room for the file's structure."""
+    return 4 * variables + 2**20
+
+
+def require_space(model: BranchClassifier, folder: str) -> None:
+    """Raises a `UserError` unless the disk holds the best, the last and one more checkpoint while it is written."""
+    existing = next(path for path in (RunDirectory(folder).path.absolute() / "x").parents if path.exists())
+    needed, free = 3 * checkpoint_bytes(model.count_params()), shutil.disk_usage(existing).free
+    if free < needed:
+        raise UserError(
+            f"{existing}: the checkpoints need {needed / 1e6:.0f} MB and the disk has {free / 1e6:.0f} MB free. "
+            "Free some space, or give another folder: --run-dir."
+        )
+
+
+def _count_correct(labels: tf.Tensor, probabilities: tf.Tensor) -> tf.Tensor:
+    predicted = tf.argmax(probabilities, axis=1, output_type=labels.dtype)
+    return tf.reduce_sum(tf.cast(predicted == labels, tf.float32))
