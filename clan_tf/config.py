@@ -92,7 +92,7 @@ class ModelConfig(Section):
 
 
 class ScheduleConfig(Section):
-    """The learning rate over time: times `factor` every `every` epochs, at once (`step`) or smoothly (`exponential`)."""
+    """The learning rate: times `factor` every `every` epochs, at once (`step`) or smoothly (`exponential`)."""
 
     kind: Literal["constant", "step", "exponential"] = "step"
     factor: Annotated[float, Field(gt=0, le=1)] = 0.9
@@ -100,7 +100,7 @@ class ScheduleConfig(Section):
 
 
 class TrainingConfig(Section):
-    """The recipe; the defaults are the paper's for ResNets. `weight_decay` is the coupled one (added to the gradient)."""
+    """The recipe; the defaults are the paper's for ResNets. `weight_decay` is coupled: added to the gradient."""
 
     epochs: Positive = 120
     batch_size: Positive = 36

@@ -10,7 +10,7 @@ from typing import Any
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yields a temporary path in the same folder that becomes `path` when the block ends well, and vanishes otherwise."""
+    """Yields a temporary path in the same folder; it becomes `path` if the block ends well, and vanishes if not."""
     temporary = path.with_name(f".partial-{path.name}")
     try:
         yield temporary

@@ -41,6 +41,7 @@ class TrainingResult:
         epochs: how many epochs were trained.
         best_epoch: the epoch of `best.keras`, counted from 1.
         best_accuracy: its validation accuracy of the combined prediction, 0…1.
+        splits: the splits that have photos.
         seconds: wall time.
     """
 
@@ -48,6 +49,7 @@ class TrainingResult:
     epochs: int
     best_epoch: int
     best_accuracy: float
+    splits: tuple[str, ...]
     seconds: float
 
 
@@ -91,7 +93,9 @@ def train(
         run.write_start(experiment, describe_environment(), describe_data(experiment, source))
         write_samples(checked["train"], source.class_names, run.samples)
         progress.note(f"run directory: {run.path}")
-        return _Loop(experiment, model, optimizer, strategy, checked, run, progress).run_all(callbacks)
+        loop = _Loop(experiment, model, optimizer, strategy, checked, run, progress)
+        splits = tuple(split for split, photos in source.splits.items() if photos)
+        return loop.run_all(callbacks, splits)
 
 
 class _Loop:
@@ -116,12 +120,10 @@ class _Loop:
         self.train_step = make_train_step(model, optimizer, strategy, training.batch_size)
         validation = checked["val"]
         self.validation_labels = np.array([photo.label for photo in validation.photos])
-        self.validation_batches = evaluation_batches(
-            validation, data.image_size, data.full_size, training.batch_size
-        )
+        self.validation_batches = evaluation_batches(validation, data.image_size, data.full_size, training.batch_size)
         self.predict = ProbabilityFunction(model, strategy)
 
-    def run_all(self, callbacks: Sequence[keras.callbacks.Callback]) -> TrainingResult:
+    def run_all(self, callbacks: Sequence[keras.callbacks.Callback], splits: tuple[str, ...]) -> TrainingResult:
         started = time.perf_counter()
         training = self.experiment.training
         checkpoints = Checkpoints(self.run)
@@ -142,10 +144,8 @@ class _Loop:
         finally:
             callback_list.on_train_end()
         seconds = time.perf_counter() - started
-        self.run.write_status(
-            "finished", epochs=epoch, best_epoch=checkpoints.best_epoch, seconds=round(seconds, 1)
-        )
-        return TrainingResult(self.run, epoch, checkpoints.best_epoch, checkpoints.best_accuracy, seconds)
+        self.run.write_status("finished", epochs=epoch, best_epoch=checkpoints.best_epoch, seconds=round(seconds, 1))
+        return TrainingResult(self.run, epoch, checkpoints.best_epoch, checkpoints.best_accuracy, splits, seconds)
 
     def _epochs(self, callbacks: keras.callbacks.CallbackList) -> int:
         batches = iter(self.batches)

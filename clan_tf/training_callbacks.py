@@ -16,7 +16,7 @@ MONITOR = "val_combined_accuracy"
 
 
 class Checkpoints(keras.callbacks.Callback):
-    """Writes `last.keras` after every epoch, and `best.keras` after those with the highest validation accuracy so far."""
+    """Writes `last.keras` after every epoch, and `best.keras` whenever the validation accuracy is the highest yet."""
 
     def __init__(self, run: RunDirectory) -> None:
         super().__init__()

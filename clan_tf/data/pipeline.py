@@ -7,8 +7,8 @@ from clan_tf.config import Experiment
 from clan_tf.data.photos import CheckedPhotos, decode
 from clan_tf.errors import UserError
 
-_ORDER, _CROP, _FLIP = 1, 2, 3
-"""Keep the random numbers of different uses apart: the last part of a seed."""
+_CROP, _FLIP = 1, 2
+"""Keep the random numbers of different uses apart."""
 
 
 def steps_per_epoch(photos: int, batch_size: int) -> int:
@@ -46,7 +46,7 @@ def training_batches(checked: CheckedPhotos, experiment: Experiment, start_step:
 
     def prepare(position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         epoch, place = position // positions_per_epoch, position % positions_per_epoch
-        order_seed = tf.stack([tf.cast(epoch, tf.int32), seed, _ORDER])
+        order_seed = tf.stack([seed, tf.cast(epoch, tf.int32)])
         index = tf.random.experimental.index_shuffle(tf.cast(place, tf.int32), order_seed, photos - 1)
         image, label = load(index)
         image = _random_crop(resize(image, data.full_size), data.image_size, _seed(seed, position, _CROP))

@@ -14,8 +14,8 @@ Shape = tuple[int | None, ...]
 class NonLocalBlock(keras.layers.Layer):
     """Refines a map with context from all its positions (eqs. 2, 3), related through the map itself.
 
-    `refined = mid + BN(W_y y)` with `y_i = (1 / C) sum_j f(mid_i, mid_j) W_k mid_j`. The batch normalisation starts with
-    gamma 0, so that `refined = mid` before the first step and a pretrained backbone starts undisturbed.
+    `refined = mid + BN(W_y y)` with `y_i = (1 / C) sum_j f(mid_i, mid_j) W_k mid_j`. The batch normalisation starts
+    with gamma 0, so that `refined = mid` before the first step and a pretrained backbone starts undisturbed.
 
     Args:
         relation: the metric `f`: `"gaussian"` (eq. 5), `"embedded_gaussian"` (eq. 6) or `"dot_product"` (eq. 7).
@@ -111,9 +111,7 @@ class NonLocalBlock(keras.layers.Layer):
         }
 
     def _pointwise(self, filters: int, input_shape: Shape, name: str) -> keras.layers.Conv2D:
-        layer = keras.layers.Conv2D(
-            filters, 1, data_format="channels_last", dtype=self.dtype_policy, name=name
-        )
+        layer = keras.layers.Conv2D(filters, 1, data_format="channels_last", dtype=self.dtype_policy, name=name)
         layer.build(input_shape)
         return layer
 

@@ -1,7 +1,7 @@
 """Relations between positions (eqs. 2 and 5-7 of the CLAN paper) as pure functions of `keras.ops`.
 
-Shapes: `query` and `key` are `(batch, n, width)`, `value` is `(batch, n, value_width)`, where `n = height * width` counts
-positions; every function returns `(batch, n, value_width)` in the dtype of its input.
+Shapes: `query` and `key` are `(batch, n, width)`, `value` is `(batch, n, value_width)`, where `n = height * width`
+counts positions; every function returns `(batch, n, value_width)` in the dtype of its input.
 """
 
 from typing import Any, Literal, get_args
@@ -108,8 +108,10 @@ def relation_macs(relation: Relation, positions: int, width: int, value_width: i
     return pairwise
 
 
-def relation_bytes(relation: Relation, positions: int, width: int, value_width: int, query_block: int | None = None) -> int:
-    """Bytes of the largest intermediate of one relation in training, for one photo: float32 weights or linear context."""
+def relation_bytes(
+    relation: Relation, positions: int, width: int, value_width: int, query_block: int | None = None
+) -> int:
+    """Bytes of a relation's largest intermediate in training, for one photo: float32 weights or linear context."""
     if relation == "dot_product" and not pairwise_is_cheaper(positions, width, value_width):
         return 4 * width * value_width
     rows = positions if relation == "dot_product" else (query_block or _default_block(positions) or positions)

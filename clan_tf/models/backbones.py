@@ -109,9 +109,7 @@ def backbone_spec(name: str) -> BackboneSpec:
     return BACKBONES[name]
 
 
-def build_backbone(
-    name: str, image_size: int, mid: Sequence[str] = (), weights: str | None = None
-) -> keras.Model:
+def build_backbone(name: str, image_size: int, mid: Sequence[str] = (), weights: str | None = None) -> keras.Model:
     """A backbone that answers with its tapped maps.
 
     Args:
@@ -133,8 +131,8 @@ def build_backbone(
     for layer, tensor in zip(mid, maps.values(), strict=True):
         if len(tensor.shape) != 4 or tensor.shape[1] < top.shape[1] or tensor.shape[1] == 1:
             raise UserError(
-                f"model.mid: {layer!r} of {name} has shape {tensor.shape[1:]}; a mid-level map must be at least as fine "
-                f"as the top-level map, {top.shape[1:]}. The defaults are {', '.join(spec.mid[3])}."
+                f"model.mid: {layer!r} of {name} has shape {tensor.shape[1:]}; a mid-level map must be at least as "
+                f"fine as the top-level map, {top.shape[1:]}. The defaults are {', '.join(spec.mid[3])}."
             )
     return keras.Model(base.input, {**maps, "top": top}, name=name)
 
@@ -161,9 +159,7 @@ def preprocess(photos: Any, mode: Preprocessing) -> Any:
     return applications.imagenet_utils.preprocess_input(photos, data_format="channels_last", mode=mode)
 
 
-def _with_weights(
-    name: str, spec: BackboneSpec, input_shape: tuple[int, int, int], weights: str | None
-) -> keras.Model:
+def _with_weights(name: str, spec: BackboneSpec, input_shape: tuple[int, int, int], weights: str | None) -> keras.Model:
     if weights == "imagenet":
         return _with_imagenet_weights(name, spec, input_shape)
     base = _build(spec, input_shape)

@@ -19,9 +19,9 @@ MidRefinement = Literal["gap", "non_local", "clca"]
 class CLAN(BranchClassifier):
     """Cross-layer Attention Network: mid-level maps and the top-level map of a backbone refine each other.
 
-    Branches: `mid_1` … `mid_{N-1}` on the refined mid-level maps (shallow to deep), `top` on the top-level map and, with
-    spatial attention, `refined_top` on the top-level map weighted by each mid-level map's attention (eqs. 9-11). Each is
-    global average pooling and a dense layer of its own.
+    Branches: `mid_1` … `mid_{N-1}` on the refined mid-level maps (shallow to deep), `top` on the top-level map and,
+    with spatial attention, `refined_top` on the top-level map weighted by each mid-level map's attention (eqs. 9-11).
+    Each is global average pooling and a dense layer of its own.
 
     `features` holds `backbone_mid_S` and `backbone_top` (the maps), `refined_mid_S` (eq. 4), `attention_mid_S`
     `(batch, height, width, 1)` (eq. 8), `attended_mid_S` (eq. 9), `logits_BRANCH` and the outputs.
@@ -145,8 +145,8 @@ def default_mid(backbone: str, scales: int) -> tuple[str, ...]:
     defaults = backbone_spec(backbone).mid
     if scales not in defaults:
         raise UserError(
-            f"model.scales: {backbone} has default mid-level maps for {' and '.join(map(str, defaults))} scales, not for "
-            f"{scales}. Name the layers: model.mid."
+            f"model.scales: {backbone} has default mid-level maps for {' and '.join(map(str, defaults))} scales, "
+            f"not for {scales}. Name the layers: model.mid."
         )
     return tuple(defaults[scales])
 

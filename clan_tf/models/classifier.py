@@ -17,8 +17,8 @@ Tensor = Any
 class BranchClassifier(keras.Model):
     """A classifier with one output per branch and one that combines them; subclasses build the graph.
 
-    The input is RGB in 0…255, `(batch, image_size, image_size, 3)`, of any dtype; preprocessing is inside. The output is
-    a dict of probabilities `(batch, classes)` in float32: one entry per branch, and `combined`.
+    The input is RGB in 0…255, `(batch, image_size, image_size, 3)`, of any dtype; preprocessing is inside. The output
+    is a dict of probabilities `(batch, classes)` in float32: one entry per branch, and `combined`.
 
     `model.features` names every symbolic intermediate; `model.with_outputs(...)` gives a model that answers with any of
     them. `fit`, `evaluate` and `predict` work as for any Keras classifier: one label per photo trains every branch with

@@ -1,0 +1,256 @@
+"""Evaluation of a trained model on one split, in numbers, tables and pictures."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import confusion_matrix
+
+from clan_tf.config import Experiment, load_experiment
+from clan_tf.data import SPLITS, Source, read_source
+from clan_tf.data.photos import CheckedPhotos, check_photos
+from clan_tf.data.pipeline import evaluation_batches
+from clan_tf.errors import UserError, nearest
+from clan_tf.files import replacing, write_json
+from clan_tf.inference import branch_probabilities
+from clan_tf.models import COMBINED, BranchClassifier, combine
+from clan_tf.plots import plot_confusion
+from clan_tf.progress import Progress
+from clan_tf.run import RunDirectory, find_model, load_model
+
+Scores = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a model answers on one split.
+
+    Attributes:
+        photos: number of photos.
+        branches: `top1` and `top5` accuracy of each branch, 0…1.
+        combined: the same of the combined branches.
+        combined_branches: which were combined.
+        calibration_error: expected calibration error of the combined prediction, 0…1.
+        per_class: class, number of photos and accuracy, in the order of the labels.
+        confused_pairs: true class, predicted class and number of photos, most photos first.
+        confusion: counts `(classes, classes)`, rows are true classes.
+        folder: where everything was written; `None` if nowhere.
+    """
+
+    photos: int
+    branches: dict[str, Scores]
+    combined: Scores
+    combined_branches: tuple[str, ...]
+    calibration_error: float
+    per_class: list[dict[str, Any]]
+    confused_pairs: list[dict[str, Any]]
+    confusion: np.ndarray
+    folder: Path | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, as `evaluate --json` prints them."""
+        return {
+            "photos": self.photos,
+            "branches": {**self.branches, COMBINED: self.combined},
+            "combined_branches": list(self.combined_branches),
+            "expected_calibration_error": self.calibration_error,
+            "per_class": self.per_class,
+            "confused_pairs": self.confused_pairs,
+        }
+
+
+def evaluate(
+    model: str,
+    split: str = "test",
+    branches: Sequence[str] | None = None,
+    config: str | None = None,
+    overrides: Sequence[str] = (),
+    output: str | None = None,
+    progress: Progress | None = None,
+    batch_size: int = 32,
+) -> Evaluation:
+    """Evaluates a trained model on a split of its data.
+
+    Args:
+        model: a run directory or a `.keras` file.
+        split: `train`, `val` or `test`.
+        branches: which to combine; all if `None`.
+        config: whose data to use; the run's own if `None`.
+        overrides: `KEY=VALUE` texts on the config.
+        output: folder for tables and pictures; the run's `evaluation/SPLIT` if `None`, and nowhere for a lone file.
+        progress: where progress is shown.
+
+    Raises:
+        UserError: if the model, the data, or a name is wrong, or the data's classes aren't the model's.
+    """
+    progress = progress or Progress()
+    if split not in SPLITS:
+        raise UserError(
+            f"--split: must be one of {', '.join(SPLITS)}; received {split!r}.{nearest(split, list(SPLITS))}"
+        )
+    path, run = find_model(model)
+    experiment = _experiment(model, run, config, overrides)
+    loaded = load_model(path)
+    chosen = choose_branches(loaded, branches)
+    if run and run.read_status()["status"] != "finished":
+        progress.note(f"note: the run {run.path} is {run.read_status()['status']}")
+    source = read_source(experiment.data)
+    _require_same_classes(path, loaded, source)
+    photos = source.photos(split)
+    with progress.track(f"checking {split} photos", len(photos)) as advance:
+        checked = check_photos(photos, advance)
+    probabilities = _run(loaded, checked, batch_size, progress)
+    folder = Path(output) if output else run.evaluation(split) if run else None
+    return _summarize(loaded, checked, probabilities, chosen, folder)
+
+
+def choose_branches(model: BranchClassifier, names: Sequence[str] | None) -> tuple[str, ...]:
+    """The branches to combine, each once; all if `None`. A `UserError` for a name that isn't a branch."""
+    for name in names or ():
+        if name not in model.branches:
+            raise UserError(
+                f"--branches: no branch {name!r}.{nearest(name, list(model.branches))} "
+                f"This model's branches: {', '.join(model.branches)}."
+            )
+    return tuple(dict.fromkeys(names)) if names else model.branches
+
+
+def top_k_accuracy(labels: np.ndarray, probabilities: np.ndarray, k: int) -> float:
+    """Share of photos whose label is among the `k` most probable classes; ties count against the label.
+
+    Args:
+        labels: `(photos,)`.
+        probabilities: `(photos, classes)`.
+    """
+    own = probabilities[np.arange(len(labels)), labels]
+    others_at_least = (probabilities >= own[:, None]).sum(axis=1) - 1
+    return float((others_at_least < k).mean())
+
+
+def expected_calibration_error(labels: np.ndarray, probabilities: np.ndarray, bins: int = 15) -> float:
+    """Mean distance between confidence and accuracy over equal bins of confidence (Guo et al., ICML 2017)."""
+    confidence = probabilities.max(axis=1)
+    correct = probabilities.argmax(axis=1) == labels
+    index = np.minimum((confidence * bins).astype(int), bins - 1)
+    gaps = [abs(correct[index == b].mean() - confidence[index == b].mean()) * (index == b).mean() for b in set(index)]
+    return float(sum(gaps))
+
+
+def _experiment(model: str, run: RunDirectory | None, config: str | None, overrides: Sequence[str]) -> Experiment:
+    if config:
+        return load_experiment(config, overrides)
+    if run is None:
+        raise UserError(f"{model}: isn't in a run directory, so say whose data to use: --config CONFIG.")
+    return load_experiment(run.path / "config.yaml", overrides)
+
+
+def _require_same_classes(path: Path, model: BranchClassifier, source: Source) -> None:
+    expected, found = model.class_names, list(source.class_names)
+    if expected == found:
+        return
+    differing = next((pair for pair in zip(expected, found, strict=False) if pair[0] != pair[1]), None)
+    detail = f"The first that differs is {differing[0]!r} there and {differing[1]!r} here. " if differing else ""
+    raise UserError(
+        f"{path}: was trained on {len(expected)} classes, and this data has {len(found)} that aren't the same. "
+        f"{detail}Evaluate it on the data it was trained for."
+    )
+
+
+def _run(model: BranchClassifier, checked: CheckedPhotos, batch_size: int, progress: Progress) -> dict[str, np.ndarray]:
+    photos = len(checked.photos)
+    batches = evaluation_batches(checked, model.image_size, model.resize_size, batch_size)
+    with progress.track("evaluating batches", -(-photos // batch_size)) as advance:
+        return branch_probabilities(model, batches, photos, on_batch=advance)
+
+
+def _summarize(
+    model: BranchClassifier,
+    checked: CheckedPhotos,
+    probabilities: dict[str, np.ndarray],
+    chosen: tuple[str, ...],
+    folder: Path | None,
+) -> Evaluation:
+    labels = np.array([photo.label for photo in checked.photos])
+    rule = model.settings["combination"]
+    combined = np.asarray(combine([probabilities[branch] for branch in chosen], rule))
+    names = model.class_names
+    matrix = confusion_matrix(labels, combined.argmax(axis=1), labels=range(len(names)))
+    result = Evaluation(
+        photos=len(labels),
+        branches={branch: _scores(labels, probabilities[branch]) for branch in model.branches},
+        combined=_scores(labels, combined),
+        combined_branches=chosen,
+        calibration_error=expected_calibration_error(labels, combined),
+        per_class=_per_class(matrix, names),
+        confused_pairs=_confused_pairs(matrix, names),
+        confusion=matrix,
+        folder=folder,
+    )
+    if folder:
+        all_predictions = {branch: probabilities[branch] for branch in model.branches} | {COMBINED: combined}
+        _write(result, checked, all_predictions, names, folder)
+    return result
+
+
+def _scores(labels: np.ndarray, probabilities: np.ndarray) -> Scores:
+    return {"top1": top_k_accuracy(labels, probabilities, 1), "top5": top_k_accuracy(labels, probabilities, 5)}
+
+
+def _per_class(matrix: np.ndarray, names: Sequence[str]) -> list[dict[str, Any]]:
+    return [
+        {"class": name, "photos": int(row.sum()), "accuracy": float(row[label] / row.sum())}
+        for label, (name, row) in enumerate(zip(names, matrix, strict=True))
+        if row.sum()
+    ]
+
+
+def _confused_pairs(matrix: np.ndarray, names: Sequence[str]) -> list[dict[str, Any]]:
+    pairs = [
+        {"true": names[row], "predicted": names[column], "photos": int(matrix[row, column])}
+        for row, column in np.argwhere(matrix > 0)
+        if row != column
+    ]
+    return sorted(pairs, key=lambda pair: -pair["photos"])
+
+
+def _write(
+    result: Evaluation,
+    checked: CheckedPhotos,
+    probabilities: dict[str, np.ndarray],
+    names: Sequence[str],
+    folder: Path,
+) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "metrics.json", result.to_json())
+    _write_csv(folder / "per_class.csv", result.per_class)
+    _write_csv(folder / "confused_pairs.csv", result.confused_pairs or [{"true": "", "predicted": "", "photos": 0}][:0])
+    rows = [
+        {"true \\ predicted": name, **dict(zip(names, map(int, row), strict=True))}
+        for name, row in zip(names, result.confusion, strict=True)
+    ]
+    _write_csv(folder / "confusion.csv", rows)
+    _write_csv(folder / "predictions.csv", _prediction_rows(checked, probabilities, names))
+    plot_confusion(result.confusion, names, folder / "confusion.png")
+
+
+def _prediction_rows(
+    checked: CheckedPhotos, probabilities: dict[str, np.ndarray], names: Sequence[str]
+) -> list[dict[str, Any]]:
+    rows = []
+    for index, photo in enumerate(checked.photos):
+        row: dict[str, Any] = {"photo": photo.name, "true": names[photo.label]}
+        for branch, values in probabilities.items():
+            best = int(values[index].argmax())
+            row |= {branch: names[best], f"{branch}_probability": round(float(values[index, best]), 6)}
+        rows.append(row)
+    return rows
+
+
+def _write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]) if rows else ["true", "predicted", "photos"])
+        writer.writeheader()
+        writer.writerows(rows)

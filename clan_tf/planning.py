@@ -1,0 +1,95 @@
+"""What can be said about an experiment before it runs: its size, cost, schedule and files."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from clan_tf.config import Experiment
+from clan_tf.data import read_source
+from clan_tf.data.pipeline import steps_per_epoch
+from clan_tf.errors import UserError
+from clan_tf.models import complexity
+from clan_tf.models.build import build_model
+from clan_tf.training import checkpoint_bytes, learning_rate_schedule
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """What `train` would do.
+
+    Attributes:
+        rows: counts and sizes as text by name.
+        schedule: the epochs, from 1, at whose start the learning rate differs from the last row's, and the rate.
+        files: what would be written.
+    """
+
+    rows: dict[str, str]
+    schedule: list[tuple[int, float]]
+    files: list[str]
+
+
+def summarize(experiment: Experiment) -> dict[str, Any]:
+    """Cost and shapes of an experiment's model for one photo, as plain values; needs no photos and no weights.
+
+    Raises:
+        UserError: if neither the config nor the data says how many classes there are.
+    """
+    classes = count_classes(experiment)
+    model = build_model(experiment, classes, load_weights=False)
+    cost = complexity(model)
+    parts = [part for part in cost.parameters if cost.parameters[part] or cost.macs[part]]
+    return {
+        "name": experiment.name,
+        "classes": classes,
+        "parameters": sum(cost.parameters.values()),
+        "macs": sum(cost.macs.values()),
+        "relation_macs": sum(relation.macs for relation in cost.relations.values()),
+        "parts": {part: {"parameters": cost.parameters[part], "macs": cost.macs[part]} for part in parts},
+        "relations": {name: {"macs": cost.macs, "bytes": cost.bytes} for name, cost in cost.relations.items()},
+        "activation_bytes": cost.activation_bytes,
+        "shapes": {name: list(tensor.shape[1:]) for name, tensor in model.features.items()},
+    }
+
+
+def count_classes(experiment: Experiment) -> int:
+    """`data.classes`, or the number of classes in the data."""
+    if experiment.data.classes:
+        return experiment.data.classes
+    try:
+        return len(read_source(experiment.data).class_names)
+    except UserError as error:
+        raise UserError(f"{error} Or say how many classes there are: --set data.classes=200.") from None
+
+
+def plan_training(experiment: Experiment, run_dir: str | None) -> TrainingPlan:
+    """Counts what a training would take; reads the list of photos, and writes nothing."""
+    training, data = experiment.training, experiment.data
+    source = read_source(data)
+    steps = steps_per_epoch(len(source.photos("train")), training.batch_size)
+    model = build_model(experiment, len(source.class_names), load_weights=False)
+    cost = complexity(model)
+    counts = ", ".join(f"{len(photos)} {split}" for split, photos in source.splits.items())
+    rows = {
+        "photos": counts,
+        "classes": str(len(source.class_names)),
+        "parameters": f"{sum(cost.parameters.values()):,}",
+        "multiply-accumulates": f"{sum(cost.macs.values()) / 1e9:.3f} G a photo",
+        "steps": f"{training.epochs} epochs x {steps} = {training.epochs * steps} of {training.batch_size} photos",
+        "memory": f"about {cost.training_bytes(training.batch_size) / 1e9:.2f} GB in training (estimate)",
+        "disk": f"{2 * checkpoint_bytes(cost.variables) / 1e6:.0f} MB for two checkpoints",
+    }
+    folder = run_dir or f"runs/{experiment.name}-NNN"
+    names = (
+        "config.yaml environment.json data.json labels.txt status.json metrics.csv curves.png samples.png best.keras "
+        "last.keras tensorboard/ evaluation/test/"
+    )
+    return TrainingPlan(rows, _rate_changes(experiment, steps), [f"{folder}/{name}" for name in names.split()])
+
+
+def _rate_changes(experiment: Experiment, steps: int, most: int = 8) -> list[tuple[int, float]]:
+    schedule = learning_rate_schedule(experiment.training.schedule, experiment.training.learning_rate, steps)
+    rates = [
+        (epoch + 1, float(schedule(epoch * steps)) if callable(schedule) else schedule)
+        for epoch in range(experiment.training.epochs)
+    ]
+    changes = [rate for index, rate in enumerate(rates) if index == 0 or rate[1] != rates[index - 1][1]]
+    return changes if len(changes) <= most else [*changes[: most - 1], changes[-1]]

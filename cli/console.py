@@ -1,0 +1,118 @@
+"""What the commands share: TensorFlow kept quiet, errors turned into messages, progress and tables."""
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+
+from clan_tf.errors import CheckFailed, UserError
+from clan_tf.progress import Progress
+
+ConfigArgument = Annotated[str, typer.Argument(metavar="CONFIG", help="A YAML file, or the name of a shipped config.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Overrides a key, such as training.epochs=20. Repeatable."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
+ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="A run directory or a .keras file.")]
+
+
+def quiet_tensorflow() -> None:
+    """Chooses the backend and silences TensorFlow's start-up noise; to be called before it is imported."""
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    with _discarded_stderr():
+        import tensorflow  # noqa: F401
+
+        import clan_tf.models  # noqa: F401
+
+
+def run_safely(command: Callable[[], Any]) -> None:
+    """Runs the command line: a user's mistake exits with 2, a failed check with 1, both with their message alone."""
+    try:
+        command()
+    except UserError as error:
+        _fail(str(error), 2)
+    except CheckFailed as error:
+        _fail(str(error), 1)
+    except KeyboardInterrupt:
+        _fail("interrupted", 130)
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on stdout."""
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table on stdout: the first column is text, the others are numbers."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="right" if index else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    Console(width=None if sys.stdout.isatty() else 110).print(table)
+
+
+def percent(value: float) -> str:
+    """A share 0…1 as text."""
+    return f"{100 * value:.2f} %"
+
+
+class ConsoleProgress(Progress):
+    """Bars with the time left on stderr, where it is a terminal; lines that stay in any case."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+
+        self._console = Console(stderr=True)
+
+    @contextmanager
+    def track(self, description: str, total: int) -> Iterator[Callable[..., None]]:
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bars
+
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[text]}"),
+        )
+        with Bars(*columns, console=self._console, transient=True, disable=not self._console.is_terminal) as bars:
+            task = bars.add_task(description, total=total, text="")
+            yield lambda text="": bars.update(task, advance=1, text=text)
+
+    def note(self, text: str) -> None:
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _fail(message: str, code: int) -> None:
+    print(f"clan-tf: {message}", file=sys.stderr)
+    raise SystemExit(code)
+
+
+@contextmanager
+def _discarded_stderr() -> Iterator[None]:
+    """TensorFlow's C++ side writes to the descriptor before its log level is read."""
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with open(os.devnull, "wb") as sink:
+        os.dup2(sink.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)

@@ -1,0 +1,74 @@
+"""`clan-tf evaluate`."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from clan_tf.cli.console import (
+    ConsoleProgress,
+    JsonOption,
+    ModelArgument,
+    SetOption,
+    percent,
+    print_json,
+    print_table,
+    quiet_tensorflow,
+)
+
+if TYPE_CHECKING:
+    from clan_tf.evaluation import Evaluation
+
+
+def evaluate(
+    model: ModelArgument,
+    split: Annotated[str, typer.Option("--split", help="train, val or test.")] = "test",
+    branches: Annotated[
+        str | None, typer.Option("--branches", metavar="A,B", help="Combine these branches instead of all.")
+    ] = None,
+    config: Annotated[
+        str | None, typer.Option("--config", metavar="CONFIG", help="Whose data to use; the run's own if left out.")
+    ] = None,
+    overrides: SetOption = None,
+    output: Annotated[
+        str | None, typer.Option("--output", metavar="D", help="Where to write; the run's evaluation/ if left out.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Accuracy per branch and combined, per class, the most confused pairs and the calibration error."""
+    quiet_tensorflow()
+    from clan_tf.evaluation import evaluate as evaluate_model
+
+    chosen = branches.split(",") if branches else None
+    result = evaluate_model(model, split, chosen, config, overrides or (), output, ConsoleProgress())
+    if as_json:
+        print_json(result.to_json())
+        return
+    print_accuracies(result, split)
+    _print_classes(result)
+    if result.folder:
+        print(f"Tables, pictures and all predictions: {result.folder}")
+
+
+def print_accuracies(result: "Evaluation", split: str) -> None:
+    """The table of the branches' accuracies."""
+    rows = [(name, percent(scores["top1"]), percent(scores["top5"])) for name, scores in result.branches.items()]
+    joined = " + ".join(result.combined_branches)
+    rows.append((f"combined ({joined})", percent(result.combined["top1"]), percent(result.combined["top5"])))
+    print_table(f"Accuracy on {result.photos} {split} photos", ("branch", "top-1", "top-5"), rows)
+    print(f"Expected calibration error of the combined prediction: {percent(result.calibration_error)}")
+
+
+def _print_classes(result: "Evaluation", most: int = 5) -> None:
+    worst = sorted(result.per_class, key=lambda row: row["accuracy"])[:most]
+    print_table(
+        "Hardest classes",
+        ("class", "accuracy", "photos"),
+        [(row["class"], percent(row["accuracy"]), str(row["photos"])) for row in worst],
+    )
+    pairs = result.confused_pairs[:most]
+    if pairs:
+        print_table(
+            "Most confused",
+            ("true class", "taken for", "photos"),
+            [(p["true"], p["predicted"], str(p["photos"])) for p in pairs],
+        )

@@ -1,0 +1,49 @@
+"""`clan-tf summary`."""
+
+from typing import Annotated
+
+import typer
+
+from clan_tf.cli.console import JsonOption, SetOption, print_json, print_table, quiet_tensorflow
+
+
+def summary(
+    config: Annotated[
+        str, typer.Argument(metavar="[CONFIG]", help="A YAML file or a shipped config; the demo if left out.")
+    ] = "demo",
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Parameters, multiply-accumulates, shapes and memory of a model. Needs no photos and no weights."""
+    from clan_tf.config import load_experiment
+
+    experiment = load_experiment(config, overrides or ())
+    quiet_tensorflow()
+    from clan_tf.planning import summarize
+
+    result = summarize(experiment)
+    if as_json:
+        print_json(result)
+        return
+    parts = [
+        (part, f"{values['parameters']:,}", f"{values['macs'] / 1e9:.3f} G") for part, values in result["parts"].items()
+    ]
+    parts.append(("total", f"{result['parameters']:,}", f"{result['macs'] / 1e9:.3f} G"))
+    size = experiment.data.image_size
+    print_table(
+        f"{experiment.name}: one photo of {size}x{size}, {result['classes']} classes",
+        ("part", "parameters", "multiply-accumulates"),
+        parts,
+    )
+    if result["relations"]:
+        print_table(
+            "Matrix products of the relations (not in the total above)",
+            ("layer", "multiply-accumulates", "memory"),
+            [
+                (name, f"{cost['macs'] / 1e9:.3f} G", f"{cost['bytes'] / 1e6:.2f} MB")
+                for name, cost in result["relations"].items()
+            ],
+        )
+    shapes = [(name, " x ".join(map(str, shape))) for name, shape in result["shapes"].items()]
+    print_table("Shapes", ("feature", "per photo"), shapes)
+    print(f"Activations kept for training: {result['activation_bytes'] / 1e6:.1f} MB a photo in float32 (estimate)")

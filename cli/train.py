@@ -1,0 +1,67 @@
+"""`clan-tf train`."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from clan_tf.cli.console import ConsoleProgress, SetOption, print_table, quiet_tensorflow
+
+if TYPE_CHECKING:
+    from clan_tf.config import Experiment
+
+
+def train(
+    config: Annotated[
+        str, typer.Argument(metavar="[CONFIG]", help="A YAML file or a shipped config; the demo if left out.")
+    ] = "demo",
+    overrides: SetOption = None,
+    run_dir: Annotated[
+        str | None, typer.Option("--run-dir", metavar="D", help="The folder to make; runs/NAME-001 … if left out.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+) -> None:
+    """Train a model and evaluate it on the test split; without CONFIG, the demo on generated photos."""
+    from clan_tf.config import load_experiment
+
+    experiment = load_experiment(config, overrides or ())
+    quiet_tensorflow()
+    if dry_run:
+        _print_plan(experiment, run_dir)
+    else:
+        _train(experiment, run_dir)
+
+
+def _train(experiment: "Experiment", run_dir: str | None) -> None:
+    from clan_tf.cli.evaluate import print_accuracies
+    from clan_tf.evaluation import evaluate
+    from clan_tf.training import train as train_experiment
+
+    progress = ConsoleProgress()
+    result = train_experiment(experiment, run_dir, progress=progress)
+    run = result.run.path
+    progress.note(f"trained {result.epochs} epochs in {result.seconds:.0f} s; the best was epoch {result.best_epoch}")
+    split = "test" if "test" in result.splits else "val"
+    evaluation = evaluate(str(run), split=split, progress=progress)
+    print_accuracies(evaluation, split)
+    if split == "val":
+        print("There is no test split: these photos chose the epoch, so new photos will do somewhat worse.")
+    print(f"\nRun directory: {run}")
+    print(f"  curves       {result.run.curves}")
+    print(f"  evaluation   {result.run.evaluation(split)}")
+    print("Next:")
+    print(f"  clan-tf predict {run} PHOTO…          labels for your photos")
+    print(f"  clan-tf evaluate {run} --json         the figures for a program")
+    print(f"  tensorboard --logdir {result.run.tensorboard}")
+
+
+def _print_plan(experiment: "Experiment", run_dir: str | None) -> None:
+    from clan_tf.planning import plan_training
+
+    plan = plan_training(experiment, run_dir)
+    print_table(f"Training {experiment.name} (dry run)", ("", "planned"), list(plan.rows.items()))
+    print_table(
+        "Learning rate", ("from epoch", "learning rate"), [(str(epoch), f"{rate:.3g}") for epoch, rate in plan.schedule]
+    )
+    print("It would write:")
+    for file in plan.files:
+        print(f"  {file}")

@@ -1,0 +1,1 @@
+"""The experiments that are installed with the package."""

@@ -1,0 +1,45 @@
+"""Shared fixtures. Four logical CPU devices stand for several GPUs; TensorFlow only allows that before it starts."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+if os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow":
+    import tensorflow as tf
+
+    tf.config.set_logical_device_configuration(
+        tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 4
+    )
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def write_photo(path: Path, color: tuple[int, int, int], size: tuple[int, int] = (40, 32), seed: int = 0) -> None:
+    """A noisy photo of one colour; the format follows the name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(seed).normal(0, 20, (size[1], size[0], 3))
+    Image.fromarray(np.clip(noise + color, 0, 255).astype("uint8")).save(path)
+
+
+@pytest.fixture(scope="session")
+def colour_folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Class folders with a train and a test split; the three classes are colours, so that a few steps learn them."""
+    root = tmp_path_factory.mktemp("colours")
+    colors = {"red bird": (200, 60, 60), "grün": (60, 200, 60), "blue, small": (60, 60, 200)}
+    for split, count in (("train", 12), ("test", 5)):
+        for label, (name, color) in enumerate(colors.items()):
+            for index in range(count):
+                write_photo(
+                    root / split / name / f"{index}.jpg", color, seed=100 * label + index + 1000 * (split == "test")
+                )
+    return root

@@ -1,0 +1,85 @@
+"""What is installed, and what may import what."""
+
+import ast
+import subprocess
+import sys
+import tomllib
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+import clan_tf
+
+ROOT = Path(__file__).parent.parent
+FLOORS = {
+    "errors": 0,
+    "files": 0,
+    "progress": 0,
+    "config": 1,
+    "layers": 1,
+    "optimizers": 1,
+    "plots": 1,
+    "models": 2,
+    "data": 2,
+    "environment": 2,
+    "run": 3,
+    "inference": 3,
+    "training_callbacks": 4,
+    "training": 5,
+    "evaluation": 5,
+    "prediction": 5,
+    "planning": 6,
+    "export": 7,
+    "cli": 8,
+}
+
+
+def test_every_folder_with_python_files_is_installed() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    outside = {folder: name for name, folder in settings["package-dir"].items()}
+    found = set()
+    for top in ("clan_tf", "cli", "configs", "export"):
+        for file in (ROOT / top).rglob("*.py"):
+            parts = file.parent.relative_to(ROOT).parts
+            found.add(".".join([outside.get(parts[0], parts[0]), *parts[1:]]))
+    assert found == set(settings["packages"])
+
+
+def test_rooms_import_only_from_floors_below() -> None:
+    for top in ("clan_tf", "cli", "export"):
+        for file in (ROOT / top).rglob("*.py"):
+            room = _room(file)
+            for imported in _imported_rooms(file):
+                assert imported == room or FLOORS[imported] < FLOORS[room], f"{file} imports {imported}"
+
+
+@pytest.mark.parametrize("name", clan_tf.__all__)
+def test_every_public_name_can_be_imported(name: str) -> None:
+    assert getattr(clan_tf, name) is not None
+    assert name in dir(clan_tf)
+
+
+def test_the_package_starts_without_heavy_imports() -> None:
+    code = (
+        "import sys, clan_tf, clan_tf.cli.main; "
+        "print([m for m in ('tensorflow', 'keras', 'numpy', 'pydantic', 'matplotlib') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_command_is_installed() -> None:
+    (command,) = metadata.entry_points(group="console_scripts", name="clan-tf")
+    assert command.value == "clan_tf.cli.main:run"
+
+
+def _room(file: Path) -> str:
+    parts = file.relative_to(ROOT).with_suffix("").parts
+    return parts[0] if parts[0] != "clan_tf" else ("cli" if parts[1] == "__init__" else parts[1])
+
+
+def _imported_rooms(file: Path) -> set[str]:
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    modules = [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module]
+    return {module.split(".")[1] for module in modules if module.startswith("clan_tf.")}
