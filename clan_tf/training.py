@@ -152,7 +152,7 @@ class _Loop:
         for epoch in range(self.experiment.training.epochs):
             callbacks.on_epoch_begin(epoch)
             started = time.perf_counter()
-            learning_rate = float(self.optimizer.learning_rate)
+            learning_rate = float(f"{float(self.optimizer.learning_rate):.6g}")
             logs = self._train_epoch(epoch, batches, callbacks) | self._validate()
             logs |= {"learning_rate": learning_rate, "seconds": round(time.perf_counter() - started, 2)}
             callbacks.on_epoch_end(epoch, logs)

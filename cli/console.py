@@ -56,12 +56,19 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title, title_justify="left", title_style="bold")
+    console = Console(width=None if sys.stdout.isatty() else 110)
+    console.print(title, style="bold", markup=False, highlight=False)
+    table = Table()
     for index, column in enumerate(columns):
         table.add_column(column, justify="right" if index else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
-    Console(width=None if sys.stdout.isatty() else 110).print(table)
+    console.print(table)
+
+
+def large(value: float) -> str:
+    """A count as text, in G or M."""
+    return f"{value / 1e9:.2f} G" if value >= 1e9 else f"{value / 1e6:.2f} M"
 
 
 def percent(value: float) -> str:

@@ -27,3 +27,7 @@ def main() -> None:
 def run() -> None:
     """Entry point of the `clan-tf` command."""
     run_safely(app)
+
+
+if __name__ == "__main__":
+    run()

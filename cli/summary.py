@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from clan_tf.cli.console import JsonOption, SetOption, print_json, print_table, quiet_tensorflow
+from clan_tf.cli.console import JsonOption, SetOption, large, print_json, print_table, quiet_tensorflow
 
 
 def summary(
@@ -25,10 +25,8 @@ def summary(
     if as_json:
         print_json(result)
         return
-    parts = [
-        (part, f"{values['parameters']:,}", f"{values['macs'] / 1e9:.3f} G") for part, values in result["parts"].items()
-    ]
-    parts.append(("total", f"{result['parameters']:,}", f"{result['macs'] / 1e9:.3f} G"))
+    parts = [(part, f"{values['parameters']:,}", large(values["macs"])) for part, values in result["parts"].items()]
+    parts.append(("total", f"{result['parameters']:,}", large(result["macs"])))
     size = experiment.data.image_size
     print_table(
         f"{experiment.name}: one photo of {size}x{size}, {result['classes']} classes",
@@ -40,7 +38,7 @@ def summary(
             "Matrix products of the relations (not in the total above)",
             ("layer", "multiply-accumulates", "memory"),
             [
-                (name, f"{cost['macs'] / 1e9:.3f} G", f"{cost['bytes'] / 1e6:.2f} MB")
+                (name, large(cost["macs"]), f"{cost['bytes'] / 1e6:.2f} MB")
                 for name, cost in result["relations"].items()
             ],
         )

@@ -23,8 +23,9 @@ class CrossLayerSpatialAttention(keras.layers.Layer):
 
     Args:
         pooling: what is taken over the channels of `mid`: `"avg"`, `"max"` or `"avg_max"`.
-        activation: `"sigmoid"` keeps the map between 0 and 1. `"linear"` is the equation as printed; it then starts as
-            the identity (kernel 0, bias 1), because with an ordinary initialisation training can collapse.
+        activation: `"sigmoid"` keeps the map between 0 and 1. `"linear"` is the equation as printed. The kernel starts
+            at 0, the map at 0.5 (`"sigmoid"`) or 1 (`"linear"`, so that `attended = top`), everywhere: with an ordinary
+            initialisation training can collapse.
         kernel_size: side of the kernel `K`.
         return_attention: whether the attention map is returned too.
 
@@ -68,14 +69,14 @@ class CrossLayerSpatialAttention(keras.layers.Layer):
     def build(self, mid_shape: Shape, top_shape: Shape) -> None:
         require_map("mid", mid_shape, static_size=True)
         require_map("top", top_shape, static_size=True)
-        linear = self.activation == "linear"
         self.convolution = keras.layers.Conv2D(
             1,
             self.kernel_size,
             padding="same",
             activation=self.activation,
-            kernel_initializer="zeros" if linear else "glorot_uniform",
-            bias_initializer="ones" if linear else "zeros",
+            # A random kernel on activations of 5 or 100 would start the map far below 0, or the sigmoid saturated.
+            kernel_initializer="zeros",
+            bias_initializer="ones" if self.activation == "linear" else "zeros",
             data_format="channels_last",
             dtype=self.dtype_policy,
             name="convolution",

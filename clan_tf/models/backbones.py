@@ -1,6 +1,7 @@
 """The backbones, with the maps that CLAN taps and the preprocessing that their weights expect, in one table."""
 
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,11 @@ from clan_tf.models import small_backbones
 
 Preprocessing = Literal["caffe", "torch", "tf", "none"]
 """What the photo, RGB in 0…255, goes through: Keras' names, and `"none"` where the backbone does it itself."""
+
+
+BATCH_NORM_MOMENTUM = 0.9
+"""PyTorch's default, which the paper had. Keras' 0.99 takes hundreds of steps to follow a finetuned backbone, and until
+then validation sees other features than training."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +132,9 @@ def build_backbone(name: str, image_size: int, mid: Sequence[str] = (), weights:
     """
     spec = backbone_spec(name)
     base = _with_weights(name, spec, (image_size, image_size, 3), weights)
+    for layer in base.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = BATCH_NORM_MOMENTUM
     maps = {f"mid_{index}": tap(base, spec, layer) for index, layer in enumerate(mid, start=1)}
     top = base.output
     for layer, tensor in zip(mid, maps.values(), strict=True):
@@ -200,19 +209,21 @@ def _load_weights(base: keras.Model, name: str, path: Path) -> None:
     if path.suffix not in (".h5", ".keras"):
         raise UserError(f"model.weights: {path} must end in .weights.h5, .h5 or .keras.")
     try:
-        if path.suffix == ".keras":
-            _copy_weights(keras.saving.load_model(path, compile=False), base, name)
-        else:
-            base.load_weights(path)
-    except (ValueError, KeyError, OSError, TypeError) as error:
+        # Keras only warns of layers that keep their random weights.
+        with warnings.catch_warnings(action="error", category=UserWarning):
+            if path.suffix == ".keras":
+                _copy_weights(keras.saving.load_model(path, compile=False), base, name)
+            else:
+                base.load_weights(path)
+    except (ValueError, KeyError, OSError, TypeError, UserWarning) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"model.weights: {path} doesn't fit the backbone {name}: {reason}") from error
 
 
 def _copy_weights(source: keras.Model, base: keras.Model, name: str) -> None:
     """By layer name, because a model with other taps may list the same layers in another order."""
-    if name in [layer.name for layer in source.layers]:
-        source = source.get_layer(name)
+    inner = [layer for layer in source.layers if layer.name == name and isinstance(layer, keras.Model)]
+    source = inner[0] if inner else source
     for layer in base.layers:
-        if layer.weights:
+        if layer.get_weights():
             layer.set_weights(source.get_layer(layer.name).get_weights())

@@ -1,0 +1,106 @@
+"""The commands as a user runs them: what they print, their exit codes, and what they leave behind."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from clan_tf.cli.main import app, run
+
+
+@pytest.fixture
+def fast_demo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
+    """Overrides that make the demo train for seconds, in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    overrides = ["training.epochs=1", "training.batch_size=8", "data.image_size=32", "data.resize_size=36"]
+    overrides.append("data.generated_photos={train: 16, val: 8, test: 8}")
+    return [word for override in overrides for word in ("--set", override)]
+
+
+def failure(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> tuple[int, str]:
+    monkeypatch.setattr(sys, "argv", ["clan-tf", *arguments])
+    with pytest.raises(SystemExit) as caught:
+        run()
+    return caught.value.code, capsys.readouterr().err
+
+
+def test_help_names_every_verb() -> None:
+    result = CliRunner().invoke(app, ["--help"])
+    assert result.exit_code == 0
+    for verb in ("train", "evaluate", "predict", "summary"):
+        assert verb in result.output
+
+
+def test_summary_prints_one_json_document() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "clan_tf.cli.main", "summary", "demo", "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert {"parameters", "macs", "relation_macs"} <= set(answer)
+    assert done.stderr == ""
+
+
+def test_train_evaluate_and_predict_as_a_user_would(fast_demo: list[str], tmp_path: Path) -> None:
+    runner = CliRunner()
+    trained = runner.invoke(app, ["train", *fast_demo])
+    assert trained.exit_code == 0, trained.output
+    assert "combined (mid_1 + top + refined_top)" in trained.output
+    assert "runs/demo-001" in trained.output
+    run_dir = tmp_path / "runs" / "demo-001"
+    assert (run_dir / "evaluation" / "test" / "confusion.png").is_file()
+
+    evaluated = runner.invoke(app, ["evaluate", str(run_dir), "--json", "--branches", "top,mid_1"])
+    answer = json.loads(evaluated.stdout)
+    assert answer["photos"] == 8 and answer["combined_branches"] == ["top", "mid_1"]
+
+    (run_dir / "text.jpg").write_text("no photo", encoding="utf-8")
+    predicted = runner.invoke(
+        app, ["predict", str(run_dir), str(run_dir / "samples.png"), str(run_dir / "text.jpg"), "--json", "--top", "3"]
+    )
+    assert predicted.exit_code == 1
+    first, second = json.loads(predicted.stdout)
+    assert len(first["predictions"]) == 3 and second["error"] == "not an image"
+
+    again = runner.invoke(app, ["train", "--dry-run", *fast_demo])
+    assert again.exit_code == 0 and "16 train, 8 val, 8 test" in again.output
+    assert not (tmp_path / "runs" / "demo-002").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["train", "--set", "training.epoch=3"], "Did you mean epochs?"),
+        (["train", "--set", "model.mid=[stage9]"], "Aliases"),
+        (["train", "--set", "model.backbone=tinny"], "Did you mean tiny?"),
+        (["train", "--set", "model.weights=imagenet"], "no ImageNet weights"),
+        (["train", "--set", "model.loss_weights={tap: 1}"], "Did you mean top?"),
+        (["train", "resnet50"], "data.root"),
+        (["train", "--run-dir", "."], "never overwritten"),
+        (["evaluate", "."], "not a run directory"),
+        (["predict", "missing.keras", "photo.jpg"], "no such run directory"),
+        (["summary", "resnet5"], "Did you mean resnet50?"),
+    ],
+)
+def test_a_users_mistake_gets_one_message_and_leaves_nothing(
+    arguments: list[str],
+    expected: str,
+    fast_demo: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if arguments[0] == "train" and "resnet50" not in arguments:
+        arguments = [*arguments, *fast_demo]
+    code, text = failure(arguments, monkeypatch, capsys)
+    assert code == 2
+    assert expected in text and "Traceback" not in text
+    assert list(tmp_path.iterdir()) == []

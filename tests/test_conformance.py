@@ -1,0 +1,317 @@
+"""What every layer and every model promises: one row each, one test per promise over all rows."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from clan_tf.layers import CrossLayerContextAttention, CrossLayerSpatialAttention, NonLocalBlock
+from clan_tf.models import CLAN, Plain
+
+if keras.backend.backend() != "tensorflow":
+    pytest.skip("needs TensorFlow", allow_module_level=True)
+
+import tensorflow as tf
+
+from clan_tf.export import to_tflite, write_saved_model
+
+Arrays = dict[str, np.ndarray]
+
+BATCH = 2
+CLASSES = 5
+IMAGE_SIZE = 32
+MID_SHAPE = (4, 4, 6)
+TOP_SHAPE = (2, 2, 8)
+
+
+# The table
+
+
+@dataclass(frozen=True)
+class Row:
+    """A layer or a model, as a Keras model whose inputs and outputs have names."""
+
+    name: str
+    build: Callable[[], keras.Model]
+    takes_photos: bool = False
+
+
+def around(layer: Callable[[], keras.layers.Layer], *names: str) -> Callable[[], keras.Model]:
+    """A model with the layer alone inside."""
+
+    def build() -> keras.Model:
+        inputs = {name: keras.Input({"mid": MID_SHAPE, "top": TOP_SHAPE}[name], name=name) for name in names}
+        return keras.Model(inputs, {"answer": layer()(*inputs.values())})
+
+    return build
+
+
+def clan(**settings: Any) -> Callable[[], keras.Model]:
+    return lambda: CLAN("tiny", CLASSES, IMAGE_SIZE, **settings)
+
+
+ROWS = [
+    Row("clca_gaussian", around(lambda: CrossLayerContextAttention("gaussian"), "mid", "top")),
+    Row("clca_embedded", around(lambda: CrossLayerContextAttention("embedded_gaussian"), "mid", "top")),
+    Row("clca_dot", around(lambda: CrossLayerContextAttention("dot_product"), "mid", "top")),
+    Row("non_local", around(lambda: NonLocalBlock("embedded_gaussian"), "mid")),
+    Row("clsa", around(CrossLayerSpatialAttention, "mid", "top")),
+    Row("clan", clan(), takes_photos=True),
+    Row("clan_gap_3", clan(scales=3, mid_refinement="gap"), takes_photos=True),
+    Row("clan_non_local", clan(mid_refinement="non_local", spatial_attention=False), takes_photos=True),
+    Row("plain", lambda: Plain("tiny", CLASSES, IMAGE_SIZE), takes_photos=True),
+]
+rows = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+
+
+# Helpers
+
+
+def build(row: Row, batch: int = BATCH) -> tuple[keras.Model, Arrays]:
+    """The row's model with random weights where they start as constants, and inputs for it."""
+    keras.utils.set_random_seed(1)
+    model = row.build()
+    rng = np.random.default_rng(1)
+    for variable in model.weights:
+        if variable.name in ("gamma", "moving_variance"):
+            variable.assign(rng.uniform(0.5, 1.5, variable.shape))
+        elif variable.name in ("beta", "bias", "moving_mean"):
+            variable.assign(rng.normal(0, 0.1, variable.shape))
+    if row.takes_photos:
+        return model, {"photos": rng.integers(0, 256, (batch, IMAGE_SIZE, IMAGE_SIZE, 3)).astype("float32")}
+    return model, {x.name: rng.normal(0, 0.7, (batch, *x.shape[1:])).astype("float32") for x in model.inputs}
+
+
+def as_argument(inputs: dict[str, Any]) -> Any:
+    """Models with one input that is photos take it bare."""
+    return inputs["photos"] if "photos" in inputs else inputs
+
+
+def call(model: Callable[..., Any], inputs: dict[str, Any], **arguments: Any) -> Arrays:
+    return {name: keras.ops.convert_to_numpy(x) for name, x in model(as_argument(inputs), **arguments).items()}
+
+
+def assert_same(actual: Arrays, expected: Arrays, tolerance: float = 1e-5) -> None:
+    assert set(actual) == set(expected)
+    for name, values in expected.items():
+        np.testing.assert_allclose(actual[name], values, rtol=tolerance, atol=tolerance, err_msg=name)
+
+
+def settings(layer: keras.layers.Layer) -> dict[str, Any]:
+    """Its config without the name, which Keras numbers."""
+    return {name: value for name, value in layer.get_config().items() if name != "name"}
+
+
+def gradients(model: keras.Model, inputs: dict[str, Any]) -> list[tf.Tensor]:
+    """Of a sum over photos, by trainable weight; zeros where a weight has no part in it."""
+    weights = model.trainable_variables
+    with tf.GradientTape() as tape:
+        outputs = model(as_argument(inputs), training=False)
+        loss = tf.add_n([tf.reduce_sum(tf.cast(outputs[name], "float32") ** 2) for name in sorted(outputs)])
+    return tape.gradient(loss, [weight.value for weight in weights], unconnected_gradients="zero")
+
+
+# Saving
+
+
+LOADER = """
+import sys
+from pathlib import Path
+import keras
+import numpy as np
+import clan_tf.layers
+import clan_tf.models
+
+for path in Path(sys.argv[1]).glob("*.keras"):
+    with np.load(path.with_suffix(".inputs.npz")) as file:
+        inputs = dict(file)
+    model = keras.saving.load_model(path)
+    outputs = model(inputs["photos"] if "photos" in inputs else inputs)
+    np.savez(path.with_suffix(".answers.npz"), **{name: keras.ops.convert_to_numpy(x) for name, x in outputs.items()})
+"""
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every row's model as `.keras`, and what a fresh process answers with it."""
+    folder = tmp_path_factory.mktemp("saved")
+    for row in ROWS:
+        model, inputs = build(row)
+        model.save(folder / f"{row.name}.keras")
+        np.savez(folder / f"{row.name}.inputs.npz", **inputs)
+        np.savez(folder / f"{row.name}.expected.npz", **call(model, inputs))
+    # From another folder, so that it's the installed package that answers.
+    subprocess.run([sys.executable, "-c", LOADER, str(folder)], check=True, cwd=folder, env=dict(os.environ))
+    return folder
+
+
+@rows
+def test_a_saved_model_answers_the_same_in_a_fresh_process(row: Row, saved: Path) -> None:
+    with np.load(saved / f"{row.name}.answers.npz") as actual, np.load(saved / f"{row.name}.expected.npz") as expected:
+        assert_same(dict(actual), dict(expected))
+
+
+@rows
+def test_a_loaded_model_has_the_same_config(row: Row, saved: Path) -> None:
+    model = row.build()
+    loaded = keras.saving.load_model(saved / f"{row.name}.keras")
+    assert type(loaded) is type(model)
+    for layer, again in zip(model.layers, loaded.layers, strict=True):
+        if type(layer).__module__.startswith("clan_tf."):
+            assert settings(again) == settings(layer)
+    if row.takes_photos:
+        assert settings(loaded) == settings(model)
+
+
+# Exporting
+
+
+@rows
+def test_a_saved_model_folder_answers_the_same_for_any_batch_size(row: Row, tmp_path: Path) -> None:
+    model, inputs = build(row)
+    write_saved_model(model, tmp_path / "saved_model")
+    loaded = tf.saved_model.load(str(tmp_path / "saved_model"))
+    for batch in (BATCH, 1):
+        some = {name: x[:batch] for name, x in inputs.items()}
+        assert_same(call(loaded.serve, some), call(model, some))
+
+
+@rows
+def test_a_tflite_file_answers_the_same(row: Row) -> None:
+    interpreters = pytest.importorskip("ai_edge_litert.interpreter")
+    model, inputs = build(row, batch=1)
+    interpreter = interpreters.Interpreter(model_content=to_tflite(model))
+    runner = interpreter.get_signature_runner("serving_default")
+    names = list(runner.get_input_details())
+    # TensorFlow names the signature's inputs itself where a model takes a bare tensor.
+    arguments = inputs if len(names) > 1 else dict(zip(names, inputs.values(), strict=True))
+    assert_same(runner(**arguments), call(model, inputs), tolerance=1e-4)
+
+
+# Precision
+
+
+@pytest.fixture(scope="module")
+def float32_answers() -> dict[str, Arrays]:
+    return {row.name: call(*build(row)) for row in ROWS}
+
+
+@pytest.fixture(params=["mixed_float16", "mixed_bfloat16"])
+def mixed_precision(request: pytest.FixtureRequest) -> Iterator[str]:
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(request.param)
+    yield request.param
+    keras.config.set_dtype_policy(before)
+
+
+@rows
+def test_mixed_precision_is_finite_on_float32_weights_and_near_float32(
+    row: Row, mixed_precision: str, float32_answers: dict[str, Arrays]
+) -> None:
+    model, inputs = build(row)
+    assert {weight.dtype for weight in model.weights} == {"float32"}
+    # bfloat16 holds 8 bits; some of them are lost on the way.
+    tolerance = 0.1 if mixed_precision == "mixed_bfloat16" else 0.02
+    for name, values in call(model, inputs).items():
+        assert values.dtype == ("float32" if row.takes_photos else mixed_precision.removeprefix("mixed_")), name
+        expected = float32_answers[row.name][name]
+        np.testing.assert_allclose(values.astype("float32"), expected, rtol=tolerance, atol=tolerance, err_msg=name)
+    for weight, gradient in zip(model.trainable_variables, gradients(model, inputs), strict=True):
+        assert np.isfinite(gradient.numpy()).all(), weight.path
+
+
+# Replicas
+
+
+@rows
+def test_two_replicas_have_the_gradients_of_one(row: Row) -> None:
+    model, inputs = build(row, batch=4)
+    expected = gradients(model, inputs)
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    with strategy.scope():
+        copy, _ = build(row)
+    halves = {
+        name: strategy.experimental_distribute_values_from_function(
+            lambda context, x=x: tf.constant(np.split(x, 2)[context.replica_id_in_sync_group])
+        )
+        for name, x in inputs.items()
+    }
+
+    @tf.function
+    def step(inputs):
+        return gradients(copy, inputs)
+
+    by_replica = strategy.run(step, args=(halves,))
+    for weight, one, two in zip(model.trainable_variables, expected, by_replica, strict=True):
+        values = strategy.experimental_local_results(two)
+        assert len(values) == 2
+        # Relative to the largest of a weight's gradients: each is a sum, in another order.
+        scale = max(1.0, float(np.abs(one).max()))
+        np.testing.assert_allclose(sum(x.numpy() for x in values) / scale, one / scale, atol=1e-5, err_msg=weight.path)
+
+
+# Inputs
+
+
+@rows
+def test_any_batch_size_gives_each_photo_its_own_answer(row: Row) -> None:
+    model, inputs = build(row, batch=3)
+    together = call(model, inputs)
+    for index in range(3):
+        alone = call(model, {name: x[index : index + 1] for name, x in inputs.items()})
+        assert_same(alone, {name: x[index : index + 1] for name, x in together.items()})
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row.takes_photos], ids=lambda row: row.name)
+@pytest.mark.parametrize("dtype", ["uint8", "int32"])
+def test_whole_numbers_are_photos_too(row: Row, dtype: str) -> None:
+    model, inputs = build(row)
+    expected = call(model, inputs)
+    photos = inputs["photos"].astype(dtype)
+    assert_same(call(model, {"photos": photos}), expected)
+    assert_same(model.predict(photos, verbose=0), expected)
+
+
+# Training as a Keras classifier
+
+
+def fit(model: CLAN, rng: np.random.Generator, **arguments: Any) -> dict[str, bool]:
+    """Whether each branch's head changed in one step on one label per photo."""
+    heads = {branch: model.get_layer(f"logits_{branch}") for branch in model.branches}
+    before = {branch: head.get_weights() for branch, head in heads.items()}
+    photos = rng.integers(0, 256, (4, IMAGE_SIZE, IMAGE_SIZE, 3)).astype("uint8")
+    model.compile(keras.optimizers.SGD(0.1), **arguments)
+    model.fit(photos, np.arange(4), batch_size=4, epochs=1, verbose=0)
+    return {
+        branch: any(not np.array_equal(old, new) for old, new in zip(before[branch], head.get_weights(), strict=True))
+        for branch, head in heads.items()
+    }
+
+
+def test_clan_fits_every_branch_on_one_label_per_photo(rng: np.random.Generator) -> None:
+    model = CLAN("tiny", CLASSES, IMAGE_SIZE, scales=3)
+    changed = fit(model, rng, metrics=["accuracy"])
+    assert changed == dict.fromkeys(("mid_1", "mid_2", "top", "refined_top"), True)
+    results = model.evaluate(np.zeros((2, IMAGE_SIZE, IMAGE_SIZE, 3), "uint8"), np.array([0, 1]), verbose=0)
+    assert np.isfinite(results).all()
+
+
+def test_a_branch_of_weight_zero_is_not_trained(rng: np.random.Generator) -> None:
+    changed = fit(CLAN("tiny", CLASSES, IMAGE_SIZE, loss_weights={"mid_1": 0}), rng)
+    assert changed == {"mid_1": False, "top": True, "refined_top": True}
+
+
+def test_compile_takes_weights_of_some_branches(rng: np.random.Generator) -> None:
+    changed = fit(CLAN("tiny", CLASSES, IMAGE_SIZE), rng, loss_weights={"mid_1": 0})
+    assert changed == {"mid_1": False, "top": True, "refined_top": True}
+
+
+def test_a_loaded_clan_trains_on(saved: Path, rng: np.random.Generator) -> None:
+    assert all(fit(keras.saving.load_model(saved / "clan.keras"), rng).values())

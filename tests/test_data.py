@@ -1,0 +1,237 @@
+"""Sources, photo checks and the pipeline."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import write_photo
+from PIL import Image
+from sklearn.linear_model import LogisticRegression
+
+from clan_tf.config import DataConfig, load_experiment
+from clan_tf.data import read_source
+from clan_tf.data.generated import CLASS_NAMES, draw_photo
+from clan_tf.data.photos import check_photos, decode, problem_with
+from clan_tf.data.pipeline import evaluation_batches, evaluation_view, training_batches
+from clan_tf.data.source import Photo, cut
+from clan_tf.errors import UserError
+
+
+def test_split_folders_keep_names_and_cut_a_validation_split_from_train(colour_folders: Path) -> None:
+    source = read_source(DataConfig(root=colour_folders, validation_fraction=0.25))
+    assert source.class_names == ("blue, small", "grün", "red bird")
+    assert {split: len(photos) for split, photos in source.splits.items()} == {"train": 27, "test": 15, "val": 9}
+    names = [photo.name for photos in source.splits.values() for photo in photos]
+    assert len(set(names)) == len(names)
+    for photo in source.splits["val"]:
+        assert Path(photo.name).parent.name == source.class_names[photo.label]
+        assert "/train/" in photo.name
+
+
+def test_one_folder_is_cut_into_stratified_splits_by_the_seed(colour_folders: Path) -> None:
+    def labels_and_names(seed: int) -> dict[str, list[str]]:
+        source = read_source(DataConfig(root=colour_folders / "train", split_seed=seed))
+        assert {photo.label for photo in source.splits["test"]} == {0, 1, 2}
+        return {split: [photo.name for photo in photos] for split, photos in source.splits.items()}
+
+    assert labels_and_names(0) == labels_and_names(0)
+    assert labels_and_names(0)["test"] != labels_and_names(1)["test"]
+    assert {split: len(names) for split, names in labels_and_names(0).items()} == {"train": 27, "test": 6, "val": 3}
+
+
+def test_cutting_leaves_a_photo_of_every_class_on_both_sides() -> None:
+    photos = [Photo(f"{label}-{i}", label) for label, count in enumerate((1, 2, 50)) for i in range(count)]
+    stay, taken = cut(photos, 0.1, seed=0)
+    assert [sum(p.label == label for p in taken) for label in range(3)] == [0, 1, 5]
+    assert sorted(p.name for p in stay + taken) == sorted(p.name for p in photos)
+
+
+@pytest.fixture
+def cub_root(tmp_path: Path) -> Path:
+    """The official layout: ids with gaps, two classes, the last photo of each for testing."""
+    lines: dict[str, list[str]] = {name: [] for name in ("images", "image_class_labels", "train_test_split")}
+    for number, (label, index) in enumerate([(1, 0), (1, 1), (1, 2), (2, 0), (2, 1), (2, 2)], start=7):
+        name = f"{label:03d}.Bird {label}/Bird_{index}.jpg"
+        write_photo(tmp_path / "images" / name, (100, 100, 100))
+        lines["images"].append(f"{number} {name}")
+        lines["image_class_labels"].append(f"{number} {label}")
+        lines["train_test_split"].append(f"{number} {int(index < 2)}")
+    lines["classes"] = ["1 001.Bird 1", "2 002.Bird 2"]
+    for name, content in lines.items():
+        (tmp_path / f"{name}.txt").write_text("\n".join(content) + "\n", encoding="utf-8")
+    return tmp_path
+
+
+def test_cub_is_read_by_its_official_split(cub_root: Path) -> None:
+    source = read_source(DataConfig(source="cub", root=cub_root))
+    assert source.class_names == ("001.Bird 1", "002.Bird 2")
+    assert [Path(photo.name).name for photo in source.splits["test"]] == ["Bird_2.jpg", "Bird_2.jpg"]
+    assert [photo.label for photo in source.splits["test"]] == [0, 1]
+    assert len(source.splits["train"]) + len(source.splits["val"]) == 4
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "expected"),
+    [
+        ("images.txt", "7 ../../secret.jpg\n", "leaves"),
+        ("images.txt", "7 001.Bird 1/none.jpg\n", "there is no"),
+        ("images.txt", "7\n", "line 1"),
+        ("image_class_labels.txt", "7 1\n", "no line for number 8"),
+        ("image_class_labels.txt", "\n".join(f"{n} 9" for n in range(7, 13)), "no line for number 9"),
+        ("classes.txt", None, "classes.txt"),
+    ],
+)
+def test_a_damaged_cub_is_refused(cub_root: Path, file: str, text: str | None, expected: str) -> None:
+    (cub_root / file).unlink() if text is None else (cub_root / file).write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=expected):
+        read_source(DataConfig(source="cub", root=cub_root))
+
+
+def test_a_root_without_usable_classes_is_refused(tmp_path: Path) -> None:
+    def mistake(root: Path | None) -> str:
+        with pytest.raises(UserError) as caught:
+            read_source(DataConfig(root=root))
+        return str(caught.value)
+
+    assert "needs the folder" in mistake(None)
+    assert "there is no folder" in mistake(tmp_path / "nowhere")
+    assert "no class folders" in mistake(tmp_path)
+    (tmp_path / "a").mkdir()
+    assert "are empty" in mistake(tmp_path)
+    write_photo(tmp_path / "a" / "1.png", (1, 2, 3))
+    assert "at least two" in mistake(tmp_path)
+    (tmp_path / "b").mkdir()
+    assert "no train photos of 'b'" in mistake(tmp_path)
+
+
+def test_photos_that_cannot_be_read_are_all_named(tmp_path: Path) -> None:
+    write_photo(tmp_path / "good.jpg", (90, 90, 90))
+    (tmp_path / "text.jpg").write_text("not a photo", encoding="utf-8")
+    (tmp_path / "cut.jpg").write_bytes((tmp_path / "good.jpg").read_bytes()[:-300])
+    (tmp_path / "empty.jpg").touch()
+    photos = [Photo(str(tmp_path / name), 0) for name in ("good.jpg", "text.jpg", "cut.jpg", "empty.jpg", "gone.jpg")]
+    with pytest.raises(UserError) as caught:
+        check_photos(photos)
+    text = str(caught.value)
+    assert "4 of 5" in text and "good.jpg" not in text
+    for name in (
+        "text.jpg: not an image",
+        "cut.jpg: damaged",
+        "empty.jpg: the file is empty",
+        "gone.jpg: No such file",
+    ):
+        assert name in text
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK", "RGBA", "P", "I;16"])
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+def test_every_mode_of_photo_becomes_rgb(tmp_path: Path, mode: str, suffix: str) -> None:
+    if (mode, suffix) in {("CMYK", "png"), ("RGBA", "jpg"), ("P", "jpg"), ("I;16", "jpg")}:
+        pytest.skip("no such file can be written")
+    path = tmp_path / f"photo.{suffix}"
+    _grey_photo(mode).save(path)
+    checked = check_photos([Photo(str(path), 0)])
+    decoded = decode(tf.constant(path.read_bytes()), tf.constant(checked.orientations[0])).numpy()
+    assert decoded.shape == (12, 16, 3)
+    assert np.abs(decoded.astype(int) - 200).max() <= 3
+
+
+def _grey_photo(mode: str) -> Image.Image:
+    if mode == "I;16":
+        return Image.fromarray(np.full((12, 16), 200 * 257, "uint16"))
+    grey = Image.new("RGB", (16, 12), (200, 200, 200))
+    return grey.quantize(4) if mode == "P" else grey.convert(mode)
+
+
+@pytest.mark.parametrize("suffix", ["bmp", "gif", "webp"])
+def test_other_formats_named_jpg_are_read(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"photo.{suffix}"
+    Image.new("RGB", (16, 12), (10, 120, 240)).save(path)
+    assert problem_with(path.read_bytes()) is None
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_undone_as_pillow_does(tmp_path: Path, orientation: int) -> None:
+    from PIL import ImageOps
+
+    path = tmp_path / "turned.png"
+    exif = Image.Exif()
+    exif[274] = orientation
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 6, 3), dtype="uint8")
+    Image.fromarray(pixels).save(path, exif=exif)
+    checked = check_photos([Photo(str(path), 0)])
+    decoded = decode(tf.constant(path.read_bytes()), tf.constant(checked.orientations[0])).numpy()
+    with Image.open(path) as image:
+        np.testing.assert_array_equal(decoded, np.asarray(ImageOps.exif_transpose(image)))
+
+
+@pytest.fixture(scope="module")
+def numbered() -> list[Photo]:
+    """Eleven photos whose brightness is their label."""
+    return [Photo(f"{i}", i, tf.io.encode_png(np.full((24, 24, 3), 20 * i, "uint8")).numpy()) for i in range(11)]
+
+
+def test_every_epoch_shows_each_photo_at_most_once_in_another_order(numbered: list[Photo]) -> None:
+    experiment = load_experiment("demo", ["training.batch_size=4", "training.epochs=3", "data.image_size=16"])
+    batches = list(training_batches(check_photos(numbered), experiment))
+    assert len(batches) == 6
+    epochs = [np.concatenate([labels for _, labels in batches[start : start + 2]]) for start in (0, 2, 4)]
+    for labels in epochs:
+        assert len(set(labels)) == 8
+    assert not np.array_equal(epochs[0], epochs[1])
+    for photos, labels in batches:
+        np.testing.assert_allclose(photos.numpy().mean(axis=(1, 2, 3)), 20 * labels.numpy(), atol=0.01)
+
+
+def test_the_pipeline_depends_on_seed_and_position_alone() -> None:
+    experiment = load_experiment("demo", ["training.batch_size=4", "training.epochs=2", "data.image_size=80"])
+    photos = [
+        Photo(f"{i}", i % 8, tf.io.encode_png(draw_photo(i % 8, np.random.default_rng(i), 40)).numpy())
+        for i in range(9)
+    ]
+    checked = check_photos(photos)
+    whole = [photos.numpy() for photos, _ in training_batches(checked, experiment)]
+    late = [photos.numpy() for photos, _ in training_batches(checked, experiment, start_step=3)]
+    np.testing.assert_array_equal(whole[3], late[0])
+    other = load_experiment("demo", ["training.batch_size=4", "training.seed=1", "data.image_size=80"])
+    assert not np.array_equal(whole[0], next(iter(training_batches(checked, other)))[0].numpy())
+
+
+def test_evaluation_batches_hold_every_photo_once_and_fill_up_with_weight_zero(numbered: list[Photo]) -> None:
+    batches = list(evaluation_batches(check_photos(numbered), 16, 20, batch_size=4))
+    labels, weights = (np.concatenate([batch[i].numpy() for batch in batches]) for i in (1, 2))
+    assert [len(batch[0]) for batch in batches] == [4, 4, 4]
+    np.testing.assert_array_equal(labels[weights == 1], range(11))
+
+
+def test_the_evaluation_view_is_the_resized_photos_centre() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (30, 50, 3), dtype="uint8")
+    view = evaluation_view(tf.constant(image), 16, 20).numpy()
+    with Image.fromarray(image) as photo:
+        expected = np.asarray(photo.resize((20, 20), Image.Resampling.BILINEAR), dtype="float32")[2:18, 2:18]
+    # Pillow's antialiased bilinear filter rounds to whole numbers twice.
+    assert np.abs(view - expected).max() < 1.5
+
+
+def test_a_batch_larger_than_the_data_is_refused(numbered: list[Photo]) -> None:
+    with pytest.raises(UserError, match="batch_size: 32 is more than the 11"):
+        training_batches(check_photos(numbered), load_experiment("demo"))
+
+
+def test_generated_photos_depend_on_seed_split_and_index() -> None:
+    config = load_experiment("demo", ["data.generated_photos={train: 16, val: 8, test: 8}"]).data
+    first, again = read_source(config), read_source(config)
+    assert first.splits == again.splits
+    contents = [photo.content for photos in first.splits.values() for photo in photos]
+    assert len(set(contents)) == len(contents)
+    assert sorted({photo.label for photo in first.splits["val"]}) == list(range(8)) == list(range(len(CLASS_NAMES)))
+
+
+def test_average_colour_does_not_solve_the_generated_photos() -> None:
+    photos = np.stack([draw_photo(i % 8, np.random.default_rng([3, i]), 48) for i in range(1200)])
+    features = np.concatenate([photos.mean(axis=(1, 2)), photos.std(axis=(1, 2))], axis=1)
+    features = (features - features.mean(axis=0)) / features.std(axis=0)
+    labels = np.arange(1200) % 8
+    model = LogisticRegression(max_iter=2000).fit(features[:800], labels[:800])
+    assert model.score(features[800:], labels[800:]) < 0.25  # chance is 0.125
