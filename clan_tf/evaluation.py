@@ -80,7 +80,7 @@ def evaluate(
         branches: which to combine; all if `None`.
         config: whose data to use; the run's own if `None`.
         overrides: `KEY=VALUE` texts on the config.
-        output: folder for tables and pictures; the run's `evaluation/SPLIT` if `None`, and nowhere for a lone file.
+        output: folder for tables and pictures; inside the run's `evaluation/` if `None`, and nowhere for a lone file.
         progress: where progress is shown.
 
     Raises:
@@ -103,7 +103,9 @@ def evaluate(
     with progress.track(f"checking {split} photos", len(photos)) as advance:
         checked = check_photos(photos, advance)
     probabilities = _run(loaded, checked, batch_size, progress)
-    folder = Path(output) if output else run.evaluation(split) if run else None
+    # A subset's tables don't replace those of all branches.
+    name = split if chosen == loaded.branches else f"{split}-{'+'.join(chosen)}"
+    folder = Path(output) if output else run.evaluation(name) if run else None
     return _summarize(loaded, checked, probabilities, chosen, folder)
 
 

@@ -76,9 +76,9 @@ class RunDirectory:
         """Folder of TensorBoard logs."""
         return self.path / "tensorboard"
 
-    def evaluation(self, split: str) -> Path:
-        """Folder of one split's evaluation."""
-        return self.path / "evaluation" / split
+    def evaluation(self, name: str) -> Path:
+        """Folder of one evaluation: the split, or `SPLIT-BRANCH+BRANCH` for some of the branches."""
+        return self.path / "evaluation" / name
 
     def write_start(self, experiment: Experiment, environment: dict[str, Any], data: dict[str, Any]) -> None:
         """Writes what is known before training: the resolved config, the environment and the data's description."""

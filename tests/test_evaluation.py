@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import write_photo
 from sklearn.metrics import top_k_accuracy_score
 
-from clan_tf import evaluation, inference, training
+from clan_tf import evaluation, inference, prediction, training
 from clan_tf.config import load_experiment
+from clan_tf.errors import UserError
 from clan_tf.models import CLAN
-from clan_tf.run import RunDirectory
+from clan_tf.run import RunDirectory, load_model
 
 
 @pytest.fixture(scope="module")
