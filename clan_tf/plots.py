@@ -45,7 +45,8 @@ def plot_confusion(matrix: np.ndarray, class_names: Sequence[str], path: Path) -
     axes = figure.subplots()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.8)
-    fontsize = max(2.5, min(9, 620 / (10 * classes) + 2))
+    cell_points = 72 * 0.77 * side / classes
+    fontsize = min(9, 0.7 * cell_points)
     axes.set_xticks(range(classes), class_names, rotation=90, fontsize=fontsize)
     axes.set_yticks(range(classes), class_names, fontsize=fontsize)
     axes.set(xlabel="predicted", ylabel="true", title="Confusion matrix (photos)")

@@ -6,6 +6,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +23,15 @@ if os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow":
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
+
+
+def randomize_heads(model: Any) -> Any:
+    """Gives a model's heads, which start at 0, random weights, so that its answers differ; returns the model."""
+    rng = np.random.default_rng(0)
+    for branch in model.branches:
+        kernel = model.get_layer(f"logits_{branch}").kernel
+        kernel.assign(rng.normal(0, 0.5, kernel.shape))
+    return model
 
 
 def write_photo(path: Path, color: tuple[int, int, int], size: tuple[int, int] = (40, 32), seed: int = 0) -> None:

@@ -84,6 +84,8 @@ def build(row: Row, batch: int = BATCH) -> tuple[keras.Model, Arrays]:
             variable.assign(rng.uniform(0.5, 1.5, variable.shape))
         elif variable.name in ("beta", "bias", "moving_mean"):
             variable.assign(rng.normal(0, 0.1, variable.shape))
+        elif not np.any(keras.ops.convert_to_numpy(variable)):
+            variable.assign(rng.normal(0, 0.3, variable.shape))
     if row.takes_photos:
         return model, {"photos": rng.integers(0, 256, (batch, IMAGE_SIZE, IMAGE_SIZE, 3)).astype("float32")}
     return model, {x.name: rng.normal(0, 0.7, (batch, *x.shape[1:])).astype("float32") for x in model.inputs}

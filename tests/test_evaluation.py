@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import write_photo
+from conftest import randomize_heads, write_photo
 from sklearn.metrics import top_k_accuracy_score
 
 from clan_tf import evaluation, inference, prediction, training
@@ -71,7 +71,7 @@ def test_json_has_the_promised_keys(result: evaluation.Evaluation) -> None:
 
 @pytest.mark.parametrize("rule", ["probabilities", "logits"])
 def test_the_combined_output_is_the_named_mean_of_the_branches(rule: str, rng: np.random.Generator) -> None:
-    model = CLAN("tiny", 4, image_size=32, combination=rule)
+    model = randomize_heads(CLAN("tiny", 4, image_size=32, combination=rule))
     photos = rng.uniform(0, 255, (3, 32, 32, 3)).astype("float32")
     logits = [np.array(value, dtype="float64") for value in model.logits_model()(photos).values()]
 
@@ -94,7 +94,7 @@ def test_probabilities_do_not_depend_on_batches_or_replicas(rng: np.random.Gener
     def probabilities(strategy: tf.distribute.Strategy | None, batch_size: int) -> np.ndarray:
         tf.keras.utils.set_random_seed(0)
         with (strategy or tf.distribute.get_strategy()).scope():
-            model = CLAN("tiny", 3, image_size=32)
+            model = randomize_heads(CLAN("tiny", 3, image_size=32))
         batches = tf.data.Dataset.from_tensor_slices((photos, range(8), range(8))).batch(batch_size)
         return inference.branch_probabilities(model, batches, 5, strategy)["combined"]
 

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import randomize_heads
 
 from clan_tf import training
 from clan_tf.config import Experiment, ScheduleConfig, load_experiment
@@ -65,7 +66,7 @@ def test_schedules_give_the_rate_at_the_start_of_each_epoch(kind: str, expected:
 
 def test_the_loss_is_the_weighted_sum_of_the_branches(rng: np.random.Generator) -> None:
     weights = {"mid_1": 0.5, "top": 2.0, "refined_top": 0.25}
-    model = CLAN("tiny", 3, image_size=32, loss_weights=weights)
+    model = randomize_heads(CLAN("tiny", 3, image_size=32, loss_weights=weights))
     photos, labels = rng.uniform(0, 255, (6, 32, 32, 3)).astype("float32"), rng.integers(0, 3, 6)
     logits = model.logits_model()(photos, training=True)
     expected = 0.0
@@ -87,7 +88,7 @@ def test_two_replicas_train_like_one(rng: np.random.Generator) -> None:
     def weights_after_steps(strategy: tf.distribute.Strategy) -> list[np.ndarray]:
         keras.utils.set_random_seed(0)
         with strategy.scope():
-            model = CLAN("tiny", 3, image_size=32, loss_weights={"mid_1": 0.5})
+            model = randomize_heads(CLAN("tiny", 3, image_size=32, loss_weights={"mid_1": 0.5}))
             for layer in model.backbone.layers:
                 layer.trainable = not isinstance(layer, keras.layers.BatchNormalization)
             for refinement in model.refinements.values():
