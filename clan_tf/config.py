@@ -40,8 +40,8 @@ class DataConfig(Section):
 
     @field_validator("root")
     @classmethod
-    def _expand_home(cls, root: Path | None) -> Path | None:
-        return root.expanduser() if root else root
+    def _resolve_root(cls, root: Path | None) -> Path | None:
+        return root.expanduser().absolute() if root else root
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -78,8 +78,10 @@ class ModelConfig(Section):
 
     @field_validator("weights")
     @classmethod
-    def _none_is_none(cls, weights: str | None) -> str | None:
-        return None if weights == "none" else weights
+    def _resolve_weights(cls, weights: str | None) -> str | None:
+        if weights in (None, "none"):
+            return None
+        return weights if weights == "imagenet" else str(Path(weights).expanduser().absolute())
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -13,7 +13,7 @@ from clan_tf.config import Experiment, load_experiment
 from clan_tf.data import SPLITS, Source, read_source
 from clan_tf.data.photos import CheckedPhotos, check_photos
 from clan_tf.data.pipeline import evaluation_batches
-from clan_tf.errors import UserError, nearest
+from clan_tf.errors import CheckFailed, UserError, nearest
 from clan_tf.files import replacing, write_json
 from clan_tf.inference import branch_probabilities
 from clan_tf.models import COMBINED, BranchClassifier, combine
@@ -80,7 +80,8 @@ def evaluate(
         branches: which to combine; all if `None`.
         config: whose data to use; the run's own if `None`.
         overrides: `KEY=VALUE` texts on the config.
-        output: folder for tables and pictures; inside the run's `evaluation/` if `None`, and nowhere for a lone file.
+        output: folder for tables and pictures. If `None`, one in the run's `evaluation/` where the run's best model
+            meets its own data, and nowhere otherwise.
         progress: where progress is shown.
 
     Raises:
@@ -105,7 +106,8 @@ def evaluate(
     probabilities = _run(loaded, checked, batch_size, progress)
     # A subset's tables don't replace those of all branches.
     name = split if chosen == loaded.branches else f"{split}-{'+'.join(chosen)}"
-    folder = Path(output) if output else run.evaluation(name) if run else None
+    own = run is not None and path == run.best and not config and not overrides
+    folder = Path(output) if output else run.evaluation(name) if own else None
     return _summarize(loaded, checked, probabilities, chosen, folder)
 
 
@@ -128,7 +130,7 @@ def top_k_accuracy(labels: np.ndarray, probabilities: np.ndarray, k: int) -> flo
         probabilities: `(photos, classes)`.
     """
     own = probabilities[np.arange(len(labels)), labels]
-    others_at_least = (probabilities >= own[:, None]).sum(axis=1) - 1
+    others_at_least = (~(probabilities < own[:, None])).sum(axis=1) - 1  # NaN counts against the label, too
     return float((others_at_least < k).mean())
 
 
@@ -165,7 +167,10 @@ def _run(model: BranchClassifier, checked: CheckedPhotos, batch_size: int, progr
     photos = len(checked.photos)
     batches = evaluation_batches(checked, model.image_size, model.resize_size, batch_size)
     with progress.track("evaluating batches", -(-photos // batch_size)) as advance:
-        return branch_probabilities(model, batches, photos, on_batch=advance)
+        probabilities = branch_probabilities(model, batches, photos, on_batch=advance)
+    if not np.isfinite(probabilities[COMBINED]).all():
+        raise CheckFailed("The model answers NaN; its weights are damaged.")
+    return probabilities
 
 
 def _summarize(
@@ -228,7 +233,7 @@ def _write(
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "metrics.json", result.to_json())
     _write_csv(folder / "per_class.csv", result.per_class)
-    _write_csv(folder / "confused_pairs.csv", result.confused_pairs or [{"true": "", "predicted": "", "photos": 0}][:0])
+    _write_csv(folder / "confused_pairs.csv", result.confused_pairs)
     rows = [
         {"true \\ predicted": name, **dict(zip(names, map(int, row), strict=True))}
         for name, row in zip(names, result.confusion, strict=True)

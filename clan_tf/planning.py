@@ -9,7 +9,7 @@ from clan_tf.data.pipeline import steps_per_epoch
 from clan_tf.errors import UserError
 from clan_tf.models import complexity
 from clan_tf.models.build import build_model
-from clan_tf.training import checkpoint_bytes, learning_rate_schedule
+from clan_tf.training import checkpoint_bytes, learning_rate_schedule, require_class_count
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,7 @@ def plan_training(experiment: Experiment, run_dir: str | None) -> TrainingPlan:
     """Counts what a training would take; reads the list of photos, and writes nothing."""
     training, data = experiment.training, experiment.data
     source = read_source(data)
+    require_class_count(experiment, source)
     steps = steps_per_epoch(len(source.photos("train")), training.batch_size)
     model = build_model(experiment, len(source.class_names), load_weights=False)
     cost = complexity(model)

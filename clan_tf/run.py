@@ -40,8 +40,8 @@ class RunDirectory:
             return cls(_make_numbered(Path(root), name))
         except FileExistsError as error:
             raise UserError(
-                f"--run-dir: {path} exists, and a run is never overwritten. Give another folder, or leave --run-dir "
-                "out for a numbered one."
+                f"--run-dir: {path or root} exists, and a run is never overwritten. Give another folder, or leave "
+                "--run-dir out for a numbered one."
             ) from error
         except OSError as error:
             raise UserError(f"--run-dir: {path or root} can't be made: {error.strerror}.") from error

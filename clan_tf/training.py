@@ -7,8 +7,9 @@ scaled by the global batch, and validation counts each photo once.
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -80,14 +81,15 @@ def train(
         raise UserError(f"--run-dir: {run_dir} exists, and a run is never overwritten. Give another folder.")
     source = read_source(experiment.data)
     steps_per_epoch(len(source.photos("train")), experiment.training.batch_size)
-    checked = check_splits(source, progress)
+    require_class_count(experiment, source)
     keras.utils.set_random_seed(experiment.training.seed)
     strategy = pick_strategy(experiment.training.batch_size)
     with precision(experiment.training.precision), strategy.scope():
         model = build_model(experiment, len(source.class_names), source.class_names)
-        optimizer = make_optimizer(experiment, len(checked["train"].photos))
+        optimizer = make_optimizer(experiment, len(source.photos("train")))
         optimizer.build(model.trainable_variables)
     require_space(model, run_dir or runs_root)
+    checked = check_splits(source, progress)
     run = RunDirectory.create(experiment.name, run_dir, runs_root)
     with recording(run):
         run.write_start(experiment, describe_environment(), describe_data(experiment, source))
@@ -155,11 +157,11 @@ class _Loop:
             learning_rate = float(f"{float(self.optimizer.learning_rate):.6g}")
             logs = self._train_epoch(epoch, batches, callbacks) | self._validate()
             logs |= {"learning_rate": learning_rate, "seconds": round(time.perf_counter() - started, 2)}
+            if not np.isfinite(logs["val_loss"]):
+                raise CheckFailed(f"The model answers NaN after epoch {epoch + 1}. Lower training.learning_rate.")
             callbacks.on_epoch_end(epoch, logs)
             if self.model.stop_training:
-                self.progress.note(
-                    f"stopped early: no better validation in {self.experiment.training.early_stopping} epochs"
-                )
+                self.progress.note(f"stopped early after epoch {epoch + 1}")
                 break
         return epoch + 1
 
@@ -280,7 +282,7 @@ def learning_rate_schedule(
     if schedule.kind == "constant":
         return learning_rate
     return keras.optimizers.schedules.ExponentialDecay(
-        learning_rate, round(schedule.every * steps), schedule.factor, staircase=schedule.kind == "step"
+        learning_rate, max(1, round(schedule.every * steps)), schedule.factor, staircase=schedule.kind == "step"
     )
 
 
@@ -305,7 +307,8 @@ def recording(run: RunDirectory) -> Iterator[None]:
             run.remove()
         else:
             stopped = isinstance(error, KeyboardInterrupt)
-            run.write_status("stopped" if stopped else "failed", reason=str(error) or type(error).__name__)
+            with suppress(OSError):  # the disk may be full
+                run.write_status("stopped" if stopped else "failed", reason=str(error) or type(error).__name__)
         if isinstance(error, OSError):
             kept = f" The last whole checkpoints are in {run.path}." if run.last.is_file() else ""
             raise CheckFailed(f"{error.filename or run.path}: {error.strerror or error}.{kept}") from error
@@ -313,13 +316,22 @@ def recording(run: RunDirectory) -> Iterator[None]:
 
 
 def check_splits(source: Source, progress: Progress) -> dict[str, CheckedPhotos]:
-    """The photos of train and validation, each decoded once; test photos are checked when they are evaluated."""
+    """The photos of every split, each decoded once; the model sees the test photos only after training."""
+    source.photos("val")
     checked = {}
-    for split in ("train", "val"):
-        photos = source.photos(split)
+    for split, photos in source.splits.items():
+        if not photos:
+            continue
         with progress.track(f"checking {split} photos", len(photos)) as advance:
             checked[split] = check_photos(photos, advance)
     return checked
+
+
+def require_class_count(experiment: Experiment, source: Source) -> None:
+    """Raises a `UserError` if the config says another number of classes than the data has."""
+    said, found = experiment.data.classes, len(source.class_names)
+    if said is not None and said != found:
+        raise UserError(f"data.classes: is {said}, and the data has {found} classes. Correct it, or leave it out.")
 
 
 def describe_data(experiment: Experiment, source: Source) -> dict[str, object]:
@@ -341,7 +353,7 @@ def checkpoint_bytes(variables: int) -> int:
 
 def require_space(model: BranchClassifier, folder: str) -> None:
     """Raises a `UserError` unless the disk holds the best, the last and one more checkpoint while it is written."""
-    existing = next(path for path in (RunDirectory(folder).path.absolute() / "x").parents if path.exists())
+    existing = next(path for path in (Path(folder).absolute() / "x").parents if path.exists())
     needed, free = 3 * checkpoint_bytes(model.count_params()), shutil.disk_usage(existing).free
     if free < needed:
         raise UserError(

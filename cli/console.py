@@ -41,6 +41,8 @@ def run_safely(command: Callable[[], Any]) -> None:
         _fail(str(error), 2)
     except CheckFailed as error:
         _fail(str(error), 1)
+    except OSError as error:
+        _fail(f"{error.filename or 'file'}: {error.strerror or error}", 1)
     except KeyboardInterrupt:
         _fail("interrupted", 130)
 

@@ -30,7 +30,10 @@ def evaluate(
     ] = None,
     overrides: SetOption = None,
     output: Annotated[
-        str | None, typer.Option("--output", metavar="D", help="Where to write; the run's evaluation/ if left out.")
+        str | None,
+        typer.Option(
+            "--output", metavar="D", help="Where to write; the run's evaluation/ if left out, on its own data."
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -90,7 +90,7 @@ def problem_with(content: bytes) -> str | None:
         decode(tf.constant(content), tf.constant(orientation))
     except Image.DecompressionBombError as error:
         return str(error)
-    except OSError:
+    except (OSError, ValueError, SyntaxError):  # what Pillow raises for damaged headers
         return "not an image"
     except tf.errors.InvalidArgumentError as error:
         return f"damaged or unsupported: {error.message.splitlines()[0].split('[Op')[0].strip()}"

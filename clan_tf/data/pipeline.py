@@ -1,5 +1,7 @@
 """The `tf.data` pipeline: photos to batches, for training and for everything that looks at a photo once."""
 
+from collections.abc import Callable
+
 import numpy as np
 import tensorflow as tf
 
@@ -96,7 +98,7 @@ def resize(image: tf.Tensor, size: int) -> tf.Tensor:
     return tf.ensure_shape(resized, (size, size, 3))
 
 
-def _loader(checked: CheckedPhotos) -> object:
+def _loader(checked: CheckedPhotos) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
     """A function from an index to the decoded photo and its label, in the graph."""
     names = tf.constant([photo.name for photo in checked.photos])
     labels = tf.constant(np.array([photo.label for photo in checked.photos], dtype="int32"))

@@ -20,8 +20,9 @@ class NonLocalBlock(keras.layers.Layer):
     Args:
         relation: the metric `f`: `"gaussian"` (eq. 5), `"embedded_gaussian"` (eq. 6) or `"dot_product"` (eq. 7).
         embed_dim: `C_int`, the width of `W_θ`, `W_φ` and `W_k`; `None` for half the channels of the map.
-        query_block: how many positions the softmax metrics relate at a time, which bounds their memory; `None` relates
-            all at once up to 1,024 positions and blocks of 512 above. Values and gradients don't depend on it.
+        query_block: how many positions the softmax metrics relate at a time in training, which bounds the memory;
+            `None` relates all at once up to 1,024 positions and blocks of 512 above. Values and gradients don't depend
+            on it.
 
     Call arguments:
         mid: feature map `(batch, height, width, channels)`.

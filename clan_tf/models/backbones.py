@@ -147,8 +147,8 @@ def build_backbone(name: str, image_size: int, mid: Sequence[str] = (), weights:
 
 
 def tap(base: keras.Model, spec: BackboneSpec, layer: str) -> Any:
-    """The symbolic output of a layer given by name or alias (or its input: `LAYER:input`)."""
-    name, _, is_input = spec.aliases.get(layer, layer).partition(":")
+    """The symbolic output of a layer given by name or alias (aliases may mean a layer's input)."""
+    name, _, is_input = spec.aliases.get(layer, layer.replace(":", "")).partition(":")
     operations = base.operations
     names = [operation.name for operation in operations]
     if name not in names:
@@ -157,7 +157,7 @@ def tap(base: keras.Model, spec: BackboneSpec, layer: str) -> Any:
             f"model.mid: {base.name} has no layer {layer!r}.{nearest(layer, [*spec.aliases, *maps])} "
             f"Aliases: {', '.join(spec.aliases) or 'none'}. Layers with maps: {', '.join(maps)}."
         )
-    # Operations are sorted topologically, and the ones tapped by their input follow the map they take.
+    # Only aliases end in `:input`; each of their layers directly follows the map it takes.
     return operations[names.index(name) - 1].output if is_input else operations[names.index(name)].output
 
 
@@ -178,9 +178,13 @@ def _with_weights(name: str, spec: BackboneSpec, input_shape: tuple[int, int, in
 
 
 def _build(spec: BackboneSpec, input_shape: tuple[int, int, int], weights: str | None = None) -> keras.Model:
-    if spec.build.__module__ == small_backbones.__name__:
-        return spec.build(input_shape)
-    return spec.build(include_top=False, input_shape=input_shape, weights=weights)
+    try:
+        if spec.build.__module__ == small_backbones.__name__:
+            return spec.build(input_shape)
+        return spec.build(include_top=False, input_shape=input_shape, weights=weights)
+    except ValueError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"data.image_size: {input_shape[0]} can't be used with this backbone: {reason}") from error
 
 
 def _with_imagenet_weights(name: str, spec: BackboneSpec, input_shape: tuple[int, int, int]) -> keras.Model:

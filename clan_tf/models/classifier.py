@@ -96,7 +96,9 @@ class BranchClassifier(keras.Model):
         """As `keras.Model.compile`; one `loss` and one list of `metrics` are applied to every branch."""
         if loss is not None and not isinstance(loss, dict):
             loss = {branch: loss for branch in self.branches}
-            loss_weights = full_loss_weights(loss_weights or self.loss_weights, self.branches)
+        if loss is not None:
+            weights = full_loss_weights(loss_weights or self.loss_weights, self.branches)
+            loss_weights = {branch: weights[branch] for branch in loss}
         if metrics is not None and not isinstance(metrics, dict):
             metrics = {output: [_clone_metric(metric) for metric in metrics] for output in self.output_names}
         super().compile(optimizer=optimizer, loss=loss, loss_weights=loss_weights, metrics=metrics, **kwargs)
