@@ -203,7 +203,7 @@ def _with_imagenet_weights(name: str, spec: BackboneSpec, input_shape: tuple[int
         raise UserError(
             f"model.weights: the ImageNet weights of {name} couldn't be downloaded. Place {url.rsplit('/', 1)[-1]} "
             f"(from {url}) in {Path(os.environ.get('KERAS_HOME', '~/.keras')) / 'models'}, or give "
-            " model.weights the path of a weights file, or `none`."
+            "model.weights the path of a weights file, or `none`."
         ) from error
 
 
