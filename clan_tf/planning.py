@@ -9,7 +9,8 @@ from clan_tf.data.pipeline import steps_per_epoch
 from clan_tf.errors import UserError
 from clan_tf.models import complexity
 from clan_tf.models.build import build_model
-from clan_tf.training import checkpoint_bytes, learning_rate_schedule, require_class_count
+from clan_tf.recipe import learning_rate_schedule
+from clan_tf.training import checkpoint_bytes, require_class_count
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from clan_tf.config import Experiment, ScheduleConfig
+from clan_tf.config import Experiment
 from clan_tf.data import Source, read_source
 from clan_tf.data.photos import CheckedPhotos, check_photos
 from clan_tf.data.pipeline import evaluation_batches, steps_per_epoch, training_batches
@@ -25,8 +25,8 @@ from clan_tf.errors import CheckFailed, UserError
 from clan_tf.inference import ProbabilityFunction
 from clan_tf.models import COMBINED, BranchClassifier, combine
 from clan_tf.models.build import build_model
-from clan_tf.optimizers import CoupledSGD
 from clan_tf.progress import Progress
+from clan_tf.recipe import make_optimizer, precision
 from clan_tf.run import RunDirectory
 from clan_tf.training_callbacks import MONITOR, Checkpoints, MetricsFile, ProgressDisplay, TensorBoardScalars
 
@@ -262,39 +262,6 @@ def pick_strategy(batch_size: int) -> tf.distribute.Strategy:
             f"Use a multiple of {gpus}, or fewer GPUs: CUDA_VISIBLE_DEVICES."
         )
     return tf.distribute.MirroredStrategy()
-
-
-def make_optimizer(experiment: Experiment, photos: int) -> CoupledSGD:
-    """The recipe's optimizer for an epoch of so many train photos."""
-    training = experiment.training
-    steps = steps_per_epoch(photos, training.batch_size)
-    return CoupledSGD(
-        learning_rate_schedule(training.schedule, training.learning_rate, steps),
-        training.momentum,
-        training.weight_decay,
-    )
-
-
-def learning_rate_schedule(
-    schedule: ScheduleConfig, learning_rate: float, steps: int
-) -> float | keras.optimizers.schedules.LearningRateSchedule:
-    """The learning rate by step, for epochs of `steps` steps."""
-    if schedule.kind == "constant":
-        return learning_rate
-    return keras.optimizers.schedules.ExponentialDecay(
-        learning_rate, max(1, round(schedule.every * steps)), schedule.factor, staircase=schedule.kind == "step"
-    )
-
-
-@contextmanager
-def precision(policy: str) -> Iterator[None]:
-    """Layers made inside compute in `policy`; their weights stay float32."""
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(policy)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
 
 
 @contextmanager

@@ -26,6 +26,7 @@ FLOORS = {
     "run": 3,
     "inference": 3,
     "training_callbacks": 4,
+    "recipe": 4,
     "training": 5,
     "evaluation": 5,
     "prediction": 5,

@@ -15,6 +15,7 @@ from clan_tf.config import Experiment, ScheduleConfig, load_experiment
 from clan_tf.errors import CheckFailed, UserError
 from clan_tf.models import CLAN
 from clan_tf.optimizers import CoupledSGD
+from clan_tf.recipe import learning_rate_schedule
 from clan_tf.run import RunDirectory, load_model
 
 
@@ -59,7 +60,7 @@ def test_the_optimizer_reads_back_from_its_config() -> None:
     ],
 )
 def test_schedules_give_the_rate_at_the_start_of_each_epoch(kind: str, expected: list[float]) -> None:
-    schedule = training.learning_rate_schedule(ScheduleConfig(kind=kind, factor=0.9, every=2), 1.0, steps=10)
+    schedule = learning_rate_schedule(ScheduleConfig(kind=kind, factor=0.9, every=2), 1.0, steps=10)
     rates = [float(schedule(10 * epoch)) if callable(schedule) else schedule for epoch in range(5)]
     np.testing.assert_allclose(rates, expected, rtol=1e-5)
 
