@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from clan_tf.errors import UserError, nearest
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
 
 
@@ -20,28 +21,80 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
 
+SOURCES = ("folders", "csv", "cub", "cars", "aircraft", "records", "generated")
+
+
+class AugmentationConfig(Section):
+    """What is done to train photos beside the random crop and flip; everything is off unless set.
+
+    `policy` draws operations at random for each photo: `trivial_augment` one of any strength, `rand_augment`
+    `operations` of them at `magnitude`. `color_jitter` is the largest change of brightness, contrast, saturation and
+    hue. `random_erasing` is the share of photos of which a rectangle is erased. `mixup` and `cutmix` are the share of
+    batches whose photos are mixed in pairs, with their labels.
+    """
+
+    policy: Literal["none", "trivial_augment", "rand_augment"] = "none"
+    operations: Positive = 2
+    magnitude: Share = 0.5
+    color_jitter: Share = 0.0
+    random_erasing: Share = 0.0
+    mixup: Share = 0.0
+    mixup_alpha: Annotated[float, Field(gt=0)] = 0.2
+    cutmix: Share = 0.0
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.mixup + self.cutmix > 1:
+            raise ValueError(
+                f"mixup and cutmix are shares of the batches and must sum to at most 1; received {self.mixup} and "
+                f"{self.cutmix}"
+            )
+        return self
+
+
 class DataConfig(Section):
     """Where the photos come from and how they are prepared.
 
-    `source` is `folders` (a folder per split and class, or a folder per class), `cub` (the official CUB-200-2011
-    layout) or `generated` (the demo's drawings). `classes` is needed only by commands that run without the data.
+    `source` is `folders` (a folder per split and class, or a folder per class), `csv` (a table), `cub`, `cars` or
+    `aircraft` (in their official layouts), `tfds:NAME` (TensorFlow Datasets), `records` (what `clan-tf data pack`
+    wrote) or `generated` (the demo's drawings). `classes` is needed only by commands that run without the data.
     """
 
-    source: Literal["folders", "cub", "generated"] = "folders"
+    source: str = "folders"
     root: Path | None = None
+    csv: Path | None = None
+    level: Literal["variant", "family", "manufacturer"] = "variant"
+    crop_to_box: bool = False
     classes: Positive | None = None
-    image_size: Annotated[int, Field(ge=16)] = 448
-    resize_size: Annotated[int, Field(ge=16)] | None = None
-    flip: bool = True
+    quarantine: Path | None = None
+    on_broken: Literal["refuse", "skip"] = "refuse"
+    fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
     split_seed: Annotated[int, Field(ge=0)] = 0
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
     test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
     generated_photos: dict[Literal["train", "val", "test"], Positive] = {"train": 2400, "val": 400, "test": 800}
+    image_size: Annotated[int, Field(ge=16)] = 448
+    resize_size: Annotated[int, Field(ge=16)] | None = None
+    resize_mode: Literal["stretch", "keep_aspect"] = "stretch"
+    flip: bool = True
+    augmentation: AugmentationConfig = AugmentationConfig()
+    sampling: Literal["shuffle", "class_balanced"] = "shuffle"
+    repeats: Positive = 1
+    cache: Literal["auto", "none", "memory", "disk"] = "auto"
 
-    @field_validator("root")
+    @field_validator("source")
     @classmethod
-    def _resolve_root(cls, root: Path | None) -> Path | None:
-        return root.expanduser().absolute() if root else root
+    def _check_source(cls, source: str) -> str:
+        if source not in SOURCES and not (source.startswith("tfds:") and source != "tfds:"):
+            names = [*SOURCES, "tfds:NAME"]
+            hint = nearest(source, names)
+            raise ValueError(f"must be one of {', '.join(names)}; received {source!r}.{hint}".rstrip("."))
+        return source
+
+    @field_validator("root", "csv", "quarantine")
+    @classmethod
+    def _make_absolute(cls, path: Path | None) -> Path | None:
+        return path.expanduser().absolute() if path else path
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -1,23 +1,36 @@
 """Sources of photos, and the `tf.data` pipeline."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from clan_tf.config import DataConfig
 from clan_tf.data.cub import read_cub
 from clan_tf.data.folders import read_folders
 from clan_tf.data.generated import read_generated
-from clan_tf.data.source import SPLITS, Photo, Source
+from clan_tf.data.selection import take_fraction, without_quarantined
+from clan_tf.data.source import SPLITS, Photo, Source, check_classes, with_validation
 
 READERS: dict[str, Callable[[DataConfig], Source]] = {
     "folders": read_folders,
     "cub": read_cub,
     "generated": read_generated,
 }
+"""A reader gives the class names and the photos of the splits that the data has; `read_source` does the rest."""
 
 
 def read_source(config: DataConfig) -> Source:
-    """The photos that an experiment's `data` section names; a `UserError` says what is wrong with them."""
-    return READERS[config.source](config)
+    """The photos that an experiment's `data` section names, with a validation split.
+
+    Raises:
+        UserError: saying what is wrong with them.
+    """
+    source = READERS[config.source.partition(":")[0]](config)
+    # The quarantined leave last, so that every other photo stays in its split.
+    splits = with_validation(source.splits, config.validation_fraction, config.split_seed)
+    splits = without_quarantined(splits, config.quarantine, config.root)
+    source = replace(source, splits=take_fraction(splits, config.fraction, config.split_seed))
+    check_classes(source, str(config.root or config.source))
+    return source
 
 
 __all__ = ["READERS", "SPLITS", "Photo", "Source", "read_source"]

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from clan_tf.config import DataConfig
-from clan_tf.data.source import Photo, Source, check_classes, cut, require_folder, with_validation
+from clan_tf.data.source import Photo, Source, cut, require_folder
 from clan_tf.errors import UserError
 
 SPLIT_FOLDERS = {
@@ -18,20 +18,15 @@ _CLUTTER = ("Thumbs.db", "desktop.ini")
 def read_folders(config: DataConfig) -> Source:
     """`ROOT/train/CLASS/…` (with `val/` and `test/` where they exist), or `ROOT/CLASS/…`.
 
-    One folder per class is cut into train, validation and test by a seeded stratified split. The classes are the names
+    From one folder per class the test photos are cut by a seeded stratified split. The classes are the names
     of the folders, sorted.
 
     Raises:
-        UserError: for a folder that is missing, empty or has one class, or a class that train doesn't have.
+        UserError: for a folder that is missing or empty, or a class that train doesn't have.
     """
     root = require_folder(config.root, "folders")
     split_folders = _split_folders(root)
-    if split_folders:
-        source = _read_split_folders(root, split_folders)
-    else:
-        source = _read_class_folders(root, config)
-    splits = with_validation(source.splits, config.validation_fraction, config.split_seed)
-    return check_classes(Source(source.class_names, splits), root)
+    return _read_split_folders(root, split_folders) if split_folders else _read_class_folders(root, config)
 
 
 def _split_folders(root: Path) -> dict[str, Path]:

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,27 +13,59 @@ from clan_tf.errors import UserError
 SPLITS = ("train", "val", "test")
 
 
+class Box(NamedTuple):
+    """The part of a photo that is used, in pixels of the photo as stored.
+
+    `right` and `bottom` count from the left and upper edge or, where they are 0 or negative, from the right and lower
+    edge: `Box(0, 0, 0, -20)` cuts off the lowest 20 rows.
+    """
+
+    left: int = 0
+    top: int = 0
+    right: int = 0
+    bottom: int = 0
+
+
+class Span(NamedTuple):
+    """Where an encoded photo stands inside a larger file, in bytes."""
+
+    file: str
+    offset: int
+    length: int
+
+
 @dataclass(frozen=True)
 class Photo:
-    """One labelled photo.
+    """One labelled photo: a file, a part of a file, or bytes.
 
     Attributes:
-        name: its path, or any unique name where `content` is given.
+        name: its path, or any unique name where `content` or `span` is given.
         label: index of its class.
-        content: the encoded photo, where it isn't a file.
+        content: the encoded photo, where it is in memory.
+        span: where it stands, if it is part of a larger file.
+        box: the part of it that is used; `None` for all.
     """
 
     name: str
     label: int
     content: bytes | None = None
+    span: Span | None = None
+    box: Box | None = None
 
 
 @dataclass(frozen=True)
 class Source:
-    """A data set: the class names in the order of the labels, and the photos by split (`train`, `val`, `test`)."""
+    """A data set.
+
+    Attributes:
+        class_names: in the order of the labels.
+        splits: the photos of `train`, `val` and `test`.
+        notes: what a user should know of it, such as counts that differ from the official ones.
+    """
 
     class_names: tuple[str, ...]
     splits: Mapping[str, Sequence[Photo]]
+    notes: tuple[str, ...] = ()
 
     def photos(self, split: str) -> Sequence[Photo]:
         """The photos of a split; a `UserError` where there are none."""
@@ -61,13 +94,30 @@ def cut(photos: Sequence[Photo], fraction: float, seed: int) -> tuple[list[Photo
         The photos that stay, and those cut off, both in their given order.
     """
     chosen: set[int] = set()
-    for label in sorted({photo.label for photo in photos}):
-        members = [index for index, photo in enumerate(photos) if photo.label == label]
+    for label, members in members_by_label(photos).items():
         count = min(max(1, round(fraction * len(members))), len(members) - 1)
-        order = np.random.default_rng([seed, label]).permutation(len(members))
-        chosen.update(members[position] for position in order[:count])
+        chosen.update(shuffled_members(members, seed, label)[:count])
     stay = [photo for index, photo in enumerate(photos) if index not in chosen]
     return stay, [photos[index] for index in sorted(chosen)]
+
+
+def members_by_label(photos: Sequence[Photo]) -> dict[int, list[int]]:
+    """The indices of each label's photos, labels in order."""
+    members: dict[int, list[int]] = {}
+    for index, photo in enumerate(photos):
+        members.setdefault(photo.label, []).append(index)
+    return dict(sorted(members.items()))
+
+
+def shuffled_members(members: Sequence[int], seed: int, label: int) -> list[int]:
+    """One class's photos in an order that depends on `seed` and `label`."""
+    return np.random.default_rng([seed, label]).permutation(members).tolist()
+
+
+def relative_name(name: str, root: Path | None) -> str:
+    """A photo's name without the folder of the data, where it is in there."""
+    path = Path(name)
+    return path.relative_to(root).as_posix() if root and path.is_relative_to(root) else name
 
 
 def with_validation(splits: Mapping[str, Sequence[Photo]], fraction: float, seed: int) -> dict[str, Sequence[Photo]]:
@@ -87,18 +137,36 @@ def require_folder(root: Path | None, source: str) -> Path:
     return root.resolve()
 
 
-def check_classes(source: Source, root: Path) -> Source:
-    """The source, if there are two or more classes and train photos of each; a `UserError` otherwise."""
+def inside(root: Path, name: str, listed_in: Path) -> Path:
+    """The photo `name` below `root`; a `UserError` if it leaves `root` or doesn't exist."""
+    path = root / name
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise UserError(f"{listed_in}: {name!r} leaves {root}.")
+    if not path.is_file():
+        raise UserError(f"{listed_in}: there is no {path}.")
+    return path
+
+
+def official_counts(splits: Mapping[str, Sequence[Photo]], expected: Mapping[str, int]) -> tuple[str, ...]:
+    """Notes on the splits whose number of photos isn't the official one."""
+    return tuple(
+        f"{split} has {len(splits.get(split, ()))} photos; the official {split} split has {count}."
+        for split, count in expected.items()
+        if len(splits.get(split, ())) != count
+    )
+
+
+def check_classes(source: Source, place: str) -> None:
+    """Raises a `UserError` unless there are two or more classes and train photos of each."""
     if len(source.class_names) < 2:
         raise UserError(
-            f"data.root: {root} has one class ({source.class_names[0]!r}); telling classes apart needs at least two. "
+            f"data.root: {place} has one class ({source.class_names[0]!r}); telling classes apart needs at least two. "
             "Expected are a folder for each class, or train/ and test/ with a folder for each class."
         )
     present = {photo.label for photo in source.splits["train"]}
     missing = [name for label, name in enumerate(source.class_names) if label not in present]
     if missing:
-        raise UserError(f"data.root: {root} has no train photos of {_listed(missing)}.")
-    return source
+        raise UserError(f"data.root: {place} has no train photos of {_listed(missing)}.")
 
 
 def _listed(names: Sequence[str], most: int = 5) -> str:

@@ -1,0 +1,53 @@
+"""Which of a source's photos are used: all but the quarantined ones, or a fraction for a quick look."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from clan_tf.data.source import Photo, members_by_label, relative_name, shuffled_members
+from clan_tf.errors import UserError
+from clan_tf.files import read_text
+
+Splits = Mapping[str, Sequence[Photo]]
+
+
+def without_quarantined(splits: Splits, quarantine: Path | None, root: Path | None) -> dict[str, list[Photo]]:
+    """The splits without the photos named in a file of `clan-tf data check --quarantine FILE`.
+
+    Args:
+        splits: photos by split.
+        quarantine: a text file with a photo's name a line, relative to `root` or whole; `#` starts a comment line.
+        root: the folder of the data.
+
+    Raises:
+        UserError: if the file can't be read, or names a photo that the data doesn't have.
+    """
+    if quarantine is None:
+        return {split: list(photos) for split, photos in splits.items()}
+    lines = (line.strip() for line in read_text(quarantine, "data.quarantine").splitlines())
+    listed = {line for line in lines if line and not line.startswith("#")}
+    names = {photo.name: relative_name(photo.name, root) for photos in splits.values() for photo in photos}
+    unknown = listed - names.keys() - set(names.values())
+    if unknown:
+        raise UserError(
+            f"data.quarantine: {quarantine} names {len(unknown)} photos that the data doesn't have, such as "
+            f"{min(unknown)!r}. Write it again: clan-tf data check CONFIG --quarantine {quarantine}."
+        )
+    return {
+        split: [photo for photo in photos if photo.name not in listed and names[photo.name] not in listed]
+        for split, photos in splits.items()
+    }
+
+
+def take_fraction(splits: Splits, fraction: float, seed: int) -> dict[str, list[Photo]]:
+    """About `fraction` of each split's photos of every class, at least one, chosen by `seed`, in their given order."""
+    if fraction == 1:
+        return {split: list(photos) for split, photos in splits.items()}
+    return {split: _part(photos, fraction, seed) for split, photos in splits.items()}
+
+
+def _part(photos: Sequence[Photo], fraction: float, seed: int) -> list[Photo]:
+    chosen: list[int] = []
+    for label, members in members_by_label(photos).items():
+        chosen += shuffled_members(members, seed, label)[: math.ceil(fraction * len(members))]
+    return [photos[index] for index in sorted(chosen)]
