@@ -13,6 +13,7 @@ from clan_tf.errors import UserError, nearest
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
+ResizeMode = Literal["stretch", "keep_aspect"]
 
 
 class Section(BaseModel):
@@ -75,7 +76,7 @@ class DataConfig(Section):
     generated_photos: dict[Literal["train", "val", "test"], Positive] = {"train": 2400, "val": 400, "test": 800}
     image_size: Annotated[int, Field(ge=16)] = 448
     resize_size: Annotated[int, Field(ge=16)] | None = None
-    resize_mode: Literal["stretch", "keep_aspect"] = "stretch"
+    resize_mode: ResizeMode = "stretch"
     flip: bool = True
     augmentation: AugmentationConfig = AugmentationConfig()
     sampling: Literal["shuffle", "class_balanced"] = "shuffle"

@@ -11,11 +11,13 @@ from sklearn.metrics import confusion_matrix
 
 from clan_tf.config import Experiment, load_experiment
 from clan_tf.data import SPLITS, Source, read_source
-from clan_tf.data.photos import CheckedPhotos, check_photos
+from clan_tf.data.photos import CheckedPhotos
 from clan_tf.data.pipeline import evaluation_batches
+from clan_tf.data.reading import PhotoReader
+from clan_tf.data.splits import check_split
 from clan_tf.errors import CheckFailed, UserError, nearest
 from clan_tf.files import replacing, write_json
-from clan_tf.inference import branch_probabilities
+from clan_tf.inference import branch_probabilities, model_view
 from clan_tf.models import COMBINED, BranchClassifier, combine
 from clan_tf.plots import plot_confusion
 from clan_tf.progress import Progress
@@ -101,8 +103,7 @@ def evaluate(
     source = read_source(experiment.data)
     _require_same_classes(path, loaded, source)
     photos = source.photos(split)
-    with progress.track(f"checking {split} photos", len(photos)) as advance:
-        checked = check_photos(photos, advance)
+    checked = check_split(split, photos, experiment.data, progress)
     probabilities = _run(loaded, checked, batch_size, progress)
     # A subset's tables don't replace those of all branches.
     name = split if chosen == loaded.branches else f"{split}-{'+'.join(chosen)}"
@@ -165,7 +166,7 @@ def _require_same_classes(path: Path, model: BranchClassifier, source: Source) -
 
 def _run(model: BranchClassifier, checked: CheckedPhotos, batch_size: int, progress: Progress) -> dict[str, np.ndarray]:
     photos = len(checked.photos)
-    batches = evaluation_batches(checked, model.image_size, model.resize_size, batch_size)
+    batches = evaluation_batches(PhotoReader(checked, model_view(model)), checked.labels, batch_size)
     with progress.track("evaluating batches", -(-photos // batch_size)) as advance:
         probabilities = branch_probabilities(model, batches, photos, on_batch=advance)
     if not np.isfinite(probabilities[COMBINED]).all():
@@ -180,7 +181,7 @@ def _summarize(
     chosen: tuple[str, ...],
     folder: Path | None,
 ) -> Evaluation:
-    labels = np.array([photo.label for photo in checked.photos])
+    labels = checked.labels
     rule = model.settings["combination"]
     combined = np.asarray(combine([probabilities[branch] for branch in chosen], rule))
     names = model.class_names

@@ -5,7 +5,13 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
+from clan_tf.data.reading import View
 from clan_tf.models import BranchClassifier
+
+
+def model_view(model: BranchClassifier) -> View:
+    """What a model sees of a photo."""
+    return View(model.image_size, model.resize_size, model.resize_mode)
 
 
 def branch_probabilities(

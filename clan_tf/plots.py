@@ -57,6 +57,19 @@ def plot_confusion(matrix: np.ndarray, class_names: Sequence[str], path: Path) -
     save_figure(figure, path)
 
 
+def plot_labelled_photos(photos: Sequence[np.ndarray], labels: Sequence[str], path: Path, columns: int = 6) -> None:
+    """Uint8 RGB photos in rows, each with its label above."""
+    rows = -(-len(photos) // columns)
+    figure = Figure(figsize=(1.9 * columns, 2.2 * rows))
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in grid:
+        axes.set_axis_off()
+    for axes, photo, label in zip(grid, photos, labels, strict=False):
+        axes.imshow(photo)
+        axes.set_title(label, fontsize=7)
+    save_figure(figure, path)
+
+
 def plot_photo_grid(photos: Mapping[str, Sequence[np.ndarray]], path: Path) -> None:
     """A row of uint8 RGB photos for each class, with its name."""
     columns = max(len(row) for row in photos.values())

@@ -10,6 +10,7 @@ import tensorflow as tf
 from clan_tf.data.photos import PHOTO_SUFFIXES, decode, exif_orientation, problem_with
 from clan_tf.data.pipeline import evaluation_view
 from clan_tf.errors import UserError
+from clan_tf.inference import model_view
 from clan_tf.models import COMBINED, BranchClassifier
 from clan_tf.progress import Progress
 from clan_tf.run import find_model, load_model
@@ -80,7 +81,7 @@ def _read(photo: Path, model: BranchClassifier) -> tf.Tensor | str:
     if problem:
         return problem
     image = decode(tf.constant(content), tf.constant(exif_orientation(content)))
-    return evaluation_view(image, model.image_size, model.resize_size)
+    return evaluation_view(image, model_view(model))
 
 
 def _answers(

@@ -17,9 +17,12 @@ import tensorflow as tf
 
 from clan_tf.config import Experiment
 from clan_tf.data import Source, read_source
-from clan_tf.data.photos import CheckedPhotos, check_photos
-from clan_tf.data.pipeline import evaluation_batches, steps_per_epoch, training_batches
+from clan_tf.data.cache import choose_reader
+from clan_tf.data.photos import CheckedPhotos
+from clan_tf.data.pipeline import evaluation_batches, steps_per_epoch, training_batches, training_view
+from clan_tf.data.reading import Reader
 from clan_tf.data.samples import write_samples
+from clan_tf.data.splits import check_splits
 from clan_tf.environment import describe_environment
 from clan_tf.errors import CheckFailed, UserError
 from clan_tf.inference import ProbabilityFunction
@@ -86,10 +89,14 @@ def train(
     strategy = pick_strategy(experiment.training.batch_size)
     with precision(experiment.training.precision), strategy.scope():
         model = build_model(experiment, len(source.class_names), source.class_names)
-        optimizer = make_optimizer(experiment, len(source.photos("train")))
-        optimizer.build(model.trainable_variables)
     require_space(model, run_dir or runs_root)
-    checked = check_splits(source, progress)
+    for note in source.notes:
+        progress.note(f"note: {note}")
+    checked = check_splits(source, experiment.data, progress)
+    steps_per_epoch(len(checked["train"].photos), experiment.training.batch_size)
+    with strategy.scope():
+        optimizer = make_optimizer(experiment, len(checked["train"].photos))
+        optimizer.build(model.trainable_variables)
     run = RunDirectory.create(experiment.name, run_dir, runs_root)
     with recording(run):
         run.write_start(experiment, describe_environment(), describe_data(experiment, source))
@@ -113,16 +120,17 @@ class _Loop:
         run: RunDirectory,
         progress: Progress,
     ) -> None:
-        training, data = experiment.training, experiment.data
+        training = experiment.training
         self.experiment, self.model, self.optimizer, self.run = experiment, model, optimizer, run
         self.progress = progress
         self.columns = metric_columns(model.branches)
-        self.steps = steps_per_epoch(len(checked["train"].photos), training.batch_size)
-        self.batches = strategy.experimental_distribute_dataset(training_batches(checked["train"], experiment))
+        self.readers = readers = {split: _reader(checked[split], experiment, progress) for split in ("train", "val")}
+        labels, self.validation_labels = checked["train"].labels, checked["val"].labels
+        self.steps = steps_per_epoch(len(labels), training.batch_size)
+        batches = training_batches(readers["train"], labels, model.settings["classes"], experiment)
+        self.batches = strategy.experimental_distribute_dataset(batches)
+        self.validation_batches = evaluation_batches(readers["val"], self.validation_labels, training.batch_size)
         self.train_step = make_train_step(model, optimizer, strategy, training.batch_size)
-        validation = checked["val"]
-        self.validation_labels = np.array([photo.label for photo in validation.photos])
-        self.validation_batches = evaluation_batches(validation, data.image_size, data.full_size, training.batch_size)
         self.predict = ProbabilityFunction(model, strategy)
 
     def run_all(self, callbacks: Sequence[keras.callbacks.Callback], splits: tuple[str, ...]) -> TrainingResult:
@@ -185,6 +193,12 @@ class _Loop:
         return {f"val_{name}": value for name, value in branch_metrics(self.model, probabilities, labels).items()}
 
 
+def _reader(checked: CheckedPhotos, experiment: Experiment, progress: Progress) -> Reader:
+    """How photos that are looked at in every epoch are read."""
+    data, epochs = experiment.data, experiment.training.epochs
+    return choose_reader(checked, training_view(data), data.cache, progress.track, uses=epochs)
+
+
 def make_train_step(
     model: BranchClassifier,
     optimizer: keras.optimizers.Optimizer,
@@ -196,18 +210,21 @@ def make_train_step(
     The loss is the branches' weighted sum (eqs. 12-14) of the mean cross-entropies over the global batch.
 
     Returns:
-        A function of `(photos, labels)`, as the strategy distributes them, that returns the batch means of
-        `metric_columns`, float32.
+        A function of `(photos, labels)`, as `training_batches` gives them and the strategy distributes them, that
+        returns the batch means of `metric_columns`, float32. The label of a mixed photo counts as its larger share.
     """
     logits_model = model.logits_model()
-    cross_entropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction=None)
+    cross_entropy = keras.losses.CategoricalCrossentropy(from_logits=True, reduction=None)
+    classes = model.settings["classes"]
     rule = model.settings["combination"]
 
     def replica_step(photos: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        shares = tf.one_hot(labels, classes) if labels.shape.rank == 1 else labels
+        labels = tf.argmax(shares, axis=1, output_type=tf.int32)
         with tf.GradientTape() as tape:
             logits = logits_model(photos, training=True)
             losses = {
-                branch: tf.reduce_sum(cross_entropy(labels, logits[branch])) / batch_size for branch in model.branches
+                branch: tf.reduce_sum(cross_entropy(shares, logits[branch])) / batch_size for branch in model.branches
             }
             loss = tf.add_n([model.loss_weights[branch] * losses[branch] for branch in model.branches])
         optimizer.apply(tape.gradient(loss, model.trainable_variables), model.trainable_variables)
@@ -280,18 +297,6 @@ def recording(run: RunDirectory) -> Iterator[None]:
             kept = f" The last whole checkpoints are in {run.path}." if run.last.is_file() else ""
             raise CheckFailed(f"{error.filename or run.path}: {error.strerror or error}.{kept}") from error
         raise
-
-
-def check_splits(source: Source, progress: Progress) -> dict[str, CheckedPhotos]:
-    """The photos of every split, each decoded once; the model sees the test photos only after training."""
-    source.photos("val")
-    checked = {}
-    for split, photos in source.splits.items():
-        if not photos:
-            continue
-        with progress.track(f"checking {split} photos", len(photos)) as advance:
-            checked[split] = check_photos(photos, advance)
-    return checked
 
 
 def require_class_count(experiment: Experiment, source: Source) -> None:

@@ -1,6 +1,7 @@
 """Sources, photo checks and the pipeline."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,11 +10,12 @@ from conftest import write_photo
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
 
-from clan_tf.config import DataConfig, load_experiment
+from clan_tf.config import DataConfig, Experiment, load_experiment
 from clan_tf.data import read_source
 from clan_tf.data.generated import CLASS_NAMES, draw_photo
-from clan_tf.data.photos import check_photos, decode, problem_with
-from clan_tf.data.pipeline import evaluation_batches, evaluation_view, training_batches
+from clan_tf.data.photos import CheckedPhotos, check_photos, decode, problem_with
+from clan_tf.data.pipeline import evaluation_batches, evaluation_view, training_batches, training_view
+from clan_tf.data.reading import PhotoReader, View
 from clan_tf.data.source import Photo, cut
 from clan_tf.errors import UserError
 
@@ -172,9 +174,14 @@ def numbered() -> list[Photo]:
     return [Photo(f"{i}", i, tf.io.encode_png(np.full((24, 24, 3), 20 * i, "uint8")).numpy()) for i in range(11)]
 
 
+def batches_of(checked: CheckedPhotos, experiment: Experiment, **kwargs: Any) -> tf.data.Dataset:
+    reader = PhotoReader(checked, training_view(experiment.data))
+    return training_batches(reader, checked.labels, 11, experiment, **kwargs)
+
+
 def test_every_epoch_shows_each_photo_at_most_once_in_another_order(numbered: list[Photo]) -> None:
     experiment = load_experiment("demo", ["training.batch_size=4", "training.epochs=3", "data.image_size=16"])
-    batches = list(training_batches(check_photos(numbered), experiment))
+    batches = list(batches_of(check_photos(numbered), experiment))
     assert len(batches) == 6
     epochs = [np.concatenate([labels for _, labels in batches[start : start + 2]]) for start in (0, 2, 4)]
     for labels in epochs:
@@ -191,15 +198,16 @@ def test_the_pipeline_depends_on_seed_and_position_alone() -> None:
         for i in range(9)
     ]
     checked = check_photos(photos)
-    whole = [photos.numpy() for photos, _ in training_batches(checked, experiment)]
-    late = [photos.numpy() for photos, _ in training_batches(checked, experiment, start_step=3)]
+    whole = [photos.numpy() for photos, _ in batches_of(checked, experiment)]
+    late = [photos.numpy() for photos, _ in batches_of(checked, experiment, start_step=3)]
     np.testing.assert_array_equal(whole[3], late[0])
     other = load_experiment("demo", ["training.batch_size=4", "training.seed=1", "data.image_size=80"])
-    assert not np.array_equal(whole[0], next(iter(training_batches(checked, other)))[0].numpy())
+    assert not np.array_equal(whole[0], next(iter(batches_of(checked, other)))[0].numpy())
 
 
 def test_evaluation_batches_hold_every_photo_once_and_fill_up_with_weight_zero(numbered: list[Photo]) -> None:
-    batches = list(evaluation_batches(check_photos(numbered), 16, 20, batch_size=4))
+    checked = check_photos(numbered)
+    batches = list(evaluation_batches(PhotoReader(checked, View(16, 20)), checked.labels, batch_size=4))
     labels, weights = (np.concatenate([batch[i].numpy() for batch in batches]) for i in (1, 2))
     assert [len(batch[0]) for batch in batches] == [4, 4, 4]
     np.testing.assert_array_equal(labels[weights == 1], range(11))
@@ -207,7 +215,7 @@ def test_evaluation_batches_hold_every_photo_once_and_fill_up_with_weight_zero(n
 
 def test_the_evaluation_view_is_the_resized_photos_centre() -> None:
     image = np.random.default_rng(0).integers(0, 256, (30, 50, 3), dtype="uint8")
-    view = evaluation_view(tf.constant(image), 16, 20).numpy()
+    view = evaluation_view(tf.constant(image), View(16, 20)).numpy().astype(float)
     with Image.fromarray(image) as photo:
         expected = np.asarray(photo.resize((20, 20), Image.Resampling.BILINEAR), dtype="float32")[2:18, 2:18]
     # Pillow's antialiased bilinear filter rounds to whole numbers twice.
@@ -216,7 +224,7 @@ def test_the_evaluation_view_is_the_resized_photos_centre() -> None:
 
 def test_a_batch_larger_than_the_data_is_refused(numbered: list[Photo]) -> None:
     with pytest.raises(UserError, match="batch_size: 32 is more than the 11"):
-        training_batches(check_photos(numbered), load_experiment("demo"))
+        batches_of(check_photos(numbered), load_experiment("demo"))
 
 
 def test_generated_photos_depend_on_seed_split_and_index() -> None:

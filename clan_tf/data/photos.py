@@ -11,10 +11,28 @@ import numpy as np
 import tensorflow as tf
 from PIL import ExifTags, Image
 
-from clan_tf.data.source import Photo
+from clan_tf.data.source import Box, Photo
 from clan_tf.errors import UserError
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
+JPEG_START = b"\xff\xd8\xff"
+
+
+@dataclass(frozen=True)
+class PhotoFacts:
+    """What decoding once tells of a photo.
+
+    Attributes:
+        orientation: the EXIF orientation, 1 (upright) to 8.
+        height: rows of the photo as stored.
+        width: columns of the photo as stored.
+        is_jpeg: whether it is a JPEG, whatever its name says.
+    """
+
+    orientation: int
+    height: int
+    width: int
+    is_jpeg: bool
 
 
 @dataclass(frozen=True)
@@ -24,10 +42,28 @@ class CheckedPhotos:
     Attributes:
         photos: the photos.
         orientations: the EXIF orientation of each, 1 (upright) to 8, int32 `(photos,)`.
+        windows: top, left, height and width of the part of each that is used, in pixels of the photo as stored, int32
+            `(photos, 4)`.
+        are_jpeg: which are JPEGs, bool `(photos,)`.
+        skipped: a line for each photo that was left out because it can't be read.
     """
 
     photos: Sequence[Photo]
     orientations: np.ndarray
+    windows: np.ndarray
+    are_jpeg: np.ndarray
+    skipped: Sequence[str] = ()
+
+    @property
+    def labels(self) -> np.ndarray:
+        """The label of each photo, int32 `(photos,)`."""
+        return np.array([photo.label for photo in self.photos], dtype="int32")
+
+    @property
+    def upright_sizes(self) -> np.ndarray:
+        """Height and width of the used part of each photo once it is upright, int32 `(photos, 2)`."""
+        sizes = self.windows[:, 2:]
+        return np.where(self.orientations[:, None] > 4, sizes[:, ::-1], sizes)
 
 
 def decode(content: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
@@ -37,76 +73,17 @@ def decode(content: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
         content: scalar string.
         orientation: scalar int32, the EXIF orientation 1…8.
     """
+    return upright(decode_stored(content), orientation)
+
+
+def decode_stored(content: tf.Tensor) -> tf.Tensor:
+    """An encoded photo as it is stored, uint8 RGB `(height, width, 3)`."""
     image = tf.io.decode_image(content, channels=3, expand_animations=False)
     image.set_shape((None, None, 3))
-    return _upright(image, orientation)
+    return image
 
 
-def check_photos(photos: Sequence[Photo], on_photo: Callable[[], None] = lambda: None) -> CheckedPhotos:
-    """Decodes every photo once, on all cores.
-
-    Args:
-        photos: the photos to check.
-        on_photo: called after each photo, for progress.
-
-    Raises:
-        UserError: naming the photos that can't be read, and why.
-    """
-    problems, orientations = [], []
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for photo, (orientation, problem) in zip(photos, pool.map(_check, photos), strict=True):
-            orientations.append(orientation)
-            if problem:
-                problems.append(f"  {photo.name}: {problem}")
-            on_photo()
-    if problems:
-        listed = problems[:20] + ([f"  … and {len(problems) - 20} more"] if len(problems) > 20 else [])
-        raise UserError("\n".join([f"{len(problems)} of {len(photos)} photos can't be read:", *listed]))
-    return CheckedPhotos(photos, np.array(orientations, dtype="int32"))
-
-
-def read_content(photo: Photo) -> bytes:
-    """The encoded photo."""
-    return photo.content if photo.content is not None else Path(photo.name).read_bytes()
-
-
-def exif_orientation(content: bytes) -> int:
-    """The EXIF orientation of an encoded photo; 1 where it says nothing valid.
-
-    Raises:
-        OSError: if it isn't a photo.
-    """
-    with Image.open(BytesIO(content)) as image:
-        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-    return orientation if orientation in range(1, 9) else 1
-
-
-def problem_with(content: bytes) -> str | None:
-    """Why an encoded photo can't be read, or `None`."""
-    if not content:
-        return "the file is empty"
-    try:
-        orientation = exif_orientation(content)
-        decode(tf.constant(content), tf.constant(orientation))
-    except Image.DecompressionBombError as error:
-        return str(error)
-    except (OSError, ValueError, SyntaxError):  # what Pillow raises for damaged headers
-        return "not an image"
-    except tf.errors.InvalidArgumentError as error:
-        return f"damaged or unsupported: {error.message.splitlines()[0].split('[Op')[0].strip()}"
-    return None
-
-
-def _check(photo: Photo) -> tuple[int, str | None]:
-    try:
-        content = read_content(photo)
-    except OSError as error:
-        return 1, error.strerror or str(error)
-    problem = problem_with(content)
-    return (1 if problem else exif_orientation(content)), problem
-
-
-def _upright(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
+def upright(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
     """Undoes EXIF orientations: 2-4 mirror or turn by 180 degrees, 5-8 also swap height and width."""
     flip, transpose = tf.reverse, tf.transpose
 
@@ -125,4 +102,123 @@ def _upright(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
             lambda: flip(swapped(), [0, 1]),
             lambda: flip(swapped(), [0]),
         ],
+    )
+
+
+def used_part(checked: CheckedPhotos, index: int) -> tf.Tensor:
+    """One whole photo, decoded, cut to its box and upright: uint8 RGB `(height, width, 3)`."""
+    top, left, height, width = map(int, checked.windows[index])
+    image = decode_stored(tf.constant(read_content(checked.photos[index])))
+    return upright(image[top : top + height, left : left + width], tf.constant(checked.orientations[index]))
+
+
+def check_photos(
+    photos: Sequence[Photo], on_photo: Callable[[], None] = lambda: None, skip_broken: bool = False
+) -> CheckedPhotos:
+    """Decodes every photo once, on all cores.
+
+    Args:
+        photos: the photos to check.
+        on_photo: called after each photo, for progress.
+        skip_broken: whether photos that can't be read are left out.
+
+    Raises:
+        UserError: naming the photos that can't be read, and why, unless they are skipped; or if none can be read.
+    """
+    good: list[tuple[Photo, PhotoFacts, tuple[int, ...]]] = []
+    problems = []
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for photo, answer in zip(photos, pool.map(_check, photos), strict=True):
+            if isinstance(answer, str):
+                problems.append(f"{photo.name}: {answer}")
+            else:
+                good.append((photo, *answer))
+            on_photo()
+    if problems and not (skip_broken and good):
+        raise UserError(_refusal(problems, len(photos)))
+    return CheckedPhotos(
+        [photo for photo, _, _ in good],
+        np.array([facts.orientation for _, facts, _ in good], dtype="int32"),
+        np.array([window for _, _, window in good], dtype="int32"),
+        np.array([facts.is_jpeg for _, facts, _ in good], dtype=bool),
+        problems,
+    )
+
+
+def read_content(photo: Photo) -> bytes:
+    """The encoded photo."""
+    if photo.content is not None:
+        return photo.content
+    if photo.span is None:
+        return Path(photo.name).read_bytes()
+    file, record, offset, length = photo.span
+    with tf.io.gfile.GFile(file, "rb") as stream:
+        stream.seek(record + 12 + offset)  # a record begins with its length and a checksum
+        return stream.read(length)
+
+
+def exif_orientation(content: bytes) -> int:
+    """The EXIF orientation of an encoded photo; 1 where it says nothing valid.
+
+    Raises:
+        OSError: if it isn't a photo.
+    """
+    with Image.open(BytesIO(content)) as image:
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    return orientation if orientation in range(1, 9) else 1
+
+
+def problem_with(content: bytes) -> str | None:
+    """Why an encoded photo can't be read, or `None`."""
+    facts = inspect(content)
+    return facts if isinstance(facts, str) else None
+
+
+def inspect(content: bytes) -> PhotoFacts | str:
+    """Decodes an encoded photo: its facts, or why it can't be read."""
+    if not content:
+        return "the file is empty"
+    try:
+        orientation = exif_orientation(content)
+        height, width, _ = decode_stored(tf.constant(content)).shape
+    except Image.DecompressionBombError as error:
+        return str(error)
+    except (OSError, ValueError, SyntaxError):  # what Pillow raises for damaged headers
+        return "not an image"
+    except tf.errors.InvalidArgumentError as error:
+        return f"damaged or unsupported: {error.message.splitlines()[0].split('[Op')[0].strip()}"
+    return PhotoFacts(orientation, height, width, content.startswith(JPEG_START))
+
+
+def _check(photo: Photo) -> tuple[PhotoFacts, tuple[int, ...]] | str:
+    """A photo's facts and the window of its box, or why it can't be used."""
+    try:
+        facts = inspect(read_content(photo))
+    except (OSError, tf.errors.OpError) as error:
+        return getattr(error, "strerror", None) or str(error)
+    if isinstance(facts, str):
+        return facts
+    window = _window(photo.box or Box(), facts.height, facts.width)
+    if min(window[2:]) < 1:
+        return f"its box {tuple(photo.box or ())} is outside the photo of {facts.width} x {facts.height} pixels"
+    return facts, window
+
+
+def _window(box: Box, height: int, width: int) -> tuple[int, int, int, int]:
+    """Top, left, height and width of a box, cut to the photo."""
+    left, top = max(box.left, 0), max(box.top, 0)
+    right = min(box.right if box.right > 0 else width + box.right, width)
+    bottom = min(box.bottom if box.bottom > 0 else height + box.bottom, height)
+    return top, left, bottom - top, right - left
+
+
+def _refusal(problems: Sequence[str], photos: int, most: int = 20) -> str:
+    more = [f"  … and {len(problems) - most} more"] if len(problems) > most else []
+    return "\n".join(
+        [
+            f"{len(problems)} of {photos} photos can't be read:",
+            *(f"  {problem}" for problem in problems[:most]),
+            *more,
+            "Replace or remove them, or leave them out: --set data.on_broken=skip.",
+        ]
     )

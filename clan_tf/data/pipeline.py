@@ -1,16 +1,34 @@
 """The `tf.data` pipeline: photos to batches, for training and for everything that looks at a photo once."""
 
-from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from clan_tf.config import Experiment
-from clan_tf.data.photos import CheckedPhotos, decode
+from clan_tf.config import DataConfig, Experiment
+from clan_tf.data.augmentation import batch_augmentation, photo_augmentation
+from clan_tf.data.order import photo_order
+from clan_tf.data.reading import Reader, View
+from clan_tf.data.resizing import resize_photo
 from clan_tf.errors import UserError
 
-_CROP, _FLIP = 1, 2
+_CROP, _FLIP, _AUGMENT, _MIX = 1, 2, 3, 4
 """Keep the random numbers of different uses apart."""
+
+
+class Worker(NamedTuple):
+    """Which of several processes this is: each reads only its own part of every batch."""
+
+    index: int = 0
+    count: int = 1
+
+
+ALONE = Worker()
+
+
+def training_view(data: DataConfig) -> View:
+    """What the model sees of a photo by the `data` section."""
+    return View(data.image_size, data.full_size, data.resize_mode)
 
 
 def steps_per_epoch(photos: int, batch_size: int) -> int:
@@ -23,98 +41,111 @@ def steps_per_epoch(photos: int, batch_size: int) -> int:
     return photos // batch_size
 
 
-def training_batches(checked: CheckedPhotos, experiment: Experiment, start_step: int = 0) -> tf.data.Dataset:
+def training_batches(
+    reader: Reader,
+    labels: np.ndarray,
+    classes: int,
+    experiment: Experiment,
+    start_step: int = 0,
+    worker: Worker = ALONE,
+) -> tf.data.Dataset:
     """Shuffled, augmented batches of a whole run.
 
-    The photo at a position of the run, and its crop and flip, depend on the seed and that position alone: not on how
+    The photo at a position of the run, and what is done to it, depend on the seed and that position alone: not on how
     many calls run in parallel, nor on where reading starts.
 
     Args:
-        checked: the train photos.
+        reader: the train photos.
+        labels: their labels, int32 `(photos,)`.
+        classes: number of classes.
         experiment: whose `data` and `training` sections say how photos are prepared.
         start_step: the first step that is wanted.
+        worker: whose part of each batch is read.
 
     Returns:
-        A dataset of `(photos, labels)`: float32 RGB in 0…255 `(batch_size, image_size, image_size, 3)` and int32
-        `(batch_size,)`, for all epochs one after the other.
+        A dataset of `(photos, labels)` for all epochs one after the other. Photos are RGB in 0…255
+        `(batch, image_size, image_size, 3)`, uint8 or, where the augmentation computes, float32; labels are int32
+        `(batch,)` or, with MixUp or CutMix, shares float32 `(batch, classes)`.
 
     Raises:
-        UserError: if there are fewer photos than a batch holds.
+        UserError: if there are fewer photos than a batch holds, or the batch can't be divided among the workers.
     """
     training, data = experiment.training, experiment.data
-    batch_size, seed, photos = training.batch_size, training.seed, len(checked.photos)
-    positions_per_epoch = steps_per_epoch(photos, batch_size) * batch_size
-    load = _loader(checked)
+    steps = steps_per_epoch(len(labels), training.batch_size)
+    if training.batch_size % worker.count:
+        raise UserError(f"training.batch_size: {training.batch_size} can't be divided among {worker.count} workers.")
+    own_size, seed = training.batch_size // worker.count, training.seed
+    order = photo_order(labels, data.sampling, data.repeats, seed)
+    augment = photo_augmentation(data.augmentation, data.image_size)
+    mix = batch_augmentation(data.augmentation)
+    all_labels = tf.constant(labels)
 
-    def prepare(position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        epoch, place = position // positions_per_epoch, position % positions_per_epoch
-        order_seed = tf.stack([seed, tf.cast(epoch, tf.int32)])
-        index = tf.random.experimental.index_shuffle(tf.cast(place, tf.int32), order_seed, photos - 1)
-        image, label = load(index)
-        image = _random_crop(resize(image, data.full_size), data.image_size, _seed(seed, position, _CROP))
+    def prepare(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        step, own_place = number // own_size, number % own_size
+        place = step % steps * training.batch_size + worker.index * own_size + own_place
+        index = order(tf.cast(step // steps, tf.int32), tf.cast(place, tf.int32))
+        position = step * training.batch_size + worker.index * own_size + own_place
+        photo = _random_window(reader, index, data.image_size, _seed(seed, position, _CROP))
         if data.flip:
-            image = tf.image.stateless_random_flip_left_right(image, _seed(seed, position, _FLIP))
-        return image, label
+            photo = tf.image.stateless_random_flip_left_right(photo, _seed(seed, position, _FLIP))
+        if augment:
+            photo = augment(photo, _seed(seed, position, _AUGMENT))
+        return photo, all_labels[index]
 
-    positions = tf.data.Dataset.range(start_step * batch_size, training.epochs * positions_per_epoch)
-    batches = positions.map(prepare, tf.data.AUTOTUNE).batch(batch_size, drop_remainder=True)
+    def mix_batch(step: tf.Tensor, batch: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+        return mix(batch[0], tf.one_hot(batch[1], classes), _seed(seed, step * worker.count + worker.index, _MIX))
+
+    numbers = tf.data.Dataset.range(start_step * own_size, training.epochs * steps * own_size)
+    batches = numbers.map(prepare, tf.data.AUTOTUNE).batch(own_size, drop_remainder=True)
+    if mix:
+        batches = batches.enumerate(start_step).map(mix_batch, tf.data.AUTOTUNE)
     return _finish(batches)
 
 
-def evaluation_batches(checked: CheckedPhotos, image_size: int, full_size: int, batch_size: int) -> tf.data.Dataset:
+def evaluation_batches(reader: Reader, labels: np.ndarray, batch_size: int) -> tf.data.Dataset:
     """Every photo once, in order, in batches of one size: the last is filled up with photos that weigh nothing.
 
     Returns:
-        A dataset of `(photos, labels, weights)`: float32 RGB in 0…255 `(batch_size, image_size, image_size, 3)`, int32
-        and float32 `(batch_size,)`; the weight is 1, or 0 for filling.
+        A dataset of `(photos, labels, weights)`: uint8 RGB `(batch_size, image_size, image_size, 3)`, int32 and float32
+        `(batch_size,)`; the weight is 1, or 0 for filling.
     """
-    photos = len(checked.photos)
-    load = _loader(checked)
+    photos, all_labels = len(labels), tf.constant(labels)
 
     def prepare(position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        image, label = load(tf.minimum(position, photos - 1))
-        return evaluation_view(image, image_size, full_size), label, tf.cast(position < photos, tf.float32)
+        index = tf.cast(tf.minimum(position, photos - 1), tf.int32)
+        height, width = reader.full_lengths(index)
+        top, left = _centre(height, reader.view.image_size), _centre(width, reader.view.image_size)
+        return reader.window(index, top, left), all_labels[index], tf.cast(position < photos, tf.float32)
 
     positions = tf.data.Dataset.range(-(-photos // batch_size) * batch_size)
     return _finish(positions.map(prepare, tf.data.AUTOTUNE).batch(batch_size, drop_remainder=True))
 
 
-def evaluation_view(image: tf.Tensor, image_size: int, full_size: int) -> tf.Tensor:
+def evaluation_view(image: tf.Tensor, view: View) -> tf.Tensor:
     """What the model sees of a photo outside training: resized, the centre cropped.
 
     Args:
         image: uint8 RGB `(height, width, 3)`.
 
     Returns:
-        Float32 RGB in 0…255 `(image_size, image_size, 3)`.
+        Uint8 RGB `(image_size, image_size, 3)`.
     """
-    offset = (full_size - image_size) // 2
-    return resize(image, full_size)[offset : offset + image_size, offset : offset + image_size]
+    resized = resize_photo(image, view.full_size, view.mode)
+    height, width = tf.unstack(tf.shape(resized)[:2])
+    top, left = _centre(height, view.image_size), _centre(width, view.image_size)
+    window = resized[top : top + view.image_size, left : left + view.image_size]
+    return tf.ensure_shape(window, (view.image_size, view.image_size, 3))
 
 
-def resize(image: tf.Tensor, size: int) -> tf.Tensor:
-    """Stretched to a square by antialiased bilinear interpolation, float32 in 0…255 `(size, size, 3)`."""
-    resized = tf.image.resize(image, (size, size), method="bilinear", antialias=True)
-    return tf.ensure_shape(resized, (size, size, 3))
+def _centre(length: tf.Tensor, size: int) -> tf.Tensor:
+    return (length - size) // 2
 
 
-def _loader(checked: CheckedPhotos) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
-    """A function from an index to the decoded photo and its label, in the graph."""
-    names = tf.constant([photo.name for photo in checked.photos])
-    labels = tf.constant(np.array([photo.label for photo in checked.photos], dtype="int32"))
-    orientations = tf.constant(checked.orientations)
-    in_memory = checked.photos[0].content is not None
-    contents = tf.constant([photo.content for photo in checked.photos]) if in_memory else None
-
-    def load(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        content = contents[index] if in_memory else tf.io.read_file(names[index])
-        return decode(content, orientations[index]), labels[index]
-
-    return load
-
-
-def _random_crop(image: tf.Tensor, size: int, seed: tf.Tensor) -> tf.Tensor:
-    return image if image.shape[0] == size else tf.image.stateless_random_crop(image, (size, size, 3), seed)
+def _random_window(reader: Reader, index: tf.Tensor, size: int, seed: tf.Tensor) -> tf.Tensor:
+    places = tf.stack(reader.full_lengths(index)) - size + 1
+    draws = tf.random.stateless_uniform((2,), seed) * tf.cast(places, tf.float32)
+    top_left = tf.minimum(tf.cast(draws, tf.int32), places - 1)
+    return reader.window(index, top_left[0], top_left[1])
 
 
 def _seed(seed: int, position: tf.Tensor, use: int) -> tf.Tensor:

@@ -1,4 +1,4 @@
-"""A grid of photos by class, to look at."""
+"""Grids of photos to look at: by class, and as training sees them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,9 +6,12 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from clan_tf.data.photos import CheckedPhotos, decode, read_content
-from clan_tf.data.pipeline import resize
-from clan_tf.plots import plot_photo_grid
+from clan_tf.config import Experiment
+from clan_tf.data.photos import CheckedPhotos, used_part
+from clan_tf.data.pipeline import training_batches, training_view
+from clan_tf.data.reading import PhotoReader
+from clan_tf.data.resizing import resize_photo
+from clan_tf.plots import plot_labelled_photos, plot_photo_grid
 
 GRID_SIZE = 128
 
@@ -18,9 +21,27 @@ def write_samples(
 ) -> None:
     """Writes a PNG with the first photos of up to `classes` classes, upright and stretched to squares."""
     rows: dict[str, list[np.ndarray]] = {name: [] for name in class_names[:classes]}
-    for photo, orientation in zip(checked.photos, checked.orientations, strict=True):
+    for index, photo in enumerate(checked.photos):
         row = rows.get(class_names[photo.label])
         if row is not None and len(row) < per_class:
-            image = resize(decode(tf.constant(read_content(photo)), tf.constant(orientation)), GRID_SIZE)
-            row.append(np.clip(np.round(image), 0, 255).astype("uint8"))
+            row.append(resize_photo(used_part(checked, index), GRID_SIZE).numpy())
     plot_photo_grid({name: row for name, row in rows.items() if row}, path)
+
+
+def write_augmented_samples(
+    checked: CheckedPhotos, class_names: Sequence[str], experiment: Experiment, path: Path, photos: int = 24
+) -> None:
+    """Writes a PNG with the first photos of a training on these photos as the model sees them, and their labels."""
+    training = experiment.training.model_copy(update={"batch_size": min(photos, len(checked.photos)), "epochs": 1})
+    few = experiment.model_copy(update={"training": training})
+    reader = PhotoReader(checked, training_view(experiment.data))
+    images, labels = next(iter(training_batches(reader, checked.labels, len(class_names), few)))
+    tiles = [resize_photo(tf.cast(tf.round(image), tf.uint8), GRID_SIZE).numpy() for image in images]
+    plot_labelled_photos(tiles, [_mixture(label, class_names) for label in labels.numpy()], path)
+
+
+def _mixture(label: np.ndarray, class_names: Sequence[str]) -> str:
+    """A label's text; with MixUp or CutMix the two classes and their shares."""
+    if label.ndim == 0:
+        return class_names[label]
+    return "\n".join(f"{label[index]:.0%} {class_names[index]}" for index in np.argsort(-label)[:2] if label[index])

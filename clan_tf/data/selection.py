@@ -48,6 +48,6 @@ def take_fraction(splits: Splits, fraction: float, seed: int) -> dict[str, list[
 
 def _part(photos: Sequence[Photo], fraction: float, seed: int) -> list[Photo]:
     chosen: list[int] = []
-    for label, members in members_by_label(photos).items():
+    for label, members in members_by_label([photo.label for photo in photos]).items():
         chosen += shuffled_members(members, seed, label)[: math.ceil(fraction * len(members))]
     return [photos[index] for index in sorted(chosen)]

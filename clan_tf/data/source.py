@@ -27,9 +27,14 @@ class Box(NamedTuple):
 
 
 class Span(NamedTuple):
-    """Where an encoded photo stands inside a larger file, in bytes."""
+    """Where an encoded photo stands inside a TFRecord file.
+
+    `record` is where in `file` the record begins (its length field), in bytes; `offset` and `length` say which bytes
+    of the record's data are the photo. TensorFlow reads a record at a given place natively, from any file system.
+    """
 
     file: str
+    record: int
     offset: int
     length: int
 
@@ -94,18 +99,18 @@ def cut(photos: Sequence[Photo], fraction: float, seed: int) -> tuple[list[Photo
         The photos that stay, and those cut off, both in their given order.
     """
     chosen: set[int] = set()
-    for label, members in members_by_label(photos).items():
+    for label, members in members_by_label([photo.label for photo in photos]).items():
         count = min(max(1, round(fraction * len(members))), len(members) - 1)
         chosen.update(shuffled_members(members, seed, label)[:count])
     stay = [photo for index, photo in enumerate(photos) if index not in chosen]
     return stay, [photos[index] for index in sorted(chosen)]
 
 
-def members_by_label(photos: Sequence[Photo]) -> dict[int, list[int]]:
+def members_by_label(labels: Sequence[int]) -> dict[int, list[int]]:
     """The indices of each label's photos, labels in order."""
     members: dict[int, list[int]] = {}
-    for index, photo in enumerate(photos):
-        members.setdefault(photo.label, []).append(index)
+    for index, label in enumerate(labels):
+        members.setdefault(label, []).append(index)
     return dict(sorted(members.items()))
 
 
@@ -145,6 +150,14 @@ def inside(root: Path, name: str, listed_in: Path) -> Path:
     if not path.is_file():
         raise UserError(f"{listed_in}: there is no {path}.")
     return path
+
+
+def drawn_box(left: float, top: float, right: float, bottom: float, listed_in: Path | str) -> Box:
+    """An annotated box, whose sides count from the left and upper edge; a `UserError` if nothing is in it."""
+    box = Box(round(left), round(top), round(right), round(bottom))
+    if box.right <= max(box.left, 0) or box.bottom <= max(box.top, 0):
+        raise UserError(f"{listed_in}: a box must be wider and higher than 0; received {(left, top, right, bottom)}.")
+    return box
 
 
 def official_counts(splits: Mapping[str, Sequence[Photo]], expected: Mapping[str, int]) -> tuple[str, ...]:

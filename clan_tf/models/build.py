@@ -28,6 +28,7 @@ def build_model(
         "classes": classes,
         "image_size": experiment.data.image_size,
         "resize_size": experiment.data.full_size,
+        "resize_mode": experiment.data.resize_mode,
         "combination": config.combination,
         "loss_weights": config.loss_weights,
         "class_names": class_names,

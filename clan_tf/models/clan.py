@@ -10,7 +10,7 @@ from clan_tf.layers import CrossLayerContextAttention, CrossLayerSpatialAttentio
 from clan_tf.layers.relation import Relation, Tensor
 from clan_tf.layers.spatial_attention import SpatialActivation, SpatialPooling
 from clan_tf.models.backbones import backbone_spec, build_backbone, preprocess
-from clan_tf.models.classifier import BranchClassifier, Combination, branch_head, check_settings
+from clan_tf.models.classifier import BranchClassifier, Combination, ResizeMode, branch_head, check_settings
 
 MidRefinement = Literal["gap", "non_local", "clca"]
 
@@ -44,6 +44,8 @@ class CLAN(BranchClassifier):
         class_names: the classes' names, which travel with the saved model.
         resize_size: side that photos are resized to before the centre crop of `image_size`; it travels with the saved
             model, so that all its users prepare photos alike. `None` for `image_size`.
+        resize_mode: whether photos are stretched to a square of `resize_size` (`"stretch"`), or keep their aspect and
+            have a shorter side of `resize_size` (`"keep_aspect"`).
         weights: weights of the backbone: `"imagenet"`, `None`, or a path. Not part of the saved config, so that loading
             a model never downloads anything.
 
@@ -73,6 +75,7 @@ class CLAN(BranchClassifier):
         loss_weights: Mapping[str, float] | None = None,
         class_names: Sequence[str] | None = None,
         resize_size: int | None = None,
+        resize_mode: ResizeMode = "stretch",
         weights: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -93,6 +96,7 @@ class CLAN(BranchClassifier):
             "loss_weights": dict(loss_weights or {}),
             "class_names": list(class_names) if class_names is not None else None,
             "resize_size": resize_size,
+            "resize_mode": resize_mode,
         }
         check_settings(settings)
         if not mid:

@@ -9,6 +9,7 @@ from keras import ops
 from clan_tf.errors import UserError, nearest
 
 Combination = Literal["probabilities", "logits"]
+ResizeMode = Literal["stretch", "keep_aspect"]
 COMBINED = "combined"
 
 Tensor = Any
@@ -65,6 +66,11 @@ class BranchClassifier(keras.Model):
     def resize_size(self) -> int:
         """Side that photos are resized to before `image_size` is cropped from their centre, in pixels."""
         return self.settings["resize_size"] or self.settings["image_size"]
+
+    @property
+    def resize_mode(self) -> ResizeMode:
+        """Whether photos are stretched to a square of `resize_size`, or keep their aspect."""
+        return self.settings["resize_mode"]
 
     def with_outputs(self, names: Iterable[str]) -> keras.Model:
         """A model on the same weights that answers with a dict of the named features.
@@ -152,11 +158,9 @@ def check_settings(settings: Mapping[str, Any]) -> None:
     for name in ("classes", "image_size"):
         if settings[name] < 1:
             raise ValueError(f"`{name}` must be a positive number. Received: {name}={settings[name]!r}")
-    if settings["combination"] not in get_args(Combination):
-        raise ValueError(
-            f"`combination` must be one of {', '.join(get_args(Combination))}. "
-            f"Received: combination={settings['combination']!r}"
-        )
+    for name, values in (("combination", get_args(Combination)), ("resize_mode", get_args(ResizeMode))):
+        if settings[name] not in values:
+            raise ValueError(f"`{name}` must be one of {', '.join(values)}. Received: {name}={settings[name]!r}")
     names = settings["class_names"]
     if names is not None and len(names) != settings["classes"]:
         raise ValueError(f"`class_names` must have {settings['classes']} names. Received: {len(names)} names")

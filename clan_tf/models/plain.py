@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from clan_tf.models.backbones import backbone_spec, build_backbone, preprocess
-from clan_tf.models.classifier import BranchClassifier, Combination, branch_head, check_settings
+from clan_tf.models.classifier import BranchClassifier, Combination, ResizeMode, branch_head, check_settings
 
 
 @keras.saving.register_keras_serializable(package="clan_tf")
@@ -24,6 +24,7 @@ class Plain(BranchClassifier):
         loss_weights: weight of the branch's loss; 1 where none is given.
         class_names: the classes' names, which travel with the saved model.
         resize_size: side that photos are resized to before the centre crop of `image_size`; `None` for `image_size`.
+        resize_mode: as in `CLAN`.
         weights: weights of the backbone: `"imagenet"`, `None`, or a path. Not part of the saved config.
 
     Raises:
@@ -40,6 +41,7 @@ class Plain(BranchClassifier):
         loss_weights: Mapping[str, float] | None = None,
         class_names: Sequence[str] | None = None,
         resize_size: int | None = None,
+        resize_mode: ResizeMode = "stretch",
         weights: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -51,6 +53,7 @@ class Plain(BranchClassifier):
             "loss_weights": dict(loss_weights or {}),
             "class_names": list(class_names) if class_names is not None else None,
             "resize_size": resize_size,
+            "resize_mode": resize_mode,
         }
         check_settings(settings)
 

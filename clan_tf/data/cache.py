@@ -1,0 +1,177 @@
+"""Decoded and resized photos, kept in memory or on disk, so that each is decoded once for the whole run.
+
+Either way it is one file of raw pixels that TensorFlow maps into memory: a file without a name, which vanishes with the
+process, or one in the user's cache folder, which later runs on the same photos use again.
+"""
+
+import hashlib
+import os
+import shutil
+import tempfile
+import weakref
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import IO, Literal
+
+import numpy as np
+import tensorflow as tf
+
+from clan_tf.data.photos import CheckedPhotos
+from clan_tf.data.reading import PhotoReader, View
+from clan_tf.errors import CheckFailed, UserError
+from clan_tf.files import replacing
+
+CacheMode = Literal["auto", "none", "memory", "disk"]
+Track = Callable[[str, int], AbstractContextManager[Callable[..., None]]]
+MEMORY_SHARE = 3
+"""`auto` takes memory if the photos fill at most this part of what is free."""
+
+
+class CachedReader:
+    """A `Reader` of photos that are decoded already.
+
+    Args:
+        path: the file of raw pixels.
+        sizes: height and width of each resized photo, int `(photos, 2)`.
+        view: how large a window is.
+        file: the open file behind `path`, where that lives only as long as the file is open; it is closed with the
+            reader.
+    """
+
+    def __init__(self, path: str, sizes: np.ndarray, view: View, file: IO[bytes] | None = None) -> None:
+        self.view = view
+        self._path = path
+        if file:
+            # TensorFlow opens the path for every read.
+            weakref.finalize(self, file.close)
+        lengths = 3 * sizes.astype("int64").prod(axis=1)
+        self._bytes = int(lengths.sum())
+        self._starts = tf.constant(np.cumsum(lengths) - lengths)
+        self._sizes = tf.constant(sizes.astype("int32"))
+
+    def full_lengths(self, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        height, width = tf.unstack(self._sizes[index])
+        return height, width
+
+    def window(self, index: tf.Tensor, top: tf.Tensor, left: tf.Tensor) -> tf.Tensor:
+        size, width = self.view.image_size, self._sizes[index, 1]
+        pixels = tf.raw_ops.ImmutableConst(dtype=tf.uint8, shape=[self._bytes], memory_region_name=self._path)
+        start = self._starts[index] + 3 * tf.cast(top * width, tf.int64)
+        rows = tf.slice(pixels, [start], [3 * size * tf.cast(width, tf.int64)])
+        window = tf.reshape(rows, (size, width, 3))[:, left : left + size]
+        return tf.ensure_shape(window, (size, size, 3))
+
+
+def choose_reader(
+    checked: CheckedPhotos, view: View, mode: CacheMode, track: Track, uses: int
+) -> PhotoReader | CachedReader:
+    """How photos that are used `uses` times are read.
+
+    Args:
+        checked: the photos.
+        view: to what they are resized.
+        mode: `"none"`, `"memory"`, `"disk"`, or `"auto"`: in memory if they are used more than once and fit.
+        track: shows progress, as `Progress.track` does.
+        uses: how often each photo will be read.
+
+    Raises:
+        UserError: if they don't fit into the memory or onto the disk that was asked for.
+    """
+    plain = PhotoReader(checked, view)
+    sizes = _full_sizes(checked, view)
+    needed = int(3 * sizes.astype("int64").prod(axis=1).sum())
+    if mode == "auto":
+        mode = "memory" if uses > 1 and needed <= available_memory() // MEMORY_SHARE else "none"
+    if mode == "none":
+        return plain
+    if mode == "memory":
+        _require_room("memory", needed, available_memory())
+        file, path = _unnamed_file()
+        _write_pixels(plain, len(sizes), file, track)
+        return CachedReader(path, sizes, view, file)
+    path = cache_folder() / f"{_fingerprint(checked, view)}.pixels"
+    if not path.is_file() or path.stat().st_size != needed:
+        _write_cache_file(plain, len(sizes), path, needed, track)
+    return CachedReader(str(path), sizes, view)
+
+
+def cache_folder() -> Path:
+    """Where `cache: disk` keeps pixels: `$CLAN_TF_CACHE`, or `clan-tf` in the user's cache folder."""
+    own = os.environ.get("CLAN_TF_CACHE")
+    return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "clan-tf"
+
+
+def available_memory() -> int:
+    """Bytes of memory that can be taken without swapping, within the container's limit if there is one."""
+    limits = []
+    for line in _lines("/proc/meminfo"):
+        if line.startswith("MemAvailable:"):
+            limits.append(1024 * int(line.split()[1]))
+    limit, used = _lines("/sys/fs/cgroup/memory.max"), _lines("/sys/fs/cgroup/memory.current")
+    if limit and limit[0].isdigit() and used:
+        limits.append(int(limit[0]) - int(used[0]))
+    return max(0, min(limits, default=0))
+
+
+def _write_cache_file(reader: PhotoReader, photos: int, path: Path, needed: int, track: Track) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _require_room("disk", needed, shutil.disk_usage(path.parent).free)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        _write_pixels(reader, photos, file, track)
+
+
+def _write_pixels(reader: PhotoReader, photos: int, file: IO[bytes], track: Track) -> None:
+    decoded = tf.data.Dataset.range(photos, output_type=tf.int32).map(reader.whole, tf.data.AUTOTUNE).prefetch(16)
+    with track("decoding photos, once for all epochs", photos) as advance:
+        for image in decoded:
+            file.write(image.numpy().data)
+            advance()
+    file.flush()
+
+
+def _full_sizes(checked: CheckedPhotos, view: View) -> np.ndarray:
+    """Height and width of every resized photo, int `(photos, 2)`."""
+    reader = PhotoReader(checked, view)
+    sizes = tf.data.Dataset.range(len(checked.photos), output_type=tf.int32).map(
+        lambda index: tf.stack(reader.full_lengths(index))
+    )
+    return np.concatenate([batch.numpy() for batch in sizes.batch(1024)])
+
+
+def _unnamed_file() -> tuple[IO[bytes], str]:
+    """A writable file in memory and a path to it; where the system has no such files, a temporary one on disk."""
+    if hasattr(os, "memfd_create"):
+        file = open(os.memfd_create("clan-tf"), "wb")  # noqa: SIM115
+        return file, f"/proc/self/fd/{file.fileno()}"
+    file = tempfile.NamedTemporaryFile()  # noqa: SIM115
+    return file, file.name
+
+
+def _fingerprint(checked: CheckedPhotos, view: View) -> str:
+    """Names everything that the pixels depend on: files with their sizes and times, boxes, orientations, the view."""
+    digest = hashlib.sha256(repr((view.full_size, view.mode, "pixels 1")).encode())
+    for photo, orientation, window in zip(checked.photos, checked.orientations, checked.windows, strict=True):
+        stamp: object = photo.span
+        if photo.content is not None:
+            stamp = hashlib.sha256(photo.content).hexdigest()
+        elif photo.span is None:
+            status = os.stat(photo.name)
+            stamp = (status.st_size, status.st_mtime_ns)
+        digest.update(repr((photo.name, stamp, int(orientation), window.tolist())).encode(errors="surrogateescape"))
+    return digest.hexdigest()[:32]
+
+
+def _require_room(kind: str, needed: int, free: int) -> None:
+    if needed > free:
+        raise (UserError if kind == "memory" else CheckFailed)(
+            f"data.cache: the decoded photos fill {needed / 1e9:.2f} GB and the {kind} has {free / 1e9:.2f} GB free. "
+            "Use --set data.cache=none."
+        )
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        return Path(path).read_text(encoding="ascii").splitlines()
+    except OSError:
+        return []

@@ -1,0 +1,47 @@
+"""The text files of the official layouts: a line for each photo or class."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from clan_tf.errors import UserError
+from clan_tf.files import read_text
+
+Value = TypeVar("Value")
+
+
+def read_lines(path: Path, layout: str) -> list[str]:
+    """The lines of a file that a layout has, blank ones too.
+
+    Raises:
+        UserError: if there is no such file, telling the layout, or if it isn't a text.
+    """
+    if not path.is_file():
+        raise UserError(f"data.root: there is no {path}. {layout}")
+    return [line.strip() for line in read_text(path, "data.root").split("\n")]
+
+
+def read_table(path: Path, layout: str) -> dict[str, str]:
+    """A file of lines `NUMBER VALUE` as a dict in the order of the lines; both stay texts.
+
+    Raises:
+        UserError: naming the line that isn't of that form or has a number that was there before.
+    """
+    table: dict[str, str] = {}
+    for line_number, line in enumerate(read_lines(path, layout), start=1):
+        number, space, value = line.partition(" ")
+        if not line:
+            continue
+        if not space:
+            raise UserError(f"{path}, line {line_number}: must be NUMBER VALUE; received {line!r}.")
+        if number in table:
+            raise UserError(f"{path}, line {line_number}: number {number} was there before.")
+        table[number] = value.strip()
+    return table
+
+
+def look_up(table: Mapping[str, Value], key: str, path: Path) -> Value:
+    """The value of a key; a `UserError` if `path`, where the table comes from, doesn't have it."""
+    if key not in table:
+        raise UserError(f"{path}: has no line for number {key}.")
+    return table[key]

@@ -1,0 +1,60 @@
+"""Which photo stands at which position of a training run, as a function of the seed and the position alone.
+
+So reading can begin anywhere at once, and doesn't depend on how many calls run in parallel.
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+import tensorflow as tf
+
+from clan_tf.data.source import members_by_label
+
+Sampling = Literal["shuffle", "class_balanced"]
+PhotoAt = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+"""From an epoch and a place in it (int32 scalars) to the index of a photo (int32 scalar)."""
+
+
+def photo_order(labels: np.ndarray, sampling: Sampling, repeats: int, seed: int) -> PhotoAt:
+    """The order of the photos.
+
+    Args:
+        labels: int `(photos,)`.
+        sampling: `"shuffle"` takes each photo at most once an epoch; `"class_balanced"` takes the classes in turn, in
+            an order drawn anew for every turn, and shuffles the photos of each class.
+        repeats: how many places in a row hold the same photo, each to be augmented in its own way.
+        seed: of the whole order.
+    """
+    order = _shuffled(len(labels), seed) if sampling == "shuffle" else _class_balanced(labels, seed)
+    return order if repeats == 1 else lambda epoch, place: order(epoch, place // repeats)
+
+
+def _shuffled(photos: int, seed: int) -> PhotoAt:
+    return lambda epoch, place: _shuffle(place, photos, [seed, epoch])
+
+
+def _class_balanced(labels: np.ndarray, seed: int) -> PhotoAt:
+    members = list(members_by_label(labels.tolist()).values())
+    by_class = tf.constant(np.concatenate(members).astype("int32"))
+    counts = np.array([len(photos) for photos in members], dtype="int32")
+    starts = tf.constant(np.cumsum(counts, dtype="int32") - counts)
+    sizes, classes = tf.constant(counts), len(members)
+
+    def photo_at(epoch: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
+        turn = place // classes
+        label = _shuffle(place % classes, classes, [seed, epoch, turn])
+        size = sizes[label]
+        # After all its photos were taken, a class is shuffled again.
+        member = _shuffle(turn % size, size, [seed, epoch, -1 - label, turn // size])
+        return by_class[starts[label] + member]
+
+    return photo_at
+
+
+def _shuffle(place: tf.Tensor, count: tf.Tensor | int, seed: list[tf.Tensor | int]) -> tf.Tensor:
+    """Where `place` of `0 … count - 1` goes in the permutation that `seed` stands for."""
+    key = tf.constant([0, 0])
+    for number in seed:
+        key = tf.random.experimental.stateless_fold_in(key, tf.cast(number, tf.int32))
+    return tf.random.experimental.index_shuffle(place, key, count - 1)

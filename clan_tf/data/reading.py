@@ -1,0 +1,108 @@
+"""Photos by index, read and resized inside a `tf.data` pipeline."""
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import tensorflow as tf
+
+from clan_tf.config import ResizeMode
+from clan_tf.data.photos import CheckedPhotos, decode_stored, upright
+from clan_tf.data.resizing import Axis, full_lengths, resize_window
+
+
+class View(NamedTuple):
+    """What the model sees of a photo: a square of `image_size` from the photo resized to `full_size`."""
+
+    image_size: int
+    full_size: int
+    mode: ResizeMode = "stretch"
+
+
+class Reader(Protocol):
+    """Gives any window of any resized photo; its methods are called while a graph is traced."""
+
+    def full_lengths(self, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Height and width of the resized photo `index`, int32."""
+
+    def window(self, index: tf.Tensor, top: tf.Tensor, left: tf.Tensor) -> tf.Tensor:
+        """The window at `top`, `left` of the resized photo `index`: uint8 RGB `(image_size, image_size, 3)`."""
+
+
+class PhotoReader:
+    """Decodes a photo each time that it is wanted: no more of a JPEG than the window needs.
+
+    Args:
+        checked: the photos.
+        view: to what they are resized, and how large a window is.
+    """
+
+    def __init__(self, checked: CheckedPhotos, view: View) -> None:
+        self.view = view
+        self.content = _content_function(checked)
+        self.orientations = tf.constant(checked.orientations)
+        self.windows = tf.constant(checked.windows)
+        self.sizes = tf.constant(checked.upright_sizes)
+        self.are_plain_jpeg = tf.constant(checked.are_jpeg & (checked.orientations == 1))
+
+    def full_lengths(self, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        height, width = tf.unstack(self.sizes[index])
+        return full_lengths(height, width, self.view.full_size, self.view.mode)
+
+    def window(self, index: tf.Tensor, top: tf.Tensor, left: tf.Tensor) -> tf.Tensor:
+        return self._resized(index, top, left, self.view.image_size, self.view.image_size)
+
+    def whole(self, index: tf.Tensor) -> tf.Tensor:
+        """The resized photo `index`: uint8 RGB `(full_height, full_width, 3)`."""
+        return self._resized(index, tf.constant(0), tf.constant(0), *self.full_lengths(index))
+
+    def _resized(
+        self, index: tf.Tensor, top: tf.Tensor, left: tf.Tensor, height: tf.Tensor | int, width: tf.Tensor | int
+    ) -> tf.Tensor:
+        full_height, full_width = self.full_lengths(index)
+        size = self.sizes[index]
+        rows, columns = Axis(size[0], full_height, top, height), Axis(size[1], full_width, left, width)
+        (first_row, end_row), (first_column, end_column) = rows.source_range(), columns.source_range()
+        content, stored = self.content(index), self.windows[index]
+
+        def decode_part() -> tf.Tensor:
+            part = [stored[0] + first_row, stored[1] + first_column, end_row - first_row, end_column - first_column]
+            return tf.image.decode_and_crop_jpeg(content, tf.stack(part), channels=3)
+
+        def decode_whole() -> tf.Tensor:
+            image = tf.slice(decode_stored(content), [stored[0], stored[1], 0], [stored[2], stored[3], 3])
+            return upright(image, self.orientations[index])[first_row:end_row, first_column:end_column]
+
+        part = tf.cond(self.are_plain_jpeg[index], decode_part, decode_whole)
+        return resize_window(part, (first_row, first_column), rows, columns)
+
+
+def _content_function(checked: CheckedPhotos) -> Callable[[tf.Tensor], tf.Tensor]:
+    """A function from an index to the encoded photo, in the graph."""
+    first = checked.photos[0]
+    if first.content is not None:
+        contents = tf.constant([photo.content for photo in checked.photos])
+        return lambda index: contents[index]
+    if first.span is None:
+        names = tf.constant([photo.name for photo in checked.photos])
+        return lambda index: tf.io.read_file(names[index])
+    spans = [photo.span for photo in checked.photos]
+    files = tf.constant([span.file for span in spans])
+    places = tf.constant(np.array([span[1:] for span in spans], dtype="int64"))
+
+    def read_span(index: tf.Tensor) -> tf.Tensor:
+        record, offset, length = tf.unstack(places[index])
+        data = _read_record(files[index], record)
+        return tf.strings.substr(data, tf.cast(offset, tf.int32), tf.cast(length, tf.int32))
+
+    return read_span
+
+
+def _read_record(file: tf.Tensor, record: tf.Tensor) -> tf.Tensor:
+    """The data of the one TFRecord that begins at byte `record`. Only the raw operation takes a place in the file."""
+    string = {"output_types": [tf.string], "output_shapes": [[]]}
+    records = tf.raw_ops.TFRecordDatasetV2(
+        filenames=file, compression_type="", buffer_size=tf.constant(0, tf.int64), byte_offsets=record
+    )
+    one = tf.raw_ops.TakeDataset(input_dataset=records, count=1, **string)
+    return tf.raw_ops.DatasetToSingleElement(dataset=one, **string)[0]
