@@ -2,21 +2,31 @@
 
 import typer
 
+from clan_tf.cli.benchmark_data import benchmark_data
 from clan_tf.cli.console import run_safely
 from clan_tf.cli.evaluate import evaluate
 from clan_tf.cli.predict import predict
 from clan_tf.cli.summary import summary
 from clan_tf.cli.train import train
 
-app = typer.Typer(
-    help="Fine-grained photo classification with the Cross-layer Attention Network.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
+
+def _app(help_text: str) -> typer.Typer:
+    return typer.Typer(
+        help=help_text,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+
+
+app = _app("Fine-grained photo classification with the Cross-layer Attention Network.")
 for command in (train, evaluate, predict, summary):
     app.command()(command)
+
+benchmark_app = _app("Speed on this machine, beside a bound or a peer measured in the same run.")
+benchmark_app.command("data")(benchmark_data)
+app.add_typer(benchmark_app, name="benchmark")
 
 
 @app.callback()

@@ -31,8 +31,10 @@ FLOORS = {
     "evaluation": 6,
     "prediction": 6,
     "planning": 7,
+    "torch_pipeline": 7,
+    "benchmark": 8,
     "export": 8,
-    "cli": 9,
+    "cli": 10,
 }
 
 

@@ -67,7 +67,7 @@ def reference(checked: CheckedPhotos, index: int, view: View) -> np.ndarray:
 @pytest.mark.parametrize("size", [(30, 50), (100, 80), (20, 300)])
 def test_resizing_is_tensorflows_antialiased_bilinear_rounded(size: tuple[int, int], rng: np.random.Generator) -> None:
     image = rng.integers(0, 256, (*size, 3), dtype="uint8")
-    expected = np.round(tf.image.resize(image, (48, 48), antialias=True))
+    expected = np.floor(tf.image.resize(image, (48, 48), antialias=True).numpy() + 0.5)
     np.testing.assert_array_equal(resize_photo(tf.constant(image), 48), expected)
 
 
@@ -81,8 +81,9 @@ def test_a_window_decoded_in_part_equals_the_same_window_of_the_whole(checked: C
         whole = reference(checked, index, view)
         assert tuple(int(length) for length in reader.full_lengths(tf.constant(index))) == whole.shape[:2]
         top, left = (int(rng.integers(0, length - 24 + 1)) for length in whole.shape[:2])
-        part = window(tf.constant(index), tf.constant(top), tf.constant(left)).numpy()
-        expected = whole[top : top + 24, left : left + 24]
+        mirrored = bool(index % 2)
+        part = window(tf.constant(index), tf.constant(top), tf.constant(left), tf.constant(mirrored)).numpy()
+        expected = whole[top : top + 24, left : left + 24][:, :: -1 if mirrored else 1]
         # Half a level is the rounding; a hundredth, that of the part's own arithmetic.
         assert np.abs(part - expected).max() < 0.51
 
@@ -157,8 +158,9 @@ def test_a_cache_holds_the_same_photos(
     window = tf.function(cached.window)
     for index in range(len(checked.photos)):
         whole = reference(checked, index, view)
-        part = window(tf.constant(index), tf.constant(1), tf.constant(2)).numpy()
-        assert np.abs(part - whole[1:25, 2:26]).max() < 0.51
+        for mirrored in (False, True):
+            part = window(tf.constant(index), tf.constant(1), tf.constant(2), tf.constant(mirrored)).numpy()
+            assert np.abs(part - whole[1:25, 2:26][:, :: -1 if mirrored else 1]).max() < 0.51
 
 
 def test_a_disk_cache_is_used_again_and_made_anew_for_other_photos(

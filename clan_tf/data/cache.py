@@ -19,6 +19,7 @@ import tensorflow as tf
 
 from clan_tf.data.photos import CheckedPhotos
 from clan_tf.data.reading import PhotoReader, View
+from clan_tf.data.resizing import mirror
 from clan_tf.errors import CheckFailed, UserError
 from clan_tf.files import replacing
 
@@ -54,13 +55,15 @@ class CachedReader:
         height, width = tf.unstack(self._sizes[index])
         return height, width
 
-    def window(self, index: tf.Tensor, top: tf.Tensor, left: tf.Tensor) -> tf.Tensor:
+    def window(
+        self, index: tf.Tensor, top: tf.Tensor, left: tf.Tensor, mirrored: tf.Tensor | bool = False
+    ) -> tf.Tensor:
         size, width = self.view.image_size, self._sizes[index, 1]
         pixels = tf.raw_ops.ImmutableConst(dtype=tf.uint8, shape=[self._bytes], memory_region_name=self._path)
         start = self._starts[index] + 3 * tf.cast(top * width, tf.int64)
         rows = tf.slice(pixels, [start], [3 * size * tf.cast(width, tf.int64)])
         window = tf.reshape(rows, (size, width, 3))[:, left : left + size]
-        return tf.ensure_shape(window, (size, size, 3))
+        return mirror(tf.ensure_shape(window, (size, size, 3)), mirrored)
 
 
 def choose_reader(
@@ -79,7 +82,7 @@ def choose_reader(
         UserError: if they don't fit into the memory or onto the disk that was asked for.
     """
     plain = PhotoReader(checked, view)
-    sizes = _full_sizes(checked, view)
+    sizes = plain.full_sizes.numpy()
     needed = int(3 * sizes.astype("int64").prod(axis=1).sum())
     if mode == "auto":
         mode = "memory" if uses > 1 and needed <= available_memory() // MEMORY_SHARE else "none"
@@ -128,15 +131,6 @@ def _write_pixels(reader: PhotoReader, photos: int, file: IO[bytes], track: Trac
             file.write(image.numpy().data)
             advance()
     file.flush()
-
-
-def _full_sizes(checked: CheckedPhotos, view: View) -> np.ndarray:
-    """Height and width of every resized photo, int `(photos, 2)`."""
-    reader = PhotoReader(checked, view)
-    sizes = tf.data.Dataset.range(len(checked.photos), output_type=tf.int32).map(
-        lambda index: tf.stack(reader.full_lengths(index))
-    )
-    return np.concatenate([batch.numpy() for batch in sizes.batch(1024)])
 
 
 def _unnamed_file() -> tuple[IO[bytes], str]:

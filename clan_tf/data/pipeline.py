@@ -85,9 +85,8 @@ def training_batches(
         place = step % steps * training.batch_size + worker.index * own_size + own_place
         index = order(tf.cast(step // steps, tf.int32), tf.cast(place, tf.int32))
         position = step * training.batch_size + worker.index * own_size + own_place
-        photo = _random_window(reader, index, data.image_size, _seed(seed, position, _CROP))
-        if data.flip:
-            photo = tf.image.stateless_random_flip_left_right(photo, _seed(seed, position, _FLIP))
+        mirrored = tf.random.stateless_uniform((), _seed(seed, position, _FLIP)) < (0.5 if data.flip else 0.0)
+        photo = _random_window(reader, index, mirrored, _seed(seed, position, _CROP))
         if augment:
             photo = augment(photo, _seed(seed, position, _AUGMENT))
         return photo, all_labels[index]
@@ -141,11 +140,11 @@ def _centre(length: tf.Tensor, size: int) -> tf.Tensor:
     return (length - size) // 2
 
 
-def _random_window(reader: Reader, index: tf.Tensor, size: int, seed: tf.Tensor) -> tf.Tensor:
-    places = tf.stack(reader.full_lengths(index)) - size + 1
+def _random_window(reader: Reader, index: tf.Tensor, mirrored: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    places = tf.stack(reader.full_lengths(index)) - reader.view.image_size + 1
     draws = tf.random.stateless_uniform((2,), seed) * tf.cast(places, tf.float32)
     top_left = tf.minimum(tf.cast(draws, tf.int32), places - 1)
-    return reader.window(index, top_left[0], top_left[1])
+    return reader.window(index, top_left[0], top_left[1], mirrored)
 
 
 def _seed(seed: int, position: tf.Tensor, use: int) -> tf.Tensor:

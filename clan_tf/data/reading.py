@@ -25,8 +25,13 @@ class Reader(Protocol):
     def full_lengths(self, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Height and width of the resized photo `index`, int32."""
 
-    def window(self, index: tf.Tensor, top: tf.Tensor, left: tf.Tensor) -> tf.Tensor:
-        """The window at `top`, `left` of the resized photo `index`: uint8 RGB `(image_size, image_size, 3)`."""
+    def window(
+        self, index: tf.Tensor, top: tf.Tensor, left: tf.Tensor, mirrored: tf.Tensor | bool = False
+    ) -> tf.Tensor:
+        """The window at `top`, `left` of the resized photo `index`: uint8 RGB `(image_size, image_size, 3)`.
+
+        With `mirrored` (bool scalar) it is flipped left to right.
+        """
 
 
 class PhotoReader:
@@ -43,25 +48,32 @@ class PhotoReader:
         self.orientations = tf.constant(checked.orientations)
         self.windows = tf.constant(checked.windows)
         self.sizes = tf.constant(checked.upright_sizes)
+        heights_widths = full_lengths(self.sizes[:, 0], self.sizes[:, 1], view.full_size, view.mode)
+        self.full_sizes = tf.stack(heights_widths, axis=1)
         self.are_plain_jpeg = tf.constant(checked.are_jpeg & (checked.orientations == 1))
 
     def full_lengths(self, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        height, width = tf.unstack(self.sizes[index])
-        return full_lengths(height, width, self.view.full_size, self.view.mode)
+        height, width = tf.unstack(self.full_sizes[index])
+        return height, width
 
-    def window(self, index: tf.Tensor, top: tf.Tensor, left: tf.Tensor) -> tf.Tensor:
-        return self._resized(index, top, left, self.view.image_size, self.view.image_size)
+    def window(
+        self, index: tf.Tensor, top: tf.Tensor, left: tf.Tensor, mirrored: tf.Tensor | bool = False
+    ) -> tf.Tensor:
+        return self._resized(index, (top, left), (self.view.image_size, self.view.image_size), mirrored)
 
     def whole(self, index: tf.Tensor) -> tf.Tensor:
         """The resized photo `index`: uint8 RGB `(full_height, full_width, 3)`."""
-        return self._resized(index, tf.constant(0), tf.constant(0), *self.full_lengths(index))
+        return self._resized(index, (tf.constant(0), tf.constant(0)), self.full_lengths(index))
 
     def _resized(
-        self, index: tf.Tensor, top: tf.Tensor, left: tf.Tensor, height: tf.Tensor | int, width: tf.Tensor | int
+        self,
+        index: tf.Tensor,
+        top_left: tuple[tf.Tensor, tf.Tensor],
+        size: tuple[tf.Tensor | int, tf.Tensor | int],
+        mirrored: tf.Tensor | bool = False,
     ) -> tf.Tensor:
-        full_height, full_width = self.full_lengths(index)
-        size = self.sizes[index]
-        rows, columns = Axis(size[0], full_height, top, height), Axis(size[1], full_width, left, width)
+        lengths, full = tf.unstack(self.sizes[index]), self.full_lengths(index)
+        rows, columns = map(Axis, lengths, full, top_left, size)
         (first_row, end_row), (first_column, end_column) = rows.source_range(), columns.source_range()
         content, stored = self.content(index), self.windows[index]
 
@@ -74,7 +86,7 @@ class PhotoReader:
             return upright(image, self.orientations[index])[first_row:end_row, first_column:end_column]
 
         part = tf.cond(self.are_plain_jpeg[index], decode_part, decode_whole)
-        return resize_window(part, (first_row, first_column), rows, columns)
+        return resize_window(part, (first_row, first_column), rows, columns, mirrored)
 
 
 def _content_function(checked: CheckedPhotos) -> Callable[[tf.Tensor], tf.Tensor]:

@@ -1,0 +1,199 @@
+"""How fast the parts are on this machine, always beside a bound or a peer that is measured in the same run."""
+
+import itertools
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from clan_tf.config import Experiment
+from clan_tf.data import read_source
+from clan_tf.data.cache import choose_reader
+from clan_tf.data.photos import CheckedPhotos, read_content
+from clan_tf.data.pipeline import training_batches, training_view
+from clan_tf.data.reading import PhotoReader, Reader
+from clan_tf.data.splits import check_split
+from clan_tf.errors import UserError
+from clan_tf.progress import Progress
+
+DECODING, PIPELINE, CACHED, TORCH = "decoding alone", "pipeline", "pipeline, cached", "PyTorch DataLoader + Pillow"
+_ENDLESS = 1_000_000
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Photos per second of one contender.
+
+    Attributes:
+        median: over the rounds.
+        lowest: of the slowest round.
+        highest: of the fastest round.
+        of_decoding: the median over the rounds of its ratio to `decoding alone` in the same round.
+    """
+
+    median: float
+    lowest: float
+    highest: float
+    of_decoding: float
+
+
+@dataclass(frozen=True)
+class DataBenchmark:
+    """How fast photos are prepared for training.
+
+    Attributes:
+        photos: how many different photos were read.
+        cores: processor cores that could be used.
+        median_size: median height and width of the photos, and median bytes of an encoded one.
+        rates: by contender; all took turns, round by round.
+        cached_of_torch: how many times as fast as PyTorch's the cached pipeline was; `None` without PyTorch.
+        pipeline_of_torch: the same without the cache.
+    """
+
+    photos: int
+    cores: int
+    median_size: tuple[int, int, int]
+    rates: Mapping[str, Rate]
+    pipeline_of_torch: float | None
+    cached_of_torch: float | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, as `benchmark data --json` prints them."""
+        return {
+            "photos": self.photos,
+            "cores": self.cores,
+            "median_size": dict(zip(("height", "width", "bytes"), self.median_size, strict=True)),
+            "photos_per_second": {name: vars(rate) for name, rate in self.rates.items()},
+            "pipeline_of_torch": self.pipeline_of_torch,
+            "cached_of_torch": self.cached_of_torch,
+        }
+
+
+def benchmark_data(
+    experiment: Experiment, photos: int = 512, seconds: float = 3.0, rounds: int = 5, progress: Progress | None = None
+) -> DataBenchmark:
+    """Photos per second of the training pipeline, beside decoding alone and, where torch is installed, a PyTorch one.
+
+    The contenders take turns for `seconds` each, so that a machine whose speed drifts is fair to all.
+
+    Args:
+        experiment: whose train photos are read, as its training would.
+        photos: how many of them.
+        seconds: how long a contender runs in a round.
+        rounds: how many rounds.
+        progress: where progress is shown.
+
+    Raises:
+        UserError: if the photos can't be read or don't fit into memory.
+    """
+    progress = progress or Progress()
+    source = read_source(experiment.data)
+    checked = check_split("train", source.photos("train")[:photos], experiment.data, progress)
+    if experiment.training.batch_size > len(checked.photos):
+        raise UserError(
+            f"training.batch_size: {experiment.training.batch_size} is more than the {len(checked.photos)} photos to "
+            "be read. Use --photos or a smaller batch."
+        )
+    with ExitStack() as stack:
+        contenders = _contenders(checked, len(source.class_names), experiment, progress, stack)
+        rates = _measure(contenders, seconds, rounds, progress)
+    return DataBenchmark(
+        len(checked.photos), _cores(), _median_size(checked), _summaries(rates), *_times_as_fast(rates)
+    )
+
+
+def _contenders(
+    checked: CheckedPhotos, classes: int, experiment: Experiment, progress: Progress, stack: ExitStack
+) -> dict[str, Iterator[int]]:
+    """By name, endless iterators that prepare photos and say how many."""
+    view = training_view(experiment.data)
+    endless = experiment.model_copy(update={"training": experiment.training.model_copy(update={"epochs": _ENDLESS})})
+
+    def batches(reader: Reader) -> Iterator[int]:
+        dataset = training_batches(reader, checked.labels, classes, endless)
+        return (int(images.shape[0]) for images, _ in dataset)
+
+    cached = choose_reader(checked, view, "memory", progress.track, uses=_ENDLESS)
+    contenders = {
+        DECODING: _decoding(checked, experiment.training.batch_size),
+        PIPELINE: batches(PhotoReader(checked, view)),
+        CACHED: batches(cached),
+    }
+    if find_spec("torch"):
+        from clan_tf.torch_pipeline import torch_batches
+
+        contenders[TORCH] = stack.enter_context(torch_batches(checked, experiment, workers=_cores()))
+    return contenders
+
+
+def _decoding(checked: CheckedPhotos, batch_size: int) -> Iterator[int]:
+    """TensorFlow's libjpeg-turbo (or other decoder) on encoded photos in memory, on all cores."""
+    contents = tf.constant([read_content(photo) for photo in checked.photos])
+    decode: Callable[[tf.Tensor], tf.Tensor] = tf.io.decode_jpeg if checked.are_jpeg.all() else tf.io.decode_image
+
+    def decoded_pixels(index: tf.Tensor) -> tf.Tensor:
+        # Only a number leaves the call: batches of photos of any size would be another cost.
+        return tf.size(decode(contents[index % len(checked.photos)], channels=3))
+
+    dataset = tf.data.Dataset.range(_ENDLESS * batch_size).map(decoded_pixels, tf.data.AUTOTUNE).batch(batch_size)
+    return (int(sizes.shape[0]) for sizes in dataset.prefetch(tf.data.AUTOTUNE))
+
+
+def _measure(
+    contenders: Mapping[str, Iterator[int]], seconds: float, rounds: int, progress: Progress
+) -> dict[str, list[float]]:
+    for iterator in contenders.values():
+        next(iterator)
+    rates: dict[str, list[float]] = {name: [] for name in contenders}
+    with progress.track("measuring", rounds * len(contenders)) as advance:
+        for _, (name, iterator) in itertools.product(range(rounds), contenders.items()):
+            rates[name].append(_rate(iterator, seconds))
+            advance(name)
+    return rates
+
+
+def _rate(iterator: Iterator[int], seconds: float) -> float:
+    """Photos per second, after what was prepared while the others ran is used up."""
+    _count(iterator, seconds / 3)
+    return _count(iterator, seconds)
+
+
+def _count(iterator: Iterator[int], seconds: float) -> float:
+    started, photos = time.perf_counter(), 0
+    while (elapsed := time.perf_counter() - started) < seconds:
+        photos += next(iterator)
+    return photos / elapsed
+
+
+def _summaries(rates: Mapping[str, list[float]]) -> dict[str, Rate]:
+    return {
+        name: Rate(statistics.median(values), min(values), max(values), _median_ratio(values, rates[DECODING]))
+        for name, values in rates.items()
+    }
+
+
+def _times_as_fast(rates: Mapping[str, list[float]]) -> tuple[float | None, float | None]:
+    if TORCH not in rates:
+        return None, None
+    return _median_ratio(rates[PIPELINE], rates[TORCH]), _median_ratio(rates[CACHED], rates[TORCH])
+
+
+def _median_ratio(values: list[float], others: list[float]) -> float:
+    return statistics.median(value / other for value, other in zip(values, others, strict=True))
+
+
+def _median_size(checked: CheckedPhotos) -> tuple[int, int, int]:
+    sizes = np.concatenate([checked.upright_sizes, [[len(read_content(photo))] for photo in checked.photos]], axis=1)
+    height, width, length = np.median(sizes, axis=0).astype(int).tolist()
+    return height, width, length
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,47 @@
+"""`clan-tf benchmark data`."""
+
+from typing import Annotated
+
+import typer
+
+from clan_tf.cli.console import ConsoleProgress, JsonOption, SetOption, print_json, print_table, quiet_tensorflow
+
+
+def benchmark_data(
+    config: Annotated[
+        str, typer.Argument(metavar="[CONFIG]", help="A YAML file or a shipped config; the demo if left out.")
+    ] = "demo",
+    overrides: SetOption = None,
+    photos: Annotated[int, typer.Option("--photos", min=1, help="How many train photos are read.")] = 512,
+    seconds: Annotated[float, typer.Option("--seconds", min=0.1, help="How long each contender runs a round.")] = 3.0,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, help="How often the contenders take turns.")] = 5,
+    as_json: JsonOption = False,
+) -> None:
+    """Photos per second of the training pipeline, beside decoding alone and a PyTorch DataLoader (if installed)."""
+    from clan_tf.config import load_experiment
+
+    experiment = load_experiment(config, overrides or ())
+    quiet_tensorflow()
+    from clan_tf.benchmark import benchmark_data as measure
+
+    result = measure(experiment, photos, seconds, rounds, ConsoleProgress())
+    if as_json:
+        print_json(result.to_json())
+        return
+    height, width, length = result.median_size
+    print_table(
+        f"{result.photos} photos of {width} x {height} pixels and {length / 1000:.0f} kB (medians) to "
+        f"{experiment.data.image_size} pixels, {result.cores} cores",
+        ("", "photos/s", "slowest round", "fastest round", "of decoding"),
+        [
+            (name, f"{rate.median:.0f}", f"{rate.lowest:.0f}", f"{rate.highest:.0f}", f"{rate.of_decoding:.2f}")
+            for name, rate in result.rates.items()
+        ],
+    )
+    if result.pipeline_of_torch is None:
+        print("PyTorch isn't installed here; with it (pip install torch) its DataLoader is measured too.")
+    else:
+        print(
+            f"The pipeline is {result.pipeline_of_torch:.2f} times as fast as PyTorch's, "
+            f"cached {result.cached_of_torch:.2f} times (medians of the rounds' ratios)."
+        )
