@@ -206,19 +206,15 @@ def load_experiment(config: str | Path, overrides: Sequence[str] = ()) -> Experi
         raise UserError(f"{label}: not a YAML file: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
         raise UserError(f"{label}: must hold keys such as `data:` and `model:`; received {type(values).__name__}.")
-    for override in overrides:
-        _set(values, override)
-    return parse_experiment(values, label)
-
-
-def parse_experiment(values: dict[str, Any], label: str = "experiment") -> Experiment:
-    """Checks nested plain values and makes them an experiment; a `UserError` names every mistake."""
+    mistakes = [mistake for override in overrides if (mistake := _set(values, override))]
     try:
-        return Experiment.model_validate(values)
+        experiment = Experiment.model_validate(values)
     except ValidationError as error:
-        mistakes = [f"  {_explain(mistake)}" for mistake in error.errors()]
+        mistakes += [_explain(mistake) for mistake in error.errors()]
+    if mistakes:
         count = "one mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
-        raise UserError("\n".join([f"{label}: {count}", *mistakes])) from None
+        raise UserError("\n".join([f"{label}: {count}", *(f"  {mistake}" for mistake in mistakes)]))
+    return experiment
 
 
 def shipped_configs() -> dict[str, Any]:
@@ -242,10 +238,11 @@ def _read(config: str | Path) -> tuple[str, str]:
     )
 
 
-def _set(values: dict[str, Any], override: str) -> None:
+def _set(values: dict[str, Any], override: str) -> str | None:
+    """Applies a `KEY=VALUE` text, or says what is wrong with it."""
     path, equals, text = override.partition("=")
     if not equals or not path.strip():
-        raise UserError(f"--set {override!r}: must be KEY=VALUE, for example training.epochs=20.")
+        return f"--set {override!r}: must be KEY=VALUE, for example training.epochs=20."
     *sections, key = path.strip().split(".")
     for section in sections:
         if not isinstance(values.get(section), dict):
@@ -254,7 +251,8 @@ def _set(values: dict[str, Any], override: str) -> None:
     try:
         values[key] = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise UserError(f"--set {override!r}: the value isn't YAML: {' '.join(str(error).split())}") from error
+        return f"--set {override!r}: the value isn't YAML: {' '.join(str(error).split())}"
+    return None
 
 
 def _explain(mistake: Any) -> str:

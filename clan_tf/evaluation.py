@@ -73,6 +73,7 @@ def evaluate(
     output: str | None = None,
     progress: Progress | None = None,
     batch_size: int = 32,
+    source: Source | None = None,
 ) -> Evaluation:
     """Evaluates a trained model on a split of its data.
 
@@ -85,6 +86,8 @@ def evaluate(
         output: folder for tables and pictures. If `None`, one in the run's `evaluation/` where the run's best model
             meets its own data, and nowhere otherwise.
         progress: where progress is shown.
+        batch_size: how many photos are predicted at a time.
+        source: the run's own data, where it is read already.
 
     Raises:
         UserError: if the model, the data, or a name is wrong, or the data's classes aren't the model's.
@@ -100,7 +103,7 @@ def evaluate(
     chosen = choose_branches(loaded, branches)
     if run and run.read_status()["status"] != "finished":
         progress.note(f"note: the run {run.path} is {run.read_status()['status']}")
-    source = read_source(experiment.data)
+    source = source or read_source(experiment.data)
     _require_same_classes(path, loaded, source)
     photos = source.photos(split)
     checked = check_split(split, photos, experiment.data, progress)

@@ -10,6 +10,7 @@ from clan_tf.errors import UserError
 from clan_tf.models import complexity
 from clan_tf.models.build import build_model
 from clan_tf.recipe import learning_rate_schedule
+from clan_tf.run import RunDirectory
 from clan_tf.training import checkpoint_bytes, require_class_count
 
 
@@ -80,18 +81,13 @@ def plan_training(experiment: Experiment, run_dir: str | None) -> TrainingPlan:
         "disk": f"{2 * checkpoint_bytes(cost.variables) / 1e6:.0f} MB for two checkpoints",
     }
     folder = run_dir or f"runs/{experiment.name}-NNN"
-    names = (
-        "config.yaml environment.json data.json labels.txt status.json metrics.csv curves.png samples.png best.keras "
-        "last.keras tensorboard/ evaluation/test/"
-    )
-    return TrainingPlan(rows, _rate_changes(experiment, steps), [f"{folder}/{name}" for name in names.split()])
+    return TrainingPlan(rows, _rate_changes(experiment, steps), [f"{folder}/{name}" for name in RunDirectory.FILES])
 
 
-def _rate_changes(experiment: Experiment, steps: int, most: int = 8) -> list[tuple[int, float]]:
+def _rate_changes(experiment: Experiment, steps: int) -> list[tuple[int, float]]:
     schedule = learning_rate_schedule(experiment.training.schedule, experiment.training.learning_rate, steps)
     rates = [
         (epoch + 1, float(schedule(epoch * steps)) if callable(schedule) else schedule)
         for epoch in range(experiment.training.epochs)
     ]
-    changes = [rate for index, rate in enumerate(rates) if index == 0 or rate[1] != rates[index - 1][1]]
-    return changes if len(changes) <= most else [*changes[: most - 1], changes[-1]]
+    return [rate for index, rate in enumerate(rates) if index == 0 or rate[1] != rates[index - 1][1]]

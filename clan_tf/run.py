@@ -16,11 +16,22 @@ Status = Literal["running", "finished", "stopped", "failed"]
 
 
 class RunDirectory:
-    """A folder with everything about one run.
+    """A folder with everything about one run; `FILES` is what is in it."""
 
-    `config.yaml` (resolved), `environment.json`, `data.json`, `labels.txt`, `status.json`, `metrics.csv`, `curves.png`,
-    `samples.png`, `best.keras`, `last.keras`, `tensorboard/` and `evaluation/SPLIT/`.
-    """
+    FILES = (
+        "config.yaml",
+        "environment.json",
+        "data.json",
+        "labels.txt",
+        "status.json",
+        "samples.png",
+        "metrics.csv",
+        "curves.png",
+        "best.keras",
+        "last.keras",
+        "tensorboard/",
+        "evaluation/",
+    )
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)

@@ -45,7 +45,7 @@ class TrainingResult:
         epochs: how many epochs were trained.
         best_epoch: the epoch of `best.keras`, counted from 1.
         best_accuracy: its validation accuracy of the combined prediction, 0…1.
-        splits: the splits that have photos.
+        source: the data, as it was read.
         seconds: wall time.
     """
 
@@ -53,7 +53,7 @@ class TrainingResult:
     epochs: int
     best_epoch: int
     best_accuracy: float
-    splits: tuple[str, ...]
+    source: Source
     seconds: float
 
 
@@ -103,8 +103,7 @@ def train(
         write_samples(checked["train"], source.class_names, run.samples)
         progress.note(f"run directory: {run.path}")
         loop = _Loop(experiment, model, optimizer, strategy, checked, run, progress)
-        splits = tuple(split for split, photos in source.splits.items() if photos)
-        return loop.run_all(callbacks, splits)
+        return loop.run_all(callbacks, source)
 
 
 class _Loop:
@@ -133,7 +132,7 @@ class _Loop:
         self.train_step = make_train_step(model, optimizer, strategy, training.batch_size)
         self.predict = ProbabilityFunction(model, strategy)
 
-    def run_all(self, callbacks: Sequence[keras.callbacks.Callback], splits: tuple[str, ...]) -> TrainingResult:
+    def run_all(self, callbacks: Sequence[keras.callbacks.Callback], source: Source) -> TrainingResult:
         started = time.perf_counter()
         training = self.experiment.training
         checkpoints = Checkpoints(self.run)
@@ -155,7 +154,7 @@ class _Loop:
             callback_list.on_train_end()
         seconds = time.perf_counter() - started
         self.run.write_status("finished", epochs=epoch, best_epoch=checkpoints.best_epoch, seconds=round(seconds, 1))
-        return TrainingResult(self.run, epoch, checkpoints.best_epoch, checkpoints.best_accuracy, splits, seconds)
+        return TrainingResult(self.run, epoch, checkpoints.best_epoch, checkpoints.best_accuracy, source, seconds)
 
     def _epochs(self, callbacks: keras.callbacks.CallbackList) -> int:
         batches = iter(self.batches)

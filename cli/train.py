@@ -40,8 +40,8 @@ def _train(experiment: "Experiment", run_dir: str | None) -> None:
     result = train_experiment(experiment, run_dir, progress=progress)
     run = result.run.path
     progress.note(f"trained {result.epochs} epochs in {result.seconds:.0f} s; the best was epoch {result.best_epoch}")
-    split = "test" if "test" in result.splits else "val"
-    evaluation = evaluate(str(run), split=split, progress=progress)
+    split = "test" if result.source.splits.get("test") else "val"
+    evaluation = evaluate(str(run), split=split, progress=progress, source=result.source)
     print_accuracies(evaluation, split)
     if split == "val":
         print("There is no test split: these photos chose the epoch, so new photos will do somewhat worse.")
@@ -59,9 +59,9 @@ def _print_plan(experiment: "Experiment", run_dir: str | None) -> None:
 
     plan = plan_training(experiment, run_dir)
     print_table(f"Training {experiment.name} (dry run)", ("", "planned"), list(plan.rows.items()))
-    print_table(
-        "Learning rate", ("from epoch", "learning rate"), [(str(epoch), f"{rate:.3g}") for epoch, rate in plan.schedule]
-    )
+    rates = [(str(epoch), f"{rate:.3g}") for epoch, rate in plan.schedule]
+    shown = rates if len(rates) <= 9 else [*rates[:7], (f"… {len(rates) - 8} more", "…"), rates[-1]]
+    print_table("Learning rate", ("from epoch", "learning rate"), shown)
     print("It would write:")
     for file in plan.files:
         print(f"  {file}")

@@ -29,10 +29,19 @@ def test_every_mistake_is_named_at_once_with_the_nearest_valid_name(tmp_path: Pa
     path = tmp_path / "bad.yaml"
     path.write_text("model: {relatoin: gaussian, mid_refinement: clac}\ntraining: {epochs: 0}\n", encoding="utf-8")
     with pytest.raises(UserError) as caught:
-        load_experiment(path, ["data.sorce=cub"])
+        load_experiment(path, ["data.sorce=cub", "training", "training.seed=[", "data.source=foldres"])
     text = str(caught.value)
-    assert "4 mistakes" in text
-    for expected in ("model.relatoin", "Did you mean relation?", "Did you mean clca?", "training.epochs", "source?"):
+    assert "7 mistakes" in text
+    for expected in (
+        "--set 'training': must be KEY=VALUE",
+        "the value isn't YAML",
+        "Did you mean folders?",
+        "model.relatoin",
+        "Did you mean relation?",
+        "Did you mean clca?",
+        "training.epochs",
+        "source?",
+    ):
         assert expected in text
 
 
