@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from clan_tf.config import Experiment
-from clan_tf.data import read_source
+from clan_tf.config import DataConfig, Experiment
+from clan_tf.data import Source, read_source
 from clan_tf.data.pipeline import steps_per_epoch
 from clan_tf.errors import UserError
 from clan_tf.models import complexity
@@ -78,10 +78,19 @@ def plan_training(experiment: Experiment, run_dir: str | None) -> TrainingPlan:
         "multiply-accumulates": f"{sum(cost.macs.values()) / 1e9:.3f} G a photo",
         "steps": f"{training.epochs} epochs x {steps} = {training.epochs * steps} of {training.batch_size} photos",
         "memory": f"about {cost.training_bytes(training.batch_size) / 1e9:.2f} GB in training (estimate)",
+        "decoded photos": _decoded_size(source, data),
         "disk": f"{2 * checkpoint_bytes(cost.variables) / 1e6:.0f} MB for two checkpoints",
     }
     folder = run_dir or f"runs/{experiment.name}-NNN"
     return TrainingPlan(rows, _rate_changes(experiment, steps), [f"{folder}/{name}" for name in RunDirectory.FILES])
+
+
+def _decoded_size(source: Source, data: DataConfig) -> str:
+    """What a cache of the photos that are looked at in every epoch would hold."""
+    if data.resize_mode != "stretch":
+        return f"size not known before reading (data.cache: {data.cache})"
+    photos = len(source.photos("train")) + len(source.photos("val"))
+    return f"{3 * photos * data.full_size**2 / 1e9:.2f} GB if all are cached (data.cache: {data.cache})"
 
 
 def _rate_changes(experiment: Experiment, steps: int) -> list[tuple[int, float]]:

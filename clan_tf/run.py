@@ -25,6 +25,7 @@ class RunDirectory:
         "labels.txt",
         "status.json",
         "samples.png",
+        "augmented.png",
         "metrics.csv",
         "curves.png",
         "best.keras",
@@ -81,6 +82,11 @@ class RunDirectory:
     def samples(self) -> Path:
         """Picture of a few train photos of each class."""
         return self.path / "samples.png"
+
+    @property
+    def augmented(self) -> Path:
+        """Picture of the first train photos as the model sees them."""
+        return self.path / "augmented.png"
 
     @property
     def tensorboard(self) -> Path:

@@ -21,7 +21,7 @@ from clan_tf.data.cache import choose_reader
 from clan_tf.data.photos import CheckedPhotos
 from clan_tf.data.pipeline import evaluation_batches, steps_per_epoch, training_batches, training_view
 from clan_tf.data.reading import Reader
-from clan_tf.data.samples import write_samples
+from clan_tf.data.samples import write_augmented_samples, write_samples
 from clan_tf.data.splits import check_splits
 from clan_tf.environment import describe_environment
 from clan_tf.errors import CheckFailed, UserError
@@ -101,6 +101,7 @@ def train(
     with recording(run):
         run.write_start(experiment, describe_environment(), describe_data(experiment, source))
         write_samples(checked["train"], source.class_names, run.samples)
+        write_augmented_samples(checked["train"], source.class_names, experiment, run.augmented)
         progress.note(f"run directory: {run.path}")
         loop = _Loop(experiment, model, optimizer, strategy, checked, run, progress)
         return loop.run_all(callbacks, source)

@@ -241,6 +241,20 @@ def test_batches_depend_on_seed_and_position_alone(checked: CheckedPhotos, augme
     assert not np.array_equal(whole[0], other_seed[0])
 
 
+def test_batches_do_not_depend_on_how_many_calls_run_in_parallel(checked: CheckedPhotos) -> None:
+    setup = experiment(EVERYTHING)
+    reader = PhotoReader(checked, training_view(setup.data))
+
+    def with_threads(threads: int) -> list[np.ndarray]:
+        options = tf.data.Options()
+        options.threading.private_threadpool_size = threads
+        dataset = training_batches(reader, checked.labels, 4, setup).with_options(options)
+        return [value.numpy() for batch in dataset for value in batch]
+
+    for one, other in zip(with_threads(1), with_threads(8), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_workers_read_the_parts_of_each_batch(checked: CheckedPhotos) -> None:
     whole = images(checked, experiment())
     parts = [images(checked, experiment(), worker=Worker(index, 2)) for index in range(2)]

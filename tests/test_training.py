@@ -65,19 +65,21 @@ def test_schedules_give_the_rate_at_the_start_of_each_epoch(kind: str, expected:
     np.testing.assert_allclose(rates, expected, rtol=1e-5)
 
 
-def test_the_loss_is_the_weighted_sum_of_the_branches(rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("mixed", [False, True])
+def test_the_loss_is_the_weighted_sum_of_the_branches(mixed: bool, rng: np.random.Generator) -> None:
     weights = {"mid_1": 0.5, "top": 2.0, "refined_top": 0.25}
     model = randomize_heads(CLAN("tiny", 3, image_size=32, loss_weights=weights))
-    photos, labels = rng.uniform(0, 255, (6, 32, 32, 3)).astype("float32"), rng.integers(0, 3, 6)
+    photos, labels = rng.uniform(0, 255, (6, 32, 32, 3)).astype("float32"), rng.integers(0, 3, 6).astype("int32")
+    shares = rng.dirichlet(np.ones(3), 6).astype("float32") if mixed else np.eye(3)[labels]
     logits = model.logits_model()(photos, training=True)
     expected = 0.0
     for branch, weight in weights.items():
         values = np.array(logits[branch], dtype="float64")
         log_probabilities = values - np.log(np.exp(values).sum(axis=1, keepdims=True))
-        expected -= weight * log_probabilities[np.arange(6), labels].mean()
+        expected -= weight * (shares * log_probabilities).sum(axis=1).mean()
     optimizer = CoupledSGD(0.0)
     step = training.make_train_step(model, optimizer, tf.distribute.get_strategy(), 6)
-    values = step(tf.constant(photos), tf.constant(labels, tf.int32)).numpy()
+    values = step(tf.constant(photos), tf.constant(shares if mixed else labels)).numpy()
     assert values[0] == pytest.approx(expected, abs=1e-4)
 
 
