@@ -19,7 +19,7 @@ from clan_tf.data.cache import choose_reader
 from clan_tf.data.photos import CheckedPhotos, read_content
 from clan_tf.data.pipeline import training_batches, training_view
 from clan_tf.data.reading import PhotoReader, Reader
-from clan_tf.data.splits import check_split
+from clan_tf.data.splits import check_splits
 from clan_tf.errors import UserError
 from clan_tf.progress import Progress
 
@@ -95,7 +95,7 @@ def benchmark_data(
     """
     progress = progress or Progress()
     source = read_source(experiment.data)
-    checked = check_split("train", source.photos("train")[:photos], experiment.data, progress)
+    checked = check_splits({"train": source.photos("train")[:photos]}, experiment.data, progress)["train"]
     if experiment.training.batch_size > len(checked.photos):
         raise UserError(
             f"training.batch_size: {experiment.training.batch_size} is more than the {len(checked.photos)} photos to "

@@ -14,7 +14,7 @@ from clan_tf.data import SPLITS, Source, read_source
 from clan_tf.data.photos import CheckedPhotos
 from clan_tf.data.pipeline import evaluation_batches
 from clan_tf.data.reading import PhotoReader
-from clan_tf.data.splits import check_split
+from clan_tf.data.splits import check_splits
 from clan_tf.errors import CheckFailed, UserError, nearest
 from clan_tf.files import replacing, write_json
 from clan_tf.inference import branch_probabilities, model_view
@@ -106,7 +106,7 @@ def evaluate(
     source = source or read_source(experiment.data)
     _require_same_classes(path, loaded, source)
     photos = source.photos(split)
-    checked = check_split(split, photos, experiment.data, progress)
+    checked = check_splits({split: photos}, experiment.data, progress)[split]
     probabilities = _run(loaded, checked, batch_size, progress)
     # A subset's tables don't replace those of all branches.
     name = split if chosen == loaded.branches else f"{split}-{'+'.join(chosen)}"

@@ -92,7 +92,8 @@ def train(
     require_space(model, run_dir or runs_root)
     for note in source.notes:
         progress.note(f"note: {note}")
-    checked = check_splits(source, experiment.data, progress)
+    source.photos("val")
+    checked = check_splits(source.splits, experiment.data, progress)
     steps_per_epoch(len(checked["train"].photos), experiment.training.batch_size)
     with strategy.scope():
         optimizer = make_optimizer(experiment, len(checked["train"].photos))

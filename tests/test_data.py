@@ -17,7 +17,9 @@ from clan_tf.data.photos import CheckedPhotos, check_photos, decode, problem_wit
 from clan_tf.data.pipeline import evaluation_batches, evaluation_view, training_batches, training_view
 from clan_tf.data.reading import PhotoReader, View
 from clan_tf.data.source import Photo, cut
+from clan_tf.data.splits import check_splits
 from clan_tf.errors import UserError
+from clan_tf.progress import Progress
 
 
 def test_split_folders_keep_names_and_cut_a_validation_split_from_train(colour_folders: Path) -> None:
@@ -114,9 +116,9 @@ def test_photos_that_cannot_be_read_are_all_named(tmp_path: Path) -> None:
     (tmp_path / "empty.jpg").touch()
     photos = [Photo(str(tmp_path / name), 0) for name in ("good.jpg", "text.jpg", "cut.jpg", "empty.jpg", "gone.jpg")]
     with pytest.raises(UserError) as caught:
-        check_photos(photos)
+        check_splits({"train": photos[:3], "test": photos[3:]}, DataConfig(), Progress())
     text = str(caught.value)
-    assert "4 of 5" in text and "good.jpg" not in text
+    assert "4 photos can't be read" in text and "good.jpg" not in text and "test: " in text
     for name in (
         "text.jpg: not an image",
         "cut.jpg: damaged",

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from clan_tf.config import AugmentationConfig, Experiment, load_experiment
+from clan_tf.config import AugmentationConfig, DataConfig, Experiment, load_experiment
 from clan_tf.data.augmentation import batch_augmentation, photo_augmentation
 from clan_tf.data.cache import CachedReader, choose_reader
 from clan_tf.data.order import photo_order
@@ -19,6 +19,7 @@ from clan_tf.data.pipeline import Worker, evaluation_batches, evaluation_view, t
 from clan_tf.data.reading import PhotoReader, View
 from clan_tf.data.resizing import resize_photo
 from clan_tf.data.source import Box, Photo, Span
+from clan_tf.data.splits import check_splits
 from clan_tf.errors import UserError
 from clan_tf.progress import Progress
 
@@ -114,16 +115,19 @@ def test_a_box_cuts_the_stored_photo_before_it_is_turned() -> None:
 
 def test_a_box_outside_its_photo_is_a_broken_photo() -> None:
     content = encoded(np.zeros((8, 8, 3), "uint8"), "PNG")
-    with pytest.raises(UserError, match="outside the photo of 8 x 8"):
-        check_photos([Photo("a", 0, content, box=Box(9, 0, 12, 4))])
+    (problem,) = check_photos([Photo("a", 0, content, box=Box(9, 0, 12, 4))]).broken
+    assert "outside the photo of 8 x 8" in problem
 
 
 def test_broken_photos_are_skipped_where_that_is_asked_for(photos: list[Photo]) -> None:
-    checked = check_photos([photos[0], Photo("bad.jpg", 1, b"no photo"), photos[1]], skip_broken=True)
+    bad, config = Photo("bad.jpg", 1, b"no photo"), DataConfig(on_broken="skip")
+    checked = check_splits({"train": [photos[0], bad, photos[1]]}, config, Progress())["train"]
     assert [photo.name for photo in checked.photos] == ["0", "1"]
-    assert checked.skipped == ["bad.jpg: not an image"]
-    with pytest.raises(UserError, match="1 of 1"):
-        check_photos([Photo("bad.jpg", 1, b"no photo")], skip_broken=True)
+    assert checked.broken == ["bad.jpg: not an image"]
+    with pytest.raises(UserError, match="no train photos of 1 classes"):
+        check_splits({"train": [photos[0], bad]}, config, Progress())
+    with pytest.raises(UserError, match="no test photos at all"):
+        check_splits({"test": [bad]}, config, Progress())
 
 
 def test_photos_inside_record_files_are_read_where_they_stand(photos: list[Photo], tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ import tensorflow as tf
 from PIL import ExifTags, Image
 
 from clan_tf.data.source import Box, Photo
-from clan_tf.errors import UserError
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
 JPEG_START = b"\xff\xd8\xff"
@@ -45,14 +44,14 @@ class CheckedPhotos:
         windows: top, left, height and width of the part of each that is used, in pixels of the photo as stored, int32
             `(photos, 4)`.
         are_jpeg: which are JPEGs, bool `(photos,)`.
-        skipped: a line for each photo that was left out because it can't be read.
+        broken: a line for each photo that can't be read, and isn't among these.
     """
 
     photos: Sequence[Photo]
     orientations: np.ndarray
     windows: np.ndarray
     are_jpeg: np.ndarray
-    skipped: Sequence[str] = ()
+    broken: Sequence[str] = ()
 
     @property
     def labels(self) -> np.ndarray:
@@ -112,18 +111,12 @@ def used_part(checked: CheckedPhotos, index: int) -> tf.Tensor:
     return upright(image[top : top + height, left : left + width], tf.constant(checked.orientations[index]))
 
 
-def check_photos(
-    photos: Sequence[Photo], on_photo: Callable[[], None] = lambda: None, skip_broken: bool = False
-) -> CheckedPhotos:
+def check_photos(photos: Sequence[Photo], on_photo: Callable[[], None] = lambda: None) -> CheckedPhotos:
     """Decodes every photo once, on all cores.
 
     Args:
         photos: the photos to check.
         on_photo: called after each photo, for progress.
-        skip_broken: whether photos that can't be read are left out.
-
-    Raises:
-        UserError: naming the photos that can't be read, and why, unless they are skipped; or if none can be read.
     """
     good: list[tuple[Photo, PhotoFacts, tuple[int, ...]]] = []
     problems = []
@@ -134,12 +127,10 @@ def check_photos(
             else:
                 good.append((photo, *answer))
             on_photo()
-    if problems and not (skip_broken and good):
-        raise UserError(_refusal(problems, len(photos)))
     return CheckedPhotos(
         [photo for photo, _, _ in good],
         np.array([facts.orientation for _, facts, _ in good], dtype="int32"),
-        np.array([window for _, _, window in good], dtype="int32"),
+        np.array([window for _, _, window in good], dtype="int32").reshape(-1, 4),
         np.array([facts.is_jpeg for _, facts, _ in good], dtype=bool),
         problems,
     )
@@ -210,15 +201,3 @@ def _window(box: Box, height: int, width: int) -> tuple[int, int, int, int]:
     right = min(box.right if box.right > 0 else width + box.right, width)
     bottom = min(box.bottom if box.bottom > 0 else height + box.bottom, height)
     return top, left, bottom - top, right - left
-
-
-def _refusal(problems: Sequence[str], photos: int, most: int = 20) -> str:
-    more = [f"  … and {len(problems) - most} more"] if len(problems) > most else []
-    return "\n".join(
-        [
-            f"{len(problems)} of {photos} photos can't be read:",
-            *(f"  {problem}" for problem in problems[:most]),
-            *more,
-            "Replace or remove them, or leave them out: --set data.on_broken=skip.",
-        ]
-    )

@@ -1,37 +1,50 @@
 """The photos of a source's splits, checked before work on them starts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from clan_tf.config import DataConfig
 from clan_tf.data.photos import CheckedPhotos, check_photos
-from clan_tf.data.source import Photo, Source, check_classes
+from clan_tf.data.source import Photo
 from clan_tf.errors import UserError
 from clan_tf.progress import Progress
 
 
-def check_splits(source: Source, config: DataConfig, progress: Progress) -> dict[str, CheckedPhotos]:
-    """The photos of every split, each decoded once.
+def check_splits(
+    splits: Mapping[str, Sequence[Photo]], config: DataConfig, progress: Progress
+) -> dict[str, CheckedPhotos]:
+    """The photos of some splits, each decoded once; those without photos are left out.
 
     Raises:
-        UserError: if there is no validation split, or for photos that can't be read, unless they are skipped.
+        UserError: naming all photos that can't be read, and why, unless they are skipped (`data.on_broken`); or if
+            a split has none that can be read, or train none of a class.
     """
-    source.photos("val")
-    checked = {split: check_split(split, photos, config, progress) for split, photos in source.splits.items() if photos}
-    if any(photos.skipped for photos in checked.values()):
-        readable = {split: photos.photos for split, photos in checked.items()}
-        check_classes(Source(source.class_names, readable), str(config.root))
+    checked = {}
+    for split, photos in splits.items():
+        if photos:
+            with progress.track(f"checking {split} photos", len(photos)) as advance:
+                checked[split] = check_photos(photos, advance)
+    broken = {split: photos.broken for split, photos in checked.items() if photos.broken}
+    if broken and config.on_broken == "refuse":
+        count = sum(map(len, broken.values()))
+        advice = "Replace or remove them, or leave them out: --set data.on_broken=skip."
+        raise UserError("\n".join([f"{count} photos can't be read:", *_listed(broken), advice]))
+    if broken:
+        _require_rest(splits, checked)
+        for split, problems in broken.items():
+            progress.note(f"skipped {len(problems)} of {len(splits[split])} {split} photos that can't be read")
+        for line in _listed(broken, most=5):
+            progress.note(line)
     return checked
 
 
-def check_split(split: str, photos: Sequence[Photo], config: DataConfig, progress: Progress) -> CheckedPhotos:
-    """The photos of one split, each decoded once; says how many were skipped."""
-    with progress.track(f"checking {split} photos", len(photos)) as advance:
-        try:
-            checked = check_photos(photos, advance, skip_broken=config.on_broken == "skip")
-        except UserError as error:
-            raise UserError(f"{split}: {error}") from None
-    if checked.skipped:
-        progress.note(f"skipped {len(checked.skipped)} of {len(photos)} {split} photos that can't be read:")
-        for problem in checked.skipped[:5]:
-            progress.note(f"  {problem}")
-    return checked
+def _require_rest(splits: Mapping[str, Sequence[Photo]], checked: Mapping[str, CheckedPhotos]) -> None:
+    for split, photos in checked.items():
+        lost = {photo.label for photo in splits[split]} - {photo.label for photo in photos.photos}
+        if not photos.photos or (split == "train" and lost):
+            what = f"of {len(lost)} classes" if photos.photos else "at all"
+            raise UserError(f"data.on_broken: no {split} photos {what} are left, because so many can't be read.")
+
+
+def _listed(broken: Mapping[str, Sequence[str]], most: int = 20) -> list[str]:
+    lines = [f"  {split}: {problem}" for split, problems in broken.items() for problem in problems]
+    return lines[:most] + ([f"  … and {len(lines) - most} more"] if len(lines) > most else [])
