@@ -4,7 +4,7 @@ import itertools
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -16,7 +16,7 @@ import tensorflow as tf
 from clan_tf.config import Experiment
 from clan_tf.data import read_source
 from clan_tf.data.cache import choose_reader
-from clan_tf.data.photos import CheckedPhotos, read_content
+from clan_tf.data.photos import CheckedPhotos, decode_stored, read_content
 from clan_tf.data.pipeline import training_batches, training_view
 from clan_tf.data.reading import PhotoReader, Reader
 from clan_tf.data.splits import check_splits
@@ -136,11 +136,10 @@ def _contenders(
 def _decoding(checked: CheckedPhotos, batch_size: int) -> Iterator[int]:
     """TensorFlow's libjpeg-turbo (or other decoder) on encoded photos in memory, on all cores."""
     contents = tf.constant([read_content(photo) for photo in checked.photos])
-    decode: Callable[[tf.Tensor], tf.Tensor] = tf.io.decode_jpeg if checked.are_jpeg.all() else tf.io.decode_image
 
     def decoded_pixels(index: tf.Tensor) -> tf.Tensor:
         # Only a number leaves the call: batches of photos of any size would be another cost.
-        return tf.size(decode(contents[index % len(checked.photos)], channels=3))
+        return tf.size(decode_stored(contents[index % len(checked.photos)]))
 
     dataset = tf.data.Dataset.range(_ENDLESS * batch_size).map(decoded_pixels, tf.data.AUTOTUNE).batch(batch_size)
     return (int(sizes.shape[0]) for sizes in dataset.prefetch(tf.data.AUTOTUNE))

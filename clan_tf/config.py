@@ -58,11 +58,12 @@ class DataConfig(Section):
 
     `source` is `folders` (a folder per split and class, or a folder per class), `csv` (a table), `cub`, `cars` or
     `aircraft` (in their official layouts), `tfds:NAME` (TensorFlow Datasets), `records` (what `clan-tf data pack`
-    wrote) or `generated` (the demo's drawings). `classes` is needed only by commands that run without the data.
+    wrote, in any file system of `tf.io.gfile`) or `generated` (the demo's drawings). `classes` is needed only by
+    commands that run without the data.
     """
 
     source: str = "folders"
-    root: Path | None = None
+    root: str | None = None
     csv: Path | None = None
     level: Literal["variant", "family", "manufacturer"] = "variant"
     crop_to_box: bool = False
@@ -92,7 +93,14 @@ class DataConfig(Section):
             raise ValueError(f"must be one of {', '.join(names)}; received {source!r}.{hint}".rstrip("."))
         return source
 
-    @field_validator("root", "csv", "quarantine")
+    @field_validator("root", mode="before")
+    @classmethod
+    def _resolve_root(cls, root: Any) -> Any:
+        """Absolute, unless it is in another file system, such as `gs://…`."""
+        is_local = isinstance(root, str | Path) and "://" not in str(root)
+        return str(Path(root).expanduser().resolve()) if is_local else root
+
+    @field_validator("csv", "quarantine")
     @classmethod
     def _make_absolute(cls, path: Path | None) -> Path | None:
         return path.expanduser().absolute() if path else path

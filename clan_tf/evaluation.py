@@ -103,7 +103,10 @@ def evaluate(
     chosen = choose_branches(loaded, branches)
     if run and run.read_status()["status"] != "finished":
         progress.note(f"note: the run {run.path} is {run.read_status()['status']}")
-    source = source or read_source(experiment.data)
+    if source is None:
+        source = read_source(experiment.data)
+        for note in source.notes:
+            progress.note(f"note: {note}")
     _require_same_classes(path, loaded, source)
     photos = source.photos(split)
     checked = check_splits({split: photos}, experiment.data, progress)[split]

@@ -311,7 +311,7 @@ def describe_data(experiment: Experiment, source: Source) -> dict[str, object]:
     """Plain values for `data.json`: what was read, in numbers and as a hash of the file list."""
     return {
         "source": experiment.data.source,
-        "root": str(experiment.data.root) if experiment.data.root else None,
+        "root": experiment.data.root,
         "photos": {split: len(photos) for split, photos in source.splits.items()},
         "classes": len(source.class_names),
         "class_names": list(source.class_names),

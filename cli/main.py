@@ -4,6 +4,8 @@ import typer
 
 from clan_tf.cli.benchmark_data import benchmark_data
 from clan_tf.cli.console import run_safely
+from clan_tf.cli.data_check import check as data_check
+from clan_tf.cli.data_pack import data_pack
 from clan_tf.cli.evaluate import evaluate
 from clan_tf.cli.predict import predict
 from clan_tf.cli.summary import summary
@@ -23,6 +25,11 @@ def _app(help_text: str) -> typer.Typer:
 app = _app("Fine-grained photo classification with the Cross-layer Attention Network.")
 for command in (train, evaluate, predict, summary):
     app.command()(command)
+
+data_app = _app("Look through the photos, and pack them.")
+data_app.command("check")(data_check)
+data_app.command("pack")(data_pack)
+app.add_typer(data_app, name="data")
 
 benchmark_app = _app("Speed on this machine, beside a bound or a peer measured in the same run.")
 benchmark_app.command("data")(benchmark_data)

@@ -4,18 +4,30 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from clan_tf.config import DataConfig
+from clan_tf.data.aircraft import read_aircraft
+from clan_tf.data.cars import read_cars
+from clan_tf.data.csv_table import read_csv
 from clan_tf.data.cub import read_cub
 from clan_tf.data.folders import read_folders
 from clan_tf.data.generated import read_generated
+from clan_tf.data.records import read_records, read_tfds
 from clan_tf.data.selection import take_fraction, without_quarantined
 from clan_tf.data.source import SPLITS, Photo, Source, check_classes, with_validation
+from clan_tf.errors import UserError
 
 READERS: dict[str, Callable[[DataConfig], Source]] = {
     "folders": read_folders,
+    "csv": read_csv,
     "cub": read_cub,
+    "cars": read_cars,
+    "aircraft": read_aircraft,
+    "tfds": read_tfds,
+    "records": read_records,
     "generated": read_generated,
 }
 """A reader gives the class names and the photos of the splits that the data has; `read_source` does the rest."""
+
+WITH_BOXES = ("cub", "cars", "aircraft", "tfds", "records")
 
 
 def read_source(config: DataConfig) -> Source:
@@ -24,7 +36,10 @@ def read_source(config: DataConfig) -> Source:
     Raises:
         UserError: saying what is wrong with them.
     """
-    source = READERS[config.source.partition(":")[0]](config)
+    kind = config.source.partition(":")[0]
+    if config.crop_to_box and kind not in WITH_BOXES:
+        raise UserError(f"data.crop_to_box: the source {kind!r} has no boxes. Set it to false.")
+    source = READERS[kind](config)
     # The quarantined leave last, so that every other photo stays in its split.
     splits = with_validation(source.splits, config.validation_fraction, config.split_seed)
     splits = without_quarantined(splits, config.quarantine, config.root)

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from clan_tf.config import ResizeMode
-from clan_tf.data.photos import CheckedPhotos, decode_stored, upright
+from clan_tf.data.photos import DCT, CheckedPhotos, decode_stored, read_record, upright
 from clan_tf.data.resizing import Axis, full_lengths, resize_window
 
 
@@ -79,7 +79,7 @@ class PhotoReader:
 
         def decode_part() -> tf.Tensor:
             part = [stored[0] + first_row, stored[1] + first_column, end_row - first_row, end_column - first_column]
-            return tf.image.decode_and_crop_jpeg(content, tf.stack(part), channels=3)
+            return tf.image.decode_and_crop_jpeg(content, tf.stack(part), channels=3, dct_method=DCT)
 
         def decode_whole() -> tf.Tensor:
             image = tf.slice(decode_stored(content), [stored[0], stored[1], 0], [stored[2], stored[3], 3])
@@ -104,17 +104,7 @@ def _content_function(checked: CheckedPhotos) -> Callable[[tf.Tensor], tf.Tensor
 
     def read_span(index: tf.Tensor) -> tf.Tensor:
         record, offset, length = tf.unstack(places[index])
-        data = _read_record(files[index], record)
+        data = read_record(files[index], record)
         return tf.strings.substr(data, tf.cast(offset, tf.int32), tf.cast(length, tf.int32))
 
     return read_span
-
-
-def _read_record(file: tf.Tensor, record: tf.Tensor) -> tf.Tensor:
-    """The data of the one TFRecord that begins at byte `record`. Only the raw operation takes a place in the file."""
-    string = {"output_types": [tf.string], "output_shapes": [[]]}
-    records = tf.raw_ops.TFRecordDatasetV2(
-        filenames=file, compression_type="", buffer_size=tf.constant(0, tf.int64), byte_offsets=record
-    )
-    one = tf.raw_ops.TakeDataset(input_dataset=records, count=1, **string)
-    return tf.raw_ops.DatasetToSingleElement(dataset=one, **string)[0]

@@ -11,7 +11,7 @@ from clan_tf.files import read_text
 Splits = Mapping[str, Sequence[Photo]]
 
 
-def without_quarantined(splits: Splits, quarantine: Path | None, root: Path | None) -> dict[str, list[Photo]]:
+def without_quarantined(splits: Splits, quarantine: Path | None, root: str | None) -> dict[str, list[Photo]]:
     """The splits without the photos named in a file of `clan-tf data check --quarantine FILE`.
 
     Args:

@@ -119,7 +119,7 @@ def shuffled_members(members: Sequence[int], seed: int, label: int) -> list[int]
     return np.random.default_rng([seed, label]).permutation(members).tolist()
 
 
-def relative_name(name: str, root: Path | None) -> str:
+def relative_name(name: str, root: Path | str | None) -> str:
     """A photo's name without the folder of the data, where it is in there."""
     path = Path(name)
     return path.relative_to(root).as_posix() if root and path.is_relative_to(root) else name
@@ -133,13 +133,13 @@ def with_validation(splits: Mapping[str, Sequence[Photo]], fraction: float, seed
     return {**splits, "train": train, "val": validation}
 
 
-def require_folder(root: Path | None, source: str) -> Path:
+def require_folder(root: Path | str | None, source: str) -> Path:
     """`root`, absolute; a `UserError` unless it is a folder."""
     if root is None:
         raise UserError(f"data.root: the source {source!r} needs the folder of the photos: --set data.root=FOLDER.")
-    if not root.is_dir():
+    if not Path(root).is_dir():
         raise UserError(f"data.root: there is no folder {root}.")
-    return root.resolve()
+    return Path(root).resolve()
 
 
 def inside(root: Path, name: str, listed_in: Path) -> Path:

@@ -1,0 +1,228 @@
+"""What a user should know of their photos before training on them; changes nothing."""
+
+import os
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from clan_tf.data.duplicates import count_blocks, near_duplicates
+from clan_tf.data.inspection import Facts, inspect_photo
+from clan_tf.data.source import SPLITS, Photo, Source
+from clan_tf.progress import Progress
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two photos that show the same picture.
+
+    Attributes:
+        a: name of the first; of a pair across splits, the one in the split nearer to train.
+        b: name of the other.
+        kind: `exact` (the same bytes) or `near` (re-encoded, resized, mirrored).
+        splits: the split of each.
+        labels: the class name of each.
+    """
+
+    a: str
+    b: str
+    kind: str
+    splits: tuple[str, str]
+    labels: tuple[str, str]
+
+    @property
+    def is_leak(self) -> bool:
+        """Whether the two stand in different splits."""
+        return self.splits[0] != self.splits[1]
+
+    @property
+    def is_conflict(self) -> bool:
+        """Whether the two carry different labels."""
+        return self.labels[0] != self.labels[1]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {"a": self.a, "b": self.b, "kind": self.kind, "splits": [*self.splits], "labels": [*self.labels]}
+
+
+@dataclass(frozen=True)
+class DataReport:
+    """What `check_data` found.
+
+    Attributes:
+        counts: photos of each class, by split.
+        images: sizes, modes and formats of the readable photos.
+        broken: the photos that can't be used: `path` and `problem`.
+        odd: unusual photos, once for each `kind`: `path`, `kind` and `detail`.
+        pairs: photos that show the same picture.
+        notes: what the source says of itself.
+    """
+
+    counts: Mapping[str, Mapping[str, int]]
+    images: Mapping[str, Any]
+    broken: Sequence[Mapping[str, str]]
+    odd: Sequence[Mapping[str, str]]
+    pairs: Sequence[Pair]
+    notes: Sequence[str]
+
+    @property
+    def duplicates(self) -> list[Pair]:
+        """The pairs within a split."""
+        return [pair for pair in self.pairs if not pair.is_leak]
+
+    @property
+    def leaks(self) -> list[Pair]:
+        """The pairs across splits."""
+        return [pair for pair in self.pairs if pair.is_leak]
+
+    @property
+    def conflicts(self) -> list[Pair]:
+        """The pairs whose labels differ, within a split or across."""
+        return [pair for pair in self.pairs if pair.is_conflict]
+
+    @property
+    def classes_without_test(self) -> list[str]:
+        """The classes that no test photo measures."""
+        return [name for name, count in self.counts["test"].items() if count == 0]
+
+    @property
+    def imbalance(self) -> dict[str, Any]:
+        """The smallest and the largest class of train."""
+        train = self.counts["train"]
+        smallest, largest = min(train, key=train.__getitem__), max(train, key=train.__getitem__)
+        return {
+            "split": "train",
+            "smallest": {"class": smallest, "photos": train[smallest]},
+            "largest": {"class": largest, "photos": train[largest]},
+            "ratio": train[largest] / train[smallest] if train[smallest] else None,
+        }
+
+    @property
+    def failed(self) -> bool:
+        """Whether training on these photos would stop or mislead: broken photos, leaks, or labels that differ."""
+        return bool(self.broken or self.leaks or self.conflicts)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "splits": {
+                split: {"total": sum(classes.values()), "classes": dict(classes)}
+                for split, classes in self.counts.items()
+            },
+            "classes": len(self.counts["train"]),
+            "classes_without_test": self.classes_without_test,
+            "imbalance": self.imbalance,
+            "images": dict(self.images),
+            "broken": [dict(entry) for entry in self.broken],
+            "odd": [dict(entry) for entry in self.odd],
+            "duplicates": [pair.to_json() for pair in self.duplicates],
+            "leaks": [pair.to_json() for pair in self.leaks],
+            "conflicts": [pair.to_json() for pair in self.conflicts],
+            "notes": list(self.notes),
+            "failed": self.failed,
+        }
+
+
+@dataclass(frozen=True)
+class _Member:
+    """A readable photo and where it stands."""
+
+    photo: Photo
+    split: str
+    facts: Facts
+
+
+def check_data(source: Source, progress: Progress | None = None) -> DataReport:
+    """Decodes every photo once, on all cores, and compares each with all others.
+
+    Photos that can't be read are in the report, whatever is wrong with them; nothing is written.
+    """
+    progress = progress or Progress()
+    placed = [(photo, split) for split in SPLITS for photo in source.splits.get(split, ())]
+    broken, members = [], []
+    for (photo, split), facts in zip(placed, _inspect([photo for photo, _ in placed], progress), strict=True):
+        if isinstance(facts, str):
+            broken.append({"path": photo.name, "problem": facts})
+        else:
+            members.append(_Member(photo, split, facts))
+    odd = [
+        {"path": member.photo.name, "kind": kind, "detail": detail}
+        for member in members
+        for kind, detail in member.facts.oddities
+    ]
+    pairs = list(_pairs(members, source.class_names, progress))
+    return DataReport(_counts(source), _images(members), broken, odd, pairs, source.notes)
+
+
+def _inspect(photos: Sequence[Photo], progress: Progress) -> Iterator[Facts | str]:
+    with (
+        warnings.catch_warnings(),
+        progress.track("reading photos", len(photos)) as advance,
+        ThreadPoolExecutor(os.cpu_count()) as pool,
+    ):
+        warnings.simplefilter("ignore")  # Pillow warns of large photos and damaged EXIF; the report has what matters
+        for facts in pool.map(inspect_photo, photos):
+            advance()
+            yield facts
+
+
+def _pairs(members: Sequence[_Member], class_names: Sequence[str], progress: Progress) -> Iterator[Pair]:
+    """Each copy with the first one of every split, so that a picture that stands there often makes few pairs."""
+    groups: dict[bytes, list[_Member]] = {}
+    for member in members:
+        groups.setdefault(member.facts.digest, []).append(member)
+    pictures = list(groups.values())
+    for copies in pictures:
+        yield from _link(copies, copies, "exact", class_names)
+    if len(pictures) < 2:
+        return
+    thumbnails = np.stack([copies[0].facts.thumbnail for copies in pictures])
+    with progress.track("comparing photos", count_blocks(len(pictures))) as advance:
+        for first, second in near_duplicates(thumbnails, advance):
+            yield from _link(pictures[first], pictures[second], "near", class_names)
+
+
+def _link(
+    copies: Sequence[_Member], others: Sequence[_Member], kind: str, class_names: Sequence[str]
+) -> Iterator[Pair]:
+    linked = [*product(copies, _first_of_splits(others)), *product(_first_of_splits(copies), others)]
+    order = {id(member): index for index, member in enumerate([*copies, *others])}
+    seen = set()
+    for one, other in linked:
+        a, b = sorted((one, other), key=lambda member: (SPLITS.index(member.split), order[id(member)]))
+        if a is not b and (id(a), id(b)) not in seen:
+            seen.add((id(a), id(b)))
+            labels = (class_names[a.photo.label], class_names[b.photo.label])
+            yield Pair(a.photo.name, b.photo.name, kind, (a.split, b.split), labels)
+
+
+def _first_of_splits(members: Sequence[_Member]) -> list[_Member]:
+    return list({member.split: member for member in reversed(members)}.values())
+
+
+def _counts(source: Source) -> dict[str, dict[str, int]]:
+    counted = {split: Counter(photo.label for photo in source.splits.get(split, ())) for split in SPLITS}
+    return {
+        split: {name: labels[label] for label, name in enumerate(source.class_names)}
+        for split, labels in counted.items()
+    }
+
+
+def _images(members: Sequence[_Member]) -> dict[str, Any]:
+    facts = [member.facts for member in members]
+    return {
+        "width": _range(fact.size[0] for fact in facts),
+        "height": _range(fact.size[1] for fact in facts),
+        "modes": dict(Counter(fact.mode for fact in facts).most_common()),
+        "formats": dict(Counter(fact.format for fact in facts).most_common()),
+    }
+
+
+def _range(lengths: Iterable[int]) -> dict[str, int] | None:
+    lengths = sorted(lengths)
+    return {"min": lengths[0], "median": lengths[len(lengths) // 2], "max": lengths[-1]} if lengths else None

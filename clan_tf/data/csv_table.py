@@ -1,0 +1,108 @@
+"""Photos listed in a CSV table."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from clan_tf.config import DataConfig
+from clan_tf.data.folders import SPLIT_FOLDERS
+from clan_tf.data.source import Photo, Source, cut, inside, require_folder
+from clan_tf.errors import UserError
+
+SPLIT_NAMES = {name: split for split, names in SPLIT_FOLDERS.items() for name in names}
+Cells = Mapping[str | None, str | None]
+
+
+class Entry(NamedTuple):
+    """A row of the table; `split` is empty where the table has no such column."""
+
+    path: str
+    label: str
+    split: str
+
+
+def read_csv(config: DataConfig) -> Source:
+    """A table with the columns `path`, `label` and perhaps `split`; others are ignored.
+
+    Paths are relative to `root` or, without it, to the table's folder, and stay inside it. The classes are the labels,
+    sorted. Without the column `split` the test photos are cut by a seeded stratified split.
+
+    Raises:
+        UserError: for a missing table or column, or naming the mistakes in the rows with their lines.
+    """
+    table, folder = _locate(config)
+    entries = _entries(_rows(table), folder, table)
+    class_names = tuple(sorted({entry.label for entry in entries}))
+    labels = {name: label for label, name in enumerate(class_names)}
+    splits: dict[str, list[Photo]] = {"train": []}
+    for entry in entries:
+        splits.setdefault(entry.split or "train", []).append(Photo(entry.path, labels[entry.label]))
+    if not splits["train"]:
+        raise UserError(f"{table}: no row has the split 'train'.")
+    if not entries[0].split:
+        splits["train"], splits["test"] = cut(splits["train"], config.test_fraction, config.split_seed)
+    return Source(class_names, splits)
+
+
+def _locate(config: DataConfig) -> tuple[Path, Path]:
+    """The table, and the folder that its paths are relative to."""
+    if config.csv is None and config.root is None:
+        raise UserError("data.csv: the source 'csv' needs the table of the photos: --set data.csv=FILE.")
+    root = require_folder(config.root, "csv") if config.root else None
+    table = config.csv or Path(root or "") / "photos.csv"
+    if not table.is_file():
+        way_out = "" if config.csv else " Or name the table: --set data.csv=FILE."
+        raise UserError(f"data.csv: there is no file {table}.{way_out}")
+    return table, root or table.resolve().parent
+
+
+def _rows(table: Path) -> list[tuple[int, Cells]]:
+    """Every row with the line on which it ends."""
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, strict=True)
+            columns = reader.fieldnames or ()
+            missing = [name for name in ("path", "label") if name not in columns]
+            if missing:
+                raise UserError(
+                    f"{table}, line 1: has no column {' and no column '.join(missing)}. The first line must be "
+                    f"path,label or path,label,split; received {','.join(columns)!r}."
+                )
+            rows = [(reader.line_num, row) for row in reader]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{table}: can't be read as a CSV table in UTF-8: {error}.") from error
+    if not rows:
+        raise UserError(f"{table}: has no rows below its header.")
+    return rows
+
+
+def _entries(rows: Sequence[tuple[int, Cells]], folder: Path, table: Path, most: int = 20) -> list[Entry]:
+    entries, mistakes, lines = [], [], {}
+    for line, cells in rows:
+        try:
+            entry = _entry(cells, folder)
+            if entry.path in lines:
+                raise UserError(f"path: {cells['path']!r} is on line {lines[entry.path]} too.")
+            lines[entry.path] = line
+            entries.append(entry)
+        except UserError as error:
+            mistakes.append(f"  line {line}: {error}")
+    if mistakes:
+        more = [f"  … and {len(mistakes) - most} more"] if len(mistakes) > most else []
+        raise UserError(
+            "\n".join([f"{table}: mistakes in {len(mistakes)} of {len(rows)} rows", *mistakes[:most], *more])
+        )
+    return entries
+
+
+def _entry(cells: Cells, folder: Path) -> Entry:
+    if None in cells or None in cells.values():
+        raise UserError("must have as many values as the header; a value with a comma in it needs quotes.")
+    path, label, split = str(cells["path"]), str(cells["label"]), cells.get("split")
+    for column, value in (("path", path), ("label", label)):
+        if not value.strip():
+            raise UserError(f"{column}: is empty.")
+    if split is not None and split not in SPLIT_NAMES:
+        raise UserError(f"split: must be train, val or test; received {split!r}.")
+    return Entry(str(inside(folder, path, Path("path"))), label, SPLIT_NAMES[split] if split is not None else "")

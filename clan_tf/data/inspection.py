@@ -1,0 +1,124 @@
+"""What one look at an encoded photo tells: whether it can be read, what is odd about it, and how to recognise it."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from PIL import ExifTags, Image
+
+from clan_tf.data.duplicates import THUMBNAIL_SIZE
+from clan_tf.data.photos import decode, problem_with, read_content
+from clan_tf.data.source import Photo
+
+HUGE_PIXELS = 50_000_000
+HUGE_BYTES = 50_000_000
+READABLE_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
+RESTART_INTERVAL = b"\xff\xdd\x00\x04"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a readable photo is.
+
+    Attributes:
+        digest: SHA-256 of the encoded photo.
+        size: width and height in pixels, upright.
+        mode: how pixels are stored, by Pillow's names: `RGB`, `L` (grey), `CMYK` …
+        format: `JPEG`, `PNG` …
+        oddities: kind and detail of what is unusual.
+        thumbnail: upright uint8 RGB `(THUMBNAIL_SIZE, THUMBNAIL_SIZE, 3)`.
+    """
+
+    digest: bytes
+    size: tuple[int, int]
+    mode: str
+    format: str
+    oddities: tuple[tuple[str, str], ...]
+    thumbnail: np.ndarray
+
+
+def inspect_photo(photo: Photo) -> Facts | str:
+    """Decodes a photo once: its facts, or why it can't be used."""
+    try:
+        content = read_content(photo)
+    except (OSError, tf.errors.OpError) as error:
+        return getattr(error, "strerror", None) or str(error)
+    if not content:
+        return problem_with(content) or "the file is empty"
+    try:
+        return _facts(photo, content)
+    # Pillow's parsers let struct.error, EOFError, KeyError and others out of damaged files.
+    except Exception as error:  # noqa: BLE001
+        return problem_with(content) or f"damaged: {error}"
+
+
+def _facts(photo: Photo, content: bytes) -> Facts | str:
+    with Image.open(BytesIO(content), formats=READABLE_FORMATS) as image:
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+        orientation = orientation if orientation in range(1, 9) else 1
+        pixels = decode(tf.constant(content), tf.constant(orientation)).numpy()
+        if orientation == 1 and _is_cut_short(image, content, pixels):
+            return "truncated, and closed with an end marker: its lowest rows hold no data"
+        thumbnail = _thumbnail(pixels)
+        oddities = tuple(_oddities(photo, content, image, orientation, thumbnail))
+        size = (pixels.shape[1], pixels.shape[0])
+        return Facts(hashlib.sha256(content).digest(), size, image.mode, _format(image), oddities, thumbnail)
+
+
+def _format(image: Image.Image) -> str:
+    """A camera's multi-picture file is a JPEG with more behind it, and named so."""
+    return "JPEG" if image.format == "MPO" else str(image.format)
+
+
+def _thumbnail(pixels: np.ndarray) -> np.ndarray:
+    """Antialiased, so that the same photo at another size gives nearly the same thumbnail."""
+    size = (THUMBNAIL_SIZE, THUMBNAIL_SIZE)
+    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR, reducing_gap=3.0))
+
+
+def _oddities(
+    photo: Photo, content: bytes, image: Image.Image, orientation: int, thumbnail: np.ndarray
+) -> Iterator[tuple[str, str]]:
+    suffix, image_format = Path(photo.name).suffix.lower(), _format(image)
+    named = Image.registered_extensions().get(suffix)
+    is_file = photo.content is None and photo.span is None
+    if is_file and named and named != image_format:
+        yield "wrongly_named", f"{suffix} holds {image_format}"
+    if image.mode in ("1", "L", "LA") or image.mode.startswith("I"):
+        yield "grayscale", f"mode {image.mode}"
+    elif np.ptp(thumbnail.astype("int16"), axis=-1).max() <= 1:
+        yield "grayscale", f"mode {image.mode}, its channels equal"
+    if image.mode == "CMYK":
+        yield "cmyk", "mode CMYK"
+    if orientation != 1:
+        yield "exif_rotated", f"EXIF orientation {orientation}"
+    if image_format == "PNG" and content[24] == 16:  # the header's bit depth
+        yield "16_bit", "16 bits a channel"
+    if image.format != "MPO" and getattr(image, "is_animated", False):
+        yield "animated", f"{image.n_frames} frames; the first is used"
+    if image.width * image.height > HUGE_PIXELS or len(content) > HUGE_BYTES:
+        yield "huge", f"{image.width} x {image.height} pixels, {len(content) / 1e6:.1f} MB"
+
+
+def _is_cut_short(image: Image.Image, content: bytes, pixels: np.ndarray) -> bool:
+    """Whether a baseline JPEG's lowest rows are one colour although its data doesn't end as that of a flat area does.
+
+    Decoders fill up such a file without a word. The data of a flat area repeats a short pattern for each block of
+    16 x 16 pixels; the data of a photo that was cut doesn't.
+
+    Args:
+        image: the opened photo.
+        content: the encoded photo.
+        pixels: the photo as stored, `(height, width, 3)`.
+    """
+    if _format(image) != "JPEG" or "progressive" in image.info or RESTART_INTERVAL in content:
+        return False
+    is_last_color = (pixels[:-257:-1] == pixels[-1, -1]).all(axis=(1, 2))
+    flat_rows = len(is_last_color) if is_last_color.all() else int(np.argmin(is_last_color))
+    flat_blocks = flat_rows // 16 * (pixels.shape[1] // 16)
+    tail = content[: content.rfind(b"\xff\xd9")][-24:]
+    return flat_blocks >= 24 and len(set(tail)) > 14

@@ -1,0 +1,63 @@
+"""What a pack says of itself, in TFDS' metadata."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from clan_tf.config import DataConfig
+from clan_tf.errors import UserError
+
+KEY = "clan_tf"
+
+
+@dataclass(frozen=True)
+class PackFacts:
+    """How the photos of a pack were prepared.
+
+    Attributes:
+        class_names: exactly; TFDS' own list has no room for line breaks or outer spaces.
+        full_size: to what the photos were resized.
+        resize_mode: and how.
+        crop_to_box: whether they were cut to their boxes.
+    """
+
+    class_names: list[str]
+    full_size: int
+    resize_mode: str
+    crop_to_box: bool
+
+    def metadata(self) -> dict[str, Any]:
+        """As plain values for TFDS' metadata."""
+        return {KEY: asdict(self)}
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, Any], place: str) -> "PackFacts | None":
+        """The facts, or `None` for a data set that isn't a pack; a `UserError` for facts of another version."""
+        if KEY not in metadata:
+            return None
+        try:
+            return cls(**metadata[KEY])
+        except TypeError as error:
+            raise UserError(f"{place}: was packed by another version of clan-tf; pack it again ({error}).") from None
+
+    def notes(self, config: DataConfig) -> tuple[str, ...]:
+        """What differs between the pack and what is asked of it.
+
+        Raises:
+            UserError: if photos that weren't cut to their boxes should be.
+        """
+        if config.crop_to_box and not self.crop_to_box:
+            raise UserError(
+                "data.crop_to_box: the photos were packed whole. Pack them again with it, or set it to false."
+            )
+        notes = []
+        if config.full_size > self.full_size:
+            notes.append(
+                f"The photos were packed at {self.full_size} pixels and are enlarged to {config.full_size}. Pack them "
+                f"again with data.resize_size={config.full_size}, or set data.resize_size={self.full_size}."
+            )
+        if config.resize_mode != self.resize_mode:
+            notes.append(f"The photos were packed with data.resize_mode={self.resize_mode}, not {config.resize_mode}.")
+        if self.crop_to_box and not config.crop_to_box:
+            notes.append("The photos were packed with data.crop_to_box=true.")
+        return tuple(notes)

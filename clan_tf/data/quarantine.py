@@ -1,0 +1,104 @@
+"""The list of photos that `data.quarantine` leaves out, from what the check of the data found."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from clan_tf.data.check import DataReport
+from clan_tf.data.source import Photo, Source, relative_name
+from clan_tf.files import write_text
+
+_KEPT_FIRST = ("test", "val", "train")
+"""Of copies in several splits the one that measures stays."""
+
+
+@dataclass(frozen=True)
+class Quarantine:
+    """Names of photos to leave out.
+
+    Attributes:
+        broken: those that can't be read, of any split.
+        conflicting: train and validation photos of pictures that stand there under different labels.
+        copies: train and validation photos of pictures of which another copy stays.
+        emptied: the classes of which no train photo stays.
+    """
+
+    broken: tuple[str, ...]
+    conflicting: tuple[str, ...]
+    copies: tuple[str, ...]
+    emptied: tuple[str, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All of them."""
+        return self.broken + self.conflicting + self.copies
+
+
+def choose_quarantined(source: Source, report: DataReport) -> Quarantine:
+    """Chooses which photos to leave out.
+
+    Test photos stay, so that accuracies remain comparable, unless they can't be read. Of train and validation photos
+    go: those whose picture is also in test; all of a picture with different labels, because nothing says which is
+    right; and of copies all but one, which is a validation photo where there is one.
+
+    Args:
+        source: the data that the report is about.
+        report: of `check_data`.
+    """
+    broken = tuple(dict.fromkeys(entry["path"] for entry in report.broken))
+    placed = {photo.name: (photo, split) for split in _KEPT_FIRST[::-1] for photo in source.splits.get(split, ())}
+    conflicting: list[str] = []
+    copies: list[str] = []
+    for names in _pictures(report):
+        photos = sorted((placed[name] for name in names), key=lambda place: _KEPT_FIRST.index(place[1]))
+        differ = len({photo.label for photo, _ in photos}) > 1
+        stays = 0 if differ or photos[0][1] == "test" else 1
+        leaving = [photo.name for photo, split in photos[stays:] if split != "test"]
+        (conflicting if differ else copies).extend(leaving)
+    left_out = {*broken, *conflicting, *copies}
+    emptied = _emptied(source.class_names, source.splits["train"], left_out)
+    return Quarantine(broken, tuple(conflicting), tuple(copies), emptied)
+
+
+def write_quarantine(path: Path, quarantine: Quarantine, root: str | None) -> None:
+    """Writes the list: a name a line, relative to `root` where it is in there, under headings that begin with `#`."""
+    lines = [
+        "# Photos that data.quarantine leaves out, by clan-tf data check --quarantine, which overwrites this file."
+    ]
+    for heading, names in (
+        ("can't be read", quarantine.broken),
+        ("stand there under different labels", quarantine.conflicting),
+        ("have a copy that stays", quarantine.copies),
+    ):
+        if names:
+            lines += [f"# {len(names)} {heading}:", *(_line(name, root) for name in names)]
+    write_text(path, "\n".join(lines) + "\n")
+
+
+def _line(name: str, root: str | None) -> str:
+    """A name that would be read as a comment is written whole."""
+    relative = relative_name(name, root)
+    return name if relative.startswith("#") else relative
+
+
+def _pictures(report: DataReport) -> list[list[str]]:
+    """The names of the photos that show the same picture, for each picture that there is more than once."""
+    names = list(dict.fromkeys(name for pair in report.pairs for name in (pair.a, pair.b)))
+    if not names:
+        return []
+    index = {name: number for number, name in enumerate(names)}
+    rows, columns = ([index[getattr(pair, side)] for pair in report.pairs] for side in "ab")
+    graph = coo_array((np.ones(len(rows), dtype=bool), (rows, columns)), shape=(len(names), len(names)))
+    _, pictures = connected_components(graph, directed=False)
+    order = np.argsort(pictures, kind="stable")
+    starts = np.flatnonzero(np.diff(pictures[order])) + 1
+    return [[names[number] for number in members] for members in np.split(order, starts)]
+
+
+def _emptied(class_names: Sequence[str], train: Sequence[Photo], left_out: set[str]) -> tuple[str, ...]:
+    staying = {photo.label for photo in train if photo.name not in left_out}
+    return tuple(name for label, name in enumerate(class_names) if label not in staying)

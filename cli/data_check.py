@@ -1,0 +1,183 @@
+"""`clan-tf data check`."""
+
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from clan_tf.cli.console import (
+    ConsoleProgress,
+    JsonOption,
+    SetOption,
+    print_json,
+    print_table,
+    quiet_tensorflow,
+)
+
+if TYPE_CHECKING:
+    from clan_tf.config import Experiment
+    from clan_tf.data import Photo, Source
+    from clan_tf.data.check import DataReport, Pair
+    from clan_tf.data.quarantine import Quarantine
+
+
+def check(
+    config: Annotated[
+        str, typer.Argument(metavar="[CONFIG]", help="A YAML file or a shipped config; the demo if left out.")
+    ] = "demo",
+    overrides: SetOption = None,
+    quarantine: Annotated[
+        str | None,
+        typer.Option(
+            "--quarantine",
+            metavar="FILE",
+            help="Write the photos to leave out, for data.quarantine: all that can't be read; train and validation "
+            "photos whose picture is also in test; all but one of other copies; and all copies of a picture with "
+            "different labels. Test photos stay, unless they can't be read. Looks at all photos, also those that "
+            "data.quarantine or data.fraction leave out now.",
+        ),
+    ] = None,
+    samples: Annotated[
+        str | None,
+        typer.Option(
+            "--samples", metavar="D", help="Write grids of train photos: by class, and as training sees them."
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Find broken and odd photos, duplicates, leaks between splits and labels that differ; changes no photo.
+
+    Exits with 1 if there are broken photos, leaks, or copies with different labels.
+    """
+    from clan_tf.config import load_experiment
+
+    experiment = load_experiment(config, overrides or ())
+    quiet_tensorflow()
+    from clan_tf.data import read_source
+    from clan_tf.data.check import check_data
+
+    data = experiment.data.model_copy(update={"quarantine": None, "fraction": 1.0} if quarantine else {})
+    source = read_source(data)
+    report = check_data(source, ConsoleProgress())
+    written = _write_quarantine(Path(quarantine), source, report, data.root) if quarantine else None
+    if samples:
+        _write_samples(Path(samples), source, report, experiment)
+    if as_json:
+        print_json(report.to_json() | {"quarantine": written and {"path": quarantine, "photos": len(written.names)}})
+    else:
+        arguments = [config, *(word for override in overrides or () for word in ("--set", override))]
+        _print_report(experiment, report)
+        _print_next(report, written, quarantine, arguments)
+    if report.failed:
+        raise typer.Exit(1)
+
+
+def _write_quarantine(path: Path, source: "Source", report: "DataReport", root: str | None) -> "Quarantine":
+    from clan_tf.data.quarantine import choose_quarantined, write_quarantine
+
+    chosen = choose_quarantined(source, report)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_quarantine(path, chosen, root)
+    return chosen
+
+
+def _write_samples(folder: Path, source: "Source", report: "DataReport", experiment: "Experiment") -> None:
+    from clan_tf.data.photos import check_photos
+    from clan_tf.data.samples import write_augmented_samples, write_samples
+
+    folder.mkdir(parents=True, exist_ok=True)
+    checked = check_photos(_first_readable(source, report))
+    write_samples(checked, source.class_names, folder / "classes.png")
+    write_augmented_samples(checked, source.class_names, experiment, folder / "augmented.png")
+
+
+def _first_readable(source: "Source", report: "DataReport", per_class: int = 6, classes: int = 20) -> list["Photo"]:
+    """The first readable train photos of the first classes."""
+    broken = {entry["path"] for entry in report.broken}
+    chosen: dict[int, list[Photo]] = {label: [] for label in range(min(classes, len(source.class_names)))}
+    for photo in source.photos("train"):
+        row = chosen.get(photo.label)
+        if row is not None and len(row) < per_class and photo.name not in broken:
+            row.append(photo)
+    return [photo for row in chosen.values() for photo in row]
+
+
+def _print_report(experiment: "Experiment", report: "DataReport") -> None:
+    for note in report.notes:
+        print(note)
+    counts = {split: classes for split, classes in report.counts.items() if any(classes.values())}
+    total = sum(sum(classes.values()) for classes in counts.values())
+    print_table(
+        f"{experiment.name}: {total:,} photos, {len(report.counts['train'])} classes",
+        ("split", "photos", "fewest of a class", "most of a class"),
+        [
+            (split, f"{sum(classes.values()):,}", _extreme(classes, min), _extreme(classes, max))
+            for split, classes in counts.items()
+        ],
+    )
+    _print_images(report.images)
+    found = _found(report, experiment.data.root)
+    if found:
+        rows = [(what, f"{len(entries):,}", _examples(entries)) for what, entries in found.items()]
+        print_table("Found", ("what", "photos or pairs", "such as"), rows)
+
+
+def _extreme(classes: Mapping[str, int], choose: Callable[..., str]) -> str:
+    """The smallest or largest count of photos, and its class unless all classes are as large."""
+    name = choose(classes, key=classes.__getitem__)
+    return f"{classes[name]} ({name})" if len(set(classes.values())) > 1 else str(classes[name])
+
+
+def _print_images(images: Mapping[str, Any]) -> None:
+    if images["width"]:
+        names = ("min", "median", "max")
+        rows = [(side, *(f"{images[side][name]:,}" for name in names)) for side in ("width", "height")]
+        print_table("Pixels", ("", "smallest", "median", "largest"), rows)
+    for what in ("modes", "formats"):
+        print(f"{what.capitalize()}: " + ", ".join(f"{name} {count:,}" for name, count in images[what].items()))
+
+
+def _found(report: "DataReport", root: str | None) -> dict[str, list[str]]:
+    """A line for each thing that was found, by what it is, the worst first."""
+    from clan_tf.data.source import relative_name
+
+    def equation(pair: "Pair") -> str:
+        return f"{relative_name(pair.a, root)} = {relative_name(pair.b, root)}"
+
+    lines = [("broken", f"{relative_name(entry['path'], root)}: {entry['problem']}") for entry in report.broken]
+    lines += [(f"leak {'-'.join(pair.splits)}, {pair.kind}", equation(pair)) for pair in report.leaks]
+    lines += [("labels differ", f"{equation(pair)} ({' / '.join(pair.labels)})") for pair in report.conflicts]
+    lines += [(f"duplicate, {pair.kind}", equation(pair)) for pair in report.duplicates]
+    lines += [
+        (entry["kind"].replace("_", " "), f"{relative_name(entry['path'], root)}: {entry['detail']}")
+        for entry in report.odd
+    ]
+    if any(report.counts["test"].values()):
+        lines += [("no test photos", name) for name in report.classes_without_test]
+    found: dict[str, list[str]] = {}
+    for what, line in lines:
+        found.setdefault(what, []).append(line)
+    return found
+
+
+def _examples(entries: Sequence[str], most: int = 2) -> str:
+    return "\n".join([*entries[:most], "…"] if len(entries) > most else entries)
+
+
+def _print_next(report: "DataReport", written: "Quarantine | None", path: str | None, arguments: list[str]) -> None:
+    if written and path:
+        print(f"{path}: {len(written.names)} photos to leave out.")
+        if written.emptied:
+            print(f"No train photo would be left of {', '.join(written.emptied)}: mend or add photos first.")
+        next_command = ["clan-tf", "train", *arguments, "--set", f"data.quarantine={path}"]
+        print("Look through it, then:")
+    elif report.failed:
+        print("Broken photos stop a training; leaks and wrong labels falsify its accuracies. --json lists them all.")
+        next_command = ["clan-tf", "data", "check", *arguments, "--quarantine", "quarantine.txt"]
+        print("Mend them, or write a list to leave them out:")
+    else:
+        next_command = ["clan-tf", "train", *arguments]
+        print("Nothing stands in the way:")
+    print(f"  {shlex.join(next_command)}")

@@ -1,0 +1,86 @@
+"""`clan-tf data pack`."""
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from clan_tf.cli.console import (
+    ConfigArgument,
+    ConsoleProgress,
+    JsonOption,
+    SetOption,
+    print_json,
+    print_table,
+    quiet_tensorflow,
+)
+
+if TYPE_CHECKING:
+    from clan_tf.config import DataConfig
+    from clan_tf.data.pack import Pack
+
+
+def data_pack(
+    config: ConfigArgument,
+    output: Annotated[str, typer.Option("--output", metavar="D", help="The folder to make.")],
+    overrides: SetOption = None,
+    quality: Annotated[int, typer.Option("--quality", min=1, max=100, help="Quality of the JPEGs.")] = 95,
+    lossless: Annotated[
+        bool, typer.Option("--lossless", help="Store PNGs: the resized photos exactly, in about five times the space.")
+    ] = False,
+    shard_size: Annotated[
+        int, typer.Option("--shard-size-mb", metavar="N", min=1, help="About how large a file is, in megabytes.")
+    ] = 256,
+    as_json: JsonOption = False,
+) -> None:
+    """Resize the photos once and write them as TFDS records, which training then reads from any disk."""
+    from clan_tf.config import load_experiment
+
+    experiment = load_experiment(config, overrides or ())
+    quiet_tensorflow()
+    from clan_tf.data.pack import PackFormat, pack
+
+    storage = PackFormat(None if lossless else quality, shard_size)
+    packed = pack(experiment.data, Path(output).expanduser().absolute(), storage, ConsoleProgress())
+    keys = [*(overrides or ()), *_keys(packed, experiment.data)]
+    next_command = shlex.join(["clan-tf", "train", config, *(word for key in keys for word in ("--set", key))])
+    if as_json:
+        print_json(_values(packed) | {"next": next_command})
+    else:
+        _print(packed, next_command)
+
+
+def _keys(packed: "Pack", data: "DataConfig") -> list[str]:
+    """What makes the config read the pack; photos were selected when they were packed."""
+    keys = ["data.source=records", f"data.root={packed.folder}"]
+    if data.quarantine:
+        keys.append("data.quarantine=null")
+    if data.fraction != 1:
+        keys.append("data.fraction=1")
+    return keys
+
+
+def _values(packed: "Pack") -> dict[str, Any]:
+    return {
+        "output": str(packed.folder),
+        "splits": dict(packed.photos),
+        "classes": len(packed.facts.class_names),
+        "full_size": packed.facts.full_size,
+        "resize_mode": packed.facts.resize_mode,
+        "crop_to_box": packed.facts.crop_to_box,
+        "shards": packed.shards,
+        "bytes": packed.size,
+        "notes": list(packed.notes),
+    }
+
+
+def _print(packed: "Pack", next_command: str) -> None:
+    for note in packed.notes:
+        print(note)
+    print_table(
+        f"Packed into {packed.folder}", ("split", "photos"), [(split, f"{n:,}") for split, n in packed.photos.items()]
+    )
+    size, classes = packed.facts.full_size, len(packed.facts.class_names)
+    print(f"{classes} classes, photos of {size} pixels, {packed.shards} files, {packed.size / 1e6:,.1f} MB")
+    print(f"Next:\n  {next_command}")

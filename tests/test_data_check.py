@@ -1,0 +1,294 @@
+"""The check of the data: what is planted is found, and nothing else."""
+
+import json
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import typer
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from clan_tf.cli.data_check import check
+from clan_tf.config import DataConfig
+from clan_tf.data import Source, inspection, read_source
+from clan_tf.data.check import DataReport, check_data
+from clan_tf.data.duplicates import THUMBNAIL_SIZE, near_duplicates
+from clan_tf.data.generated import draw_photo
+from clan_tf.data.source import Photo
+
+CLASSES = ("long beak", "short beak")
+SIZE = 96
+
+
+def picture(number: int, size: int = SIZE) -> Image.Image:
+    """A drawn bird like no other, though all are alike in layout."""
+    return Image.fromarray(draw_photo(number % 8, np.random.default_rng([7, number]), size))
+
+
+def encoded(image: Image.Image, image_format: str = "JPEG", **options: object) -> bytes:
+    content = BytesIO()
+    image.save(content, image_format, **options)
+    return content.getvalue()
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A folder per split and class with twenty photos that nothing is wrong with."""
+    numbers = iter(range(100))
+    for split, count in (("train", 6), ("val", 2), ("test", 2)):
+        for name in CLASSES:
+            folder = tmp_path / "birds" / split / name
+            folder.mkdir(parents=True)
+            for index in range(count):
+                (folder / f"{index}.jpg").write_bytes(encoded(picture(next(numbers)), quality=95))
+    return tmp_path / "birds"
+
+
+def checked(root: Path) -> DataReport:
+    return check_data(read_source(DataConfig(root=root)))
+
+
+def run(root: Path, *options: str) -> Result:
+    app = typer.Typer()
+    app.command()(check)
+    arguments = ["--set", "data.source=folders", "--set", f"data.root={root}", *options]
+    return CliRunner().invoke(app, ["demo", *arguments])
+
+
+def relative(path: str, root: Path) -> str:
+    return Path(path).relative_to(root).as_posix()
+
+
+def test_clean_photos_are_reported_clean(root: Path) -> None:
+    report = checked(root)
+    assert not report.failed
+    assert (report.broken, report.odd, report.pairs) == ([], [], [])
+    assert {split: sum(classes.values()) for split, classes in report.counts.items()} == {
+        "train": 12,
+        "val": 4,
+        "test": 4,
+    }
+    assert report.images["width"] == {"min": SIZE, "median": SIZE, "max": SIZE}
+    assert report.images["modes"] == {"RGB": 20}
+
+
+def test_exactly_the_planted_broken_photos_are_reported(root: Path) -> None:
+    whole = encoded(picture(50, size=300))
+    planted = {
+        "empty.jpg": b"",
+        "text.jpg": b"not a photo",
+        "half.jpg": whole[: len(whole) // 2],
+        "unended.jpg": whole[:-2],
+        "closed.jpg": whole[: len(whole) // 2] + whole[-2:],
+        "half.png": encoded(picture(51), "PNG")[:-2000],
+        "half.webp": encoded(picture(52), "WEBP")[:-100],
+        "photo.tif": encoded(picture(53), "TIFF"),
+    }
+    for name, content in planted.items():
+        (root / "train" / CLASSES[0] / name).write_bytes(content)
+    (root / "train" / CLASSES[0] / "gone.jpg").symlink_to(root / "nowhere.jpg")
+    report = checked(root)
+    problems = {Path(entry["path"]).name: entry["problem"] for entry in report.broken}
+    assert problems.keys() == planted.keys()
+    assert "empty" in problems["empty.jpg"] and "truncated" in problems["closed.jpg"]
+    assert (report.odd, report.pairs, report.failed) == ([], [], True)
+
+
+def test_exactly_the_planted_odd_photos_are_reported(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inspection, "HUGE_PIXELS", 2 * SIZE * SIZE)
+    turned = Image.Exif()
+    turned[274] = 6
+    deep = np.asarray(picture(65)).astype("uint16") * 257
+    grey = picture(61).convert("L")
+    planted = {
+        "png.jpg": (encoded(picture(60), "PNG"), ["wrongly_named"]),
+        "gif.jpeg": (encoded(picture(68), "GIF"), ["wrongly_named"]),
+        "grey.jpg": (encoded(grey), ["grayscale"]),
+        "grey_rgb.jpg": (encoded(picture(62).convert("L").convert("RGB")), ["grayscale"]),
+        "cmyk.jpg": (encoded(picture(63).convert("CMYK")), ["cmyk"]),
+        "turned.jpg": (encoded(picture(64), exif=turned), ["exif_rotated"]),
+        "deep.png": (tf.io.encode_png(deep).numpy(), ["16_bit"]),
+        "moving.gif": (
+            encoded(picture(66), "GIF", save_all=True, append_images=[picture(66).rotate(5)]),
+            ["animated"],
+        ),
+        "huge.jpg": (encoded(picture(67, size=2 * SIZE)), ["huge"]),
+        "camera.jpg": (encoded(picture(69), "MPO", save_all=True, append_images=[picture(69)]), []),
+    }
+    for name, (content, _) in planted.items():
+        (root / "test" / CLASSES[1] / name).write_bytes(content)
+    report = checked(root)
+    kinds: dict[str, list[str]] = {name: [] for name in planted}
+    for entry in report.odd:
+        kinds[Path(entry["path"]).name].append(entry["kind"])
+    assert kinds == {name: expected for name, (_, expected) in planted.items()}
+    assert (report.broken, report.pairs, report.failed) == ([], [], False)
+
+
+@pytest.mark.parametrize(
+    "copy",
+    [
+        lambda image: encoded(image, quality=40),
+        lambda image: encoded(image.resize((86, 86), Image.Resampling.BICUBIC), quality=75),
+        lambda image: encoded(image.resize((106, 106), Image.Resampling.LANCZOS), quality=75),
+        lambda image: encoded(image.transpose(Image.Transpose.FLIP_LEFT_RIGHT), quality=75),
+        lambda image: encoded(image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).resize((86, 86)), quality=50),
+        lambda image: encoded(image, "PNG"),
+    ],
+    ids=["re-encoded", "smaller", "larger", "mirrored", "mirrored, smaller and re-encoded", "other format"],
+)
+def test_a_copy_of_a_test_photo_in_train_is_the_one_leak(root: Path, copy: Callable[[Image.Image], bytes]) -> None:
+    original = root / "test" / CLASSES[0] / "1.jpg"
+    content = copy(Image.open(original))
+    suffix = ".png" if content.startswith(b"\x89PNG") else ".jpg"
+    planted = original.parents[2] / "train" / CLASSES[0] / f"copy{suffix}"
+    planted.write_bytes(content)
+    report = checked(root)
+    (leak,) = report.leaks
+    assert (leak.a, leak.b, leak.kind, leak.splits) == (str(planted), str(original), "near", ("train", "test"))
+    assert report.failed
+    assert not report.duplicates and not report.conflicts
+
+
+def test_no_two_of_many_different_photos_are_taken_for_copies() -> None:
+    birds = [Photo(f"bird {n}", n % 2, encoded(picture(n), "PNG")) for n in range(46)]
+    report = check_data(Source(CLASSES, {"train": birds}))  # 1,035 pairs
+    assert report.pairs == []
+
+
+def test_photos_without_details_are_no_copies_of_each_other() -> None:
+    plain = [Photo(f"{n}", 0, encoded(Image.new("RGB", (64, 64), (40 * n, 90, 200 - n)))) for n in range(5)]
+    assert check_data(Source(CLASSES, {"train": plain})).pairs == []
+
+
+def test_blocks_do_not_hide_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clan_tf.data.duplicates._BLOCK", 3)
+    shape = (8, THUMBNAIL_SIZE, THUMBNAIL_SIZE, 3)
+    thumbnails = np.random.default_rng(0).integers(0, 256, shape, dtype="uint8")
+    thumbnails[7], thumbnails[5] = thumbnails[1], thumbnails[4][:, ::-1]
+    calls = []
+    assert near_duplicates(thumbnails, lambda: calls.append(1)).tolist() == [[1, 7], [4, 5]]
+    assert len(calls) == 3
+
+
+def test_the_same_bytes_are_an_exact_duplicate_and_different_labels_a_conflict(root: Path) -> None:
+    photo = root / "train" / CLASSES[0] / "0.jpg"
+    for name in CLASSES:
+        (root / "train" / name / "copy.jpg").write_bytes(photo.read_bytes())
+    report = checked(root)
+    pairs = {(relative(pair.a, root), relative(pair.b, root), pair.kind) for pair in report.duplicates}
+    first = "train/long beak/0.jpg"
+    assert pairs == {(first, "train/long beak/copy.jpg", "exact"), (first, "train/short beak/copy.jpg", "exact")}
+    assert [pair.labels for pair in report.conflicts] == [CLASSES]
+    assert report.leaks == [] and report.failed
+
+
+def test_every_leaking_copy_is_named_once_more_than_one_or_not(root: Path) -> None:
+    content = (root / "test" / CLASSES[0] / "0.jpg").read_bytes()
+    for place in ("train/long beak/a.jpg", "train/long beak/b.jpg", "test/long beak/c.jpg"):
+        (root / place).write_bytes(content)
+    report = checked(root)
+    assert {name for leak in report.leaks for name in (Path(leak.a).name, Path(leak.b).name)} == {
+        "a.jpg",
+        "b.jpg",
+        "0.jpg",
+        "c.jpg",
+    }
+    assert len(report.leaks) == 3 and len(report.duplicates) == 2
+
+
+def test_classes_without_test_photos_and_the_imbalance_are_reported(root: Path) -> None:
+    for path in (root / "test" / CLASSES[1]).iterdir():
+        path.unlink()
+    for index in range(3):
+        (root / "train" / CLASSES[1] / f"{index}.jpg").unlink()
+    report = checked(root)
+    assert report.classes_without_test == [CLASSES[1]]
+    assert report.imbalance["ratio"] == 2
+    assert report.imbalance["smallest"] == {"class": CLASSES[1], "photos": 3}
+    assert not report.failed
+
+
+def test_photos_in_memory_are_checked_as_files_are() -> None:
+    bird = picture(0)
+    photos = [
+        Photo("a.jpg", 0, encoded(bird, "PNG")),  # only a file can be named wrongly
+        Photo("b", 1, encoded(bird, quality=60)),
+        Photo("c", 0, b""),
+    ]
+    report = check_data(Source(CLASSES, {"train": photos}, ("a note",)))
+    assert [entry["path"] for entry in report.broken] == ["c"]
+    assert [(pair.a, pair.b, pair.labels) for pair in report.conflicts] == [("a.jpg", "b", CLASSES)]
+    assert report.odd == [] and report.notes == ("a note",)
+
+
+@pytest.fixture
+def spoilt(root: Path) -> Path:
+    """With a broken test photo, two leaks, a copy in train, and a picture under two labels."""
+    (root / "test" / CLASSES[0] / "broken.jpg").write_bytes(b"")
+    test, val, train = (root / split / CLASSES[0] for split in ("test", "val", "train"))
+    (train / "of_test.jpg").write_bytes(encoded(Image.open(test / "0.jpg"), quality=60))
+    (train / "of_val.jpg").write_bytes((val / "0.jpg").read_bytes())
+    (train / "twice.jpg").write_bytes((train / "0.jpg").read_bytes())
+    (root / "train" / CLASSES[1] / "otherwise.jpg").write_bytes((train / "1.jpg").read_bytes())
+    return root
+
+
+def test_training_without_the_quarantined_photos_is_clean(spoilt: Path, tmp_path: Path) -> None:
+    listed = tmp_path / "lists" / "quarantine.txt"
+    result = run(spoilt, "--quarantine", str(listed))
+    assert result.exit_code == 1 and f"data.quarantine={listed}" in result.output
+    lines = [line for line in listed.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    assert sorted(lines) == [
+        "test/long beak/broken.jpg",
+        "train/long beak/1.jpg",
+        "train/long beak/of_test.jpg",
+        "train/long beak/of_val.jpg",
+        "train/long beak/twice.jpg",
+        "train/short beak/otherwise.jpg",
+    ]
+    source = read_source(DataConfig(root=spoilt, quarantine=listed))
+    assert {split: len(photos) for split, photos in source.splits.items()} == {"train": 11, "val": 4, "test": 4}
+    report = check_data(source)
+    assert not report.failed and report.pairs == []
+    again = run(spoilt, "--set", f"data.quarantine={listed}", "--quarantine", str(listed))
+    assert again.exit_code == 1
+    assert listed.read_text(encoding="utf-8").count("\n") == 10, "what was left out before is looked at again"
+
+
+def test_json_is_one_document_with_every_finding(spoilt: Path) -> None:
+    result = run(spoilt, "--json")
+    answer = json.loads(result.stdout)
+    assert result.exit_code == 1
+    assert {"splits", "classes", "broken", "duplicates", "leaks", "odd", "images", "imbalance", "notes"} <= set(answer)
+    assert answer["splits"]["train"] == {"total": 16, "classes": {"long beak": 9, "short beak": 7}}
+    assert answer["classes"] == 2
+    assert [entry.keys() for entry in answer["broken"]] == [{"path", "problem"}]
+    assert {tuple(leak["splits"]) for leak in answer["leaks"]} == {("train", "test"), ("train", "val")}
+    assert {pair["kind"] for pair in answer["duplicates"]} == {"exact"}
+    assert len(answer["conflicts"]) == 1
+
+
+def test_the_table_is_short_and_says_what_to_do_next(spoilt: Path) -> None:
+    bad = run(spoilt)
+    assert bad.exit_code == 1
+    for words in ("broken", "leak train-test, near", "labels differ", "--quarantine quarantine.txt"):
+        assert words in bad.output
+    assert len(bad.output.splitlines()) < 50
+
+
+def test_a_clean_check_passes_writes_the_samples_and_changes_no_photo(root: Path, tmp_path: Path) -> None:
+    def state() -> dict[Path, tuple[int, bytes]]:
+        return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in root.rglob("*") if path.is_file()}
+
+    before = state()
+    options = ["--set", "data.image_size=32", "--set", "data.resize_size=36"]
+    result = run(root, "--samples", str(tmp_path / "grids"), *options)
+    assert result.exit_code == 0, result.output
+    assert "clan-tf train demo" in result.output
+    assert {path.name for path in (tmp_path / "grids").iterdir()} == {"classes.png", "augmented.png"}
+    assert state() == before
