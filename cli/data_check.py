@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from clan_tf.data.quarantine import Quarantine
 
 
-def check(
+def data_check(
     config: Annotated[
         str, typer.Argument(metavar="[CONFIG]", help="A YAML file or a shipped config; the demo if left out.")
     ] = "demo",

@@ -4,7 +4,7 @@ import typer
 
 from clan_tf.cli.benchmark_data import benchmark_data
 from clan_tf.cli.console import run_safely
-from clan_tf.cli.data_check import check as data_check
+from clan_tf.cli.data_check import data_check
 from clan_tf.cli.data_pack import data_pack
 from clan_tf.cli.evaluate import evaluate
 from clan_tf.cli.predict import predict

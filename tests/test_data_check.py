@@ -12,7 +12,7 @@ import typer
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from clan_tf.cli.data_check import check
+from clan_tf.cli.data_check import data_check
 from clan_tf.config import DataConfig
 from clan_tf.data import Source, inspection, read_source
 from clan_tf.data.check import DataReport, check_data
@@ -90,7 +90,6 @@ def test_exactly_the_planted_broken_photos_are_reported(root: Path) -> None:
     }
     for name, content in planted.items():
         (root / "train" / CLASSES[0] / name).write_bytes(content)
-    (root / "train" / CLASSES[0] / "gone.jpg").symlink_to(root / "nowhere.jpg")
     report = checked(root)
     problems = {Path(entry["path"]).name: entry["problem"] for entry in report.broken}
     assert problems.keys() == planted.keys()
@@ -160,8 +159,16 @@ def test_no_two_of_many_different_photos_are_taken_for_copies() -> None:
     assert report.pairs == []
 
 
+def test_the_same_shapes_in_other_colours_are_no_copies() -> None:
+    bird = np.asarray(picture(3))
+    photos = [Photo(f"{n}", 0, encoded(Image.fromarray(np.roll(bird, n, axis=2)), "PNG")) for n in range(3)]
+    assert check_data(Source(CLASSES, {"train": photos})).pairs == []
+
+
 def test_photos_without_details_are_no_copies_of_each_other() -> None:
-    plain = [Photo(f"{n}", 0, encoded(Image.new("RGB", (64, 64), (40 * n, 90, 200 - n)))) for n in range(5)]
+    ramp = np.linspace(0, 20, 64)[:, None, None]
+    skies = [np.broadcast_to((100 + 20 * n, 150, 200 - 15 * n) + ramp, (64, 64, 3)).astype("uint8") for n in range(5)]
+    plain = [Photo(f"{n}", 0, encoded(Image.fromarray(sky), "PNG")) for n, sky in enumerate(skies)]
     assert check_data(Source(CLASSES, {"train": plain})).pairs == []
 
 
@@ -219,9 +226,10 @@ def test_photos_in_memory_are_checked_as_files_are() -> None:
         Photo("a.jpg", 0, encoded(bird, "PNG")),  # only a file can be named wrongly
         Photo("b", 1, encoded(bird, quality=60)),
         Photo("c", 0, b""),
+        Photo("/nowhere/d.jpg", 0),
     ]
     report = check_data(Source(CLASSES, {"train": photos}, ("a note",)))
-    assert [entry["path"] for entry in report.broken] == ["c"]
+    assert [entry["path"] for entry in report.broken] == ["c", "/nowhere/d.jpg"]
     assert [(pair.a, pair.b, pair.labels) for pair in report.conflicts] == [("a.jpg", "b", CLASSES)]
     assert report.odd == [] and report.notes == ("a note",)
 

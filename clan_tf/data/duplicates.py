@@ -2,9 +2,10 @@
 
 Two thumbnails are compared in two ways, and both must agree: their details (grey, less the local mean), which tell
 alike scenes apart, and the whole in colour, which tells apart the same shape in other colours. Both are normalised
-correlations, 1 for the same picture. On real photos (Oxford flowers and CUB birds, about 3,300) copies at JPEG quality
-30 to 90, at 0.9 to 1.1 of the size, mirrored or not, have details from 0.99 and a whole from 0.99; of 3.2 million other
-pairs the highest details are 0.72.
+correlations, 1 for the same picture. Measured on Oxford flowers and CUB birds (3,313 photos of 224 px, 3.3 million
+pairs): copies at JPEG quality 30 to 90 and at 0.9 to 1.1 of the size, mirrored or not, have 0.997 and 0.996 at least;
+other pairs have details of 0.71 at most, except for two that show one photo cropped differently (0.81 and 0.89).
+Crops aren't looked for.
 """
 
 from collections.abc import Callable, Iterator

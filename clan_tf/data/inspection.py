@@ -3,20 +3,18 @@
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-from PIL import ExifTags, Image
+from PIL import Image
 
 from clan_tf.data.duplicates import THUMBNAIL_SIZE
-from clan_tf.data.photos import decode, problem_with, read_content
+from clan_tf.data.photos import box_window, decode, open_photo, orientation_of, problem_with, try_reading
 from clan_tf.data.source import Photo
 
 HUGE_PIXELS = 50_000_000
 HUGE_BYTES = 50_000_000
-READABLE_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
 RESTART_INTERVAL = b"\xff\xdd\x00\x04"
 
 
@@ -43,12 +41,9 @@ class Facts:
 
 def inspect_photo(photo: Photo) -> Facts | str:
     """Decodes a photo once: its facts, or why it can't be used."""
-    try:
-        content = read_content(photo)
-    except (OSError, tf.errors.OpError) as error:
-        return getattr(error, "strerror", None) or str(error)
-    if not content:
-        return problem_with(content) or "the file is empty"
+    content, problem = try_reading(photo)
+    if problem or not content:
+        return problem or "the file is empty"
     try:
         return _facts(photo, content)
     # Pillow's parsers let struct.error, EOFError, KeyError and others out of damaged files.
@@ -57,9 +52,11 @@ def inspect_photo(photo: Photo) -> Facts | str:
 
 
 def _facts(photo: Photo, content: bytes) -> Facts | str:
-    with Image.open(BytesIO(content), formats=READABLE_FORMATS) as image:
-        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-        orientation = orientation if orientation in range(1, 9) else 1
+    with open_photo(content) as image:
+        orientation = orientation_of(image)
+        window = box_window(photo, image.height, image.width)
+        if isinstance(window, str):
+            return window
         pixels = decode(tf.constant(content), tf.constant(orientation)).numpy()
         if orientation == 1 and _is_cut_short(image, content, pixels):
             return "truncated, and closed with an end marker: its lowest rows hold no data"

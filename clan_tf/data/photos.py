@@ -1,6 +1,8 @@
 """Encoded photos to upright RGB, and the check that every photo can be read before work on them starts."""
 
 import os
+import re
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ from PIL import ExifTags, Image
 
 from clan_tf.data.source import Box, Photo
 
+READABLE_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
 JPEG_START = b"\xff\xd8\xff"
 DCT = "INTEGER_ACCURATE"
@@ -125,7 +128,8 @@ def check_photos(photos: Sequence[Photo], on_photo: Callable[[], None] = lambda:
     """
     good: list[tuple[Photo, PhotoFacts, tuple[int, ...]]] = []
     problems = []
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
+        warnings.simplefilter("ignore")  # Pillow's, of large photos and damaged EXIF; decoding tells what matters
         for photo, answer in zip(photos, pool.map(_check, photos), strict=True):
             if isinstance(answer, str):
                 problems.append(f"{photo.name}: {answer}")
@@ -171,18 +175,32 @@ def exif_orientation(content: bytes) -> int:
     Raises:
         OSError: if it isn't a photo.
     """
-    with Image.open(BytesIO(content)) as image:
-        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    with open_photo(content) as image:
+        return orientation_of(image)
+
+
+def open_photo(content: bytes) -> Image.Image:
+    """Pillow's view of an encoded photo, which reads its header only, in the formats that TensorFlow decodes.
+
+    Raises:
+        OSError: if it isn't a photo.
+    """
+    return Image.open(BytesIO(content), formats=READABLE_FORMATS)
+
+
+def orientation_of(image: Image.Image) -> int:
+    """The EXIF orientation of an opened photo; 1 where it says nothing valid."""
+    orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
     return orientation if orientation in range(1, 9) else 1
 
 
 def problem_with(content: bytes) -> str | None:
     """Why an encoded photo can't be read, or `None`."""
-    facts = inspect(content)
+    facts = probe(content)
     return facts if isinstance(facts, str) else None
 
 
-def inspect(content: bytes) -> PhotoFacts | str:
+def probe(content: bytes) -> PhotoFacts | str:
     """Decodes an encoded photo: its facts, or why it can't be read."""
     if not content:
         return "the file is empty"
@@ -191,30 +209,45 @@ def inspect(content: bytes) -> PhotoFacts | str:
         height, width, _ = decode_stored(tf.constant(content)).shape
     except Image.DecompressionBombError as error:
         return str(error)
-    except (OSError, ValueError, SyntaxError):  # what Pillow raises for damaged headers
+    except tf.errors.OpError as error:
+        return f"damaged or unsupported: {_plain_message(error)}"
+    # Pillow's parsers let struct.error, EOFError, KeyError, SyntaxError and others out of damaged headers.
+    except Exception:  # noqa: BLE001
         return "not an image"
-    except tf.errors.InvalidArgumentError as error:
-        return f"damaged or unsupported: {error.message.splitlines()[0].split('[Op')[0].strip()}"
     return PhotoFacts(orientation, height, width, content.startswith(JPEG_START))
+
+
+def try_reading(photo: Photo) -> tuple[bytes, str | None]:
+    """The encoded photo, and why it can't be read if so."""
+    try:
+        return read_content(photo), None
+    except OSError as error:
+        return b"", error.strerror or str(error)
+    except tf.errors.OpError as error:
+        return b"", _plain_message(error)
+
+
+def box_window(photo: Photo, height: int, width: int) -> tuple[int, int, int, int] | str:
+    """Top, left, height and width of a photo's box, cut to the stored photo, or what is wrong with it."""
+    box = photo.box or Box()
+    left, top = max(box.left, 0), max(box.top, 0)
+    right = min(box.right if box.right > 0 else width + box.right, width)
+    bottom = min(box.bottom if box.bottom > 0 else height + box.bottom, height)
+    if bottom <= top or right <= left:
+        return f"its box {tuple(box)} is outside the photo of {width} x {height} pixels"
+    return top, left, bottom - top, right - left
 
 
 def _check(photo: Photo) -> tuple[PhotoFacts, tuple[int, ...]] | str:
     """A photo's facts and the window of its box, or why it can't be used."""
-    try:
-        facts = inspect(read_content(photo))
-    except (OSError, tf.errors.OpError) as error:
-        return getattr(error, "strerror", None) or str(error)
+    content, problem = try_reading(photo)
+    facts = problem or probe(content)
     if isinstance(facts, str):
         return facts
-    window = _window(photo.box or Box(), facts.height, facts.width)
-    if min(window[2:]) < 1:
-        return f"its box {tuple(photo.box or ())} is outside the photo of {facts.width} x {facts.height} pixels"
-    return facts, window
+    window = box_window(photo, facts.height, facts.width)
+    return window if isinstance(window, str) else (facts, window)
 
 
-def _window(box: Box, height: int, width: int) -> tuple[int, int, int, int]:
-    """Top, left, height and width of a box, cut to the photo."""
-    left, top = max(box.left, 0), max(box.top, 0)
-    right = min(box.right if box.right > 0 else width + box.right, width)
-    bottom = min(box.bottom if box.bottom > 0 else height + box.bottom, height)
-    return top, left, bottom - top, right - left
+def _plain_message(error: tf.errors.OpError) -> str:
+    """TensorFlow's message without the names of its nodes."""
+    return re.sub(r"\{\{.*?\}\}|\[Op.*", "", error.message.splitlines()[0]).strip()
