@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-import typer
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from clan_tf.cli.data_check import data_check
+from clan_tf.cli.main import app
 from clan_tf.config import DataConfig
 from clan_tf.data import Source, inspection, read_source
 from clan_tf.data.check import DataReport, check_data
@@ -53,10 +52,8 @@ def checked(root: Path) -> DataReport:
 
 
 def run(root: Path, *options: str) -> Result:
-    app = typer.Typer()
-    app.command()(check)
     arguments = ["--set", "data.source=folders", "--set", f"data.root={root}", *options]
-    return CliRunner().invoke(app, ["demo", *arguments])
+    return CliRunner().invoke(app, ["data", "check", "demo", *arguments])
 
 
 def relative(path: str, root: Path) -> str:
