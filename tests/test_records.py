@@ -17,6 +17,7 @@ from PIL import Image
 from tensorflow_datasets.image_classification.caltech_birds import CaltechBirds2011
 from typer.testing import CliRunner
 
+from clan_tf.cli.main import app
 from clan_tf.config import DataConfig
 from clan_tf.data import read_source
 from clan_tf.data.pack import PackFormat, pack
@@ -466,14 +467,15 @@ def test_broken_photos_are_not_packed(originals: Path, tmp_path: Path) -> None:
 
 
 def test_data_pack_makes_a_new_folder_and_says_how_to_train_from_it(originals: Path, tmp_path: Path) -> None:
-    import typer
-
-    from clan_tf.cli.data_pack import data_pack
-
-    app = typer.Typer()
-    app.command()(data_pack)
     keys = ("data.source=folders", f"data.root={originals}", "data.image_size=16", "data.resize_size=20")
-    arguments = ["demo", *(word for key in keys for word in ("--set", key)), "--output", str(tmp_path / "a pack")]
+    arguments = [
+        "data",
+        "pack",
+        "demo",
+        *(word for key in keys for word in ("--set", key)),
+        "--output",
+        str(tmp_path / "a pack"),
+    ]
     done = CliRunner().invoke(app, [*arguments, "--json"])
     assert done.exit_code == 0, done.output
     answer = json.loads(done.stdout)
