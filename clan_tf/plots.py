@@ -73,7 +73,7 @@ def plot_labelled_photos(photos: Sequence[np.ndarray], labels: Sequence[str], pa
 def plot_photo_grid(photos: Mapping[str, Sequence[np.ndarray]], path: Path) -> None:
     """A row of uint8 RGB photos for each class, with its name."""
     columns = max(len(row) for row in photos.values())
-    figure = Figure(figsize=(1.5 * columns + 3, 1.55 * len(photos)))
+    figure = Figure(figsize=(1.5 * columns, 1.5 * len(photos)))
     grid = figure.subplots(len(photos), columns, squeeze=False)
     for axes_row, (name, row) in zip(grid, photos.items(), strict=True):
         for axes in axes_row:

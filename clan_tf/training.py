@@ -6,7 +6,7 @@ scaled by the global batch, and validation counts each photo once.
 
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,7 +100,7 @@ def train(
         optimizer.build(model.trainable_variables)
     run = RunDirectory.create(experiment.name, run_dir, runs_root)
     with recording(run):
-        run.write_start(experiment, describe_environment(), describe_data(experiment, source))
+        run.write_start(experiment, describe_environment(), describe_data(experiment, source, checked))
         write_samples(checked["train"], source.class_names, run.samples)
         write_augmented_samples(checked["train"], source.class_names, experiment, run.augmented)
         progress.note(f"run directory: {run.path}")
@@ -307,12 +307,13 @@ def require_class_count(experiment: Experiment, source: Source) -> None:
         raise UserError(f"data.classes: is {said}, and the data has {found} classes. Correct it, or leave it out.")
 
 
-def describe_data(experiment: Experiment, source: Source) -> dict[str, object]:
+def describe_data(experiment: Experiment, source: Source, checked: Mapping[str, CheckedPhotos]) -> dict[str, object]:
     """Plain values for `data.json`: what was read, in numbers and as a hash of the file list."""
     return {
         "source": experiment.data.source,
         "root": experiment.data.root,
-        "photos": {split: len(photos) for split, photos in source.splits.items()},
+        "photos": {split: len(photos.photos) for split, photos in checked.items()},
+        "skipped": {split: list(photos.broken) for split, photos in checked.items() if photos.broken},
         "classes": len(source.class_names),
         "class_names": list(source.class_names),
         "file_list_sha256": source.fingerprint(),

@@ -4,13 +4,19 @@ from typing import Annotated
 
 import typer
 
-from clan_tf.cli.console import ConsoleProgress, JsonOption, SetOption, print_json, print_table, quiet_tensorflow
+from clan_tf.cli.console import (
+    ConsoleProgress,
+    JsonOption,
+    OptionalConfigArgument,
+    SetOption,
+    print_json,
+    print_table,
+    quiet_tensorflow,
+)
 
 
 def benchmark_data(
-    config: Annotated[
-        str, typer.Argument(metavar="[CONFIG]", help="A YAML file or a shipped config; the demo if left out.")
-    ] = "demo",
+    config: OptionalConfigArgument = "demo",
     overrides: SetOption = None,
     photos: Annotated[int, typer.Option("--photos", min=1, help="How many train photos are read.")] = 512,
     seconds: Annotated[float, typer.Option("--seconds", min=0.1, help="How long each contender runs a round.")] = 3.0,

@@ -14,6 +14,9 @@ from clan_tf.errors import CheckFailed, UserError
 from clan_tf.progress import Progress
 
 ConfigArgument = Annotated[str, typer.Argument(metavar="CONFIG", help="A YAML file, or the name of a shipped config.")]
+OptionalConfigArgument = Annotated[
+    str, typer.Argument(metavar="[CONFIG]", help="A YAML file or a shipped config; the demo if left out.")
+]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Overrides a key, such as training.epochs=20. Repeatable."),

@@ -10,6 +10,7 @@ import typer
 from clan_tf.cli.console import (
     ConsoleProgress,
     JsonOption,
+    OptionalConfigArgument,
     SetOption,
     print_json,
     print_table,
@@ -24,9 +25,7 @@ if TYPE_CHECKING:
 
 
 def data_check(
-    config: Annotated[
-        str, typer.Argument(metavar="[CONFIG]", help="A YAML file or a shipped config; the demo if left out.")
-    ] = "demo",
+    config: OptionalConfigArgument = "demo",
     overrides: SetOption = None,
     quarantine: Annotated[
         str | None,

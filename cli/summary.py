@@ -1,16 +1,18 @@
 """`clan-tf summary`."""
 
-from typing import Annotated
-
-import typer
-
-from clan_tf.cli.console import JsonOption, SetOption, large, print_json, print_table, quiet_tensorflow
+from clan_tf.cli.console import (
+    JsonOption,
+    OptionalConfigArgument,
+    SetOption,
+    large,
+    print_json,
+    print_table,
+    quiet_tensorflow,
+)
 
 
 def summary(
-    config: Annotated[
-        str, typer.Argument(metavar="[CONFIG]", help="A YAML file or a shipped config; the demo if left out.")
-    ] = "demo",
+    config: OptionalConfigArgument = "demo",
     overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -4,16 +4,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clan_tf.cli.console import ConsoleProgress, SetOption, print_table, quiet_tensorflow
+from clan_tf.cli.console import ConsoleProgress, OptionalConfigArgument, SetOption, print_table, quiet_tensorflow
 
 if TYPE_CHECKING:
     from clan_tf.config import Experiment
 
 
 def train(
-    config: Annotated[
-        str, typer.Argument(metavar="[CONFIG]", help="A YAML file or a shipped config; the demo if left out.")
-    ] = "demo",
+    config: OptionalConfigArgument = "demo",
     overrides: SetOption = None,
     run_dir: Annotated[
         str | None, typer.Option("--run-dir", metavar="D", help="The folder to make; runs/NAME-001 … if left out.")
