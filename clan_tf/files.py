@@ -1,5 +1,6 @@
 """Files that are there whole or not at all."""
 
+import glob
 import json
 import os
 import shutil
@@ -13,8 +14,14 @@ from clan_tf.errors import UserError
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yields a temporary path in the same folder; it becomes `path` if the block ends well, and vanishes if not."""
-    temporary = path.with_name(f".partial-{path.name}")
+    """Yields a temporary path in the same folder; it becomes `path` if the block ends well, and vanishes if not.
+
+    Every process has its own, so that two may write the same file. What a killed process left is removed by the next.
+    """
+    for left in path.parent.glob(f".partial-*-{glob.escape(path.name)}"):
+        if not _is_running(left.name.split("-")[1]):
+            left.unlink(missing_ok=True)
+    temporary = path.with_name(f".partial-{os.getpid()}-{path.name}")
     try:
         yield temporary
         with temporary.open("rb+") as file:
@@ -42,6 +49,16 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Writes a JSON file whole or not at all."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def _is_running(process: str) -> bool:
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return False
+    except (ValueError, OSError):
+        return True
+    return True
 
 
 @contextmanager

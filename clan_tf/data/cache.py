@@ -20,7 +20,7 @@ import tensorflow as tf
 from clan_tf.data.photos import CheckedPhotos
 from clan_tf.data.reading import PhotoReader, View
 from clan_tf.data.resizing import mirror
-from clan_tf.errors import CheckFailed, UserError
+from clan_tf.errors import UserError
 from clan_tf.files import replacing
 
 CacheMode = Literal["auto", "none", "memory", "disk"]
@@ -145,20 +145,22 @@ def _unnamed_file() -> tuple[IO[bytes], str]:
 def _fingerprint(checked: CheckedPhotos, view: View) -> str:
     """Names everything that the pixels depend on: files with their sizes and times, boxes, orientations, the view."""
     digest = hashlib.sha256(repr((view.full_size, view.mode, "pixels 1")).encode())
+    stamps: dict[str, tuple[int, int]] = {}
     for photo, orientation, window in zip(checked.photos, checked.orientations, checked.windows, strict=True):
-        stamp: object = photo.span
-        if photo.content is not None:
-            stamp = hashlib.sha256(photo.content).hexdigest()
-        elif photo.span is None:
-            status = os.stat(photo.name)
-            stamp = (status.st_size, status.st_mtime_ns)
+        stamp: object = photo.content and hashlib.sha256(photo.content).hexdigest()
+        if photo.content is None:
+            file = photo.span.file if photo.span else photo.name
+            if file not in stamps:
+                status = tf.io.gfile.stat(file)
+                stamps[file] = (status.length, status.mtime_nsec)
+            stamp = (photo.span, stamps[file])
         digest.update(repr((photo.name, stamp, int(orientation), window.tolist())).encode(errors="surrogateescape"))
     return digest.hexdigest()[:32]
 
 
 def _require_room(kind: str, needed: int, free: int) -> None:
     if needed > free:
-        raise (UserError if kind == "memory" else CheckFailed)(
+        raise UserError(
             f"data.cache: the decoded photos fill {needed / 1e9:.2f} GB and the {kind} has {free / 1e9:.2f} GB free. "
             "Use --set data.cache=none."
         )

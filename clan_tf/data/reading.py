@@ -20,7 +20,13 @@ class View(NamedTuple):
 
 
 class Reader(Protocol):
-    """Gives any window of any resized photo; its methods are called while a graph is traced."""
+    """Gives any window of any resized photo; its methods are called while a graph is traced.
+
+    Attributes:
+        view: to what the photos are resized, and how large a window is.
+    """
+
+    view: View
 
     def full_lengths(self, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Height and width of the resized photo `index`, int32."""
