@@ -6,7 +6,7 @@ scaled by the global batch, and validation counts each photo once.
 
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,23 +17,21 @@ import tensorflow as tf
 
 from clan_tf.config import Experiment
 from clan_tf.data import Source, read_source
-from clan_tf.data.cache import choose_reader
+from clan_tf.data.cache import decide_cache, open_reader
 from clan_tf.data.photos import CheckedPhotos
 from clan_tf.data.pipeline import evaluation_batches, steps_per_epoch, training_batches, training_view
-from clan_tf.data.reading import Reader
 from clan_tf.data.samples import write_augmented_samples, write_samples
 from clan_tf.data.splits import check_splits
 from clan_tf.environment import describe_environment
 from clan_tf.errors import CheckFailed, UserError
 from clan_tf.inference import ProbabilityFunction
-from clan_tf.models import COMBINED, BranchClassifier, combine
+from clan_tf.models import BranchClassifier
 from clan_tf.models.build import build_model
 from clan_tf.progress import Progress
 from clan_tf.recipe import make_optimizer, precision
 from clan_tf.run import RunDirectory
 from clan_tf.training_callbacks import MONITOR, Checkpoints, MetricsFile, ProgressDisplay, TensorBoardScalars
-
-TrainStep = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+from clan_tf.training_step import branch_metrics, make_train_step, metric_columns
 
 
 @dataclass(frozen=True)
@@ -95,6 +93,7 @@ def train(
     source.photos("val")
     checked = check_splits(source.splits, experiment.data, progress)
     steps_per_epoch(len(checked["train"].photos), experiment.training.batch_size)
+    experiment = _with_cache(experiment, checked)
     with strategy.scope():
         optimizer = make_optimizer(experiment, len(checked["train"].photos))
         optimizer.build(model.trainable_variables)
@@ -125,7 +124,11 @@ class _Loop:
         self.experiment, self.model, self.optimizer, self.run = experiment, model, optimizer, run
         self.progress = progress
         self.columns = metric_columns(model.branches)
-        self.readers = readers = {split: _reader(checked[split], experiment, progress) for split in ("train", "val")}
+        data = experiment.data
+        self.readers = readers = {
+            split: open_reader(checked[split], training_view(data), data.cache, progress.track)
+            for split in ("train", "val")
+        }
         labels, self.validation_labels = checked["train"].labels, checked["val"].labels
         self.steps = steps_per_epoch(len(labels), training.batch_size)
         batches = training_batches(readers["train"], labels, model.settings["classes"], experiment)
@@ -194,75 +197,11 @@ class _Loop:
         return {f"val_{name}": value for name, value in branch_metrics(self.model, probabilities, labels).items()}
 
 
-def _reader(checked: CheckedPhotos, experiment: Experiment, progress: Progress) -> Reader:
-    """How photos that are looked at in every epoch are read."""
-    data, epochs = experiment.data, experiment.training.epochs
-    return choose_reader(checked, training_view(data), data.cache, progress.track, uses=epochs)
-
-
-def make_train_step(
-    model: BranchClassifier,
-    optimizer: keras.optimizers.Optimizer,
-    strategy: tf.distribute.Strategy,
-    batch_size: int,
-) -> TrainStep:
-    """A compiled function that takes one global batch and makes one step.
-
-    The loss is the branches' weighted sum (eqs. 12-14) of the mean cross-entropies over the global batch.
-
-    Returns:
-        A function of `(photos, labels)`, as `training_batches` gives them and the strategy distributes them, that
-        returns the batch means of `metric_columns`, float32. The label of a mixed photo counts as its larger share.
-    """
-    logits_model = model.logits_model()
-    cross_entropy = keras.losses.CategoricalCrossentropy(from_logits=True, reduction=None)
-    classes = model.settings["classes"]
-    rule = model.settings["combination"]
-
-    def replica_step(photos: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        shares = tf.one_hot(labels, classes) if labels.shape.rank == 1 else labels
-        labels = tf.argmax(shares, axis=1, output_type=tf.int32)
-        with tf.GradientTape() as tape:
-            logits = logits_model(photos, training=True)
-            losses = {
-                branch: tf.reduce_sum(cross_entropy(shares, logits[branch])) / batch_size for branch in model.branches
-            }
-            loss = tf.add_n([model.loss_weights[branch] * losses[branch] for branch in model.branches])
-        optimizer.apply(tape.gradient(loss, model.trainable_variables), model.trainable_variables)
-        probabilities = {branch: tf.nn.softmax(logits[branch]) for branch in model.branches}
-        probabilities[COMBINED] = combine(list(probabilities.values()), rule)
-        accuracies = [_count_correct(labels, probabilities[name]) / batch_size for name in (*model.branches, COMBINED)]
-        return tf.stack([loss, *losses.values(), *accuracies])
-
-    # Distribution of the Keras optimizer needs the step as it is written, not rewritten by AutoGraph.
-    @tf.function(autograph=False)
-    def train_step(photos: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        return strategy.reduce("SUM", strategy.run(replica_step, args=(photos, labels)), axis=None)
-
-    return train_step
-
-
-def metric_columns(branches: Sequence[str]) -> list[str]:
-    """Names of a step's numbers: the loss, each branch's loss, each branch's accuracy and the combined one."""
-    return [
-        "loss",
-        *(f"{branch}_loss" for branch in branches),
-        *(f"{name}_accuracy" for name in (*branches, COMBINED)),
-    ]
-
-
-def branch_metrics(
-    model: BranchClassifier, probabilities: dict[str, np.ndarray], labels: np.ndarray
-) -> dict[str, float]:
-    """The numbers of `metric_columns` from every photo's probabilities `(photos, classes)` by branch."""
-    rows = np.arange(len(labels))
-    losses = {
-        branch: float(-np.log(np.maximum(probabilities[branch][rows, labels], 1e-30)).mean())
-        for branch in model.branches
-    }
-    accuracies = [float((probabilities[name].argmax(axis=1) == labels).mean()) for name in (*model.branches, COMBINED)]
-    loss = sum(model.loss_weights[branch] * value for branch, value in losses.items())
-    return dict(zip(metric_columns(model.branches), [loss, *losses.values(), *accuracies], strict=True))
+def _with_cache(experiment: Experiment, checked: Mapping[str, CheckedPhotos]) -> Experiment:
+    """The experiment with `data.cache` decided, so that its config says how its photos were read."""
+    data, every_epoch = experiment.data, [checked["train"], checked["val"]]
+    mode = decide_cache(every_epoch, training_view(data), data.cache, uses=experiment.training.epochs)
+    return experiment.model_copy(update={"data": data.model_copy(update={"cache": mode})})
 
 
 def pick_strategy(batch_size: int) -> tf.distribute.Strategy:
@@ -334,8 +273,3 @@ def require_space(model: BranchClassifier, folder: str) -> None:
             f"{existing}: the checkpoints need {needed / 1e6:.0f} MB and the disk has {free / 1e6:.0f} MB free. "
             "Free some space, or give another folder: --run-dir."
         )
-
-
-def _count_correct(labels: tf.Tensor, probabilities: tf.Tensor) -> tf.Tensor:
-    predicted = tf.argmax(probabilities, axis=1, output_type=labels.dtype)
-    return tf.reduce_sum(tf.cast(predicted == labels, tf.float32))

@@ -26,6 +26,7 @@ FLOORS = {
     "run": 4,
     "inference": 4,
     "training_callbacks": 5,
+    "training_step": 5,
     "recipe": 5,
     "training": 6,
     "evaluation": 6,

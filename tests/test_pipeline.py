@@ -12,7 +12,7 @@ from PIL import Image
 
 from clan_tf.config import AugmentationConfig, DataConfig, Experiment, load_experiment
 from clan_tf.data.augmentation import batch_augmentation, photo_augmentation
-from clan_tf.data.cache import CachedReader, choose_reader
+from clan_tf.data.cache import CachedReader, decide_cache, open_reader
 from clan_tf.data.order import photo_order
 from clan_tf.data.photos import CheckedPhotos, check_photos, used_part
 from clan_tf.data.pipeline import Worker, evaluation_batches, evaluation_view, training_batches, training_view
@@ -157,7 +157,7 @@ def test_a_cache_holds_the_same_photos(
 ) -> None:
     monkeypatch.setenv("CLAN_TF_CACHE", str(tmp_path / "cache"))
     view = View(24, 32, resize_mode)
-    cached = choose_reader(checked, view, mode, Progress().track, uses=2)
+    cached = open_reader(checked, view, mode, Progress().track)
     assert isinstance(cached, CachedReader)
     window = tf.function(cached.window)
     for index in range(len(checked.photos)):
@@ -177,7 +177,7 @@ def test_a_disk_cache_is_used_again_and_made_anew_for_other_photos(
     def files_after(content: bytes, view: View) -> dict[str, int]:
         if not copy.is_file() or copy.read_bytes() != content:
             copy.write_bytes(content)
-        choose_reader(check_photos([Photo(str(copy), 0)]), view, "disk", Progress().track, uses=2)
+        open_reader(check_photos([Photo(str(copy), 0)]), view, "disk", Progress().track)
         return {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.pixels")}
 
     first = files_after(source.read_bytes(), View(24, 32))
@@ -188,13 +188,17 @@ def test_a_disk_cache_is_used_again_and_made_anew_for_other_photos(
 
 
 def test_auto_caches_only_what_is_used_again_and_fits(checked: CheckedPhotos, monkeypatch: pytest.MonkeyPatch) -> None:
-    view, track = View(24, 32), Progress().track
-    assert isinstance(choose_reader(checked, view, "auto", track, uses=1), PhotoReader)
-    assert isinstance(choose_reader(checked, view, "auto", track, uses=2), CachedReader)
+    view = View(24, 32)
+    assert decide_cache([checked, checked], view, "auto", uses=1) == "none"
+    assert decide_cache([checked, checked], view, "auto", uses=2) == "memory"
+    assert decide_cache([checked], view, "disk", uses=1) == "disk"
+    needed = len(checked.photos) * 32 * 32 * 3
+    monkeypatch.setattr("clan_tf.data.cache.available_memory", lambda: 5 * needed)
+    assert decide_cache([checked], view, "auto", uses=2) == "memory"
+    assert decide_cache([checked, checked], view, "auto", uses=2) == "none"
     monkeypatch.setattr("clan_tf.data.cache.available_memory", lambda: 10_000)
-    assert isinstance(choose_reader(checked, view, "auto", track, uses=2), PhotoReader)
     with pytest.raises(UserError, match="data.cache.*memory has 0.00 GB free"):
-        choose_reader(checked, view, "memory", track, uses=2)
+        open_reader(checked, view, "memory", Progress().track)
 
 
 def indices(order: Any, epoch: int, places: int) -> list[int]:

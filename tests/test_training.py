@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from conftest import randomize_heads
 
-from clan_tf import training
+from clan_tf import training, training_step
 from clan_tf.config import Experiment, ScheduleConfig, load_experiment
 from clan_tf.errors import CheckFailed, UserError
 from clan_tf.models import CLAN
@@ -78,7 +78,7 @@ def test_the_loss_is_the_weighted_sum_of_the_branches(mixed: bool, rng: np.rando
         log_probabilities = values - np.log(np.exp(values).sum(axis=1, keepdims=True))
         expected -= weight * (shares * log_probabilities).sum(axis=1).mean()
     optimizer = CoupledSGD(0.0)
-    step = training.make_train_step(model, optimizer, tf.distribute.get_strategy(), 6)
+    step = training_step.make_train_step(model, optimizer, tf.distribute.get_strategy(), 6)
     values = step(tf.constant(photos), tf.constant(shares if mixed else labels)).numpy()
     assert values[0] == pytest.approx(expected, abs=1e-4)
 
@@ -98,7 +98,7 @@ def test_two_replicas_train_like_one(rng: np.random.Generator) -> None:
                 refinement.normalization.trainable = False
             optimizer = CoupledSGD(0.05, 0.9, 1e-3)
             optimizer.build(model.trainable_variables)
-        step = training.make_train_step(model, optimizer, strategy, 8)
+        step = training_step.make_train_step(model, optimizer, strategy, 8)
         batches = strategy.experimental_distribute_dataset(
             tf.data.Dataset.from_tensor_slices((photos, labels)).batch(8).repeat(3)
         )

@@ -2,6 +2,9 @@
 
 Either way it is one file of raw pixels that TensorFlow maps into memory: a file without a name, which vanishes with the
 process, or one in the user's cache folder, which later runs on the same photos use again.
+
+A window of a cached photo is cut from the whole resized photo, and a `PhotoReader` resizes the window alone: of 100
+photos' windows (227 px to 224) 16 values in a million were rounded to the neighbouring level.
 """
 
 import hashlib
@@ -9,7 +12,7 @@ import os
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, Literal
@@ -66,26 +69,31 @@ class CachedReader:
         return mirror(tf.ensure_shape(window, (size, size, 3)), mirrored)
 
 
-def choose_reader(
-    checked: CheckedPhotos, view: View, mode: CacheMode, track: Track, uses: int
-) -> PhotoReader | CachedReader:
-    """How photos that are used `uses` times are read.
+def decide_cache(splits: Sequence[CheckedPhotos], view: View, mode: CacheMode, uses: int) -> CacheMode:
+    """Where photos that are used `uses` times are kept: what `"auto"` stands for, or the mode that is asked for.
+
+    In memory if they are used more than once and all fit into a third of what is free.
+    """
+    if mode != "auto":
+        return mode
+    needed = sum(_pixel_bytes(PhotoReader(checked, view)) for checked in splits)
+    return "memory" if uses > 1 and needed <= available_memory() // MEMORY_SHARE else "none"
+
+
+def open_reader(checked: CheckedPhotos, view: View, mode: CacheMode, track: Track) -> PhotoReader | CachedReader:
+    """A reader of photos that are kept as `mode` says; decodes them first, unless the disk has them already.
 
     Args:
         checked: the photos.
         view: to what they are resized.
-        mode: `"none"`, `"memory"`, `"disk"`, or `"auto"`: in memory if they are used more than once and fit.
+        mode: of `decide_cache`.
         track: shows progress, as `Progress.track` does.
-        uses: how often each photo will be read.
 
     Raises:
         UserError: if they don't fit into the memory or onto the disk that was asked for.
     """
     plain = PhotoReader(checked, view)
-    sizes = plain.full_sizes.numpy()
-    needed = int(3 * sizes.astype("int64").prod(axis=1).sum())
-    if mode == "auto":
-        mode = "memory" if uses > 1 and needed <= available_memory() // MEMORY_SHARE else "none"
+    sizes, needed = plain.full_sizes.numpy(), _pixel_bytes(plain)
     if mode == "none":
         return plain
     if mode == "memory":
@@ -115,6 +123,10 @@ def available_memory() -> int:
     if limit and limit[0].isdigit() and used:
         limits.append(int(limit[0]) - int(used[0]))
     return max(0, min(limits, default=0))
+
+
+def _pixel_bytes(reader: PhotoReader) -> int:
+    return int(3 * reader.full_sizes.numpy().astype("int64").prod(axis=1).sum())
 
 
 def _write_cache_file(reader: PhotoReader, photos: int, path: Path, needed: int, track: Track) -> None:
