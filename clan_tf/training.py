@@ -98,7 +98,7 @@ def train(
         optimizer = make_optimizer(experiment, len(checked["train"].photos))
         optimizer.build(model.trainable_variables)
     run = RunDirectory.create(experiment.name, run_dir, runs_root)
-    with recording(run):
+    with recording(run, progress):
         run.write_start(experiment, describe_environment(), describe_data(experiment, source, checked))
         write_samples(checked["train"], source.class_names, run.samples)
         write_augmented_samples(checked["train"], source.class_names, experiment, run.augmented)
@@ -222,7 +222,7 @@ def pick_strategy(batch_size: int) -> tf.distribute.Strategy:
 
 
 @contextmanager
-def recording(run: RunDirectory) -> Iterator[None]:
+def recording(run: RunDirectory, progress: Progress) -> Iterator[None]:
     """Writes how the run ended if it doesn't end well; without any checkpoint the directory is removed."""
     try:
         yield
@@ -231,6 +231,8 @@ def recording(run: RunDirectory) -> Iterator[None]:
             run.remove()
         else:
             stopped = isinstance(error, KeyboardInterrupt)
+            if stopped:
+                progress.note(f"The checkpoints of the finished epochs are in {run.path}.")
             with suppress(OSError):  # the disk may be full
                 run.write_status("stopped" if stopped else "failed", reason=str(error) or type(error).__name__)
         if isinstance(error, OSError):

@@ -25,6 +25,10 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON documen
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="A run directory or a .keras file.")]
 
 
+INTERRUPTED = 130
+"""The exit code after Ctrl-C, as shells have it."""
+
+
 def quiet_tensorflow() -> None:
     """Chooses the backend and silences TensorFlow's start-up noise; to be called before it is imported."""
     os.environ["KERAS_BACKEND"] = "tensorflow"
@@ -47,7 +51,11 @@ def run_safely(command: Callable[[], Any]) -> None:
     except OSError as error:
         _fail(f"{error.filename or 'file'}: {error.strerror or error}", 1)
     except KeyboardInterrupt:
-        _fail("interrupted", 130)
+        _fail("interrupted", INTERRUPTED)
+    except SystemExit as exit_:
+        if exit_.code == INTERRUPTED:  # Typer's, which says nothing
+            _fail("interrupted", INTERRUPTED)
+        raise
 
 
 def print_json(value: Any) -> None:

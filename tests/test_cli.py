@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from clan_tf.cli.console import run_safely
 from clan_tf.cli.main import app, run
 
 
@@ -104,3 +105,16 @@ def test_a_users_mistake_gets_one_message_and_leaves_nothing(
     assert code == 2
     assert expected in text and "Traceback" not in text
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("raised", [KeyboardInterrupt(), SystemExit(130)])
+def test_ctrl_c_says_so_and_exits_as_shells_expect(raised: BaseException, capsys: pytest.CaptureFixture[str]) -> None:
+    """Typer turns the interrupt into a silent exit."""
+
+    def command() -> None:
+        raise raised
+
+    with pytest.raises(SystemExit) as caught:
+        run_safely(command)
+    assert caught.value.code == 130
+    assert "interrupted" in capsys.readouterr().err
