@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from clan_tf.config import ResizeMode
 from clan_tf.data.photos import DCT, CheckedPhotos, decode_stored, read_record, upright
-from clan_tf.data.resizing import Axis, full_lengths, resize_window
+from clan_tf.data.resizing import Axis, full_lengths, resample, resize_window
 
 
 class View(NamedTuple):
@@ -57,6 +57,9 @@ class PhotoReader:
         heights_widths = full_lengths(self.sizes[:, 0], self.sizes[:, 1], view.full_size, view.mode)
         self.full_sizes = tf.stack(heights_widths, axis=1)
         self.are_plain_jpeg = tf.constant(checked.are_jpeg & (checked.orientations == 1))
+        # A branch in the graph costs time for every photo, so it is there only where it is needed.
+        self._only_plain_jpeg = bool(tf.reduce_all(self.are_plain_jpeg))
+        self._only_resized = not bool(tf.reduce_any(tf.reduce_all(self.sizes == self.full_sizes, axis=1)))
 
     def full_lengths(self, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         height, width = tf.unstack(self.full_sizes[index])
@@ -91,8 +94,10 @@ class PhotoReader:
             image = tf.slice(decode_stored(content), [stored[0], stored[1], 0], [stored[2], stored[3], 3])
             return upright(image, self.orientations[index])[first_row:end_row, first_column:end_column]
 
-        part = tf.cond(self.are_plain_jpeg[index], decode_part, decode_whole)
-        return resize_window(part, (first_row, first_column), rows, columns, mirrored)
+        is_plain = self.are_plain_jpeg[index]
+        part = decode_part() if self._only_plain_jpeg else tf.cond(is_plain, decode_part, decode_whole)
+        resized = resample if self._only_resized else resize_window
+        return resized(part, (first_row, first_column), rows, columns, mirrored)
 
 
 def _content_function(checked: CheckedPhotos) -> Callable[[tf.Tensor], tf.Tensor]:

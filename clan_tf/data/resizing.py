@@ -105,7 +105,7 @@ def resize_window(
     resampled = tf.cond(
         (rows.full == rows.length) & (columns.full == columns.length),
         cut_out,
-        lambda: _resample(part, origin, rows, columns, mirrored),
+        lambda: resample(part, origin, rows, columns, mirrored),
     )
     return tf.reshape(resampled, (rows.size, columns.size, 3))
 
@@ -115,9 +115,10 @@ def mirror(image: tf.Tensor, mirrored: tf.Tensor | bool, axis: int = 1) -> tf.Te
     return tf.cond(tf.convert_to_tensor(mirrored), lambda: tf.reverse(image, [axis]), lambda: image)
 
 
-def _resample(
+def resample(
     part: tf.Tensor, origin: tuple[tf.Tensor, tf.Tensor], rows: Axis, columns: Axis, mirrored: tf.Tensor | bool
 ) -> tf.Tensor:
+    """`resize_window` for photos that don't have the wanted size already."""
     height, width = tf.unstack(tf.shape(part)[:2])
     by_row = _resample_outer_axis(tf.reshape(part, (height, width * 3)), origin[0], rows)
     by_column = tf.reshape(tf.transpose(by_row), (width, 3 * rows.size))
