@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -69,6 +70,14 @@ def toy(data_dir: Path, splits: Mapping[str, int], names: bool = True, **more: A
         for place, (split, count) in enumerate(splits.items())
     }
     return prepare(data_dir, "toy", {"image": KINDS.Image(), "label": label}, rows, **more)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_leftovers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """TFDS makes a temporary folder for every builder that a test writes with, and doesn't remove it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("temporary")))
+        yield
 
 
 @pytest.fixture(scope="module")
