@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
+from clan_tf.errors import CheckFailed
+
 if TYPE_CHECKING:
     from clan_tf.config import Experiment
     from clan_tf.data.photos import CheckedPhotos
@@ -46,6 +48,14 @@ class RandomCrops(torch.utils.data.Dataset):
         return torch.from_numpy(np.array(image)), int(self.labels[index])
 
 
+def _sizes(batches: Iterator[tuple[torch.Tensor, torch.Tensor]]) -> Iterator[int]:
+    try:
+        for images, _ in batches:
+            yield int(images.shape[0])
+    except RuntimeError as error:  # a worker that was killed
+        raise CheckFailed(f"PyTorch's DataLoader stopped: {str(error).splitlines()[0]} Measure again.") from error
+
+
 @contextmanager
 def torch_batches(checked: "CheckedPhotos", experiment: "Experiment", workers: int) -> Iterator[Iterator[int]]:
     """An endless iterator that prepares batches in `workers` processes and says how many photos each holds."""
@@ -63,6 +73,6 @@ def torch_batches(checked: "CheckedPhotos", experiment: "Experiment", workers: i
     )
     batches = iter(loader)
     try:
-        yield (int(images.shape[0]) for images, _ in batches)
+        yield _sizes(batches)
     finally:
         batches._shutdown_workers()
