@@ -274,7 +274,8 @@ def _explain(mistake: Any) -> str:
         valid = [part.strip("' ") for part in mistake["ctx"]["expected"].replace(" or ", ",").split(",")]
         return f"{name}: must be {mistake['ctx']['expected']}; received {value!r}.{nearest(str(value), valid)}"
     if mistake["type"] == "value_error":
-        return f"{name}: {mistake['ctx']['error']}."
+        text = str(mistake["ctx"]["error"])
+        return f"{name}: {text}" if text.endswith("?") else f"{name}: {text}."
     rule = mistake["msg"][0].lower() + mistake["msg"][1:]
     return f"{name}: {rule}; received {value!r}."
 

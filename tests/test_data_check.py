@@ -18,6 +18,7 @@ from clan_tf.data.check import DataReport, check_data
 from clan_tf.data.duplicates import THUMBNAIL_SIZE, near_duplicates
 from clan_tf.data.generated import draw_photo
 from clan_tf.data.source import Photo
+from clan_tf.errors import UserError
 
 CLASSES = ("long beak", "short beak")
 SIZE = 96
@@ -297,3 +298,11 @@ def test_a_clean_check_passes_writes_the_samples_and_changes_no_photo(root: Path
     assert "clan-tf train demo" in result.output
     assert {path.name for path in (tmp_path / "grids").iterdir()} == {"classes.png", "augmented.png"}
     assert state() == before
+
+
+def test_a_quarantine_list_replaces_no_other_file(spoilt: Path, tmp_path: Path) -> None:
+    precious = tmp_path / "config.yaml"
+    precious.write_text("name: precious", encoding="utf-8")
+    done = run(spoilt, "--quarantine", str(precious))
+    assert isinstance(done.exception, UserError) and "isn't such a list" in str(done.exception)
+    assert precious.read_text(encoding="utf-8") == "name: precious"

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from clan_tf.config import DataConfig
 from clan_tf.data.folders import SPLIT_FOLDERS
 from clan_tf.data.source import Photo, Source, cut, inside, require_folder
-from clan_tf.errors import UserError
+from clan_tf.errors import UserError, nearest
 
 SPLIT_NAMES = {name: split for split, names in SPLIT_FOLDERS.items() for name in names}
 Cells = Mapping[str | None, str | None]
@@ -69,6 +69,9 @@ def _rows(table: Path) -> list[tuple[int, Cells]]:
                     f"{table}, line 1: has no column {' and no column '.join(missing)}. The first line must be "
                     f"path,label or path,label,split; received {','.join(columns)!r}."
                 )
+            for name in columns:
+                if "split" not in columns and nearest("split", [name]):
+                    raise UserError(f"{table}, line 1: no such column {name!r}. Did you mean split?")
             rows = [(reader.line_num, row) for row in reader]
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{table}: can't be read as a CSV table in UTF-8: {error}.") from error

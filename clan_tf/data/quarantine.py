@@ -10,8 +10,10 @@ from scipy.sparse.csgraph import connected_components
 
 from clan_tf.data.check import DataReport
 from clan_tf.data.source import Photo, Source, relative_name
-from clan_tf.files import write_text
+from clan_tf.errors import UserError
+from clan_tf.files import read_text, write_text
 
+HEADER = "# Photos that data.quarantine leaves out, by clan-tf data check --quarantine, which overwrites this file."
 _KEPT_FIRST = ("test", "val", "train")
 """Of copies in several splits the one that measures stays."""
 
@@ -65,10 +67,14 @@ def choose_quarantined(source: Source, report: DataReport) -> Quarantine:
 
 
 def write_quarantine(path: Path, quarantine: Quarantine, root: str | None) -> None:
-    """Writes the list: a name a line, relative to `root` where it is in there, under headings that begin with `#`."""
-    lines = [
-        "# Photos that data.quarantine leaves out, by clan-tf data check --quarantine, which overwrites this file."
-    ]
+    """Writes the list: a name a line, relative to `root` where it is in there, under headings that begin with `#`.
+
+    Raises:
+        UserError: if `path` is another file than such a list.
+    """
+    if path.exists() and not read_text(path, "--quarantine").startswith(HEADER):
+        raise UserError(f"--quarantine: {path} exists and isn't such a list. Give another file.")
+    lines = [HEADER]
     for heading, names in (
         ("can't be read", quarantine.broken),
         ("stand there under different labels", quarantine.conflicting),
