@@ -84,6 +84,9 @@ def train(
     steps_per_epoch(len(source.photos("train")), experiment.training.batch_size)
     require_class_count(experiment, source)
     keras.utils.set_random_seed(experiment.training.seed)
+    if not tf.config.list_logical_devices("GPU"):
+        # Without it two runs on a CPU differ in the last digits. On GPUs some operations couldn't run at all.
+        tf.config.experimental.enable_op_determinism()
     strategy = pick_strategy(experiment.training.batch_size)
     with precision(experiment.training.precision), strategy.scope():
         model = build_model(experiment, len(source.class_names), source.class_names)
