@@ -322,3 +322,17 @@ def test_mixup_takes_its_share_of_the_batches() -> None:
         for seed in range(80)
     ]
     assert 0.1 < np.mean(changed) < 0.4
+
+
+@pytest.mark.parametrize("box", [None, Box(16, 16, 48, 48), Box(bottom=-5)])
+def test_jpegs_with_subsampled_colour_are_decoded_in_part_as_in_whole(box: Box | None) -> None:
+    rng = np.random.default_rng(0)
+    contents = [encoded(rng.integers(0, 256, (60, 70, 3), dtype="uint8"), "JPEG") for _ in range(3)]
+    checked = check_photos([Photo(str(index), 0, content, box=box) for index, content in enumerate(contents)])
+    view = View(24, 32)
+    reader = PhotoReader(checked, view)
+    for index in range(3):
+        whole = reference(checked, index, view)
+        for place in (0, 5, 8):
+            part = reader.window(tf.constant(index), tf.constant(place), tf.constant(place)).numpy()
+            assert np.abs(part - whole[place : place + 24, place : place + 24]).max() < 0.51

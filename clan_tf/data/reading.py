@@ -56,7 +56,9 @@ class PhotoReader:
         self.sizes = tf.constant(checked.upright_sizes)
         heights_widths = full_lengths(self.sizes[:, 0], self.sizes[:, 1], view.full_size, view.mode)
         self.full_sizes = tf.stack(heights_widths, axis=1)
-        self.are_plain_jpeg = tf.constant(checked.are_jpeg & (checked.orientations == 1))
+        # libjpeg gives other colours at the left and right edge of a part, which only matters where a box ends there.
+        cut = np.array([bool(photo.box and (photo.box.left or photo.box.right)) for photo in checked.photos])
+        self.are_plain_jpeg = tf.constant(checked.are_jpeg & (checked.orientations == 1) & ~cut)
         # A branch in the graph costs time for every photo, so it is there only where it is needed.
         self._only_plain_jpeg = bool(tf.reduce_all(self.are_plain_jpeg))
         self._only_resized = not bool(tf.reduce_any(tf.reduce_all(self.sizes == self.full_sizes, axis=1)))
