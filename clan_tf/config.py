@@ -28,9 +28,9 @@ SOURCES = ("folders", "csv", "cub", "cars", "aircraft", "records", "generated")
 class AugmentationConfig(Section):
     """What is done to train photos beside the random crop and flip; everything is off unless set.
 
-    `policy` draws operations at random for each photo: `trivial_augment` one of any strength, `rand_augment`
-    `operations` of them at `magnitude`. `color_jitter` is the largest change of brightness, contrast, saturation and
-    hue. `random_erasing` is the share of photos of which a rectangle is erased. `mixup` and `cutmix` are the share of
+    `policy` draws operations at random for each photo: `trivial_augment` one, `rand_augment` `operations` of them, of
+    any strength up to `magnitude`. `color_jitter` is the largest change of brightness, contrast, saturation and hue.
+    `random_erasing` is the share of photos of which a rectangle is erased. `mixup` and `cutmix` are the share of
     batches whose photos are mixed in pairs, with their labels.
     """
 

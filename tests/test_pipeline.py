@@ -336,3 +336,9 @@ def test_jpegs_with_subsampled_colour_are_decoded_in_part_as_in_whole(box: Box |
         for place in (0, 5, 8):
             part = reader.window(tf.constant(index), tf.constant(place), tf.constant(place)).numpy()
             assert np.abs(part - whole[place : place + 24, place : place + 24]).max() < 0.51
+
+
+def test_no_epoch_repeats_the_order_of_another() -> None:
+    order = tf.function(photo_order(np.arange(3000), "shuffle", 1, seed=0))
+    starts = [tuple(int(order(tf.constant(epoch), tf.constant(place))) for place in range(4)) for epoch in range(300)]
+    assert len(set(starts)) == 300

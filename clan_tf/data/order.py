@@ -57,4 +57,6 @@ def _shuffle(place: tf.Tensor, count: tf.Tensor | int, seed: list[tf.Tensor | in
     key = tf.constant([0, 0])
     for number in seed:
         key = tf.random.experimental.stateless_fold_in(key, tf.cast(number, tf.int32))
+    # `index_shuffle` looks at 8 bits of each number, and the last one is folded in as it is: epoch 256 would repeat 0.
+    key = tf.random.stateless_uniform((2,), key, minval=None, maxval=None, dtype=tf.int32)
     return tf.random.experimental.index_shuffle(place, key, count - 1)

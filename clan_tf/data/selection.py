@@ -24,8 +24,8 @@ def without_quarantined(splits: Splits, quarantine: Path | None, root: str | Non
     """
     if quarantine is None:
         return {split: list(photos) for split, photos in splits.items()}
-    lines = (line.strip() for line in read_text(quarantine, "data.quarantine").splitlines())
-    listed = {line for line in lines if line and not line.startswith("#")}
+    lines = (line.rstrip("\r") for line in read_text(quarantine, "data.quarantine").split("\n"))
+    listed = {line for line in lines if line.strip() and not line.startswith("#")}
     names = {photo.name: relative_name(photo.name, root) for photos in splits.values() for photo in photos}
     unknown = listed - names.keys() - set(names.values())
     if unknown:

@@ -171,6 +171,8 @@ def official_counts(splits: Mapping[str, Sequence[Photo]], expected: Mapping[str
 
 def check_classes(source: Source, place: str) -> None:
     """Raises a `UserError` unless there are two or more classes and train photos of each."""
+    if not source.class_names:
+        raise UserError(f"data.root: {place} names no classes.")
     if len(source.class_names) < 2:
         raise UserError(
             f"data.root: {place} has one class ({source.class_names[0]!r}); telling classes apart needs at least two. "

@@ -72,7 +72,7 @@ def open_folder(root: str) -> Any:
     with quiet_tfds() as tfds:
         try:
             builder = tfds.builder_from_directory(root)
-        except (tfds.core.dataset_info.DatasetInfoFileError, ValueError, OSError) as error:
+        except (tfds.core.dataset_info.DatasetInfoFileError, KeyError, ValueError, OSError, tf.errors.OpError) as error:
             raise UserError(
                 f"data.root: {root} holds no records ({str(error).splitlines()[0]}). Expected is what "
                 "`clan-tf data pack CONFIG --output FOLDER` wrote, or the version folder of a TFDS data set."
