@@ -14,6 +14,8 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
 ResizeMode = Literal["stretch", "keep_aspect"]
+Sampling = Literal["shuffle", "class_balanced"]
+CacheMode = Literal["auto", "none", "memory", "disk"]
 
 
 class Section(BaseModel):
@@ -80,17 +82,16 @@ class DataConfig(Section):
     resize_mode: ResizeMode = "stretch"
     flip: bool = True
     augmentation: AugmentationConfig = AugmentationConfig()
-    sampling: Literal["shuffle", "class_balanced"] = "shuffle"
+    sampling: Sampling = "shuffle"
     repeats: Positive = 1
-    cache: Literal["auto", "none", "memory", "disk"] = "auto"
+    cache: CacheMode = "auto"
 
     @field_validator("source")
     @classmethod
     def _check_source(cls, source: str) -> str:
         if source not in SOURCES and not (source.startswith("tfds:") and source != "tfds:"):
             names = [*SOURCES, "tfds:NAME"]
-            hint = nearest(source, names)
-            raise ValueError(f"must be one of {', '.join(names)}; received {source!r}.{hint}".rstrip("."))
+            raise ValueError(f"must be one of {', '.join(names)}; received {source!r}.{nearest(source, names)}")
         return source
 
     @field_validator("root", mode="before")
@@ -275,7 +276,7 @@ def _explain(mistake: Any) -> str:
         return f"{name}: must be {mistake['ctx']['expected']}; received {value!r}.{nearest(str(value), valid)}"
     if mistake["type"] == "value_error":
         text = str(mistake["ctx"]["error"])
-        return f"{name}: {text}" if text.endswith("?") else f"{name}: {text}."
+        return f"{name}: {text}" if text[-1] in ".?" else f"{name}: {text}."
     rule = mistake["msg"][0].lower() + mistake["msg"][1:]
     return f"{name}: {rule}; received {value!r}."
 

@@ -18,7 +18,7 @@ import tensorflow as tf
 from clan_tf.config import Experiment
 from clan_tf.data import Source, read_source
 from clan_tf.data.cache import decide_cache, open_reader
-from clan_tf.data.photos import CheckedPhotos
+from clan_tf.data.photos import CheckedPhotos, plain_message
 from clan_tf.data.pipeline import evaluation_batches, steps_per_epoch, training_batches, training_view
 from clan_tf.data.samples import write_augmented_samples, write_samples
 from clan_tf.data.splits import check_splits
@@ -64,7 +64,8 @@ def train(
 ) -> TrainingResult:
     """Trains an experiment and writes a run directory.
 
-    Everything that can be wrong with the input is found before the directory is made.
+    Everything that can be wrong with the input is found before the directory is made. On a CPU it turns on TensorFlow's
+    op determinism, for the whole process; packed records are then read one after the other.
 
     Args:
         experiment: what to train.
@@ -238,9 +239,11 @@ def recording(run: RunDirectory, progress: Progress) -> Iterator[None]:
                 progress.note(f"The checkpoints of the finished epochs are in {run.path}.")
             with suppress(OSError):  # the disk may be full
                 run.write_status("stopped" if stopped else "failed", reason=str(error) or type(error).__name__)
+        kept = f" The last whole checkpoints are in {run.path}." if run.last.is_file() else ""
         if isinstance(error, OSError):
-            kept = f" The last whole checkpoints are in {run.path}." if run.last.is_file() else ""
             raise CheckFailed(f"{error.filename or run.path}: {error.strerror or error}.{kept}") from error
+        if isinstance(error, tf.errors.NotFoundError | tf.errors.DataLossError):
+            raise CheckFailed(f"A photo can't be read any more: {plain_message(error)}.{kept}") from error
         raise
 
 

@@ -1,6 +1,7 @@
 """What is done to train photos beside crop and flip: Keras' own preprocessing layers, seeded by position."""
 
 from collections.abc import Callable
+from functools import partial
 
 import keras
 import tensorflow as tf
@@ -18,15 +19,19 @@ _RANGE = (0, 255)
 def photo_augmentation(config: AugmentationConfig, image_size: int) -> Augment | None:
     """The operations on one photo of `image_size`; `None` where the config asks for none."""
     seeds = PositionSeeds()
-    layers = [_seeded(layer, seeds) for layer in _photo_layers(config)]
-    if not layers:
+    policy, layers = _policy_layers(config), _photo_layers(config)
+    if not policy and not layers:
         return None
-    for layer in layers:
+    for layer in (*policy, *layers):
+        layer.generator = seeds
         layer.build((1, image_size, image_size, 3))
+    operations = 1 if config.policy == "trivial_augment" else config.operations
 
     def augment(photo: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         seeds.start(seed)
         photos = tf.cast(photo, tf.float32)[None]
+        for _ in range(operations if policy else 0):
+            photos = _apply_one(policy, photos, seeds)
         for layer in layers:
             photos = layer(photos, training=True)
         return tf.ensure_shape(tf.clip_by_value(photos[0], *_RANGE), (image_size, image_size, 3))
@@ -39,8 +44,8 @@ def batch_augmentation(config: AugmentationConfig) -> Mix | None:
     if not config.mixup and not config.cutmix:
         return None
     seeds = PositionSeeds()
-    mixup = _seeded(keras.layers.MixUp(alpha=config.mixup_alpha), seeds)
-    cutmix = _seeded(keras.layers.CutMix(), seeds)
+    mixup, cutmix = keras.layers.MixUp(alpha=config.mixup_alpha), keras.layers.CutMix()
+    mixup.generator = cutmix.generator = seeds
 
     def mix(photos: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         seeds.start(seed)
@@ -78,11 +83,34 @@ class PositionSeeds(keras.random.SeedGenerator):
         return tf.random.experimental.stateless_fold_in(self._seed, self._drawn)
 
 
+def _policy_layers(config: AugmentationConfig) -> list[keras.layers.Layer]:
+    """The operations of Keras' RandAugment, which itself computes all of them to use one."""
+    if config.policy == "none":
+        return []
+    strength, layers = (0.0, config.magnitude), keras.layers
+    return [
+        layers.RandomShear(strength, strength),
+        layers.RandomTranslation(strength, strength),
+        layers.RandomRotation(strength),
+        layers.RandomBrightness(strength, _RANGE),
+        layers.RandomColorDegeneration(strength, _RANGE),
+        layers.RandomContrast(strength, _RANGE),
+        layers.RandomSharpness(strength, _RANGE),
+        layers.RandomPosterization(max(1, int(8 * config.magnitude)), _RANGE),
+        layers.Solarization(strength, strength, _RANGE),
+        layers.AutoContrast(_RANGE),
+        layers.Equalization(_RANGE),
+    ]
+
+
+def _apply_one(layers: list[keras.layers.Layer], photos: tf.Tensor, seeds: PositionSeeds) -> tf.Tensor:
+    choice = tf.random.stateless_uniform((), seeds.next(), 0, len(layers), tf.int32)
+    changed = tf.switch_case(choice, [partial(layer, photos, training=True) for layer in layers])
+    return tf.ensure_shape(changed, photos.shape)
+
+
 def _photo_layers(config: AugmentationConfig) -> list[keras.layers.Layer]:
     layers: list[keras.layers.Layer] = []
-    if config.policy != "none":
-        operations = 1 if config.policy == "trivial_augment" else config.operations
-        layers.append(keras.layers.RandAugment(_RANGE, num_ops=operations, factor=config.magnitude))
     if config.color_jitter:
         strength = config.color_jitter
         layers += [
@@ -96,11 +124,3 @@ def _photo_layers(config: AugmentationConfig) -> list[keras.layers.Layer]:
         share = (config.random_erasing, config.random_erasing)
         layers.append(keras.layers.RandomErasing(share, fill_value=127.5, value_range=_RANGE))
     return layers
-
-
-def _seeded(layer: keras.layers.Layer, seeds: PositionSeeds) -> keras.layers.Layer:
-    """The layer, with all its parts drawing from `seeds`."""
-    for part in (layer, *layer._flatten_layers(include_self=False)):
-        if hasattr(part, "generator"):
-            part.generator = seeds
-    return layer

@@ -15,18 +15,18 @@ import weakref
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO
 
 import numpy as np
 import tensorflow as tf
 
+from clan_tf.config import CacheMode
 from clan_tf.data.photos import CheckedPhotos
-from clan_tf.data.reading import PhotoReader, View
+from clan_tf.data.reading import PhotoReader, View, full_sizes
 from clan_tf.data.resizing import mirror
 from clan_tf.errors import UserError
 from clan_tf.files import replacing
 
-CacheMode = Literal["auto", "none", "memory", "disk"]
 Track = Callable[[str, int], AbstractContextManager[Callable[..., None]]]
 MEMORY_SHARE = 3
 """`auto` takes memory if the photos fill at most this part of what is free."""
@@ -76,7 +76,7 @@ def decide_cache(splits: Sequence[CheckedPhotos], view: View, mode: CacheMode, u
     """
     if mode != "auto":
         return mode
-    needed = sum(_pixel_bytes(PhotoReader(checked, view)) for checked in splits)
+    needed = sum(_pixel_bytes(full_sizes(checked, view)) for checked in splits)
     return "memory" if uses > 1 and needed <= available_memory() // MEMORY_SHARE else "none"
 
 
@@ -93,7 +93,8 @@ def open_reader(checked: CheckedPhotos, view: View, mode: CacheMode, track: Trac
         UserError: if they don't fit into the memory or onto the disk that was asked for.
     """
     plain = PhotoReader(checked, view)
-    sizes, needed = plain.full_sizes.numpy(), _pixel_bytes(plain)
+    sizes = full_sizes(checked, view)
+    needed = _pixel_bytes(sizes)
     if mode == "none":
         return plain
     if mode == "memory":
@@ -122,11 +123,12 @@ def available_memory() -> int:
     limit, used = _lines("/sys/fs/cgroup/memory.max"), _lines("/sys/fs/cgroup/memory.current")
     if limit and limit[0].isdigit() and used:
         limits.append(int(limit[0]) - int(used[0]))
-    return max(0, min(limits, default=0))
+    # Systems without /proc tell only how much there is in all.
+    return max(0, min(limits, default=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")))
 
 
-def _pixel_bytes(reader: PhotoReader) -> int:
-    return int(3 * reader.full_sizes.numpy().astype("int64").prod(axis=1).sum())
+def _pixel_bytes(sizes: np.ndarray) -> int:
+    return int(3 * sizes.astype("int64").prod(axis=1).sum())
 
 
 def _write_cache_file(reader: PhotoReader, photos: int, path: Path, needed: int, track: Track) -> None:

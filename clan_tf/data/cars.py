@@ -48,8 +48,15 @@ def _read_one_list(root: Path, config: DataConfig) -> Source:
     splits: dict[str, list[Photo]] = {"train": [], "test": []}
     for row in read_structs(file, "annotations"):
         photo = _photo(row, "relative_im_path", root, file, len(class_names), config.crop_to_box)
-        splits["test" if row["test"] else "train"].append(photo)
+        splits["test" if _is_test(row, file) else "train"].append(photo)
     return Source(class_names, splits)
+
+
+def _is_test(row: Mapping[str, Any], file: Path) -> bool:
+    try:
+        return bool(int(row["test"]))
+    except (KeyError, TypeError, ValueError):
+        raise UserError(f"{file}: annotations must have test, 0 or 1, for each photo.") from None
 
 
 def _read_devkit(root: Path, config: DataConfig) -> Source:

@@ -4,14 +4,13 @@ So reading can begin anywhere at once, and doesn't depend on how many calls run 
 """
 
 from collections.abc import Callable
-from typing import Literal
 
 import numpy as np
 import tensorflow as tf
 
+from clan_tf.config import Sampling
 from clan_tf.data.source import members_by_label
 
-Sampling = Literal["shuffle", "class_balanced"]
 PhotoAt = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 """From an epoch and a place in it (int32 scalars) to the index of a photo (int32 scalar)."""
 

@@ -210,7 +210,7 @@ def probe(content: bytes) -> PhotoFacts | str:
     except Image.DecompressionBombError as error:
         return str(error)
     except tf.errors.OpError as error:
-        return f"damaged or unsupported: {_plain_message(error)}"
+        return f"damaged or unsupported: {plain_message(error)}"
     # Pillow's parsers let struct.error, EOFError, KeyError, SyntaxError and others out of damaged headers.
     except Exception:  # noqa: BLE001
         return "not an image"
@@ -224,7 +224,7 @@ def try_reading(photo: Photo) -> tuple[bytes, str | None]:
     except OSError as error:
         return b"", error.strerror or str(error)
     except tf.errors.OpError as error:
-        return b"", _plain_message(error)
+        return b"", plain_message(error)
 
 
 def box_window(photo: Photo, height: int, width: int) -> tuple[int, int, int, int] | str:
@@ -248,6 +248,6 @@ def _check(photo: Photo) -> tuple[PhotoFacts, tuple[int, ...]] | str:
     return window if isinstance(window, str) else (facts, window)
 
 
-def _plain_message(error: tf.errors.OpError) -> str:
+def plain_message(error: tf.errors.OpError) -> str:
     """TensorFlow's message without the names of its nodes."""
     return re.sub(r"\{\{.*?\}\}|\[Op.*", "", error.message.splitlines()[0]).strip()

@@ -54,8 +54,7 @@ class PhotoReader:
         self.orientations = tf.constant(checked.orientations)
         self.windows = tf.constant(checked.windows)
         self.sizes = tf.constant(checked.upright_sizes)
-        heights_widths = full_lengths(self.sizes[:, 0], self.sizes[:, 1], view.full_size, view.mode)
-        self.full_sizes = tf.stack(heights_widths, axis=1)
+        self.full_sizes = tf.constant(full_sizes(checked, view))
         # libjpeg gives other colours at the left and right edge of a part, which only matters where a box ends there.
         cut = np.array([bool(photo.box and (photo.box.left or photo.box.right)) for photo in checked.photos])
         self.are_plain_jpeg = tf.constant(checked.are_jpeg & (checked.orientations == 1) & ~cut)
@@ -100,6 +99,12 @@ class PhotoReader:
         part = decode_part() if self._only_plain_jpeg else tf.cond(is_plain, decode_part, decode_whole)
         resized = resample if self._only_resized else resize_window
         return resized(part, (first_row, first_column), rows, columns, mirrored)
+
+
+def full_sizes(checked: CheckedPhotos, view: View) -> np.ndarray:
+    """Height and width of each resized photo, int32 `(photos, 2)`."""
+    heights, widths = tf.unstack(tf.constant(checked.upright_sizes), axis=1)
+    return tf.stack(full_lengths(heights, widths, view.full_size, view.mode), axis=1).numpy()
 
 
 def _content_function(checked: CheckedPhotos) -> Callable[[tf.Tensor], tf.Tensor]:

@@ -144,6 +144,8 @@ def require_folder(root: Path | str | None, source: str) -> Path:
 
 def inside(root: Path, name: str, listed_in: Path) -> Path:
     """The photo `name` below `root`; a `UserError` if it leaves `root` or doesn't exist."""
+    if "\0" in name:
+        raise UserError(f"{listed_in}: {name!r} is no path.")
     path = root / name
     if not path.resolve().is_relative_to(root.resolve()):
         raise UserError(f"{listed_in}: {name!r} leaves {root}.")

@@ -15,7 +15,7 @@ def check_splits(
     """The photos of some splits, each decoded once; those without photos are left out.
 
     Raises:
-        UserError: naming all photos that can't be read, and why, unless they are skipped (`data.on_broken`); or if
+        UserError: naming the photos that can't be read, and why, unless they are skipped (`data.on_broken`); or if
             a split has none that can be read, or train none of a class.
     """
     checked = {}
