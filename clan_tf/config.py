@@ -6,22 +6,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
+from clan_tf.config_section import Fraction, NotNegative, Positive, Section, Share
 from clan_tf.errors import UserError, nearest
+from clan_tf.training_config import TrainingConfig
 
-Fraction = Annotated[float, Field(ge=0, lt=1)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[int, Field(ge=1)]
 ResizeMode = Literal["stretch", "keep_aspect"]
 Sampling = Literal["shuffle", "class_balanced"]
 CacheMode = Literal["auto", "none", "memory", "disk"]
-
-
-class Section(BaseModel):
-    """A part of the experiment: unknown keys are mistakes, and values don't change once read."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
 
 SOURCES = ("folders", "csv", "cub", "cars", "aircraft", "records", "generated")
@@ -137,7 +130,8 @@ class ModelConfig(Section):
     spatial_activation: Literal["sigmoid", "linear"] = "sigmoid"
     spatial_kernel_size: Positive = 3
     combination: Literal["probabilities", "logits"] = "probabilities"
-    loss_weights: dict[str, Annotated[float, Field(ge=0)]] = {}
+    dropout: Fraction = 0.0
+    loss_weights: dict[str, NotNegative] = {}
 
     @field_validator("weights")
     @classmethod
@@ -154,28 +148,6 @@ class ModelConfig(Section):
                 f"{len(self.mid) + 1} scales; received {self.scales}. Leave scales out"
             )
         return self
-
-
-class ScheduleConfig(Section):
-    """The learning rate: times `factor` every `every` epochs, at once (`step`) or smoothly (`exponential`)."""
-
-    kind: Literal["constant", "step", "exponential"] = "step"
-    factor: Annotated[float, Field(gt=0, le=1)] = 0.9
-    every: Annotated[float, Field(gt=0)] = 2
-
-
-class TrainingConfig(Section):
-    """The recipe; the defaults are the paper's for ResNets. `weight_decay` is coupled: added to the gradient."""
-
-    epochs: Positive = 120
-    batch_size: Positive = 36
-    learning_rate: Annotated[float, Field(gt=0)] = 0.01
-    momentum: Fraction = 0.9
-    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
-    schedule: ScheduleConfig = ScheduleConfig()
-    early_stopping: Positive | None = None
-    precision: Literal["float32", "mixed_bfloat16"] = "float32"
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
 
 
 class Experiment(Section):

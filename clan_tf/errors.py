@@ -9,6 +9,10 @@ class CheckFailed(RuntimeError):
     """Valid input whose outcome isn't usable, such as a loss that became NaN or a full disk."""
 
 
+class ProcessLost(CheckFailed):
+    """Another process of the same training ended. TensorFlow would go on looking for it while this one exits."""
+
+
 def nearest(name: str, names: list[str]) -> str:
     """` Did you mean NAME?` for the valid name closest to `name`, or nothing where none is close."""
     from difflib import get_close_matches

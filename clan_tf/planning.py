@@ -9,9 +9,9 @@ from clan_tf.data.pipeline import steps_per_epoch
 from clan_tf.errors import UserError
 from clan_tf.models import complexity
 from clan_tf.models.build import build_model
-from clan_tf.recipe import learning_rate_schedule
 from clan_tf.run import RunDirectory
-from clan_tf.training import checkpoint_bytes, require_class_count
+from clan_tf.training.recipe import learning_rate_at
+from clan_tf.training.training import disk_bytes, require_class_count
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def plan_training(experiment: Experiment, run_dir: str | None) -> TrainingPlan:
         "steps": f"{training.epochs} epochs x {steps} = {training.epochs * steps} of {training.batch_size} photos",
         "memory": f"about {cost.training_bytes(training.batch_size) / 1e9:.2f} GB in training (estimate)",
         "decoded photos": _decoded_size(source, data),
-        "disk": f"{2 * checkpoint_bytes(cost.variables) / 1e6:.0f} MB for two checkpoints",
+        "disk": f"{disk_bytes(cost.variables, training) / 1e6:.0f} MB at most for models and checkpoints",
     }
     folder = run_dir or f"runs/{experiment.name}-NNN"
     return TrainingPlan(rows, _rate_changes(experiment, steps), [f"{folder}/{name}" for name in RunDirectory.FILES])
@@ -94,9 +94,6 @@ def _decoded_size(source: Source, data: DataConfig) -> str:
 
 
 def _rate_changes(experiment: Experiment, steps: int) -> list[tuple[int, float]]:
-    schedule = learning_rate_schedule(experiment.training.schedule, experiment.training.learning_rate, steps)
-    rates = [
-        (epoch + 1, float(schedule(epoch * steps)) if callable(schedule) else schedule)
-        for epoch in range(experiment.training.epochs)
-    ]
+    training = experiment.training
+    rates = [(epoch + 1, learning_rate_at(training, steps, epoch * steps)) for epoch in range(training.epochs)]
     return [rate for index, rate in enumerate(rates) if index == 0 or rate[1] != rates[index - 1][1]]

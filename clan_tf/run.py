@@ -2,10 +2,14 @@
 
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import keras
+from filelock import FileLock, Timeout
 
 from clan_tf.config import Experiment, load_experiment
 from clan_tf.errors import UserError
@@ -13,6 +17,23 @@ from clan_tf.files import replacing, write_json, write_text
 from clan_tf.models import BranchClassifier
 
 Status = Literal["running", "finished", "stopped", "failed"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a training went.
+
+    Attributes:
+        epochs: how many epochs were trained.
+        best_epoch: the epoch of `best.keras`, counted from 1.
+        best_accuracy: its validation accuracy of the combined prediction, 0…1.
+        seconds: time of the training, of all processes that went on with it.
+    """
+
+    epochs: int
+    best_epoch: int
+    best_accuracy: float
+    seconds: float
 
 
 class RunDirectory:
@@ -30,6 +51,7 @@ class RunDirectory:
         "curves.png",
         "best.keras",
         "last.keras",
+        "checkpoints/",
         "tensorboard/",
         "evaluation/",
     )
@@ -59,14 +81,24 @@ class RunDirectory:
             raise UserError(f"--run-dir: {path or root} can't be made: {error.strerror}.") from error
 
     @property
+    def config(self) -> Path:
+        """The resolved config."""
+        return self.path / "config.yaml"
+
+    @property
     def best(self) -> Path:
         """The model of the epoch with the highest validation accuracy."""
         return self.path / "best.keras"
 
     @property
     def last(self) -> Path:
-        """The model of the last epoch."""
+        """The model of the last epoch; written when the training ends."""
         return self.path / "last.keras"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the states that a stopped training goes on from."""
+        return self.path / "checkpoints"
 
     @property
     def metrics(self) -> Path:
@@ -99,7 +131,7 @@ class RunDirectory:
 
     def write_start(self, experiment: Experiment, environment: dict[str, Any], data: dict[str, Any]) -> None:
         """Writes what is known before training: the resolved config, the environment and the data's description."""
-        write_text(self.path / "config.yaml", experiment.to_yaml())
+        write_text(self.config, experiment.to_yaml())
         write_json(self.path / "environment.json", environment)
         write_json(self.path / "data.json", data)
         write_text(self.path / "labels.txt", "".join(f"{name}\n" for name in data["class_names"]))
@@ -113,9 +145,29 @@ class RunDirectory:
         """What `write_status` wrote last."""
         return json.loads((self.path / "status.json").read_text(encoding="utf-8"))
 
+    def outcome(self) -> Outcome | None:
+        """How a finished run went; `None` for another."""
+        status = self.read_status()
+        if status.pop("status") != "finished":
+            return None
+        return Outcome(**status)
+
     def experiment(self) -> Experiment:
         """The resolved config; a `UserError` if it can't be read."""
-        return load_experiment(self.path / "config.yaml")
+        return load_experiment(self.config)
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Keeps other processes from training in this folder; a `UserError` if one does. It ends with the process."""
+        try:
+            with FileLock(self.path / ".lock", blocking=False):
+                yield
+        except Timeout as error:
+            raise UserError(f"{self.path}: another process is training this run. Wait for it, or stop it.") from error
+
+    def remove_checkpoints(self) -> None:
+        """Deletes what only an unfinished training needs."""
+        shutil.rmtree(self.checkpoints, ignore_errors=True)
 
     def remove(self) -> None:
         """Deletes the whole run."""

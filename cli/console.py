@@ -10,12 +10,12 @@ from typing import Annotated, Any
 
 import typer
 
-from clan_tf.errors import CheckFailed, UserError
+from clan_tf.errors import CheckFailed, ProcessLost, UserError
 from clan_tf.progress import Progress
 
 ConfigArgument = Annotated[str, typer.Argument(metavar="CONFIG", help="A YAML file, or the name of a shipped config.")]
 OptionalConfigArgument = Annotated[
-    str, typer.Argument(metavar="[CONFIG]", help="A YAML file or a shipped config; the demo if left out.")
+    str | None, typer.Argument(metavar="[CONFIG]", help="A YAML file or a shipped config; the demo if left out.")
 ]
 SetOption = Annotated[
     list[str] | None,
@@ -46,6 +46,9 @@ def run_safely(command: Callable[[], Any]) -> None:
         command()
     except UserError as error:
         _fail(str(error), 2)
+    except ProcessLost as error:
+        print(f"clan-tf: {error}", file=sys.stderr, flush=True)
+        os._exit(1)
     except CheckFailed as error:
         _fail(str(error), 1)
     except OSError as error:

@@ -1,5 +1,6 @@
 """`clan-tf train`."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,33 +12,50 @@ if TYPE_CHECKING:
 
 
 def train(
-    config: OptionalConfigArgument = "demo",
+    config: OptionalConfigArgument = None,
     overrides: SetOption = None,
     run_dir: Annotated[
         str | None, typer.Option("--run-dir", metavar="D", help="The folder to make; runs/NAME-001 … if left out.")
     ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in --run-dir; start it if there is none.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
 ) -> None:
     """Train a model and evaluate it on the test split; without CONFIG, the demo on generated photos."""
     from clan_tf.config import load_experiment
 
-    experiment = load_experiment(config, overrides or ())
+    if resume and run_dir and config is None:
+        config = _own_config(run_dir)
+    experiment = load_experiment(config or "demo", overrides or ())
     quiet_tensorflow()
     if dry_run:
         _print_plan(experiment, run_dir)
     else:
-        _train(experiment, run_dir)
+        _train(experiment, run_dir, resume)
 
 
-def _train(experiment: "Experiment", run_dir: str | None) -> None:
+def _own_config(run_dir: str) -> str | None:
+    """The config of a run to go on with, if it is there already."""
+    quiet_tensorflow()
+    from clan_tf.run import RunDirectory, is_run
+
+    return str(RunDirectory(run_dir).config) if is_run(Path(run_dir)) else None
+
+
+def _train(experiment: "Experiment", run_dir: str | None, resume: bool) -> None:
     from clan_tf.cli.evaluate import print_accuracies
     from clan_tf.evaluation import evaluate
     from clan_tf.training import train as train_experiment
 
     progress = ConsoleProgress()
-    result = train_experiment(experiment, run_dir, progress=progress)
+    result = train_experiment(experiment, run_dir, progress=progress, resume=resume)
+    if not result.is_chief:
+        return
     run = result.run.path
-    progress.note(f"trained {result.epochs} epochs in {result.seconds:.0f} s; the best was epoch {result.best_epoch}")
+    outcome = result.outcome
+    epochs = f"{outcome.epochs} epoch{'s' if outcome.epochs > 1 else ''}"
+    progress.note(f"trained {epochs} in {outcome.seconds:.0f} s; the best was epoch {outcome.best_epoch}")
     split = "test" if result.source.splits.get("test") else "val"
     evaluation = evaluate(str(run), split=split, progress=progress, source=result.source)
     print_accuracies(evaluation, split)

@@ -96,7 +96,8 @@ def test_probabilities_do_not_depend_on_batches_or_replicas(rng: np.random.Gener
         with (strategy or tf.distribute.get_strategy()).scope():
             model = randomize_heads(CLAN("tiny", 3, image_size=32))
         batches = tf.data.Dataset.from_tensor_slices((photos, range(8), range(8))).batch(batch_size)
-        return inference.branch_probabilities(model, batches, 5, strategy)["combined"]
+        distributed = strategy.experimental_distribute_dataset(batches) if strategy else batches
+        return inference.ProbabilityFunction(model, strategy)(distributed, 5)["combined"]
 
     mirrored = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     alone = probabilities(None, 8)

@@ -1,5 +1,6 @@
 """The `tf.data` pipeline: photos to batches, for training and for everything that looks at a photo once."""
 
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -101,23 +102,45 @@ def training_batches(
     return _finish(batches)
 
 
-def evaluation_batches(reader: Reader, labels: np.ndarray, batch_size: int) -> tf.data.Dataset:
+def evaluation_batches(reader: Reader, labels: np.ndarray, batch_size: int, worker: Worker = ALONE) -> tf.data.Dataset:
     """Every photo once, in order, in batches of one size: the last is filled up with photos that weigh nothing.
 
     Returns:
-        A dataset of `(photos, labels, weights)`: uint8 RGB `(batch_size, image_size, image_size, 3)`, int32 and float32
-        `(batch_size,)`; the weight is 1, or 0 for filling.
+        A dataset of `(photos, labels, weights)`: uint8 RGB `(own_size, image_size, image_size, 3)`, int32 and float32
+        `(own_size,)`, where `own_size` is the worker's part of `batch_size`; the weight is 1, or 0 for filling.
     """
-    photos, all_labels = len(labels), tf.constant(labels)
+    photos, all_labels, own_size = len(labels), tf.constant(labels), batch_size // worker.count
 
-    def prepare(position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    def prepare(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        position = number // own_size * batch_size + worker.index * own_size + number % own_size
         index = tf.cast(tf.minimum(position, photos - 1), tf.int32)
         height, width = reader.full_lengths(index)
         top, left = _centre(height, reader.view.image_size), _centre(width, reader.view.image_size)
         return reader.window(index, top, left), all_labels[index], tf.cast(position < photos, tf.float32)
 
-    positions = tf.data.Dataset.range(-(-photos // batch_size) * batch_size)
-    return _finish(positions.map(prepare, tf.data.AUTOTUNE).batch(batch_size, drop_remainder=True))
+    numbers = tf.data.Dataset.range(-(-photos // batch_size) * own_size)
+    return _finish(numbers.map(prepare, tf.data.AUTOTUNE).batch(own_size, drop_remainder=True))
+
+
+def distribute(
+    strategy: tf.distribute.Strategy, batches_of: Callable[[Worker], tf.data.Dataset], batch_size: int, parts: int = 1
+) -> Iterable:
+    """Batches for a strategy: each process reads its part of the global batch, each device gets its part of that.
+
+    Args:
+        strategy: who shares each batch.
+        batches_of: gives a worker's part of each batch.
+        batch_size: of the global batch.
+        parts: into how many elements, one after the other, a device's part is divided.
+    """
+
+    def own_batches(context: tf.distribute.InputContext) -> tf.data.Dataset:
+        worker = Worker(context.input_pipeline_id, context.num_input_pipelines)
+        size = batch_size // (context.num_replicas_in_sync * parts)
+        batches = batches_of(worker)
+        return batches if size * worker.count == batch_size else batches.rebatch(size, drop_remainder=True)
+
+    return strategy.distribute_datasets_from_function(own_batches)
 
 
 def evaluation_view(image: tf.Tensor, view: View) -> tf.Tensor:

@@ -30,6 +30,7 @@ def build_model(
         "resize_size": experiment.data.full_size,
         "resize_mode": experiment.data.resize_mode,
         "combination": config.combination,
+        "dropout": config.dropout,
         "loss_weights": config.loss_weights,
         "class_names": class_names,
         "weights": config.weights if load_weights else None,

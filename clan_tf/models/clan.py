@@ -40,6 +40,7 @@ class CLAN(BranchClassifier):
         spatial_activation: `"sigmoid"`, or `"linear"` for eqs. 8 and 9 as printed.
         spatial_kernel_size: side of the kernel `K` of eq. 8.
         combination: what `combined` averages over the branches: `"probabilities"` or `"logits"`.
+        dropout: share of each head's inputs that is dropped in training.
         loss_weights: weight of each branch's loss (eqs. 12-14); 1 where none is given.
         class_names: the classes' names, which travel with the saved model.
         resize_size: side that photos are resized to before the centre crop of `image_size`; it travels with the saved
@@ -72,6 +73,7 @@ class CLAN(BranchClassifier):
         spatial_activation: SpatialActivation = "sigmoid",
         spatial_kernel_size: int = 3,
         combination: Combination = "probabilities",
+        dropout: float = 0.0,
         loss_weights: Mapping[str, float] | None = None,
         class_names: Sequence[str] | None = None,
         resize_size: int | None = None,
@@ -93,6 +95,7 @@ class CLAN(BranchClassifier):
             "spatial_activation": spatial_activation,
             "spatial_kernel_size": spatial_kernel_size,
             "combination": combination,
+            "dropout": dropout,
             "loss_weights": dict(loss_weights or {}),
             "class_names": list(class_names) if class_names is not None else None,
             "resize_size": resize_size,
@@ -135,7 +138,7 @@ class CLAN(BranchClassifier):
             # Pooling and concatenation (eq. 11) commute; so the wide map is never built.
             vectors = [_pool(features[f"attended_{name}"], f"attended_{name}") for name in scale_names]
             pooled["refined_top"] = _concatenate(vectors)
-        features |= {f"logits_{branch}": branch_head(x, classes, branch) for branch, x in pooled.items()}
+        features |= {f"logits_{branch}": branch_head(x, classes, branch, dropout) for branch, x in pooled.items()}
         super().__init__(inputs, features, tuple(pooled), settings, **kwargs)
 
         # Config

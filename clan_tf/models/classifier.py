@@ -144,12 +144,14 @@ def combine(probabilities: Sequence[Tensor], rule: Combination) -> Tensor:
     return ops.softmax(sum(ops.log(ops.maximum(p, tiny)) for p in probabilities) / len(probabilities), axis=-1)
 
 
-def branch_head(x: Tensor, classes: int, branch: str) -> Tensor:
+def branch_head(x: Tensor, classes: int, branch: str, dropout: float = 0.0) -> Tensor:
     """Logits of a pooled feature vector by a dense layer in float32, whatever the precision of the graph.
 
     The layer starts at 0. From random weights the spatial attention was seen to fall to 0 within a few steps, where its
     branch stayed at chance.
     """
+    if dropout:
+        x = keras.layers.Dropout(dropout, name=f"dropout_{branch}")(x)
     return keras.layers.Dense(classes, kernel_initializer="zeros", dtype="float32", name=f"logits_{branch}")(x)
 
 
@@ -161,6 +163,8 @@ def check_settings(settings: Mapping[str, Any]) -> None:
     for name, values in (("combination", get_args(Combination)), ("resize_mode", get_args(ResizeMode))):
         if settings[name] not in values:
             raise ValueError(f"`{name}` must be one of {', '.join(values)}. Received: {name}={settings[name]!r}")
+    if not 0 <= settings["dropout"] < 1:
+        raise ValueError(f"`dropout` must be at least 0 and below 1. Received: dropout={settings['dropout']!r}")
     names = settings["class_names"]
     if names is not None and len(names) != settings["classes"]:
         raise ValueError(f"`class_names` must have {settings['classes']} names. Received: {len(names)} names")

@@ -21,6 +21,7 @@ class Plain(BranchClassifier):
         classes: number of classes.
         image_size: side of the square photos in pixels.
         combination: accepted for a common interface; one branch is its own combination.
+        dropout: share of each head's inputs that is dropped in training.
         loss_weights: weight of the branch's loss; 1 where none is given.
         class_names: the classes' names, which travel with the saved model.
         resize_size: side that photos are resized to before the centre crop of `image_size`; `None` for `image_size`.
@@ -38,6 +39,7 @@ class Plain(BranchClassifier):
         classes: int,
         image_size: int = 448,
         combination: Combination = "probabilities",
+        dropout: float = 0.0,
         loss_weights: Mapping[str, float] | None = None,
         class_names: Sequence[str] | None = None,
         resize_size: int | None = None,
@@ -50,6 +52,7 @@ class Plain(BranchClassifier):
             "classes": classes,
             "image_size": image_size,
             "combination": combination,
+            "dropout": dropout,
             "loss_weights": dict(loss_weights or {}),
             "class_names": list(class_names) if class_names is not None else None,
             "resize_size": resize_size,
@@ -64,7 +67,7 @@ class Plain(BranchClassifier):
         # Graph
         inputs = keras.Input((image_size, image_size, 3), name="photos")
         top = backbone_model(preprocess(inputs, backbone_spec(backbone).preprocessing))["top"]
-        features = {"backbone_top": top, "logits_top": branch_head(pool(top), classes, "top")}
+        features = {"backbone_top": top, "logits_top": branch_head(pool(top), classes, "top", dropout)}
         super().__init__(inputs, features, ("top",), settings, **kwargs)
 
         # Config

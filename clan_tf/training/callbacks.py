@@ -1,51 +1,15 @@
-"""What happens beside the training loop: checkpoints, logs and the progress display, as Keras callbacks."""
+"""What is shown of a training beside its files, as Keras callbacks."""
 
-import csv
 from collections.abc import Mapping
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from clan_tf.files import replacing
-from clan_tf.plots import plot_curves
 from clan_tf.progress import Progress
-from clan_tf.run import RunDirectory, save_model
+from clan_tf.run import RunDirectory
 
 MONITOR = "val_combined_accuracy"
-
-
-class Checkpoints(keras.callbacks.Callback):
-    """Writes `last.keras` after every epoch, and `best.keras` whenever the validation accuracy is the highest yet."""
-
-    def __init__(self, run: RunDirectory) -> None:
-        super().__init__()
-        self.run = run
-        self.best_epoch: int | None = None
-        self.best_accuracy = -1.0
-
-    def on_epoch_end(self, epoch: int, logs: Mapping[str, float]) -> None:
-        save_model(self.model, self.run.last)
-        if logs[MONITOR] > self.best_accuracy:
-            save_model(self.model, self.run.best)
-            self.best_epoch, self.best_accuracy = epoch + 1, logs[MONITOR]
-
-
-class MetricsFile(keras.callbacks.Callback):
-    """Writes `metrics.csv`, a row per epoch, and `curves.png`."""
-
-    def __init__(self, run: RunDirectory) -> None:
-        super().__init__()
-        self.run = run
-        self.rows: list[dict[str, Any]] = []
-
-    def on_epoch_end(self, epoch: int, logs: Mapping[str, float]) -> None:
-        self.rows.append({"epoch": epoch + 1, **logs})
-        with replacing(self.run.metrics) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(self.rows[0]))
-            writer.writeheader()
-            writer.writerows(self.rows)
-        plot_curves(self.run.metrics, self.run.curves)
 
 
 class TensorBoardScalars(keras.callbacks.Callback):
@@ -69,16 +33,16 @@ class TensorBoardScalars(keras.callbacks.Callback):
 
 
 class ProgressDisplay(keras.callbacks.Callback):
-    """Shows the run's progress, and a line per epoch."""
+    """Shows the progress of the steps that are left, and a line per epoch."""
 
-    def __init__(self, progress: Progress, epochs: int, steps_per_epoch: int) -> None:
+    def __init__(self, progress: Progress, epochs: int, steps_per_epoch: int, done: int = 0) -> None:
         super().__init__()
         self.progress = progress
         self.epochs = epochs
-        self.steps_per_epoch = steps_per_epoch
+        self.steps_left = epochs * steps_per_epoch - done
 
     def on_train_begin(self, logs: Any = None) -> None:
-        self._tracking = self.progress.track("training", self.epochs * self.steps_per_epoch)
+        self._tracking = self.progress.track("training", self.steps_left)
         self._advance = self._tracking.__enter__()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:

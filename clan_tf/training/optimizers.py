@@ -1,5 +1,6 @@
 """Optimizers that Keras doesn't have."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -12,10 +13,12 @@ class CoupledSGD(keras.optimizers.SGD):
     `velocity = momentum · velocity - learning_rate · (gradient + coupled_weight_decay · weight)`. Keras' own
     `weight_decay` shrinks the weights outside the momentum, which at momentum 0.9 is about ten times weaker.
 
+    As in Keras, `exclude_from_weight_decay` takes the variables that don't decay, before `build`.
+
     Args:
         learning_rate: a number or a `keras.optimizers.schedules.LearningRateSchedule`.
         momentum: between 0 and 1.
-        coupled_weight_decay: factor of the weights in the gradient; it applies to all trained weights.
+        coupled_weight_decay: factor of the weights in the gradient.
         **kwargs: as for `keras.optimizers.SGD`.
 
     Raises:
@@ -31,10 +34,17 @@ class CoupledSGD(keras.optimizers.SGD):
                 f"`coupled_weight_decay` must not be negative. Received: coupled_weight_decay={coupled_weight_decay}"
             )
         self.coupled_weight_decay = coupled_weight_decay
+        self._rate_factors: dict[Any, float] = {}
+
+    def scale_learning_rate(self, variables: Iterable[keras.Variable], factor: float) -> None:
+        """Multiplies the learning rate of some variables; like the excluded ones, not part of the config."""
+        self._rate_factors |= {self._var_key(variable): factor for variable in variables}
 
     def update_step(self, gradient, variable, learning_rate):
-        decayed = gradient + keras.ops.cast(self.coupled_weight_decay, gradient.dtype) * variable
-        super().update_step(decayed, variable, learning_rate)
+        if self._use_weight_decay(variable):
+            gradient = gradient + keras.ops.cast(self.coupled_weight_decay, gradient.dtype) * variable
+        factor = self._rate_factors.get(self._var_key(variable), 1.0)
+        super().update_step(gradient, variable, learning_rate * factor)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "coupled_weight_decay": self.coupled_weight_decay}

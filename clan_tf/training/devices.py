@@ -1,0 +1,140 @@
+"""Where a training runs: the devices of this process, and the other processes that it runs with."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import keras
+import tensorflow as tf
+
+from clan_tf.errors import UserError
+from clan_tf.training_config import Precision, TrainingConfig
+
+
+def use_device(device: str) -> None:
+    """Shows TensorFlow only the devices of `training.device`.
+
+    Raises:
+        UserError: if there is no such GPU, or TensorFlow has started with other devices.
+    """
+    if device == "auto":
+        return
+    gpus = tf.config.list_physical_devices("GPU")
+    if device.startswith("gpu") and not gpus:
+        raise UserError(f"training.device: is {device}, and TensorFlow sees no GPU. Use auto, or install clan-tf[gpu].")
+    numbers = [int(number) for number in device.partition(":")[2].split(",") if number]
+    missing = [number for number in numbers if number >= len(gpus)]
+    if missing:
+        raise UserError(f"training.device: there is no GPU {missing[0]}; TensorFlow sees {len(gpus)}, from 0 on.")
+    chosen = [gpus[number] for number in dict.fromkeys(numbers)] if numbers else gpus if device == "gpu" else []
+    if tf.config.get_visible_devices("GPU") == chosen:
+        return
+    try:
+        tf.config.set_visible_devices(chosen, "GPU")
+    except RuntimeError as error:
+        raise UserError(f"training.device: {device} can't be chosen, because TensorFlow runs already.") from error
+
+
+def make_strategy(training: TrainingConfig) -> tf.distribute.Strategy:
+    """The strategy for the processes and GPUs there are; it must be made before TensorFlow computes anything.
+
+    `MultiWorkerMirroredStrategy` where `TF_CONFIG` or SLURM names several processes, `MirroredStrategy` for several
+    GPUs, and TensorFlow's default for one device.
+
+    Raises:
+        UserError: if the batch can't be divided among the devices, or `TF_CONFIG` can't be used.
+    """
+    resolver = _cluster_resolver(training.cluster)
+    gpus = len(tf.config.get_visible_devices("GPU"))
+    if resolver:
+        strategy = tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
+    elif gpus > 1:
+        strategy = tf.distribute.MirroredStrategy()
+    else:
+        strategy = tf.distribute.get_strategy()
+    require_divisible(training, strategy.num_replicas_in_sync)
+    return strategy
+
+
+def require_divisible(training: TrainingConfig, replicas: int) -> None:
+    """Raises a `UserError` unless each device gets the same number of photos at a time."""
+    parts = replicas * training.accumulation
+    if training.batch_size % parts:
+        of = f" in {training.accumulation} parts each" if training.accumulation > 1 else ""
+        raise UserError(
+            f"training.batch_size: {training.batch_size} can't be divided among {replicas} devices{of}. "
+            f"Use a multiple of {parts}, or other devices: training.device."
+        )
+
+
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
+    """Whether this process is the one that writes."""
+    resolver = strategy.cluster_resolver
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return True
+    has_chief = "chief" in resolver.cluster_spec().jobs
+    return resolver.task_type == "chief" if has_chief else resolver.task_id == 0
+
+
+def choose_precision(precision: Precision) -> Precision:
+    """What `auto` stands for on this hardware: the half precision that has units of its own here, or float32.
+
+    bfloat16 on GPUs of compute capability 8.0 and more and on CPUs with AVX512-BF16 or AMX, float16 on GPUs of 7.x.
+    """
+    if precision != "auto":
+        return precision
+    capabilities = [
+        tf.config.experimental.get_device_details(gpu).get("compute_capability", (0, 0))
+        for gpu in tf.config.get_visible_devices("GPU")
+    ]
+    if not capabilities:
+        return "mixed_bfloat16" if _cpu_flags() & {"avx512_bf16", "amx_bf16"} else "float32"
+    least = min(capabilities)
+    return "mixed_bfloat16" if least >= (8, 0) else "mixed_float16" if least >= (7, 0) else "float32"
+
+
+@contextmanager
+def precision_scope(precision: Precision) -> Iterator[None]:
+    """Layers made inside compute in `precision`; their weights stay float32."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def _cluster_resolver(cluster: str) -> tf.distribute.cluster_resolver.ClusterResolver | None:
+    """Who the other processes are; `None` where this one is alone."""
+    if cluster == "slurm":
+        try:
+            resolver = tf.distribute.cluster_resolver.SlurmClusterResolver()
+            processes = resolver.cluster_spec().num_tasks("worker")
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise UserError(
+                f"training.cluster: is slurm, and SLURM's variables can't be used: {error}. Start with srun, or use "
+                "auto."
+            ) from error
+        return resolver if processes > 1 else None
+    text = os.environ.get("TF_CONFIG", "")
+    if not text.strip():
+        return None
+    try:
+        jobs = json.loads(text).get("cluster", {})
+        task = json.loads(text).get("task", {}).get("type", "worker")
+        processes = sum(len(addresses) for addresses in jobs.values())
+    except (ValueError, AttributeError, TypeError) as error:
+        raise UserError(f"TF_CONFIG: isn't the JSON text that TensorFlow expects: {error}.") from error
+    if set(jobs) - {"chief", "worker"} or task not in jobs and jobs:
+        raise UserError(f"TF_CONFIG: the processes must be `worker` or `chief`; received {sorted({*jobs, task})}.")
+    return tf.distribute.cluster_resolver.TFConfigClusterResolver() if processes > 1 else None
+
+
+def _cpu_flags() -> set[str]:
+    try:
+        with open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:
+            line = next((line for line in file if line.startswith("flags")), "")
+    except OSError:
+        return set()
+    return set(line.split())

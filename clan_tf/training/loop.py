@@ -1,0 +1,239 @@
+"""One short training loop on public `tf.distribute` API, the same for one device, several, and several processes.
+
+Keras' `fit` averages an unfilled batch wrongly on several devices; here every training batch is full, the loss is
+scaled by the global batch, and validation counts each photo once.
+"""
+
+import csv
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from clan_tf.config import Experiment
+from clan_tf.data.pipeline import distribute, evaluation_batches, steps_per_epoch, training_batches
+from clan_tf.data.reading import Reader
+from clan_tf.errors import CheckFailed
+from clan_tf.files import replacing
+from clan_tf.inference import ProbabilityFunction
+from clan_tf.models import BranchClassifier
+from clan_tf.plots import plot_curves
+from clan_tf.progress import Progress
+from clan_tf.run import Outcome, RunDirectory, save_model
+from clan_tf.training.callbacks import MONITOR, ProgressDisplay, TensorBoardScalars
+from clan_tf.training.recipe import learning_rate_at, loss_weights_at, make_optimizer
+from clan_tf.training.state import TrainingState, read_state, write_state
+from clan_tf.training.step import TrainStep, branch_metrics, metric_columns
+from clan_tf.training.stop_signals import StopSignals
+from clan_tf.training.weight_average import WeightAverage
+
+
+class TrainingLoop:
+    """One training: the model, its data, and the state that its checkpoints hold.
+
+    Args:
+        experiment: what to train.
+        model: made in the strategy's scope.
+        strategy: where it runs.
+        readers: of the train and validation photos.
+        labels: of the same photos, int32 `(photos,)` by split.
+        run: where checkpoints and logs are.
+        chief: whether this process writes them.
+        progress: where progress is shown.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        model: BranchClassifier,
+        strategy: tf.distribute.Strategy,
+        readers: Mapping[str, Reader],
+        labels: Mapping[str, np.ndarray],
+        run: RunDirectory,
+        chief: bool,
+        progress: Progress,
+    ) -> None:
+        training = experiment.training
+        self.experiment, self.training, self.model, self.strategy = experiment, training, model, strategy
+        self.readers, self.labels, self.run, self.chief, self.progress = readers, labels, run, chief, progress
+        self.columns = metric_columns(model.branches)
+        self.steps = steps_per_epoch(len(labels["train"]), training.batch_size)
+        with strategy.scope():
+            self.optimizer = make_optimizer(training, model, self.steps, strategy.num_replicas_in_sync)
+            self.average = WeightAverage(model, training.ema, strategy) if training.ema else None
+        self.state = TrainingState()
+        self.predict = ProbabilityFunction(model, strategy)
+        self.validation_batches = distribute(
+            strategy,
+            lambda worker: evaluation_batches(readers["val"], labels["val"], training.batch_size, worker),
+            training.batch_size,
+        )
+        self._saved = time.monotonic()
+
+    def outcome(self) -> Outcome:
+        """How the training has gone so far; at least one epoch must be finished."""
+        best = self.state.best_epoch(MONITOR)
+        accuracy = self.state.rows[best - 1][MONITOR]
+        return Outcome(len(self.state.rows), best, accuracy, round(self.state.seconds, 1))
+
+    def run_all(self, callbacks: Sequence[keras.callbacks.Callback]) -> Outcome:
+        """Trains from the newest checkpoint, or from the start, to the end."""
+        self._restore()
+        own = [ProgressDisplay(self.progress, self.training.epochs, self.steps, self.state.step)]
+        if self.chief:
+            own.append(TensorBoardScalars(self.run))
+        self.model.stop_training = False
+        callback_list = keras.callbacks.CallbackList([*own, *callbacks], model=self.model)
+        callback_list.on_train_begin()
+        try:
+            with StopSignals() as signals:
+                self._epochs(callback_list, signals)
+        finally:
+            callback_list.on_train_end()
+        if self.chief:
+            with self._averaged():
+                save_model(self.model, self.run.last)
+            self.run.write_status("finished", **asdict(self.outcome()))
+            self.run.remove_checkpoints()
+        return self.outcome()
+
+    def _epochs(self, callbacks: keras.callbacks.CallbackList, signals: StopSignals) -> None:
+        batches = iter(self._batches())
+        step: TrainStep | None = None
+        for epoch in range(len(self.state.rows), self.training.epochs):
+            if self._is_over():
+                self.progress.note(f"stopped early after epoch {epoch}")
+                break
+            if step is None or epoch == self.training.freeze_epochs:
+                frozen = epoch < self.training.freeze_epochs
+                step = TrainStep(self.model, self.optimizer, self.strategy, self.training, self.average, frozen)
+            callbacks.on_epoch_begin(epoch)
+            started = time.perf_counter()
+            self._train_epoch(epoch, step, batches, callbacks, signals)
+            row = self._finish_epoch(epoch, signals)
+            seconds = time.perf_counter() - started
+            self.state.seconds += seconds
+            self._save()
+            if self.chief:
+                self._write_metrics()
+            callbacks.on_epoch_end(epoch, {**row, "seconds": seconds})
+
+    def _is_over(self) -> bool:
+        """Whether validation hasn't become better for as long as `early_stopping` says, or a callback has asked."""
+        best = self.state.best_epoch(MONITOR)
+        patience = self.training.early_stopping
+        waited = best is not None and patience is not None and len(self.state.rows) - best >= patience
+        return waited or self.model.stop_training
+
+    def _train_epoch(
+        self,
+        epoch: int,
+        train_step: TrainStep,
+        batches: Iterator,
+        callbacks: keras.callbacks.CallbackList,
+        signals: StopSignals,
+    ) -> None:
+        state = self.state
+        state.totals = state.totals or [0.0] * len(self.columns)
+        for step in range(state.step - epoch * self.steps, self.steps):
+            callbacks.on_train_batch_begin(step)
+            weights = loss_weights_at(self.training, self.model.loss_weights, state.step / self.steps)
+            values, stop = train_step(batches, weights, stop=signals.received is not None)
+            if not np.isfinite(values[0]):
+                raise CheckFailed(
+                    f"The loss became {values[0]} at step {step + 1} of epoch {epoch + 1}. Lower "
+                    f"training.learning_rate (it is {self.training.learning_rate:g})."
+                )
+            state.step += 1
+            state.totals = [total + float(value) for total, value in zip(state.totals, values, strict=True)]
+            if stop:
+                self._stop(signals)
+            if time.monotonic() - self._saved > 60 * self.training.checkpoint_minutes:
+                self._save()
+            callbacks.on_train_batch_end(step, {"loss": float(values[0])})
+
+    def _finish_epoch(self, epoch: int, signals: StopSignals) -> dict[str, float]:
+        """Validates, keeps the best model, and notes the epoch's numbers."""
+        with self._averaged():
+            validation = self._validate(signals)
+        if validation is None:
+            self._stop(signals)
+        if not np.isfinite(validation["val_loss"]):
+            raise CheckFailed(f"The model answers NaN after epoch {epoch + 1}. Lower training.learning_rate.")
+        means = [total / self.steps for total in self.state.totals]
+        rate = learning_rate_at(self.training, self.steps, epoch * self.steps)
+        row = {**dict(zip(self.columns, means, strict=True)), **validation, "learning_rate": rate}
+        self.state.rows.append(row)
+        self.state.totals = []
+        if self.chief and self.state.best_epoch(MONITOR) == epoch + 1:
+            with self._averaged():
+                save_model(self.model, self.run.best)
+        return row
+
+    def _validate(self, signals: StopSignals) -> dict[str, float] | None:
+        """The validation numbers; `None` if this process, alone, is to stop meanwhile."""
+        labels, alone = self.labels["val"], not isinstance(self.strategy, tf.distribute.MultiWorkerMirroredStrategy)
+
+        def check() -> None:
+            if alone and signals.received:
+                raise _StopValidation
+
+        try:
+            probabilities = self.predict(self.validation_batches, len(labels), check)
+        except _StopValidation:
+            return None
+        return {f"val_{name}": value for name, value in branch_metrics(self.model, probabilities, labels).items()}
+
+    def _stop(self, signals: StopSignals) -> None:
+        self._save()
+        signals.raise_received()
+
+    def _batches(self) -> Iterable:
+        """The rest of the run, from the step of the state on."""
+        labels, training = self.labels["train"], self.training
+        classes, start = self.model.settings["classes"], self.state.step
+        return distribute(
+            self.strategy,
+            lambda worker: training_batches(
+                self.readers["train"], labels, classes, self.experiment, start_step=start, worker=worker
+            ),
+            training.batch_size,
+            training.accumulation,
+        )
+
+    def _averaged(self) -> AbstractContextManager[None]:
+        return self.average.applied() if self.average else nullcontext()
+
+    def _variables(self) -> list[tf.Variable]:
+        """Everything that a step reads and writes; the model's also hold the states of random layers."""
+        averages = self.average.variables if self.average else []
+        return [*self.model.variables, *self.optimizer.variables, *averages]
+
+    def _restore(self) -> None:
+        with self.strategy.scope():
+            self.state = read_state(self.run.checkpoints, self._variables(), self.progress.note)
+        if self.state.step:
+            self.progress.note(f"going on after step {self.state.step} of {self.training.epochs * self.steps}")
+        if self.state.rows and self.chief:
+            self._write_metrics()
+
+    def _save(self) -> None:
+        if self.chief:
+            write_state(self.run.checkpoints, self.state, self._variables())
+        self._saved = time.monotonic()
+
+    def _write_metrics(self) -> None:
+        rows = [{"epoch": number, **row} for number, row in enumerate(self.state.rows, start=1)]
+        with replacing(self.run.metrics) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+        plot_curves(self.run.metrics, self.run.curves)
+
+
+class _StopValidation(Exception):
+    """Leaves the validation early."""

@@ -1,0 +1,107 @@
+"""From an experiment's training section to the optimizer, its learning rate and the weights of the losses."""
+
+from collections.abc import Mapping, Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras.optimizers.schedules import CosineDecay, ExponentialDecay, LearningRateSchedule
+
+from clan_tf.errors import UserError, nearest
+from clan_tf.models import BranchClassifier
+from clan_tf.training.optimizers import CoupledSGD
+from clan_tf.training_config import TrainingConfig
+
+
+def make_optimizer(
+    training: TrainingConfig, model: BranchClassifier, steps: int, replicas: int = 1
+) -> keras.optimizers.Optimizer:
+    """The recipe's optimizer, built for the model's trainable variables; to be called in the strategy's scope.
+
+    Args:
+        training: the recipe.
+        model: what it trains.
+        steps: steps per epoch.
+        replicas: how many devices share each batch.
+    """
+    # Keras clips what each device hands in, which `TrainStep` makes a share of the whole batch's gradient.
+    clipnorm = training.clipnorm and training.clipnorm / replicas
+    rate = learning_rate_schedule(training, steps)
+    sgd = CoupledSGD(rate, training.momentum, training.weight_decay, global_clipnorm=clipnorm)
+    if training.weight_decay_on == "kernels":
+        # Biases and the scales and shifts of batch norm are vectors.
+        sgd.exclude_from_weight_decay([v for v in model.trainable_variables if len(v.shape) < 2])
+    if training.head_learning_rate_factor != 1:
+        backbone = {id(variable) for variable in model.backbone.trainable_variables}
+        heads = [variable for variable in model.trainable_variables if id(variable) not in backbone]
+        sgd.scale_learning_rate(heads, training.head_learning_rate_factor)
+    optimizer = keras.optimizers.LossScaleOptimizer(sgd) if training.precision == "mixed_float16" else sgd
+    optimizer.build(model.trainable_variables)
+    return optimizer
+
+
+class WarmUp(LearningRateSchedule):
+    """The learning rate rises in a straight line during the first steps, and then follows `after` from its start.
+
+    Args:
+        steps: how many steps it rises; the first step has one part in `steps` of the rate.
+        after: a number or a schedule.
+    """
+
+    def __init__(self, steps: int, after: float | LearningRateSchedule) -> None:
+        self.steps = steps
+        self.after = after
+
+    def __call__(self, step):
+        later = tf.maximum(tf.cast(step, tf.float32) - self.steps, 0.0)
+        rate = self.after(later) if callable(self.after) else self.after
+        return rate * tf.minimum(1.0, (tf.cast(step, tf.float32) + 1) / self.steps)
+
+    def get_config(self) -> dict[str, object]:
+        return {"steps": self.steps, "after": self.after}
+
+
+def learning_rate_schedule(training: TrainingConfig, steps: int) -> float | LearningRateSchedule:
+    """The backbone's learning rate by step, for epochs of `steps` steps."""
+    warmup = round(training.warmup_epochs * steps)
+    after = _after_warmup(training, steps, warmup)
+    return WarmUp(warmup, after) if warmup else after
+
+
+def learning_rate_at(training: TrainingConfig, steps: int, step: int) -> float:
+    """The learning rate of one step, to six digits."""
+    schedule = learning_rate_schedule(training, steps)
+    return float(f"{float(schedule(step) if callable(schedule) else schedule):.6g}")
+
+
+def _after_warmup(training: TrainingConfig, steps: int, warmup: int) -> float | LearningRateSchedule:
+    schedule, rate = training.schedule, training.learning_rate
+    if schedule.kind == "constant":
+        return rate
+    if schedule.kind == "cosine":
+        return CosineDecay(rate, max(1, training.epochs * steps - warmup))
+    return ExponentialDecay(
+        rate, max(1, round(schedule.every * steps)), schedule.factor, staircase=schedule.kind == "step"
+    )
+
+
+def check_loss_weight_schedules(training: TrainingConfig, branches: Sequence[str]) -> None:
+    """Raises a `UserError` for a branch that the model doesn't have."""
+    for name in training.loss_weight_schedules:
+        if name not in branches:
+            raise UserError(
+                f"training.loss_weight_schedules: no branch {name!r}.{nearest(name, list(branches))} "
+                f"This model's branches: {', '.join(branches)}."
+            )
+
+
+def loss_weights_at(training: TrainingConfig, final: Mapping[str, float], epoch: float) -> np.ndarray:
+    """The weights of the branches' losses after `epoch` epochs, float32 `(branches,)` in the order of `final`."""
+
+    def weight(branch: str) -> float:
+        schedule = training.loss_weight_schedules.get(branch)
+        if not schedule:
+            return final[branch]
+        return float(np.interp(epoch, [0, schedule.epochs], [schedule.start, final[branch]]))
+
+    return np.array([weight(branch) for branch in final], dtype="float32")

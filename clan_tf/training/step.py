@@ -1,0 +1,202 @@
+"""One training step on one device or several, and the numbers that training and validation report."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from clan_tf.models import COMBINED, BranchClassifier, combine
+from clan_tf.training.weight_average import WeightAverage
+from clan_tf.training_config import TrainingConfig
+
+
+class TrainStep:
+    """One step on one global batch: its gradient, and the change of the weights.
+
+    The loss is the branches' weighted sum (eqs. 12-14) of the mean cross-entropies over the global batch. Batch norm
+    takes its statistics over all devices, for each part of the batch.
+
+    Args:
+        model: the model, made in the strategy's scope.
+        optimizer: built for the model's trainable variables.
+        strategy: where the step runs.
+        training: the recipe; `batch_size` is the global batch, computed in `accumulation` parts.
+        average: follows the weights, if there is one.
+        frozen_backbone: whether the backbone, its batch norm included, stays as it is.
+    """
+
+    def __init__(
+        self,
+        model: BranchClassifier,
+        optimizer: keras.optimizers.Optimizer,
+        strategy: tf.distribute.Strategy,
+        training: TrainingConfig,
+        average: WeightAverage | None = None,
+        frozen_backbone: bool = False,
+    ) -> None:
+        set_trainable(model, not frozen_backbone, training.freeze_batch_norm)
+        self.model, self.optimizer, self.strategy, self.training = model, optimizer, strategy, training
+        self.average = average
+        self._variables = model.trainable_variables
+        self._logits = model.logits_model()
+        self._cross_entropy = keras.losses.CategoricalCrossentropy(
+            from_logits=True, label_smoothing=training.label_smoothing, reduction=None
+        )
+        self._sums: list[tf.Variable] = []
+        if training.accumulation > 1:
+            with strategy.scope():
+                self._sums = [self._local_sum(variable) for variable in self._variables]
+        # Keras' optimizer must be distributed as it is written, not as AutoGraph rewrites it.
+        self._whole_step = tf.function(self._run_whole, autograph=False)
+        self._add_part = tf.function(self._run_part, autograph=False)
+        self._apply_parts = tf.function(self._run_apply, autograph=False)
+
+    def __call__(self, batches: Iterator, loss_weights: np.ndarray, stop: bool = False) -> tuple[np.ndarray, bool]:
+        """Takes one global batch and makes one step.
+
+        Args:
+            batches: `(photos, labels)` as `distributed_batches` gives them, one for each part of the batch.
+            loss_weights: float32 `(branches,)`.
+            stop: whether this process is to stop.
+
+        Returns:
+            The batch means of `metric_columns`, float32, and whether any process is to stop. The label of a mixed
+            photo counts as its larger share.
+        """
+        weights, flag = tf.constant(loss_weights), tf.constant(float(stop))
+        if not self._sums:
+            values = self._whole_step(*next(batches), weights, flag).numpy()
+        else:
+            parts = [self._add_part(*next(batches), weights, flag).numpy() for _ in range(self.training.accumulation)]
+            values = np.sum(parts, axis=0)
+            self._apply_parts()
+        return values[:-1], values[-1] > 0
+
+    def _run_whole(self, photos: Any, labels: Any, weights: tf.Tensor, stop: tf.Tensor) -> tf.Tensor:
+        def replica_step(photos: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+            gradients, values = self._gradients(photos, labels, weights, stop)
+            self._apply(gradients)
+            return values
+
+        with synchronized_batch_norm(self.model, self.strategy):
+            values = self.strategy.run(replica_step, args=(photos, labels))
+        self._update_average()
+        return self.strategy.reduce("SUM", values, axis=None)
+
+    def _run_part(self, photos: Any, labels: Any, weights: tf.Tensor, stop: tf.Tensor) -> tf.Tensor:
+        def replica_part(photos: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+            gradients, values = self._gradients(photos, labels, weights, stop)
+            for total, gradient in zip(self._sums, gradients, strict=True):
+                total.assign_add(gradient)
+            return values
+
+        with synchronized_batch_norm(self.model, self.strategy):
+            values = self.strategy.run(replica_part, args=(photos, labels))
+        return self.strategy.reduce("SUM", values, axis=None)
+
+    def _run_apply(self) -> None:
+        def replica_apply() -> None:
+            gradients = [tf.identity(total) for total in self._sums]
+            with tf.control_dependencies(gradients):
+                for total in self._sums:
+                    total.assign(tf.zeros_like(total))
+            self._apply(gradients)
+
+        self.strategy.run(replica_apply)
+        self._update_average()
+
+    def _gradients(
+        self, photos: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor, stop: tf.Tensor
+    ) -> tuple[list[tf.Tensor], tf.Tensor]:
+        """One device's part of the gradient and of the step's numbers."""
+        classes, batch_size = self.model.settings["classes"], self.training.batch_size
+        shares = tf.one_hot(labels, classes) if labels.shape.rank == 1 else labels
+        labels = tf.argmax(shares, axis=1, output_type=tf.int32)
+        with tf.GradientTape() as tape:
+            logits = self._logits(photos, training=True)
+            losses = [
+                tf.reduce_sum(self._cross_entropy(shares, logits[branch])) / batch_size
+                for branch in self.model.branches
+            ]
+            loss = tf.tensordot(weights, tf.stack(losses), axes=1)
+            scaled = self.optimizer.scale_loss(loss)
+        gradients = tape.gradient(scaled, [variable.value for variable in self._variables])
+        probabilities = [tf.nn.softmax(logits[branch]) for branch in self.model.branches]
+        probabilities.append(combine(probabilities, self.model.settings["combination"]))
+        accuracies = [_count_correct(labels, values) / batch_size for values in probabilities]
+        return gradients, tf.stack([loss, *losses, *accuracies, stop])
+
+    def _apply(self, gradients: list[tf.Tensor]) -> None:
+        replicas = self.strategy.num_replicas_in_sync
+        if replicas > 1 and (self.training.clipnorm or self.training.precision == "mixed_float16"):
+            # The norm, and whether all is finite, are the whole batch's. Keras will sum what the devices hand in.
+            total = tf.distribute.get_replica_context().all_reduce("SUM", gradients)
+            gradients = [gradient / replicas for gradient in total]
+        self.optimizer.apply(gradients, self._variables)
+
+    def _update_average(self) -> None:
+        if self.average:
+            self.average.update(self.optimizer.iterations.value)
+
+    @staticmethod
+    def _local_sum(variable: keras.Variable) -> tf.Variable:
+        """A variable in which every device adds up its own gradients."""
+        return tf.Variable(
+            tf.zeros(variable.shape),
+            trainable=False,
+            synchronization=tf.VariableSynchronization.ON_READ,
+            aggregation=tf.VariableAggregation.SUM,
+        )
+
+
+def set_trainable(model: BranchClassifier, backbone: bool, freeze_batch_norm: bool) -> None:
+    """Lets the backbone learn or not, its batch norm only if that isn't frozen for good."""
+    model.backbone.trainable = backbone
+    for layer in model.backbone.layers:
+        if freeze_batch_norm and isinstance(layer, keras.layers.BatchNormalization):
+            layer.trainable = False
+
+
+@contextmanager
+def synchronized_batch_norm(model: BranchClassifier, strategy: tf.distribute.Strategy) -> Iterator[None]:
+    """A graph that is traced inside takes batch norm's statistics over all devices; saved models don't know of it."""
+    layers = [*model.backbone.layers, *(layer.normalization for layer in getattr(model, "refinements", {}).values())]
+    norms = [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
+    for layer in norms:
+        layer.synchronized = strategy.num_replicas_in_sync > 1
+    try:
+        yield
+    finally:
+        for layer in norms:
+            layer.synchronized = False
+
+
+def metric_columns(branches: Sequence[str]) -> list[str]:
+    """Names of a step's numbers: the loss, each branch's loss, each branch's accuracy and the combined one."""
+    return [
+        "loss",
+        *(f"{branch}_loss" for branch in branches),
+        *(f"{name}_accuracy" for name in (*branches, COMBINED)),
+    ]
+
+
+def branch_metrics(
+    model: BranchClassifier, probabilities: dict[str, np.ndarray], labels: np.ndarray
+) -> dict[str, float]:
+    """The numbers of `metric_columns` from every photo's probabilities `(photos, classes)` by branch."""
+    rows = np.arange(len(labels))
+    losses = {
+        branch: float(-np.log(np.maximum(probabilities[branch][rows, labels], 1e-30)).mean())
+        for branch in model.branches
+    }
+    accuracies = [float((probabilities[name].argmax(axis=1) == labels).mean()) for name in (*model.branches, COMBINED)]
+    loss = sum(model.loss_weights[branch] * value for branch, value in losses.items())
+    return dict(zip(metric_columns(model.branches), [loss, *losses.values(), *accuracies], strict=True))
+
+
+def _count_correct(labels: tf.Tensor, probabilities: tf.Tensor) -> tf.Tensor:
+    predicted = tf.argmax(probabilities, axis=1, output_type=labels.dtype)
+    return tf.reduce_sum(tf.cast(predicted == labels, tf.float32))

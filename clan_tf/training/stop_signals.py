@@ -1,0 +1,45 @@
+"""Ctrl-C and SIGTERM, noticed between two steps instead of in the middle of one."""
+
+import signal
+import threading
+from types import FrameType
+from typing import Any, Self
+
+
+class StopSignals:
+    """A context in which the first SIGINT or SIGTERM only sets `received`; a second one acts as ever.
+
+    Signals reach the main thread alone; in other threads the context does nothing.
+    """
+
+    def __init__(self) -> None:
+        self.received: signal.Signals | None = None
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._receive) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._restore()
+
+    def raise_received(self) -> None:
+        """Ends the process as the signal would have, or as SIGTERM where another process of a training received one.
+
+        Raises:
+            KeyboardInterrupt: for SIGINT.
+            SystemExit: for SIGTERM, with the exit code that shells know, 143.
+        """
+        if self.received == signal.SIGINT:
+            raise KeyboardInterrupt
+        raise SystemExit(128 + signal.SIGTERM)
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        self.received = signal.Signals(number)
+        self._restore()
+
+    def _restore(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}

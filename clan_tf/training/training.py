@@ -1,0 +1,283 @@
+"""Training an experiment: everything that can be wrong is found first, then a run directory is made or gone on with."""
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from clan_tf.config import Experiment
+from clan_tf.data import Source, read_source
+from clan_tf.data.cache import decide_cache, open_reader
+from clan_tf.data.photos import CheckedPhotos, plain_message
+from clan_tf.data.pipeline import steps_per_epoch, training_view
+from clan_tf.data.reading import Reader
+from clan_tf.data.samples import write_augmented_samples, write_samples
+from clan_tf.data.splits import check_splits
+from clan_tf.environment import describe_devices, describe_environment
+from clan_tf.errors import CheckFailed, ProcessLost, UserError
+from clan_tf.models import BranchClassifier
+from clan_tf.models.build import build_model
+from clan_tf.progress import Progress
+from clan_tf.run import Outcome, RunDirectory, is_run
+from clan_tf.training.devices import choose_precision, is_chief, make_strategy, precision_scope, use_device
+from clan_tf.training.loop import TrainingLoop
+from clan_tf.training.recipe import check_loss_weight_schedules
+from clan_tf.training.resuming import require_same_data, resumed_experiment
+from clan_tf.training.state import state_files
+from clan_tf.training_config import TrainingConfig
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """The photos of a training, checked and ready to be read; several trainings may share them.
+
+    Attributes:
+        source: the data set.
+        checked: the photos that can be read, by split.
+        readers: read the train and validation photos.
+        cache: where decoded photos are kept: `data.cache`, decided.
+    """
+
+    source: Source
+    checked: Mapping[str, CheckedPhotos]
+    readers: Mapping[str, Reader]
+    cache: str
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """How a training ended.
+
+    Attributes:
+        run: the run directory.
+        outcome: epochs, the best of them, and the time.
+        source: the data, as it was read.
+        is_chief: whether this process is the one that wrote the run directory.
+    """
+
+    run: RunDirectory
+    outcome: Outcome
+    source: Source
+    is_chief: bool
+
+
+def train(
+    experiment: Experiment,
+    run_dir: str | None = None,
+    runs_root: str = "runs",
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    progress: Progress | None = None,
+    resume: bool = False,
+    data: TrainingData | None = None,
+) -> TrainingResult:
+    """Trains an experiment and writes a run directory, or goes on with one.
+
+    Everything that can be wrong with the input is found before the directory is made. On a CPU, or where
+    `training.deterministic` says so, it turns on TensorFlow's op determinism for the whole process; packed records are
+    then read one after the other. Ctrl-C and SIGTERM end it after the current step, with a checkpoint.
+
+    Args:
+        experiment: what to train.
+        run_dir: the folder to make; `None` for the next number under `runs_root`.
+        runs_root: where numbered runs go.
+        callbacks: further Keras callbacks; their `logs` hold the columns of `metrics.csv`. Their own state doesn't
+            survive a stop.
+        progress: where progress is shown.
+        resume: go on with `run_dir`, bit for bit, if it is a run; make it if there is nothing.
+        data: the photos of the `data` section, where they are prepared already.
+
+    Raises:
+        UserError: for a mistake in the experiment or its data, or a run of another experiment; nothing is left behind.
+        CheckFailed: if the loss isn't finite, the memory or the disk is full, or another process of the training ended.
+    """
+    progress = progress or Progress()
+    existing = _existing_run(run_dir, resume)
+    if existing:
+        experiment = resumed_experiment(existing, experiment, progress.note)
+    use_device(experiment.training.device)
+    strategy = make_strategy(experiment.training)
+    chief = is_chief(strategy)
+    progress = progress if chief else Progress()
+    source = data.source if data else read_source(experiment.data)
+    steps_per_epoch(len(source.photos("train")), experiment.training.batch_size)
+    require_class_count(experiment, source)
+    if existing:
+        require_same_data(existing, source)
+        if outcome := existing.outcome():
+            progress.note(f"{existing.path} is finished")
+            return TrainingResult(existing, outcome, source, chief)
+    experiment = _with_precision(experiment)
+    model = _build(experiment, source, strategy)
+    require_space(model, experiment.training, run_dir or runs_root)
+    data = data or prepare_data(experiment, source, progress)
+    steps_per_epoch(len(data.checked["train"].photos), experiment.training.batch_size)
+    experiment = _with_cache(experiment, data)
+    run = existing or _new_run(experiment, run_dir, runs_root, strategy, chief)
+    with run.claimed() if chief else nullcontext(), recording(run, progress) if chief else explained(""):
+        if chief and not existing:
+            run.write_start(experiment, describe_environment(), describe_data(experiment, source, data.checked))
+            write_samples(data.checked["train"], source.class_names, run.samples)
+            write_augmented_samples(data.checked["train"], source.class_names, experiment, run.augmented)
+        _announce(experiment, run, strategy, progress)
+        labels = {split: photos.labels for split, photos in data.checked.items()}
+        loop = TrainingLoop(experiment, model, strategy, data.readers, labels, run, chief, progress)
+        outcome = loop.run_all(callbacks)
+    return TrainingResult(run, outcome, source, chief)
+
+
+def prepare_data(experiment: Experiment, source: Source, progress: Progress) -> TrainingData:
+    """Checks the photos of a source and opens them for training; decodes them first where they are cached.
+
+    Raises:
+        UserError: if photos can't be read, or don't fit into the cache that is asked for.
+    """
+    config = experiment.data
+    for note in source.notes:
+        progress.note(f"note: {note}")
+    source.photos("val")
+    checked = check_splits(source.splits, config, progress)
+    view, every_epoch = training_view(config), ("train", "val")
+    looked_at = [checked[split] for split in every_epoch]
+    cache = decide_cache(looked_at, view, config.cache, uses=experiment.training.epochs)
+    readers = {split: open_reader(checked[split], view, cache, progress.track) for split in every_epoch}
+    return TrainingData(source, checked, readers, cache)
+
+
+@contextmanager
+def recording(run: RunDirectory, progress: Progress) -> Iterator[None]:
+    """Writes how the run ended if it doesn't end well; without any checkpoint a new directory is removed."""
+    try:
+        with explained(f" Go on with: clan-tf train --run-dir {run.path} --resume"):
+            yield
+    except BaseException as error:
+        if not state_files(run.checkpoints):
+            run.remove()
+            raise
+        stopped = isinstance(error, KeyboardInterrupt | SystemExit)
+        if stopped:
+            progress.note(f"Stopped. Go on with: clan-tf train --run-dir {run.path} --resume")
+        with suppress(OSError):  # the disk may be full
+            run.write_status("stopped" if stopped else "failed", reason=str(error) or type(error).__name__)
+        raise
+
+
+@contextmanager
+def explained(way_out: str) -> Iterator[None]:
+    """Turns what can happen to a training into a `CheckFailed` that says what it was, and `way_out`."""
+    try:
+        yield
+    except OSError as error:
+        raise CheckFailed(f"{error.filename or 'file'}: {error.strerror or error}.{way_out}") from error
+    except (tf.errors.NotFoundError, tf.errors.DataLossError) as error:
+        raise CheckFailed(f"A photo can't be read any more: {plain_message(error)}.{way_out}") from error
+    except (tf.errors.ResourceExhaustedError, MemoryError) as error:
+        raise CheckFailed(
+            "The memory is full. Compute each batch in parts, --set training.accumulation=2, or lower "
+            f"training.batch_size.{way_out}"
+        ) from error
+    except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError) as error:
+        raise ProcessLost(
+            f"Another process of this training ended, or can't be reached ({type(error).__name__}). Start all of them "
+            f"again.{way_out}"
+        ) from error
+
+
+def _existing_run(run_dir: str | None, resume: bool) -> RunDirectory | None:
+    """The run to go on with, if there is one; a `UserError` if the folder can't be used."""
+    if resume and run_dir is None:
+        raise UserError("--resume: needs the run to go on with: --run-dir FOLDER.")
+    if run_dir is None or not Path(run_dir).exists():
+        return None
+    if not resume:
+        raise UserError(
+            f"--run-dir: {run_dir} exists, and a run is never overwritten. Give another folder, or go on with the run: "
+            "--resume."
+        )
+    if not is_run(Path(run_dir)):
+        raise UserError(f"--run-dir: {run_dir} isn't a run directory (it has no config.yaml and status.json).")
+    return RunDirectory(run_dir)
+
+
+def _new_run(
+    experiment: Experiment, run_dir: str | None, runs_root: str, strategy: tf.distribute.Strategy, chief: bool
+) -> RunDirectory:
+    if run_dir is None and isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        raise UserError("--run-dir: is needed where several processes train: a folder that all of them see.")
+    return RunDirectory.create(experiment.name, run_dir, runs_root) if chief else RunDirectory(run_dir)
+
+
+def _build(experiment: Experiment, source: Source, strategy: tf.distribute.Strategy) -> BranchClassifier:
+    training = experiment.training
+    keras.utils.set_random_seed(training.seed)
+    on_cpu = not tf.config.get_visible_devices("GPU")
+    # Without it two runs on a CPU differ in the last digits. On GPUs some operations couldn't run at all.
+    if training.deterministic or (training.deterministic is None and on_cpu):
+        tf.config.experimental.enable_op_determinism()
+    with precision_scope(training.precision), strategy.scope():
+        model = build_model(experiment, len(source.class_names), source.class_names)
+    check_loss_weight_schedules(training, model.branches)
+    return model
+
+
+def _with_precision(experiment: Experiment) -> Experiment:
+    chosen = choose_precision(experiment.training.precision)
+    return experiment.model_copy(update={"training": experiment.training.model_copy(update={"precision": chosen})})
+
+
+def _with_cache(experiment: Experiment, data: TrainingData) -> Experiment:
+    return experiment.model_copy(update={"data": experiment.data.model_copy(update={"cache": data.cache})})
+
+
+def _announce(experiment: Experiment, run: RunDirectory, strategy: tf.distribute.Strategy, progress: Progress) -> None:
+    training, replicas = experiment.training, strategy.num_replicas_in_sync
+    each = f", {training.batch_size // replicas} photos on each of {replicas} devices" if replicas > 1 else ""
+    parts = f" in {training.accumulation} parts" if training.accumulation > 1 else ""
+    progress.note(f"run directory: {run.path}")
+    progress.note(
+        f"{', '.join(describe_devices())}, {training.precision}: batches of {training.batch_size}{parts}{each}; "
+        f"learning rate {training.learning_rate:g}, whatever the number of devices"
+    )
+
+
+def require_class_count(experiment: Experiment, source: Source) -> None:
+    """Raises a `UserError` if the config says another number of classes than the data has."""
+    said, found = experiment.data.classes, len(source.class_names)
+    if said is not None and said != found:
+        raise UserError(f"data.classes: is {said}, and the data has {found} classes. Correct it, or leave it out.")
+
+
+def describe_data(experiment: Experiment, source: Source, checked: Mapping[str, CheckedPhotos]) -> dict[str, object]:
+    """Plain values for `data.json`: what was read, in numbers and as a hash of the file list."""
+    return {
+        "source": experiment.data.source,
+        "root": experiment.data.root,
+        "photos": {split: len(photos.photos) for split, photos in checked.items()},
+        "skipped": {split: list(photos.broken) for split, photos in checked.items() if photos.broken},
+        "classes": len(source.class_names),
+        "class_names": list(source.class_names),
+        "file_list_sha256": source.fingerprint(),
+    }
+
+
+def disk_bytes(variables: int, training: TrainingConfig) -> int:
+    """What a training of a model with so many float32 numbers has on the disk at most, in bytes.
+
+    The best model, the last one, and three states, one of them being written: weights, momentum and their average.
+    """
+    numbers = 2 + 3 * (3 if training.ema else 2)
+    return numbers * (4 * variables + 2**20)
+
+
+def require_space(model: BranchClassifier, training: TrainingConfig, folder: str) -> None:
+    """Raises a `UserError` unless the disk holds what the training will write."""
+    existing = next(path for path in (Path(folder).absolute() / "x").parents if path.exists())
+    needed, free = disk_bytes(model.count_params(), training), shutil.disk_usage(existing).free
+    if free < needed:
+        raise UserError(
+            f"{existing}: the checkpoints need {needed / 1e6:.0f} MB and the disk has {free / 1e6:.0f} MB free. "
+            "Free some space, or give another folder: --run-dir."
+        )
