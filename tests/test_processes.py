@@ -24,9 +24,11 @@ SAME_EVERYWHERE = [
     "training.accumulation=1",
     "training.freeze_epochs=0",
     "training.early_stopping=null",
+    "training.learning_rate=0.002",
 ]
-"""What depends on the devices is off: dropout draws for each device anew. 5 epochs of 4 steps; the last of the
-validation batches of 16 is half full."""
+"""5 epochs of 4 steps; the last of the validation batches of 16 is half full. Dropout is off, because it draws for each
+device anew. At a learning rate of 0.05 this network is chaotic: a change of one layer by 1e-7 grows to 0.1 in 20 steps.
+"""
 
 
 def start(run_dir: Path, devices: int = 1, worker: tuple[int, list[int]] | None = None) -> subprocess.Popen:
@@ -65,7 +67,7 @@ def wait_for_state(run_dir: Path, process: subprocess.Popen, seconds: float = 30
 def assert_same_weights(run_dir: Path, other: Path) -> None:
     one, two = (load_model(RunDirectory(path).last).get_weights() for path in (run_dir, other))
     for a, b in zip(one, two, strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-5)
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
 
 
 @pytest.fixture(scope="module")
