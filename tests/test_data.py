@@ -1,5 +1,7 @@
 """Sources, photo checks and the pipeline."""
 
+import os
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +131,39 @@ def test_photos_that_cannot_be_read_are_all_named(tmp_path: Path) -> None:
         assert name in text
 
 
+def test_a_jpeg_that_was_cut_and_closed_again_is_broken_for_training_too(tmp_path: Path) -> None:
+    whole = BytesIO()
+    Image.fromarray(draw_photo(3, np.random.default_rng(0), 300)).save(whole, "JPEG")
+    content = whole.getvalue()
+    path = tmp_path / "closed.jpg"
+    path.write_bytes(content[: len(content) // 2] + content[-2:])
+    with pytest.raises(UserError, match="closed.jpg: truncated, and closed"):
+        check_splits({"train": [Photo(str(path), 0), Photo("whole", 0, content)]}, DataConfig(), Progress())
+
+
+def test_a_photo_without_details_is_whole() -> None:
+    """Its lowest rows are one colour, as those of a cut photo are."""
+    plain = BytesIO()
+    Image.new("RGB", (400, 300), (200, 210, 220)).save(plain, "JPEG")
+    assert problem_with(plain.getvalue()) is None
+
+
+@pytest.mark.parametrize(
+    ("start", "name"),
+    [(b"\0\0\0\x18ftypheic", "HEIC"), (b"\0\0\0\x20ftypavif", "AVIF"), (b"\xff\x0a", "JPEG XL"), (b"", "not an image")],
+)
+def test_formats_that_are_not_decoded_are_named_with_the_way_out(start: bytes, name: str) -> None:
+    problem = problem_with(start + bytes(100))
+    assert problem and name in problem
+    assert ("convert" in problem) is bool(start)
+
+
+def test_a_tiff_is_named_with_the_way_out() -> None:
+    content = BytesIO()
+    Image.new("RGB", (8, 8)).save(content, "TIFF")
+    assert "the format TIFF isn't decoded; convert it" in str(problem_with(content.getvalue()))
+
+
 @pytest.mark.parametrize("mode", ["L", "CMYK", "RGBA", "P", "I;16"])
 @pytest.mark.parametrize("suffix", ["jpg", "png"])
 def test_every_mode_of_photo_becomes_rgb(tmp_path: Path, mode: str, suffix: str) -> None:
@@ -223,6 +258,31 @@ def test_the_evaluation_view_is_the_resized_photos_centre() -> None:
         expected = np.asarray(photo.resize((20, 20), Image.Resampling.BILINEAR), dtype="float32")[2:18, 2:18]
     # Pillow's antialiased bilinear filter rounds to whole numbers twice.
     assert np.abs(view - expected).max() < 1.5
+
+
+@pytest.mark.parametrize("size", [(20, 300), (300, 20), (64, 48)])
+def test_the_evaluation_view_is_the_window_that_evaluation_reads(size: tuple[int, int]) -> None:
+    pixels = np.random.default_rng(1).integers(0, 256, (*size, 3), dtype="uint8")
+    checked = check_photos([Photo("wide", 0, tf.io.encode_png(pixels).numpy())])
+    view = View(48, 64, "keep_aspect")
+    (batch,) = evaluation_batches(PhotoReader(checked, view), checked.labels, batch_size=1)
+    np.testing.assert_array_equal(evaluation_view(tf.constant(pixels), view), batch[0][0])
+
+
+def peak_memory() -> int:
+    """Bytes of the process' memory at its largest since the peak was last reset."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return 1024 * int(status.partition("VmHWM:")[2].split()[0])
+
+
+@pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="needs Linux to measure memory")
+def test_the_evaluation_view_of_a_panorama_takes_memory_for_its_window_only() -> None:
+    """The whole of it, resized, would be 512 x 76,800 pixels: 0.5 GB in float32, and more on the way."""
+    panorama = tf.zeros((20, 3000, 3), tf.uint8)
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    before = peak_memory()
+    assert evaluation_view(panorama, View(448, 512, "keep_aspect")).shape == (448, 448, 3)
+    assert peak_memory() - before < 100e6
 
 
 def test_a_batch_larger_than_the_data_is_refused(numbered: list[Photo]) -> None:
