@@ -9,6 +9,11 @@ class CheckFailed(RuntimeError):
     """Valid input whose outcome isn't usable, such as a loss that became NaN or a full disk."""
 
 
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, in the plural unless it is 1: `1 photo`, `2,000 photos`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def nearest(name: str, names: list[str]) -> str:
     """` Did you mean NAME?` for the valid name closest to `name`, or nothing where none is close."""
     from difflib import get_close_matches

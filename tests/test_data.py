@@ -14,11 +14,12 @@ from sklearn.linear_model import LogisticRegression
 
 from clan_tf.config import DataConfig, Experiment, load_experiment
 from clan_tf.data import read_source
+from clan_tf.data.cutting import cut
 from clan_tf.data.generated import CLASS_NAMES, draw_photo
 from clan_tf.data.photos import CheckedPhotos, check_photos, decode, problem_with
 from clan_tf.data.pipeline import evaluation_batches, evaluation_view, training_batches, training_view
 from clan_tf.data.reading import PhotoReader, View
-from clan_tf.data.source import Photo, cut
+from clan_tf.data.source import Photo
 from clan_tf.data.splits import check_splits
 from clan_tf.errors import UserError
 from clan_tf.files import replacing, write_text
@@ -52,6 +53,13 @@ def test_cutting_leaves_a_photo_of_every_class_on_both_sides() -> None:
     stay, taken = cut(photos, 0.1, seed=0)
     assert [sum(p.label == label for p in taken) for label in range(3)] == [0, 1, 5]
     assert sorted(p.name for p in stay + taken) == sorted(p.name for p in photos)
+
+
+def test_cutting_keeps_copies_together_unless_a_side_would_be_left_without_the_class() -> None:
+    photos = [Photo(f"{i}", 0, bytes([i // 3])) for i in range(30)] + [Photo(f"same {i}", 1, b"same") for i in range(4)]
+    stay, taken = cut(photos, 0.2, seed=0)
+    assert {photo.content for photo in stay}.isdisjoint(photo.content for photo in taken)
+    assert [photo.label for photo in taken].count(0) == 6 and {photo.label for photo in taken} == {0}
 
 
 @pytest.fixture

@@ -311,7 +311,7 @@ def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for label, name in enumerate(ODD_NAMES):
         for index in range(6):
             split = "train" if index < 4 else "test"
-            write_photo(root / split / name / f"{index}.jpg", (40 * label, 90, 200), (30 + 9 * index, 40), seed=index)
+            write_photo(root / split / name / f"{index}.jpg", (40 * label, 90, 200), (30 + 9 * index, 40))
     turned = root / "train" / "grün" / "0.jpg"
     with Image.open(turned) as image:
         exif = image.getexif()

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from clan_tf.config import DataConfig
+from clan_tf.data.cutting import cut
 from clan_tf.data.folders import SPLIT_FOLDERS
-from clan_tf.data.source import Photo, Source, cut, inside, require_folder
+from clan_tf.data.source import Photo, Source, inside, require_folder
 from clan_tf.errors import UserError, nearest
 
 SPLIT_NAMES = {name: split for split, names in SPLIT_FOLDERS.items() for name in names}
