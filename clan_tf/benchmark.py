@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from clan_tf.config import Experiment
 from clan_tf.data import read_source
-from clan_tf.data.cache import open_reader
+from clan_tf.data.cache import decide_cache, open_reader
 from clan_tf.data.photos import CheckedPhotos, decode_stored, read_content
 from clan_tf.data.pipeline import training_batches, training_view
 from clan_tf.data.reading import PhotoReader, Reader
@@ -120,7 +120,7 @@ def _contenders(
         dataset = training_batches(reader, checked.labels, classes, endless)
         return (int(images.shape[0]) for images, _ in dataset)
 
-    cached = open_reader(checked, view, "memory", progress.track)
+    cached = open_reader(checked, view, decide_cache([checked], view, "memory", uses=_ENDLESS), progress.track)
     contenders = {
         DECODING: _decoding(checked, experiment.training.batch_size),
         PIPELINE: batches(PhotoReader(checked, view)),

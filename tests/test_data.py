@@ -22,7 +22,6 @@ from clan_tf.data.reading import PhotoReader, View
 from clan_tf.data.source import Photo
 from clan_tf.data.splits import check_splits
 from clan_tf.errors import UserError
-from clan_tf.files import replacing, write_text
 from clan_tf.progress import Progress
 
 
@@ -314,16 +313,3 @@ def test_average_colour_does_not_solve_the_generated_photos() -> None:
     labels = np.arange(1200) % 8
     model = LogisticRegression(max_iter=2000).fit(features[:800], labels[:800])
     assert model.score(features[800:], labels[800:]) < 0.25  # chance is 0.125
-
-
-def test_a_file_is_replaced_whole_and_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
-    path, dead, alive = tmp_path / "a.txt", tmp_path / ".partial-4999999-a.txt", tmp_path / ".partial-1-a.txt"
-    dead.write_text("half", encoding="utf-8")
-    alive.write_text("half", encoding="utf-8")
-    write_text(path, "whole")
-    assert path.read_text(encoding="utf-8") == "whole"
-    assert alive.exists() and not dead.exists()
-    with pytest.raises(ZeroDivisionError), replacing(path) as temporary:
-        temporary.write_text("other", encoding="utf-8")
-        raise ZeroDivisionError
-    assert path.read_text(encoding="utf-8") == "whole" and not temporary.exists()
