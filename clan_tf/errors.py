@@ -1,5 +1,7 @@
 """The errors that a user can mend. The command line prints their text alone; any other exception is a defect."""
 
+from collections.abc import Sequence
+
 
 class UserError(ValueError):
     """A mistake in what the user gave: the text names the file or key, the rule, the value and the way out."""
@@ -11,7 +13,13 @@ class CheckFailed(RuntimeError):
 
 def counted(number: int, noun: str) -> str:
     """A number with its noun, in the plural unless it is 1: `1 photo`, `2,000 photos`."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+    return f"{number:,} {noun if number == 1 else f'{noun}s'}"
+
+
+def listed(names: Sequence[str], most: int = 5) -> str:
+    """Quoted names, the first `most` of them: `'a', 'b' and 3 more`."""
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(map(repr, names[:most])) + rest
 
 
 def nearest(name: str, names: list[str]) -> str:

@@ -177,7 +177,7 @@ def _examples(entries: Sequence[str], most: int = 2) -> str:
 
 def _print_next(report: "DataReport", written: "Quarantine | None", path: str | None, arguments: list[str]) -> None:
     if written and path:
-        print(f"{path}: {len(written.names)} photos to leave out.")
+        print(f"{path}: {counted(len(written.names), 'photo')} to leave out.")
         if written.emptied:
             print(f"No train photo would be left of {', '.join(written.emptied)}: mend or add photos first.")
         next_command = ["clan-tf", "train", *arguments, "--set", f"data.quarantine={path}"]

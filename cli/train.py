@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from clan_tf.cli.console import ConsoleProgress, OptionalConfigArgument, SetOption, print_table, quiet_tensorflow
+from clan_tf.errors import counted
 
 if TYPE_CHECKING:
     from clan_tf.config import Experiment
@@ -37,7 +38,9 @@ def _train(experiment: "Experiment", run_dir: str | None) -> None:
     progress = ConsoleProgress()
     result = train_experiment(experiment, run_dir, progress=progress)
     run = result.run.path
-    progress.note(f"trained {result.epochs} epochs in {result.seconds:.0f} s; the best was epoch {result.best_epoch}")
+    progress.note(
+        f"trained {counted(result.epochs, 'epoch')} in {result.seconds:.0f} s; the best was epoch {result.best_epoch}"
+    )
     split = "test" if result.source.splits.get("test") else "val"
     evaluation = evaluate(str(run), split=split, progress=progress, source=result.source)
     print_accuracies(evaluation, split)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from clan_tf.errors import UserError
+from clan_tf.errors import UserError, listed
 
 SPLITS = ("train", "val", "test")
 
@@ -166,18 +166,13 @@ def class_problems(source: Source, place: str) -> tuple[str, ...]:
     if not missing:
         return ()
     elsewhere = [name for name in missing if any(name not in _without_photos(source, split) for split in SPLITS)]
-    hint = f" Other splits have photos of {_listed(elsewhere)}." if elsewhere else ""
-    return (f"data.root: {place} has no train photos of {_listed(missing)}.{hint}",)
+    hint = f" Other splits have photos of {listed(elsewhere)}." if elsewhere else ""
+    return (f"data.root: {place} has no train photos of {listed(missing)}.{hint}",)
 
 
 def _without_photos(source: Source, split: str) -> list[str]:
     present = {photo.label for photo in source.splits.get(split, ())}
     return [name for label, name in enumerate(source.class_names) if label not in present]
-
-
-def _listed(names: Sequence[str], most: int = 5) -> str:
-    rest = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(map(repr, names[:most])) + rest
 
 
 def _common_folder(names: Sequence[str]) -> str:
