@@ -35,7 +35,9 @@ class RandomCrops(torch.utils.data.Dataset):
         self, contents: list[bytes], windows: np.ndarray, labels: np.ndarray, view: "View", flip: bool
     ) -> None:
         self.contents, self.windows, self.labels = contents, windows, labels
-        self.view, self.flip = view, flip
+        # Plain values, because a `View` would make every worker import TensorFlow.
+        self.image_size, self.full_size, self.mode = view
+        self.flip = flip
 
     def __len__(self) -> int:
         return len(self.contents)
@@ -46,17 +48,16 @@ class RandomCrops(torch.utils.data.Dataset):
             part = stored.crop((left, top, left + width, top + height))
         image = ImageOps.exif_transpose(part).convert("RGB")
         image = image.resize(self._full_size(image), Image.Resampling.BILINEAR)
-        side = self.view.image_size
-        left, top = (int(torch.randint(length - side + 1, ())) for length in image.size)
-        image = image.crop((left, top, left + side, top + side))
+        left, top = (int(torch.randint(length - self.image_size + 1, ())) for length in image.size)
+        image = image.crop((left, top, left + self.image_size, top + self.image_size))
         if self.flip and torch.rand(()) < 0.5:
             image = ImageOps.mirror(image)
         return torch.from_numpy(np.array(image)), int(self.labels[index])
 
     def _full_size(self, image: Image.Image) -> tuple[int, int]:
-        if self.view.mode == "stretch":
-            return self.view.full_size, self.view.full_size
-        width, height = (round(length * self.view.full_size / min(image.size)) for length in image.size)
+        if self.mode == "stretch":
+            return self.full_size, self.full_size
+        width, height = (round(length * self.full_size / min(image.size)) for length in image.size)
         return width, height
 
 

@@ -1,6 +1,7 @@
 """The benchmark says what it measured; no speed is asserted."""
 
 import json
+import pickle
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,7 @@ def test_the_pytorch_peer_gives_the_same_kind_of_photos(experiment: Experiment, 
     checked = check_photos([replace(photo, box=Box(4, 0, -4, 0)) for photo in photos])
     contents = [Path(photo.name).read_bytes() for photo in checked.photos]
     dataset = RandomCrops(contents, checked.windows, checked.labels, view, flip=False)
+    assert b"clan_tf.data" not in pickle.dumps(dataset), "its workers would import TensorFlow"
     for index in range(len(dataset)):
         photo, label = dataset[index]
         ours = evaluation_view(used_part(checked, index), view).numpy()

@@ -363,6 +363,7 @@ def test_a_pack_keeps_names_labels_splits_and_order(originals: Path, near: Path)
     assert packed.class_names == source.class_names == tuple(sorted(ODD_NAMES))
     assert names_and_labels(packed) == names_and_labels(source)
     assert packed.notes == ()
+    assert packed.val_is_cut and source.val_is_cut
 
 
 def test_a_lossless_pack_holds_exactly_the_resized_photos(originals: Path, exact: Path, tmp_path: Path) -> None:
