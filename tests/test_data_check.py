@@ -250,7 +250,7 @@ def test_documents_among_the_photos_are_left_out_and_listed(root: Path) -> None:
     odd = {(Path(entry["path"]).name, entry["kind"]) for entry in report.odd}
     assert odd == {(name, "not_a_photo") for name in named[:3]}
     assert report.counts["train"][CLASSES[0]] == 7 and not report.failed
-    assert "3 files aren't photos by name and are left out, such as " in report.notes[0]
+    assert "Not photos by name, and left out: 3 files, such as " in report.notes[0]
 
 
 def test_copies_never_part_where_the_validation_photos_are_cut_at_random(root: Path) -> None:

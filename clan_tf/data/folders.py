@@ -8,7 +8,7 @@ from pathlib import Path
 from clan_tf.config import DataConfig
 from clan_tf.data.cutting import cut
 from clan_tf.data.source import Photo, Source, require_folder
-from clan_tf.errors import UserError
+from clan_tf.errors import UserError, counted
 
 SPLIT_FOLDERS = {
     "train": ("train", "training"),
@@ -85,12 +85,7 @@ def _with_left_out(source: Source, files: Iterable[Photo]) -> Source:
     left_out = tuple(file.name for file in files if _is_document(file))
     if not left_out:
         return source
-    what = (
-        f"{len(left_out)} files aren't photos by name and are"
-        if len(left_out) > 1
-        else "One file isn't a photo by name and is"
-    )
-    note = f"{what} left out, such as {left_out[0]}."
+    note = f"Not photos by name, and left out: {counted(len(left_out), 'file')}, such as {left_out[0]}."
     return replace(source, notes=(*source.notes, note), left_out=left_out)
 
 

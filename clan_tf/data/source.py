@@ -165,7 +165,8 @@ def class_problems(source: Source, place: str) -> tuple[str, ...]:
     missing = _without_photos(source, "train")
     if not missing:
         return ()
-    elsewhere = [name for name in missing if any(name not in _without_photos(source, split) for split in SPLITS)]
+    nowhere = {*_without_photos(source, "val")} & {*_without_photos(source, "test")}
+    elsewhere = [name for name in missing if name not in nowhere]
     hint = f" Other splits have photos of {listed(elsewhere)}." if elsewhere else ""
     return (f"data.root: {place} has no train photos of {listed(missing)}.{hint}",)
 
