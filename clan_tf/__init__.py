@@ -1,6 +1,8 @@
 """clan-tf: fine-grained photo classification with the Cross-layer Attention Network, in Keras 3 and TensorFlow.
 
-Names are imported when they are first used, so that `import clan_tf` and `clan-tf --help` are instant.
+Names are imported when they are first used, so that `import clan_tf` and `clan-tf --help` are instant. So Keras doesn't
+know the classes before one is used: `keras.models.load_model` needs `import clan_tf.models` first, and
+`clan_tf.load_model` doesn't.
 """
 
 from importlib import import_module

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from clan_tf.config import Experiment
+from clan_tf.config import AugmentationConfig, Experiment
 from clan_tf.data import read_source
-from clan_tf.data.cache import open_reader
+from clan_tf.data.cache import decide_cache, open_reader
 from clan_tf.data.photos import CheckedPhotos, decode_stored, read_content
 from clan_tf.data.pipeline import training_batches, training_view
 from clan_tf.data.reading import PhotoReader, Reader
@@ -55,6 +55,7 @@ class DataBenchmark:
         rates: by contender; all took turns, round by round.
         cached_of_torch: how many times as fast as PyTorch's the cached pipeline was; `None` without PyTorch.
         pipeline_of_torch: the same without the cache.
+        notes: how was measured, and why PyTorch's wasn't.
     """
 
     photos: int
@@ -63,6 +64,7 @@ class DataBenchmark:
     rates: Mapping[str, Rate]
     pipeline_of_torch: float | None
     cached_of_torch: float | None
+    notes: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, as `benchmark data --json` prints them."""
@@ -73,6 +75,7 @@ class DataBenchmark:
             "photos_per_second": {name: vars(rate) for name, rate in self.rates.items()},
             "pipeline_of_torch": self.pipeline_of_torch,
             "cached_of_torch": self.cached_of_torch,
+            "notes": list(self.notes),
         }
 
 
@@ -81,7 +84,8 @@ def benchmark_data(
 ) -> DataBenchmark:
     """Photos per second of the training pipeline, beside decoding alone and, where torch is installed, a PyTorch one.
 
-    The contenders take turns for `seconds` each, so that a machine whose speed drifts is fair to all.
+    The contenders take turns for `seconds` each, so that a machine whose speed drifts is fair to all. Where there is no
+    GPU, TensorFlow's op determinism is on, as in training; it stays on for the whole process.
 
     Args:
         experiment: whose train photos are read, as its training would.
@@ -101,16 +105,43 @@ def benchmark_data(
             f"training.batch_size: {experiment.training.batch_size} is more than the {len(checked.photos)} photos to "
             "be read. Use --photos or a smaller batch."
         )
+    notes = [_deterministic(experiment)]
+    without_torch = why_no_torch(experiment)
+    if without_torch:
+        notes.append(f"PyTorch's DataLoader isn't measured: {without_torch}.")
     with ExitStack() as stack:
-        contenders = _contenders(checked, len(source.class_names), experiment, progress, stack)
+        contenders = _contenders(checked, len(source.class_names), experiment, progress)
+        if not without_torch:
+            from clan_tf.torch_pipeline import torch_batches
+
+            contenders[TORCH] = stack.enter_context(torch_batches(checked, experiment, workers=_cores()))
         rates = _measure(contenders, seconds, rounds, progress)
     return DataBenchmark(
-        len(checked.photos), _cores(), _median_size(checked), _summaries(rates), *_times_as_fast(rates)
+        len(checked.photos), _cores(), _median_size(checked), _summaries(rates), *_times_as_fast(rates), tuple(notes)
     )
 
 
+def why_no_torch(experiment: Experiment) -> str | None:
+    """Why the PyTorch peer isn't measured, or `None` if it is."""
+    if not find_spec("torch"):
+        return "it isn't installed (pip install torch)"
+    if experiment.data.augmentation != AugmentationConfig():
+        return "its photos wouldn't be augmented (data.augmentation)"
+    return None
+
+
+def _deterministic(experiment: Experiment) -> str:
+    """Turns on what a training on this machine turns on, and says so."""
+    if tf.config.list_logical_devices("GPU"):
+        return "TensorFlow's op determinism is off, as in training on a GPU."
+    tf.config.experimental.enable_op_determinism()
+    records = experiment.data.source.partition(":")[0] in ("records", "tfds")
+    one_by_one = " Records that aren't cached are then read and decoded one after the other." if records else ""
+    return f"TensorFlow's op determinism is on, as in training on a CPU.{one_by_one}"
+
+
 def _contenders(
-    checked: CheckedPhotos, classes: int, experiment: Experiment, progress: Progress, stack: ExitStack
+    checked: CheckedPhotos, classes: int, experiment: Experiment, progress: Progress
 ) -> dict[str, Iterator[int]]:
     """By name, endless iterators that prepare photos and say how many."""
     view = training_view(experiment.data)
@@ -120,17 +151,12 @@ def _contenders(
         dataset = training_batches(reader, checked.labels, classes, endless)
         return (int(images.shape[0]) for images, _ in dataset)
 
-    cached = open_reader(checked, view, "memory", progress.track)
-    contenders = {
+    cached = open_reader(checked, view, decide_cache([checked], view, "memory", uses=_ENDLESS), progress.track)
+    return {
         DECODING: _decoding(checked, experiment.training.batch_size),
         PIPELINE: batches(PhotoReader(checked, view)),
         CACHED: batches(cached),
     }
-    if find_spec("torch"):
-        from clan_tf.torch_pipeline import torch_batches
-
-        contenders[TORCH] = stack.enter_context(torch_batches(checked, experiment, workers=_cores()))
-    return contenders
 
 
 def _decoding(checked: CheckedPhotos, batch_size: int) -> Iterator[int]:

@@ -1,6 +1,7 @@
 """The experiment: pydantic models, YAML files, `--set` overrides, and one message that names every mistake."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -242,7 +243,7 @@ def _explain(mistake: Any) -> str:
     value = mistake["input"]
     if mistake["type"] == "extra_forbidden":
         valid = _valid_keys(location[:-1])
-        return f"{name}: no such key.{nearest(location[-1], valid)} Valid here: {', '.join(valid)}."
+        return f"{name}: no such key.{_nearest_key(location)} Valid here: {', '.join(valid)}."
     if mistake["type"] == "literal_error":
         valid = [part.strip("' ") for part in mistake["ctx"]["expected"].replace(" or ", ",").split(",")]
         return f"{name}: must be {mistake['ctx']['expected']}; received {value!r}.{nearest(str(value), valid)}"
@@ -251,6 +252,32 @@ def _explain(mistake: Any) -> str:
         return f"{name}: {text}" if text[-1] in ".?" else f"{name}: {text}."
     rule = mistake["msg"][0].lower() + mistake["msg"][1:]
     return f"{name}: {rule}; received {value!r}."
+
+
+def _nearest_key(location: Sequence[str]) -> str:
+    """A hint at the key of that name in another section, or at the one with the most similar name."""
+    *section, key = location
+    by_name: dict[str, list[str]] = {}
+    for path in _all_keys(Experiment):
+        by_name.setdefault(path.rpartition(".")[2], []).append(path)
+    if key not in by_name:
+        here = get_close_matches(key, _valid_keys(section), n=1)
+        if here:
+            return f" Did you mean {'.'.join([*section, *here])}?"
+        key = next(iter(get_close_matches(key, by_name, n=1)), key)
+    return f" Did you mean {' or '.join(by_name[key])}?" if key in by_name else ""
+
+
+def _all_keys(section: Any, prefix: str = "") -> Iterator[str]:
+    """The full path of every key, sections included."""
+    for name, field in section.model_fields.items():
+        yield prefix + name
+        if _is_section(field.annotation):
+            yield from _all_keys(field.annotation, f"{prefix}{name}.")
+
+
+def _is_section(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, Section)
 
 
 def _valid_keys(location: Sequence[str]) -> list[str]:

@@ -1,5 +1,7 @@
 """The errors that a user can mend. The command line prints their text alone; any other exception is a defect."""
 
+from collections.abc import Sequence
+
 
 class UserError(ValueError):
     """A mistake in what the user gave: the text names the file or key, the rule, the value and the way out."""
@@ -11,6 +13,17 @@ class CheckFailed(RuntimeError):
 
 class ProcessLost(CheckFailed):
     """Another process of the same training ended. TensorFlow would go on looking for it while this one exits."""
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, in the plural unless it is 1: `1 photo`, `2,000 photos`."""
+    return f"{number:,} {noun if number == 1 else f'{noun}s'}"
+
+
+def listed(names: Sequence[str], most: int = 5) -> str:
+    """Quoted names, the first `most` of them: `'a', 'b' and 3 more`."""
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(map(repr, names[:most])) + rest
 
 
 def nearest(name: str, names: list[str]) -> str:

@@ -15,7 +15,7 @@ from clan_tf.data.photos import CheckedPhotos
 from clan_tf.data.pipeline import evaluation_batches
 from clan_tf.data.reading import PhotoReader
 from clan_tf.data.splits import check_splits
-from clan_tf.errors import CheckFailed, UserError, nearest
+from clan_tf.errors import CheckFailed, UserError, listed, nearest
 from clan_tf.files import replacing, write_json
 from clan_tf.inference import branch_probabilities, model_view
 from clan_tf.models import COMBINED, BranchClassifier, combine
@@ -31,6 +31,8 @@ class Evaluation:
     """What a model answers on one split.
 
     Attributes:
+        model: path of the `.keras` file.
+        split: which photos were seen: `train`, `val` or `test`.
         photos: number of photos.
         branches: `top1` and `top5` accuracy of each branch, 0…1.
         combined: the same of the combined branches.
@@ -42,6 +44,8 @@ class Evaluation:
         folder: where everything was written; `None` if nowhere.
     """
 
+    model: str
+    split: str
     photos: int
     branches: dict[str, Scores]
     combined: Scores
@@ -55,6 +59,8 @@ class Evaluation:
     def to_json(self) -> dict[str, Any]:
         """Plain values, as `evaluate --json` prints them."""
         return {
+            "model": self.model,
+            "split": self.split,
             "photos": self.photos,
             "branches": {**self.branches, COMBINED: self.combined},
             "combined_branches": list(self.combined_branches),
@@ -115,7 +121,7 @@ def evaluate(
     name = split if chosen == loaded.branches else f"{split}-{'+'.join(chosen)}"
     own = run is not None and path == run.best and not config and not overrides
     folder = Path(output) if output else run.evaluation(name) if own else None
-    return _summarize(loaded, checked, probabilities, chosen, folder)
+    return _summarize(str(path), split, loaded, checked, probabilities, chosen, folder)
 
 
 def choose_branches(model: BranchClassifier, names: Sequence[str] | None) -> tuple[str, ...]:
@@ -162,11 +168,12 @@ def _require_same_classes(path: Path, model: BranchClassifier, source: Source) -
     expected, found = model.class_names, list(source.class_names)
     if expected == found:
         return
-    differing = next((pair for pair in zip(expected, found, strict=False) if pair[0] != pair[1]), None)
-    detail = f"The first that differs is {differing[0]!r} there and {differing[1]!r} here. " if differing else ""
+    missing, extra = (sorted(set(names) - set(others)) for names, others in ((expected, found), (found, expected)))
+    details = [f"this data has no {listed(missing)}"] if missing else []
+    details += [f"the model doesn't know {listed(extra)}"] if extra else []
     raise UserError(
-        f"{path}: was trained on {len(expected)} classes, and this data has {len(found)} that aren't the same. "
-        f"{detail}Evaluate it on the data it was trained for."
+        f"{path}: was trained on {len(expected)} classes, and this data has {len(found)} that aren't "
+        f"the same: {'; '.join(details) or 'their order differs'}. Evaluate it on the data it was trained for."
     )
 
 
@@ -181,6 +188,8 @@ def _run(model: BranchClassifier, checked: CheckedPhotos, batch_size: int, progr
 
 
 def _summarize(
+    path: str,
+    split: str,
     model: BranchClassifier,
     checked: CheckedPhotos,
     probabilities: dict[str, np.ndarray],
@@ -193,6 +202,8 @@ def _summarize(
     names = model.class_names
     matrix = confusion_matrix(labels, combined.argmax(axis=1), labels=range(len(names)))
     result = Evaluation(
+        model=path,
+        split=split,
         photos=len(labels),
         branches={branch: _scores(labels, probabilities[branch]) for branch in model.branches},
         combined=_scores(labels, combined),

@@ -4,9 +4,11 @@ import glob
 import json
 import os
 import shutil
+import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import current_thread, main_thread
 from typing import Any
 
 from clan_tf.errors import UserError
@@ -18,10 +20,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Every process has its own, so that two may write the same file. What a killed process left is removed by the next.
     """
-    for left in path.parent.glob(f".partial-*-{glob.escape(path.name)}"):
-        if not _is_running(left.name.split("-")[1]):
-            left.unlink(missing_ok=True)
-    temporary = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    temporary = _temporary(path)
     try:
         yield temporary
         with temporary.open("rb+") as file:
@@ -51,6 +50,14 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
+def _temporary(path: Path) -> Path:
+    """This process' own name for what becomes `path`; what killed processes left under such names is removed."""
+    for left in path.parent.glob(f".partial-*-{glob.escape(path.name)}"):
+        if not _is_running(left.name.split("-")[1]):
+            shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+    return path.with_name(f".partial-{os.getpid()}-{path.name}")
+
+
 def _is_running(process: str) -> bool:
     try:
         os.kill(int(process), 0)
@@ -65,19 +72,45 @@ def _is_running(process: str) -> bool:
 def new_folder(path: Path) -> Iterator[Path]:
     """Yields a temporary folder beside `path`; it becomes `path` if the block ends well, and vanishes if not.
 
+    Every process has its own. The folders above are made, and vanish with it.
+
     Raises:
         UserError: if `path` exists.
     """
     if path.exists():
         raise UserError(f"{path}: exists; name a folder that doesn't.")
-    temporary = path.with_name(f".partial-{path.name}")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
+    temporary, made = _temporary(path), [parent for parent in path.parents if not parent.exists()]
     try:
-        yield temporary
-        for file in filter(Path.is_file, temporary.rglob("*")):
-            with file.open("rb+") as written:
-                os.fsync(written.fileno())
-        temporary.rename(path)
+        with _noticing_interrupts() as interrupts:
+            temporary.mkdir(parents=True)
+            yield temporary
+            for file in filter(Path.is_file, temporary.rglob("*")):
+                with file.open("rb+") as written:
+                    os.fsync(written.fileno())
+            if interrupts:
+                raise KeyboardInterrupt
+            temporary.rename(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        for parent in made:
+            with suppress(OSError):  # it holds something, such as `path`
+                parent.rmdir()
+
+
+@contextmanager
+def _noticing_interrupts() -> Iterator[list[int]]:
+    """Yields a list to which every Ctrl-C is added: Python drops the exception where it comes within a finalizer."""
+    noticed: list[int] = []
+
+    def notice(number: int, frame: Any) -> None:
+        noticed.append(number)
+        signal.default_int_handler(number, frame)
+
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler or current_thread() is not main_thread():
+        yield noticed
+        return
+    signal.signal(signal.SIGINT, notice)
+    try:
+        yield noticed
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,19 +1,41 @@
 """Pictures, drawn without a screen."""
 
 import csv
+import warnings
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.font_manager import fontManager
+from matplotlib.text import Text
 
 from clan_tf.files import replacing
 
+_FALLBACK_FONTS = (
+    *("Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans CJK KR", "Source Han Sans SC", "WenQuanYi Zen Hei"),
+    *("WenQuanYi Micro Hei", "IPAGothic", "Droid Sans Fallback", "PingFang SC", "Hiragino Sans", "Apple SD Gothic Neo"),
+    *("Microsoft YaHei", "Yu Gothic", "Malgun Gothic", "Arial Unicode MS", "Noto Sans Arabic", "Noto Sans Hebrew"),
+    *("Noto Sans Devanagari", "Noto Sans Thai", "Geeza Pro", "Segoe UI", "Noto Emoji", "Symbola", "Segoe UI Emoji"),
+    *("GNU Unifont", "Unifont"),
+)
+
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Writes a PNG whole or not at all."""
-    with replacing(path) as temporary:
+    """Writes a PNG whole or not at all, its texts in the fonts of this machine that have their letters."""
+    for text in figure.findobj(Text):
+        text.set_fontfamily(_font_families())
+    with replacing(path) as temporary, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)  # no font here has it: a box is drawn
         figure.savefig(temporary, format="png", dpi=110, bbox_inches="tight")
+
+
+@cache
+def _font_families() -> list[str]:
+    """Matplotlib's own font, then those that are installed here of families with other scripts and emoji."""
+    installed = {font.name for font in fontManager.ttflist}
+    return ["DejaVu Sans", *(name for name in _FALLBACK_FONTS if name in installed)]
 
 
 def plot_curves(metrics_csv: Path, path: Path) -> None:

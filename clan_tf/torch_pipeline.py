@@ -17,35 +17,48 @@ from clan_tf.errors import CheckFailed
 if TYPE_CHECKING:
     from clan_tf.config import Experiment
     from clan_tf.data.photos import CheckedPhotos
+    from clan_tf.data.reading import View
 
 
 class RandomCrops(torch.utils.data.Dataset):
-    """Photos decoded, turned upright, resized, cropped at random and flipped, as uint8 tensors.
+    """Photos decoded, cut to their boxes, turned upright, resized, cropped at random and flipped, as uint8 tensors.
 
     Args:
         contents: the encoded photos.
+        windows: top, left, height and width of the part of each that is used.
         labels: their labels.
-        full_size: side that photos are stretched to.
-        image_size: side of the crop.
+        view: to what they are resized, and how large the crop is.
         flip: whether every other photo is flipped.
     """
 
-    def __init__(self, contents: list[bytes], labels: np.ndarray, full_size: int, image_size: int, flip: bool) -> None:
-        self.contents, self.labels = contents, labels
-        self.full_size, self.image_size, self.flip = full_size, image_size, flip
+    def __init__(
+        self, contents: list[bytes], windows: np.ndarray, labels: np.ndarray, view: "View", flip: bool
+    ) -> None:
+        self.contents, self.windows, self.labels = contents, windows, labels
+        # Plain values, because a `View` would make every worker import TensorFlow.
+        self.image_size, self.full_size, self.mode = view
+        self.flip = flip
 
     def __len__(self) -> int:
         return len(self.contents)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        top, left, height, width = self.windows[index].tolist()
         with Image.open(BytesIO(self.contents[index])) as stored:
-            image = ImageOps.exif_transpose(stored).convert("RGB")
-        image = image.resize((self.full_size, self.full_size), Image.Resampling.BILINEAR)
-        left, top = torch.randint(self.full_size - self.image_size + 1, (2,)).tolist()
+            part = stored.crop((left, top, left + width, top + height))
+        image = ImageOps.exif_transpose(part).convert("RGB")
+        image = image.resize(self._full_size(image), Image.Resampling.BILINEAR)
+        left, top = (int(torch.randint(length - self.image_size + 1, ())) for length in image.size)
         image = image.crop((left, top, left + self.image_size, top + self.image_size))
         if self.flip and torch.rand(()) < 0.5:
             image = ImageOps.mirror(image)
         return torch.from_numpy(np.array(image)), int(self.labels[index])
+
+    def _full_size(self, image: Image.Image) -> tuple[int, int]:
+        if self.mode == "stretch":
+            return self.full_size, self.full_size
+        width, height = (round(length * self.full_size / min(image.size)) for length in image.size)
+        return width, height
 
 
 def _sizes(batches: Iterator[tuple[torch.Tensor, torch.Tensor]]) -> Iterator[int]:
@@ -60,10 +73,11 @@ def _sizes(batches: Iterator[tuple[torch.Tensor, torch.Tensor]]) -> Iterator[int
 def torch_batches(checked: "CheckedPhotos", experiment: "Experiment", workers: int) -> Iterator[Iterator[int]]:
     """An endless iterator that prepares batches in `workers` processes and says how many photos each holds."""
     from clan_tf.data.photos import read_content
+    from clan_tf.data.pipeline import training_view
 
-    data = experiment.data
+    view, flip = training_view(experiment.data), experiment.data.flip
     contents = [read_content(photo) for photo in checked.photos]
-    dataset = RandomCrops(contents, checked.labels, data.full_size, data.image_size, data.flip)
+    dataset = RandomCrops(contents, checked.windows, checked.labels, view, flip)
     loader = torch.utils.data.DataLoader(
         dataset,
         batch_size=experiment.training.batch_size,

@@ -44,9 +44,9 @@ def benchmark_data(
             for name, rate in result.rates.items()
         ],
     )
-    if result.pipeline_of_torch is None:
-        print("PyTorch isn't installed here; with it (pip install torch) its DataLoader is measured too.")
-    else:
+    for note in result.notes:
+        print(note)
+    if result.pipeline_of_torch is not None:
         print(
             f"The pipeline is {result.pipeline_of_torch:.2f} times as fast as PyTorch's, "
             f"cached {result.cached_of_torch:.2f} times (medians of the rounds' ratios)."

@@ -3,7 +3,9 @@
 import json
 import logging
 import os
+import re
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any
@@ -27,6 +29,10 @@ ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="A run direc
 
 INTERRUPTED = 130
 """The exit code after Ctrl-C, as shells have it."""
+SECONDS_BETWEEN_LINES = 30
+"""Of progress that goes to a file."""
+_NUMBER = re.compile(r"[-+]?[\d.,]+(e[-+]?\d+)?( ?(%|[A-Za-z]{1,2}))?|…|")
+"""A number with a unit, or nothing."""
 
 
 def quiet_tensorflow() -> None:
@@ -67,7 +73,7 @@ def print_json(value: Any) -> None:
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table on stdout: the first column is text, the others are numbers."""
+    """A table on stdout: columns of numbers are aligned to the right, texts to the left."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -76,7 +82,8 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     console.print(title, style="bold", markup=False, highlight=False)
     table = Table()
     for index, column in enumerate(columns):
-        table.add_column(column, justify="right" if index else "left", overflow="fold")
+        is_number = all(_NUMBER.fullmatch(row[index]) for row in rows)
+        table.add_column(column, justify="right" if is_number else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     console.print(table)
@@ -93,7 +100,7 @@ def percent(value: float) -> str:
 
 
 class ConsoleProgress(Progress):
-    """Bars with the time left on stderr, where it is a terminal; lines that stay in any case."""
+    """On stderr, bars with the time left where it is a terminal, a line now and then where not; notes in any case."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -102,6 +109,14 @@ class ConsoleProgress(Progress):
 
     @contextmanager
     def track(self, description: str, total: int) -> Iterator[Callable[..., None]]:
+        if self._console.is_terminal:
+            with self._bar(description, total) as advance:
+                yield advance
+        else:
+            yield _LineProgress(description, total, self.note).advance
+
+    @contextmanager
+    def _bar(self, description: str, total: int) -> Iterator[Callable[..., None]]:
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
         from rich.progress import Progress as Bars
 
@@ -114,12 +129,38 @@ class ConsoleProgress(Progress):
             TimeRemainingColumn(),
             TextColumn("{task.fields[text]}"),
         )
-        with Bars(*columns, console=self._console, transient=True, disable=not self._console.is_terminal) as bars:
+        with Bars(*columns, console=self._console, transient=True) as bars:
             task = bars.add_task(description, total=total, text="")
             yield lambda text="": bars.update(task, advance=1, text=text)
 
     def note(self, text: str) -> None:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+class _LineProgress:
+    """A line every `SECONDS_BETWEEN_LINES` for logs: what, how much of it is done, and the time left."""
+
+    def __init__(self, description: str, total: int, write: Callable[[str], None]) -> None:
+        self._description, self._total, self._write = description, total, write
+        self._done, self._started = 0, time.monotonic()
+        self._written = self._started
+
+    def advance(self, text: str = "") -> None:
+        """To be called after each unit."""
+        self._done += 1
+        now = time.monotonic()
+        if now - self._written >= SECONDS_BETWEEN_LINES:
+            self._written = now
+            left = (now - self._started) / self._done * (self._total - self._done)
+            detail = f", {text}" if text else ""
+            self._write(f"{self._description}: {self._done:,} of {self._total:,}, about {_duration(left)} left{detail}")
+
+
+def _duration(seconds: float) -> str:
+    """`2:05:07`, or `5:07` below an hour."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
 
 
 def _fail(message: str, code: int) -> None:

@@ -16,6 +16,7 @@ from clan_tf.cli.console import (
     print_table,
     quiet_tensorflow,
 )
+from clan_tf.errors import counted
 
 if TYPE_CHECKING:
     from clan_tf.config import Experiment
@@ -48,17 +49,17 @@ def data_check(
 ) -> None:
     """Find broken and odd photos, duplicates, leaks between splits and labels that differ; changes no photo.
 
-    Exits with 1 if there are broken photos, leaks, or copies with different labels.
+    Exits with 1 if there are broken photos, leaks, copies with different labels, or classes without train photos.
     """
     from clan_tf.config import load_experiment
 
     experiment = load_experiment(config, overrides or ())
     quiet_tensorflow()
-    from clan_tf.data import read_source
+    from clan_tf.data import survey_source
     from clan_tf.data.check import check_data
 
     data = experiment.data.model_copy(update={"quarantine": None, "fraction": 1.0} if quarantine else {})
-    source = read_source(data)
+    source = survey_source(data)
     report = check_data(source, ConsoleProgress())
     written = _write_quarantine(Path(quarantine), source, report, data.root) if quarantine else None
     if samples:
@@ -121,6 +122,11 @@ def _print_report(experiment: "Experiment", report: "DataReport") -> None:
     if found:
         rows = [(what, f"{len(entries):,}", _examples(entries)) for what, entries in found.items()]
         print_table("Found", ("what", "photos or pairs", "such as"), rows)
+    if report.across_cut:
+        print(
+            f"{counted(len(report.across_cut), 'pair')} across train and val: clan-tf cut these validation photos from "
+            "train at random, so it is no leak of the data, but their accuracy will be a little too high."
+        )
 
 
 def _extreme(classes: Mapping[str, int], choose: Callable[..., str]) -> str:
@@ -145,10 +151,14 @@ def _found(report: "DataReport", root: str | None) -> dict[str, list[str]]:
     def equation(pair: "Pair") -> str:
         return f"{relative_name(pair.a, root)} = {relative_name(pair.b, root)}"
 
-    lines = [("broken", f"{relative_name(entry['path'], root)}: {entry['problem']}") for entry in report.broken]
+    def within(pair: "Pair") -> str:
+        return "-".join(dict.fromkeys(pair.splits))
+
+    lines = [("stops a training", problem) for problem in report.problems]
+    lines += [("broken", f"{relative_name(entry['path'], root)}: {entry['problem']}") for entry in report.broken]
     lines += [(f"leak {'-'.join(pair.splits)}, {pair.kind}", equation(pair)) for pair in report.leaks]
     lines += [("labels differ", f"{equation(pair)} ({' / '.join(pair.labels)})") for pair in report.conflicts]
-    lines += [(f"duplicate, {pair.kind}", equation(pair)) for pair in report.duplicates]
+    lines += [(f"duplicate {within(pair)}, {pair.kind}", equation(pair)) for pair in report.duplicates]
     lines += [
         (entry["kind"].replace("_", " "), f"{relative_name(entry['path'], root)}: {entry['detail']}")
         for entry in report.odd
@@ -167,7 +177,7 @@ def _examples(entries: Sequence[str], most: int = 2) -> str:
 
 def _print_next(report: "DataReport", written: "Quarantine | None", path: str | None, arguments: list[str]) -> None:
     if written and path:
-        print(f"{path}: {len(written.names)} photos to leave out.")
+        print(f"{path}: {counted(len(written.names), 'photo')} to leave out.")
         if written.emptied:
             print(f"No train photo would be left of {', '.join(written.emptied)}: mend or add photos first.")
         next_command = ["clan-tf", "train", *arguments, "--set", f"data.quarantine={path}"]
@@ -175,7 +185,9 @@ def _print_next(report: "DataReport", written: "Quarantine | None", path: str | 
     elif report.failed:
         print("Broken photos stop a training; leaks and wrong labels falsify its accuracies. --json lists them all.")
         next_command = ["clan-tf", "data", "check", *arguments, "--quarantine", "quarantine.txt"]
-        print("Mend them, or write a list to leave them out:")
+        if report.problems:
+            print("There must be train photos of every class, and two classes at least.")
+        print("Mend it, or write a list of photos to leave out:")
     else:
         next_command = ["clan-tf", "train", *arguments]
         print("Nothing stands in the way:")

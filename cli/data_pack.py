@@ -15,6 +15,7 @@ from clan_tf.cli.console import (
     print_table,
     quiet_tensorflow,
 )
+from clan_tf.errors import counted
 
 if TYPE_CHECKING:
     from clan_tf.config import DataConfig
@@ -82,5 +83,6 @@ def _print(packed: "Pack", next_command: str) -> None:
         f"Packed into {packed.folder}", ("split", "photos"), [(split, f"{n:,}") for split, n in packed.photos.items()]
     )
     size, classes = packed.facts.full_size, len(packed.facts.class_names)
-    print(f"{classes} classes, photos of {size} pixels, {packed.shards} files, {packed.size / 1e6:,.1f} MB")
+    files = counted(packed.shards, "file")
+    print(f"{classes} classes, photos of {size} pixels, {files}, {packed.size / 1e6:,.1f} MB")
     print(f"Next:\n  {next_command}")

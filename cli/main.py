@@ -1,5 +1,8 @@
 """`clan-tf`: registers the verbs."""
 
+from importlib import metadata
+from typing import Annotated
+
 import typer
 
 from clan_tf.cli.benchmark_data import benchmark_data
@@ -36,8 +39,18 @@ benchmark_app.command("data")(benchmark_data)
 app.add_typer(benchmark_app, name="benchmark")
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"clan-tf {metadata.version('clan-tf')}")
+        raise typer.Exit
+
+
 @app.callback()
-def main() -> None:
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
     """Fine-grained photo classification with the Cross-layer Attention Network."""
 
 

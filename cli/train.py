@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from clan_tf.cli.console import ConsoleProgress, OptionalConfigArgument, SetOption, print_table, quiet_tensorflow
+from clan_tf.errors import counted
 
 if TYPE_CHECKING:
     from clan_tf.config import Experiment
@@ -54,7 +55,7 @@ def _train(experiment: "Experiment", run_dir: str | None, resume: bool) -> None:
         return
     run = result.run.path
     outcome = result.outcome
-    epochs = f"{outcome.epochs} epoch{'s' if outcome.epochs > 1 else ''}"
+    epochs = counted(outcome.epochs, "epoch")
     progress.note(f"trained {epochs} in {outcome.seconds:.0f} s; the best was epoch {outcome.best_epoch}")
     split = "test" if result.source.splits.get("test") else "val"
     evaluation = evaluate(str(run), split=split, progress=progress, source=result.source)

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,11 @@ def test_help_names_every_verb() -> None:
         assert verb in result.output
 
 
+def test_the_version_is_the_installed_packages() -> None:
+    result = CliRunner().invoke(app, ["--version"])
+    assert (result.exit_code, result.output) == (0, f"clan-tf {metadata.version('clan-tf')}\n")
+
+
 def test_summary_prints_one_json_document() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "clan_tf.cli.main", "summary", "demo", "--json"],
@@ -55,6 +61,7 @@ def test_train_evaluate_and_predict_as_a_user_would(fast_demo: list[str], tmp_pa
     trained = runner.invoke(app, ["train", *fast_demo])
     assert trained.exit_code == 0, trained.output
     assert "combined (mid_1 + top + refined_top)" in trained.output
+    assert "trained 1 epoch in" in trained.output
     assert "runs/demo-001" in trained.output
     run_dir = tmp_path / "runs" / "demo-001"
     assert (run_dir / "evaluation" / "test" / "confusion.png").is_file()
@@ -62,6 +69,7 @@ def test_train_evaluate_and_predict_as_a_user_would(fast_demo: list[str], tmp_pa
     evaluated = runner.invoke(app, ["evaluate", str(run_dir), "--json", "--branches", "top,mid_1"])
     answer = json.loads(evaluated.stdout)
     assert answer["photos"] == 8 and answer["combined_branches"] == ["top", "mid_1"]
+    assert answer["split"] == "test" and Path(answer["model"]).samefile(run_dir / "best.keras")
 
     (run_dir / "text.jpg").write_text("no photo", encoding="utf-8")
     predicted = runner.invoke(
@@ -79,7 +87,7 @@ def test_train_evaluate_and_predict_as_a_user_would(fast_demo: list[str], tmp_pa
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["train", "--set", "training.epoch=3"], "Did you mean epochs?"),
+        (["train", "--set", "training.epoch=3"], "Did you mean training.epochs?"),
         (["train", "--set", "model.mid=[stage9]"], "Aliases"),
         (["train", "--set", "model.backbone=tinny"], "Did you mean tiny?"),
         (["train", "--set", "model.weights=imagenet"], "no ImageNet weights"),

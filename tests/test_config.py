@@ -37,12 +37,27 @@ def test_every_mistake_is_named_at_once_with_the_nearest_valid_name(tmp_path: Pa
         "the value isn't YAML",
         "Did you mean folders?",
         "model.relatoin",
-        "Did you mean relation?",
+        "Did you mean model.relation?",
         "Did you mean clca?",
         "training.epochs",
-        "source?",
+        "Did you mean data.source?",
     ):
         assert expected in text
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("data.augmentation.mixpu", "data.augmentation.mixup"),
+        ("data.mixup", "data.augmentation.mixup"),
+        ("epochs", "training.epochs"),
+        ("training.image_sise", "data.image_size"),
+        ("trainnig", "training"),
+    ],
+)
+def test_an_unknown_key_is_refused_with_the_whole_path_of_the_nearest(key: str, meant: str) -> None:
+    with pytest.raises(UserError, match=rf"{key}: no such key. Did you mean {meant}\?"):
+        load_experiment("demo", [f"{key}=1"])
 
 
 @pytest.mark.parametrize("override", ["training.epochs", "=3", "training.epochs=[1"])

@@ -1,5 +1,7 @@
 """Sources, photo checks and the pipeline."""
 
+import os
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +14,14 @@ from sklearn.linear_model import LogisticRegression
 
 from clan_tf.config import DataConfig, Experiment, load_experiment
 from clan_tf.data import read_source
+from clan_tf.data.cutting import cut
 from clan_tf.data.generated import CLASS_NAMES, draw_photo
 from clan_tf.data.photos import CheckedPhotos, check_photos, decode, problem_with
 from clan_tf.data.pipeline import evaluation_batches, evaluation_view, training_batches, training_view
 from clan_tf.data.reading import PhotoReader, View
-from clan_tf.data.source import Photo, cut
+from clan_tf.data.source import Photo
 from clan_tf.data.splits import check_splits
 from clan_tf.errors import UserError
-from clan_tf.files import replacing, write_text
 from clan_tf.progress import Progress
 
 
@@ -50,6 +52,13 @@ def test_cutting_leaves_a_photo_of_every_class_on_both_sides() -> None:
     stay, taken = cut(photos, 0.1, seed=0)
     assert [sum(p.label == label for p in taken) for label in range(3)] == [0, 1, 5]
     assert sorted(p.name for p in stay + taken) == sorted(p.name for p in photos)
+
+
+def test_cutting_keeps_copies_together_unless_a_side_would_be_left_without_the_class() -> None:
+    photos = [Photo(f"{i}", 0, bytes([i // 3])) for i in range(30)] + [Photo(f"same {i}", 1, b"same") for i in range(4)]
+    stay, taken = cut(photos, 0.2, seed=0)
+    assert {photo.content for photo in stay}.isdisjoint(photo.content for photo in taken)
+    assert [photo.label for photo in taken].count(0) == 6 and {photo.label for photo in taken} == {0}
 
 
 @pytest.fixture
@@ -127,6 +136,39 @@ def test_photos_that_cannot_be_read_are_all_named(tmp_path: Path) -> None:
         "gone.jpg: No such file",
     ):
         assert name in text
+
+
+def test_a_jpeg_that_was_cut_and_closed_again_is_broken_for_training_too(tmp_path: Path) -> None:
+    whole = BytesIO()
+    Image.fromarray(draw_photo(3, np.random.default_rng(0), 300)).save(whole, "JPEG")
+    content = whole.getvalue()
+    path = tmp_path / "closed.jpg"
+    path.write_bytes(content[: len(content) // 2] + content[-2:])
+    with pytest.raises(UserError, match="closed.jpg: truncated, and closed"):
+        check_splits({"train": [Photo(str(path), 0), Photo("whole", 0, content)]}, DataConfig(), Progress())
+
+
+def test_a_photo_without_details_is_whole() -> None:
+    """Its lowest rows are one colour, as those of a cut photo are."""
+    plain = BytesIO()
+    Image.new("RGB", (400, 300), (200, 210, 220)).save(plain, "JPEG")
+    assert problem_with(plain.getvalue()) is None
+
+
+@pytest.mark.parametrize(
+    ("start", "name"),
+    [(b"\0\0\0\x18ftypheic", "HEIC"), (b"\0\0\0\x20ftypavif", "AVIF"), (b"\xff\x0a", "JPEG XL"), (b"", "not an image")],
+)
+def test_formats_that_are_not_decoded_are_named_with_the_way_out(start: bytes, name: str) -> None:
+    problem = problem_with(start + bytes(100))
+    assert problem and name in problem
+    assert ("convert" in problem) is bool(start)
+
+
+def test_a_tiff_is_named_with_the_way_out() -> None:
+    content = BytesIO()
+    Image.new("RGB", (8, 8)).save(content, "TIFF")
+    assert "the format TIFF isn't decoded; convert it" in str(problem_with(content.getvalue()))
 
 
 @pytest.mark.parametrize("mode", ["L", "CMYK", "RGBA", "P", "I;16"])
@@ -225,6 +267,31 @@ def test_the_evaluation_view_is_the_resized_photos_centre() -> None:
     assert np.abs(view - expected).max() < 1.5
 
 
+@pytest.mark.parametrize("size", [(20, 300), (300, 20), (64, 48)])
+def test_the_evaluation_view_is_the_window_that_evaluation_reads(size: tuple[int, int]) -> None:
+    pixels = np.random.default_rng(1).integers(0, 256, (*size, 3), dtype="uint8")
+    checked = check_photos([Photo("wide", 0, tf.io.encode_png(pixels).numpy())])
+    view = View(48, 64, "keep_aspect")
+    (batch,) = evaluation_batches(PhotoReader(checked, view), checked.labels, batch_size=1)
+    np.testing.assert_array_equal(evaluation_view(tf.constant(pixels), view), batch[0][0])
+
+
+def peak_memory() -> int:
+    """Bytes of the process' memory at its largest since the peak was last reset."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return 1024 * int(status.partition("VmHWM:")[2].split()[0])
+
+
+@pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="needs Linux to measure memory")
+def test_the_evaluation_view_of_a_panorama_takes_memory_for_its_window_only() -> None:
+    """The whole of it, resized, would be 512 x 76,800 pixels: 0.5 GB in float32, and more on the way."""
+    panorama = tf.zeros((20, 3000, 3), tf.uint8)
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    before = peak_memory()
+    assert evaluation_view(panorama, View(448, 512, "keep_aspect")).shape == (448, 448, 3)
+    assert peak_memory() - before < 100e6
+
+
 def test_a_batch_larger_than_the_data_is_refused(numbered: list[Photo]) -> None:
     with pytest.raises(UserError, match="batch_size: 32 is more than the 11"):
         batches_of(check_photos(numbered), load_experiment("demo"))
@@ -246,16 +313,3 @@ def test_average_colour_does_not_solve_the_generated_photos() -> None:
     labels = np.arange(1200) % 8
     model = LogisticRegression(max_iter=2000).fit(features[:800], labels[:800])
     assert model.score(features[800:], labels[800:]) < 0.25  # chance is 0.125
-
-
-def test_a_file_is_replaced_whole_and_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
-    path, dead, alive = tmp_path / "a.txt", tmp_path / ".partial-4999999-a.txt", tmp_path / ".partial-1-a.txt"
-    dead.write_text("half", encoding="utf-8")
-    alive.write_text("half", encoding="utf-8")
-    write_text(path, "whole")
-    assert path.read_text(encoding="utf-8") == "whole"
-    assert alive.exists() and not dead.exists()
-    with pytest.raises(ZeroDivisionError), replacing(path) as temporary:
-        temporary.write_text("other", encoding="utf-8")
-        raise ZeroDivisionError
-    assert path.read_text(encoding="utf-8") == "whole" and not temporary.exists()

@@ -1,6 +1,7 @@
 """The check of the data: what is planted is found, and nothing else."""
 
 import json
+import shutil
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -13,7 +14,7 @@ from typer.testing import CliRunner, Result
 
 from clan_tf.cli.main import app
 from clan_tf.config import DataConfig
-from clan_tf.data import Source, inspection, read_source
+from clan_tf.data import Source, inspection, read_source, survey_source
 from clan_tf.data.check import DataReport, check_data
 from clan_tf.data.duplicates import THUMBNAIL_SIZE, near_duplicates
 from clan_tf.data.generated import draw_photo
@@ -216,6 +217,62 @@ def test_classes_without_test_photos_and_the_imbalance_are_reported(root: Path) 
     assert report.imbalance["ratio"] == 2
     assert report.imbalance["smallest"] == {"class": CLASSES[1], "photos": 3}
     assert not report.failed
+
+
+def test_classes_that_a_training_refuses_are_findings_of_the_check(root: Path) -> None:
+    (root / "train" / "empty").mkdir()
+    (root / "test" / "Long beak").mkdir()
+    (root / "test" / "Long beak" / "0.jpg").write_bytes(encoded(picture(70)))
+    result = run(root, "--json")
+    answer = json.loads(result.stdout)
+    assert result.exit_code == 1 and answer["failed"]
+    (problem,) = answer["problems"]
+    assert problem.endswith("no train photos of 'Long beak', 'empty'. Other splits have photos of 'Long beak'.")
+    assert answer["splits"]["train"]["classes"] == {"Long beak": 0, "empty": 0, "long beak": 6, "short beak": 6}
+    assert "stops a training" in run(root).output
+    with pytest.raises(UserError, match="no train photos of 'Long beak', 'empty'"):
+        read_source(DataConfig(root=root))
+
+
+def test_one_class_alone_is_a_finding_of_the_check(root: Path) -> None:
+    for path in (root / "test", root / "val", root / "train" / CLASSES[1]):
+        shutil.rmtree(path)
+    report = check_data(survey_source(DataConfig(root=root)))
+    assert report.failed and "has one class ('long beak')" in report.problems[0]
+
+
+def test_documents_among_the_photos_are_left_out_and_listed(root: Path) -> None:
+    named = ("notes.txt", "boxes.CSV", "paper.pdf", "desktop.ini", ".hidden.jpg")
+    for name in named:
+        (root / "train" / CLASSES[0] / name).write_text("not a photo", encoding="utf-8")
+    (root / "train" / CLASSES[0] / "photo.unknown").write_bytes(encoded(picture(71)))
+    report = checked(root)
+    odd = {(Path(entry["path"]).name, entry["kind"]) for entry in report.odd}
+    assert odd == {(name, "not_a_photo") for name in named[:3]}
+    assert report.counts["train"][CLASSES[0]] == 7 and not report.failed
+    assert "Not photos by name, and left out: 3 files, such as " in report.notes[0]
+
+
+def test_copies_never_part_where_the_validation_photos_are_cut_at_random(root: Path) -> None:
+    shutil.rmtree(root / "val")
+    for path in list((root / "train").rglob("*.jpg")):
+        path.with_name(f"copy of {path.name}").write_bytes(path.read_bytes())
+    for seed in range(4):
+        report = check_data(read_source(DataConfig(root=root, split_seed=seed, validation_fraction=0.4)))
+        assert sum(report.counts["val"].values()) > 0
+        assert len(report.duplicates) == 12 and not report.across_cut and not report.failed
+
+
+def test_near_copies_across_our_own_cut_are_reported_but_are_no_leak(root: Path) -> None:
+    shutil.rmtree(root / "val")
+    for path in list((root / "train").rglob("*.jpg")):
+        path.with_name(f"copy of {path.name}").write_bytes(encoded(Image.open(path), quality=60))
+    arguments = ["--set", "data.validation_fraction=0.4"]
+    result = run(root, *arguments)
+    assert result.exit_code == 0, result.output
+    assert "across train and val: clan-tf cut these validation photos" in result.output
+    answer = json.loads(run(root, "--json", *arguments).stdout)
+    assert answer["leaks"] == [] and ["train", "val"] in [pair["splits"] for pair in answer["duplicates"]]
 
 
 def test_photos_in_memory_are_checked_as_files_are() -> None:

@@ -123,7 +123,7 @@ def test_data_with_other_classes_is_refused(run: RunDirectory, tmp_path: Path) -
     for name in ("blue, small", "grün", "yellow bird"):
         for index in range(4):
             write_photo(tmp_path / name / f"{index}.png", (1, 2, 3))
-    with pytest.raises(UserError, match="'red bird' there and 'yellow bird' here"):
+    with pytest.raises(UserError, match="this data has no 'red bird'; the model doesn't know 'yellow bird'"):
         evaluation.evaluate(str(run.path), overrides=[f"data.root={tmp_path}"])
 
 

@@ -3,6 +3,7 @@
 from collections import Counter
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from PIL import Image
 
 from clan_tf.config import AugmentationConfig, DataConfig, Experiment, load_experiment
 from clan_tf.data.augmentation import batch_augmentation, photo_augmentation
-from clan_tf.data.cache import CachedReader, decide_cache, open_reader
+from clan_tf.data.cache import CachedReader, available_memory, decide_cache, open_reader
 from clan_tf.data.order import photo_order
 from clan_tf.data.photos import CheckedPhotos, check_photos, used_part
 from clan_tf.data.pipeline import Worker, evaluation_batches, evaluation_view, training_batches, training_view
@@ -198,7 +199,32 @@ def test_auto_caches_only_what_is_used_again_and_fits(checked: CheckedPhotos, mo
     assert decide_cache([checked, checked], view, "auto", uses=2) == "none"
     monkeypatch.setattr("clan_tf.data.cache.available_memory", lambda: 10_000)
     with pytest.raises(UserError, match="data.cache.*memory has 0.00 GB free"):
-        open_reader(checked, view, "memory", Progress().track)
+        decide_cache([checked], view, "memory", uses=1)
+
+
+def test_a_disk_without_room_is_told_before_anything_is_written(
+    checked: CheckedPhotos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLAN_TF_CACHE", str(tmp_path / "cache"))
+    view = View(24, 32)
+    needed = len(checked.photos) * 32 * 32 * 3
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=needed - 1))
+    with pytest.raises(UserError, match="data.cache.*the disk has 0.00 GB free"):
+        decide_cache([checked], view, "disk", uses=1)
+    assert list(tmp_path.iterdir()) == []
+    open_reader(checked, view, "disk", Progress().track)
+    assert decide_cache([checked], view, "disk", uses=1) == "disk", "what is there already needs no room"
+
+
+def test_pages_of_files_that_nobody_uses_count_as_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {
+        "/proc/meminfo": ["MemTotal: 9000000 kB", "MemAvailable: 8000000 kB"],
+        "/sys/fs/cgroup/memory.max": ["1000000"],
+        "/sys/fs/cgroup/memory.current": ["900000"],
+        "/sys/fs/cgroup/memory.stat": ["anon 200000", "active_file 100000", "inactive_file 600000"],
+    }
+    monkeypatch.setattr("clan_tf.data.cache._lines", lambda path: files[path])
+    assert available_memory() == 700_000
 
 
 def indices(order: Any, epoch: int, places: int) -> list[int]:

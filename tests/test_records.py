@@ -311,7 +311,7 @@ def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for label, name in enumerate(ODD_NAMES):
         for index in range(6):
             split = "train" if index < 4 else "test"
-            write_photo(root / split / name / f"{index}.jpg", (40 * label, 90, 200), (30 + 9 * index, 40), seed=index)
+            write_photo(root / split / name / f"{index}.jpg", (40 * label, 90, 200), (30 + 9 * index, 40))
     turned = root / "train" / "grün" / "0.jpg"
     with Image.open(turned) as image:
         exif = image.getexif()
@@ -363,6 +363,7 @@ def test_a_pack_keeps_names_labels_splits_and_order(originals: Path, near: Path)
     assert packed.class_names == source.class_names == tuple(sorted(ODD_NAMES))
     assert names_and_labels(packed) == names_and_labels(source)
     assert packed.notes == ()
+    assert packed.val_is_cut and source.val_is_cut
 
 
 def test_a_lossless_pack_holds_exactly_the_resized_photos(originals: Path, exact: Path, tmp_path: Path) -> None:

@@ -389,6 +389,16 @@ def test_csv_paths_are_relative_to_the_root_or_else_to_the_table(table: Path, tm
     assert "mistakes in 9 of 9 rows" in mistake(source="csv", csv=elsewhere)
 
 
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_a_csv_may_have_semicolons_or_tabs_between_its_columns(table: Path, separator: str) -> None:
+    """As spreadsheets write them in many countries."""
+    rows = [("path", "label"), *((f"photos/{index:03d}.jpg", f"bird, {index % 2}") for index in range(9))]
+    write_lines(table, *(separator.join(row) for row in rows))
+    source = read_source(DataConfig(source="csv", root=table.parent))
+    assert source.class_names == ("bird, 0", "bird, 1")
+    assert len(by_file(source)) == 9
+
+
 def test_every_mistake_in_a_csv_is_named_with_its_line(table: Path, tmp_path: Path) -> None:
     (tmp_path.parent / "secret.jpg").write_bytes(b"")
     bad = [
@@ -427,7 +437,7 @@ def test_only_the_first_twenty_mistakes_of_a_csv_are_listed(table: Path) -> None
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (b"path;label\na.jpg;b\n", "no column path and no column label"),
+        (b"path:label\na.jpg:b\n", "no column path and no column label"),
         (b"path,class\na.jpg,b\n", "no column label"),
         (b"path,label\n", "no rows"),
         (b"", "no column path"),

@@ -8,11 +8,12 @@ from clan_tf.data.aircraft import read_aircraft
 from clan_tf.data.cars import read_cars
 from clan_tf.data.csv_table import read_csv
 from clan_tf.data.cub import read_cub
+from clan_tf.data.cutting import with_validation
 from clan_tf.data.folders import read_folders
 from clan_tf.data.generated import read_generated
 from clan_tf.data.records import read_records, read_tfds
 from clan_tf.data.selection import take_fraction, without_quarantined
-from clan_tf.data.source import SPLITS, Photo, Source, check_classes, with_validation
+from clan_tf.data.source import SPLITS, Photo, Source, class_problems
 from clan_tf.errors import UserError
 
 READERS: dict[str, Callable[[DataConfig], Source]] = {
@@ -36,16 +37,23 @@ def read_source(config: DataConfig) -> Source:
     Raises:
         UserError: saying what is wrong with them.
     """
+    source = survey_source(config)
+    if source.problems:
+        raise UserError("\n".join(source.problems))
+    return source
+
+
+def survey_source(config: DataConfig) -> Source:
+    """As `read_source`, but what only a training can't do without is told by the source's `problems`."""
     kind = config.source.partition(":")[0]
     if config.crop_to_box and kind not in WITH_BOXES:
         raise UserError(f"data.crop_to_box: the source {kind!r} has no boxes. Set it to false.")
     source = READERS[kind](config)
     # The quarantined leave last, so that every other photo stays in its split.
-    splits = with_validation(source.splits, config.validation_fraction, config.split_seed)
-    splits = without_quarantined(splits, config.quarantine, config.root)
+    source = with_validation(source, config.validation_fraction, config.split_seed)
+    splits = without_quarantined(source.splits, config.quarantine, config.root)
     source = replace(source, splits=take_fraction(splits, config.fraction, config.split_seed))
-    check_classes(source, str(config.root or config.source))
-    return source
+    return replace(source, problems=class_problems(source, str(config.root or config.source)))
 
 
-__all__ = ["READERS", "SPLITS", "Photo", "Source", "read_source"]
+__all__ = ["READERS", "SPLITS", "Photo", "Source", "read_source", "survey_source"]

@@ -73,11 +73,23 @@ def decide_cache(splits: Sequence[CheckedPhotos], view: View, mode: CacheMode, u
     """Where photos that are used `uses` times are kept: what `"auto"` stands for, or the mode that is asked for.
 
     In memory if they are used more than once and all fit into a third of what is free.
+
+    Raises:
+        UserError: if they don't fit into the memory or onto the disk that is asked for.
     """
-    if mode != "auto":
-        return mode
-    needed = sum(_pixel_bytes(full_sizes(checked, view)) for checked in splits)
-    return "memory" if uses > 1 and needed <= available_memory() // MEMORY_SHARE else "none"
+    needed = [_pixel_bytes(full_sizes(checked, view)) for checked in splits]
+    if mode == "auto":
+        return "memory" if uses > 1 and sum(needed) <= available_memory() // MEMORY_SHARE else "none"
+    if mode == "memory":
+        _require_room("memory", sum(needed), available_memory())
+    if mode == "disk":
+        missing = [
+            size
+            for checked, size in zip(splits, needed, strict=True)
+            if not _is_whole(_cache_file(checked, view), size)
+        ]
+        _require_room("disk", sum(missing), _free_disk(cache_folder()))
+    return mode
 
 
 def open_reader(checked: CheckedPhotos, view: View, mode: CacheMode, track: Track) -> PhotoReader | CachedReader:
@@ -88,9 +100,6 @@ def open_reader(checked: CheckedPhotos, view: View, mode: CacheMode, track: Trac
         view: to what they are resized.
         mode: of `decide_cache`.
         track: shows progress, as `Progress.track` does.
-
-    Raises:
-        UserError: if they don't fit into the memory or onto the disk that was asked for.
     """
     plain = PhotoReader(checked, view)
     sizes = full_sizes(checked, view)
@@ -98,13 +107,14 @@ def open_reader(checked: CheckedPhotos, view: View, mode: CacheMode, track: Trac
     if mode == "none":
         return plain
     if mode == "memory":
-        _require_room("memory", needed, available_memory())
         file, path = _unnamed_file()
         _write_pixels(plain, len(sizes), file, track)
         return CachedReader(path, sizes, view, file)
-    path = cache_folder() / f"{_fingerprint(checked, view)}.pixels"
-    if not path.is_file() or path.stat().st_size != needed:
-        _write_cache_file(plain, len(sizes), path, needed, track)
+    path = _cache_file(checked, view)
+    if not _is_whole(path, needed):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary, temporary.open("wb") as new_file:
+            _write_pixels(plain, len(sizes), new_file, track)
     return CachedReader(str(path), sizes, view)
 
 
@@ -122,7 +132,9 @@ def available_memory() -> int:
             limits.append(1024 * int(line.split()[1]))
     limit, used = _lines("/sys/fs/cgroup/memory.max"), _lines("/sys/fs/cgroup/memory.current")
     if limit and limit[0].isdigit() and used:
-        limits.append(int(limit[0]) - int(used[0]))
+        # Pages of files that nobody uses now count as used, and are given up when memory is wanted.
+        given_up = dict(line.split() for line in _lines("/sys/fs/cgroup/memory.stat")).get("inactive_file", 0)
+        limits.append(int(limit[0]) - int(used[0]) + int(given_up))
     # Systems without /proc tell only how much there is in all.
     return max(0, min(limits, default=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")))
 
@@ -131,11 +143,12 @@ def _pixel_bytes(sizes: np.ndarray) -> int:
     return int(3 * sizes.astype("int64").prod(axis=1).sum())
 
 
-def _write_cache_file(reader: PhotoReader, photos: int, path: Path, needed: int, track: Track) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _require_room("disk", needed, shutil.disk_usage(path.parent).free)
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        _write_pixels(reader, photos, file, track)
+def _cache_file(checked: CheckedPhotos, view: View) -> Path:
+    return cache_folder() / f"{_fingerprint(checked, view)}.pixels"
+
+
+def _is_whole(path: Path, needed: int) -> bool:
+    return path.is_file() and path.stat().st_size == needed
 
 
 def _write_pixels(reader: PhotoReader, photos: int, file: IO[bytes], track: Track) -> None:
@@ -178,6 +191,11 @@ def _require_room(kind: str, needed: int, free: int) -> None:
             f"data.cache: the decoded photos fill {needed / 1e9:.2f} GB and the {kind} has {free / 1e9:.2f} GB free. "
             "Use --set data.cache=none."
         )
+
+
+def _free_disk(folder: Path) -> int:
+    existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    return shutil.disk_usage(existing).free
 
 
 def _lines(path: str) -> list[str]:

@@ -27,6 +27,8 @@ class Pair:
         kind: `exact` (the same bytes) or `near` (re-encoded, resized, mirrored).
         splits: the split of each.
         labels: the class name of each.
+        is_leak: whether the two stand in different splits, other than train and a validation split that was cut from
+            it at random.
     """
 
     a: str
@@ -34,11 +36,7 @@ class Pair:
     kind: str
     splits: tuple[str, str]
     labels: tuple[str, str]
-
-    @property
-    def is_leak(self) -> bool:
-        """Whether the two stand in different splits."""
-        return self.splits[0] != self.splits[1]
+    is_leak: bool
 
     @property
     def is_conflict(self) -> bool:
@@ -61,6 +59,7 @@ class DataReport:
         odd: unusual photos, once for each `kind`: `path`, `kind` and `detail`.
         pairs: photos that show the same picture.
         notes: what the source says of itself.
+        problems: what keeps a training from starting.
     """
 
     counts: Mapping[str, Mapping[str, int]]
@@ -69,21 +68,27 @@ class DataReport:
     odd: Sequence[Mapping[str, str]]
     pairs: Sequence[Pair]
     notes: Sequence[str]
+    problems: Sequence[str]
 
     @property
     def duplicates(self) -> list[Pair]:
-        """The pairs within a split."""
+        """The pairs within a split, or in train and a validation split that was cut from it."""
         return [pair for pair in self.pairs if not pair.is_leak]
 
     @property
     def leaks(self) -> list[Pair]:
-        """The pairs across splits."""
+        """The pairs across the splits that the data has."""
         return [pair for pair in self.pairs if pair.is_leak]
 
     @property
     def conflicts(self) -> list[Pair]:
         """The pairs whose labels differ, within a split or across."""
         return [pair for pair in self.pairs if pair.is_conflict]
+
+    @property
+    def across_cut(self) -> list[Pair]:
+        """The duplicates of which one is a validation photo that was cut from train."""
+        return [pair for pair in self.duplicates if pair.splits[0] != pair.splits[1]]
 
     @property
     def classes_without_test(self) -> list[str]:
@@ -104,8 +109,11 @@ class DataReport:
 
     @property
     def failed(self) -> bool:
-        """Whether training on these photos would stop or mislead: broken photos, leaks, or labels that differ."""
-        return bool(self.broken or self.leaks or self.conflicts)
+        """Whether training on these photos would stop or mislead.
+
+        That is if there are problems, broken photos, leaks, or copies whose labels differ.
+        """
+        return bool(self.problems or self.broken or self.leaks or self.conflicts)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -124,6 +132,7 @@ class DataReport:
             "leaks": [pair.to_json() for pair in self.leaks],
             "conflicts": [pair.to_json() for pair in self.conflicts],
             "notes": list(self.notes),
+            "problems": list(self.problems),
             "failed": self.failed,
         }
 
@@ -155,8 +164,9 @@ def check_data(source: Source, progress: Progress | None = None) -> DataReport:
         for member in members
         for kind, detail in member.facts.oddities
     ]
-    pairs = list(_pairs(members, source.class_names, progress))
-    return DataReport(_counts(source), _images(members), broken, odd, pairs, source.notes)
+    odd += [{"path": name, "kind": "not_a_photo", "detail": "by its name; left out"} for name in source.left_out]
+    pairs = list(_pairs(members, source, progress))
+    return DataReport(_counts(source), _images(members), broken, odd, pairs, source.notes, source.problems)
 
 
 def _inspect(photos: Sequence[Photo], progress: Progress) -> Iterator[Facts | str]:
@@ -171,25 +181,23 @@ def _inspect(photos: Sequence[Photo], progress: Progress) -> Iterator[Facts | st
             yield facts
 
 
-def _pairs(members: Sequence[_Member], class_names: Sequence[str], progress: Progress) -> Iterator[Pair]:
+def _pairs(members: Sequence[_Member], source: Source, progress: Progress) -> Iterator[Pair]:
     """Each copy with the first one of every split, so that a picture that stands there often makes few pairs."""
     groups: dict[bytes, list[_Member]] = {}
     for member in members:
         groups.setdefault(member.facts.digest, []).append(member)
     pictures = list(groups.values())
     for copies in pictures:
-        yield from _link(copies, copies, "exact", class_names)
+        yield from _link(copies, copies, "exact", source)
     if len(pictures) < 2:
         return
     thumbnails = np.stack([copies[0].facts.thumbnail for copies in pictures])
     with progress.track("comparing photos", count_blocks(len(pictures))) as advance:
         for first, second in near_duplicates(thumbnails, advance):
-            yield from _link(pictures[first], pictures[second], "near", class_names)
+            yield from _link(pictures[first], pictures[second], "near", source)
 
 
-def _link(
-    copies: Sequence[_Member], others: Sequence[_Member], kind: str, class_names: Sequence[str]
-) -> Iterator[Pair]:
+def _link(copies: Sequence[_Member], others: Sequence[_Member], kind: str, source: Source) -> Iterator[Pair]:
     linked = [*product(copies, _first_of_splits(others)), *product(_first_of_splits(copies), others)]
     order = {id(member): index for index, member in enumerate([*copies, *others])}
     seen = set()
@@ -197,8 +205,10 @@ def _link(
         a, b = sorted((one, other), key=lambda member: (SPLITS.index(member.split), order[id(member)]))
         if a is not b and (id(a), id(b)) not in seen:
             seen.add((id(a), id(b)))
-            labels = (class_names[a.photo.label], class_names[b.photo.label])
-            yield Pair(a.photo.name, b.photo.name, kind, (a.split, b.split), labels)
+            labels = (source.class_names[a.photo.label], source.class_names[b.photo.label])
+            splits = (a.split, b.split)
+            is_leak = a.split != b.split and not (source.val_is_cut and splits == ("train", "val"))
+            yield Pair(a.photo.name, b.photo.name, kind, splits, labels, is_leak)
 
 
 def _first_of_splits(members: Sequence[_Member]) -> list[_Member]:

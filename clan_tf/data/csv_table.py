@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from clan_tf.config import DataConfig
+from clan_tf.data.cutting import cut
 from clan_tf.data.folders import SPLIT_FOLDERS
-from clan_tf.data.source import Photo, Source, cut, inside, require_folder
+from clan_tf.data.source import Photo, Source, inside, require_folder
 from clan_tf.errors import UserError, nearest
 
 SPLIT_NAMES = {name: split for split, names in SPLIT_FOLDERS.items() for name in names}
@@ -25,6 +26,7 @@ class Entry(NamedTuple):
 def read_csv(config: DataConfig) -> Source:
     """A table with the columns `path`, `label` and perhaps `split`; others are ignored.
 
+    Between columns are commas or, if the header says so, semicolons or tabs.
     Paths are relative to `root` or, without it, to the table's folder, and stay inside it. The classes are the labels,
     sorted. Without the column `split` the test photos are cut by a seeded stratified split.
 
@@ -61,13 +63,15 @@ def _rows(table: Path) -> list[tuple[int, Cells]]:
     """Every row with the line on which it ends."""
     try:
         with table.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
+            delimiter = _delimiter(file.readline())
+            file.seek(0)
+            reader = csv.DictReader(file, delimiter=delimiter, strict=True)
             columns = reader.fieldnames or ()
             missing = [name for name in ("path", "label") if name not in columns]
             if missing:
                 raise UserError(
                     f"{table}, line 1: has no column {' and no column '.join(missing)}. The first line must be "
-                    f"path,label or path,label,split; received {','.join(columns)!r}."
+                    f"path,label or path,label,split; received {delimiter.join(columns)!r}."
                 )
             for name in columns:
                 if "split" not in columns and nearest("split", [name]):
@@ -78,6 +82,14 @@ def _rows(table: Path) -> list[tuple[int, Cells]]:
     if not rows:
         raise UserError(f"{table}: has no rows below its header.")
     return rows
+
+
+def _delimiter(header: str) -> str:
+    """What stands between the columns, by the one that separates `path` from `label`."""
+    for delimiter in ",;\t":
+        if {"path", "label"} <= set(next(csv.reader([header], delimiter=delimiter), ())):
+            return delimiter
+    return ","
 
 
 def _entries(rows: Sequence[tuple[int, Cells]], folder: Path, table: Path, most: int = 20) -> list[Entry]:
@@ -101,7 +113,7 @@ def _entries(rows: Sequence[tuple[int, Cells]], folder: Path, table: Path, most:
 
 def _entry(cells: Cells, folder: Path) -> Entry:
     if None in cells or None in cells.values():
-        raise UserError("must have as many values as the header; a value with a comma in it needs quotes.")
+        raise UserError("must have as many values as the header; a value with a separator in it needs quotes.")
     path, label, split = str(cells["path"]), str(cells["label"]), cells.get("split")
     for column, value in (("path", path), ("label", label)):
         if not value.strip():

@@ -1,11 +1,14 @@
 """Photos in class folders: a folder per split and class, or one folder per class that is cut into splits."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 from clan_tf.config import DataConfig
-from clan_tf.data.source import Photo, Source, cut, require_folder
-from clan_tf.errors import UserError
+from clan_tf.data.cutting import cut
+from clan_tf.data.source import Photo, Source, require_folder
+from clan_tf.errors import UserError, counted
 
 SPLIT_FOLDERS = {
     "train": ("train", "training"),
@@ -13,16 +16,22 @@ SPLIT_FOLDERS = {
     "test": ("test", "testing"),
 }
 _CLUTTER = ("Thumbs.db", "desktop.ini")
+DOCUMENTS = (
+    *(".txt", ".md", ".rtf", ".pdf", ".doc", ".docx", ".odt", ".csv", ".tsv", ".xls", ".xlsx", ".ods"),
+    *(".json", ".jsonl", ".xml", ".yaml", ".yml", ".html", ".htm", ".log", ".py", ".sh", ".mat", ".npy"),
+    *(".zip", ".gz", ".tar", ".7z", ".rar", ".mp3", ".wav", ".mp4", ".mov", ".avi", ".mkv"),
+)
+"""Files that people keep beside photos. A file of any other name is a photo, or a broken one."""
 
 
 def read_folders(config: DataConfig) -> Source:
     """`ROOT/train/CLASS/…` (with `val/` and `test/` where they exist), or `ROOT/CLASS/…`.
 
-    From one folder per class the test photos are cut by a seeded stratified split. The classes are the names
-    of the folders, sorted.
+    From one folder per class the test photos are cut by a seeded stratified split. The classes are the names of the
+    folders of all splits, sorted. Files named as `DOCUMENTS` are left out, and a note says so.
 
     Raises:
-        UserError: for a folder that is missing or empty, or a class that train doesn't have.
+        UserError: for a folder that is missing or has no photos at all.
     """
     root = require_folder(config.root, "folders")
     split_folders = _split_folders(root)
@@ -41,29 +50,25 @@ def _split_folders(root: Path) -> dict[str, Path]:
 
 
 def _read_split_folders(root: Path, split_folders: Mapping[str, Path]) -> Source:
-    class_names = tuple(folder.name for folder in _subfolders(split_folders["train"]))
-    _require_classes(split_folders["train"], class_names)
-    for folder in split_folders.values():
-        unknown = [sub.name for sub in _subfolders(folder) if sub.name not in class_names]
-        if unknown:
-            raise UserError(
-                f"data.root: {folder} has the classes {', '.join(unknown[:5])}, which {split_folders['train']} lacks."
-            )
-    splits = {split: _photos(folder, class_names) for split, folder in split_folders.items()}
+    _require_classes(split_folders["train"])
+    class_names = tuple(sorted({sub.name for folder in split_folders.values() for sub in _subfolders(folder)}))
+    files = {split: _files(folder, class_names) for split, folder in split_folders.items()}
+    splits = {split: _photos(found) for split, found in files.items()}
     _require_photos(root, splits["train"])
-    return Source(class_names, splits)
+    return _with_left_out(Source(class_names, splits), chain.from_iterable(files.values()))
 
 
 def _read_class_folders(root: Path, config: DataConfig) -> Source:
+    _require_classes(root)
     class_names = tuple(folder.name for folder in _subfolders(root))
-    _require_classes(root, class_names)
-    photos = _photos(root, class_names)
+    files = _files(root, class_names)
+    photos = _photos(files)
     _require_photos(root, photos)
     train, test = cut(photos, config.test_fraction, config.split_seed)
-    return Source(class_names, {"train": train, "test": test})
+    return _with_left_out(Source(class_names, {"train": train, "test": test}), files)
 
 
-def _photos(folder: Path, class_names: Sequence[str]) -> list[Photo]:
+def _files(folder: Path, class_names: Sequence[str]) -> list[Photo]:
     return [
         Photo(str(path), label)
         for label, name in enumerate(class_names)
@@ -72,12 +77,28 @@ def _photos(folder: Path, class_names: Sequence[str]) -> list[Photo]:
     ]
 
 
+def _photos(files: Iterable[Photo]) -> list[Photo]:
+    return [file for file in files if not _is_document(file)]
+
+
+def _with_left_out(source: Source, files: Iterable[Photo]) -> Source:
+    left_out = tuple(file.name for file in files if _is_document(file))
+    if not left_out:
+        return source
+    note = f"Not photos by name, and left out: {counted(len(left_out), 'file')}, such as {left_out[0]}."
+    return replace(source, notes=(*source.notes, note), left_out=left_out)
+
+
+def _is_document(file: Photo) -> bool:
+    return Path(file.name).suffix.lower() in DOCUMENTS
+
+
 def _subfolders(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
-def _require_classes(folder: Path, class_names: Sequence[str]) -> None:
-    if not class_names:
+def _require_classes(folder: Path) -> None:
+    if not _subfolders(folder):
         raise UserError(f"data.root: {folder} has no class folders. Expected is a folder of photos for each class.")
 
 

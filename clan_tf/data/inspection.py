@@ -10,12 +10,20 @@ import tensorflow as tf
 from PIL import Image
 
 from clan_tf.data.duplicates import THUMBNAIL_SIZE
-from clan_tf.data.photos import box_window, decode, open_photo, orientation_of, problem_with, try_reading
+from clan_tf.data.photos import (
+    box_window,
+    decode_stored,
+    open_photo,
+    orientation_of,
+    problem_with,
+    try_reading,
+    upright,
+)
 from clan_tf.data.source import Photo
+from clan_tf.data.truncation import CUT_SHORT, is_cut_short
 
 HUGE_PIXELS = 50_000_000
 HUGE_BYTES = 50_000_000
-RESTART_INTERVAL = b"\xff\xdd\x00\x04"
 
 
 @dataclass(frozen=True)
@@ -57,9 +65,10 @@ def _facts(photo: Photo, content: bytes) -> Facts | str:
         window = box_window(photo, image.height, image.width)
         if isinstance(window, str):
             return window
-        pixels = decode(tf.constant(content), tf.constant(orientation)).numpy()
-        if orientation == 1 and _is_cut_short(image, content, pixels):
-            return "truncated, and closed with an end marker: its lowest rows hold no data"
+        stored = decode_stored(tf.constant(content))
+        if is_cut_short(image, content, stored.numpy()):
+            return CUT_SHORT
+        pixels = upright(stored, tf.constant(orientation)).numpy()
         thumbnail = _thumbnail(pixels)
         oddities = tuple(_oddities(photo, content, image, orientation, thumbnail))
         size = (pixels.shape[1], pixels.shape[0])
@@ -99,23 +108,3 @@ def _oddities(
         yield "animated", f"{image.n_frames} frames; the first is used"
     if image.width * image.height > HUGE_PIXELS or len(content) > HUGE_BYTES:
         yield "huge", f"{image.width} x {image.height} pixels, {len(content) / 1e6:.1f} MB"
-
-
-def _is_cut_short(image: Image.Image, content: bytes, pixels: np.ndarray) -> bool:
-    """Whether a baseline JPEG's lowest rows are one colour although its data doesn't end as that of a flat area does.
-
-    Decoders fill up such a file without a word. The data of a flat area repeats a short pattern for each block of
-    16 x 16 pixels; the data of a photo that was cut doesn't.
-
-    Args:
-        image: the opened photo.
-        content: the encoded photo.
-        pixels: the photo as stored, `(height, width, 3)`.
-    """
-    if _format(image) != "JPEG" or "progressive" in image.info or RESTART_INTERVAL in content:
-        return False
-    is_last_color = (pixels[:-257:-1] == pixels[-1, -1]).all(axis=(1, 2))
-    flat_rows = len(is_last_color) if is_last_color.all() else int(np.argmin(is_last_color))
-    flat_blocks = flat_rows // 16 * (pixels.shape[1] // 16)
-    tail = content[: content.rfind(b"\xff\xd9")][-24:]
-    return flat_blocks >= 24 and len(set(tail)) > 14

@@ -96,7 +96,9 @@ def pack(
     with new_folder(folder) as temporary, quiet_tfds() as tfds:
         source = read_source(config)
         checked = check_splits(source.splits, config, progress)
-        facts = PackFacts(list(source.class_names), config.full_size, config.resize_mode, config.crop_to_box)
+        facts = PackFacts(
+            list(source.class_names), config.full_size, config.resize_mode, config.crop_to_box, source.val_is_cut
+        )
         mean_size = _mean_size(checked["train"], config, storage)
         _require_room(temporary, mean_size * sum(len(photos.photos) for photos in checked.values()))
         try:

@@ -19,12 +19,14 @@ class PackFacts:
         full_size: to what the photos were resized.
         resize_mode: and how.
         crop_to_box: whether they were cut to their boxes.
+        val_is_cut: whether the validation photos were cut at random from the data's train photos.
     """
 
     class_names: list[str]
     full_size: int
     resize_mode: str
     crop_to_box: bool
+    val_is_cut: bool = False
 
     def metadata(self) -> dict[str, Any]:
         """As plain values for TFDS' metadata."""

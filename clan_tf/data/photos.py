@@ -13,7 +13,9 @@ import numpy as np
 import tensorflow as tf
 from PIL import ExifTags, Image
 
+from clan_tf.data.other_formats import other_format
 from clan_tf.data.source import Box, Photo
+from clan_tf.data.truncation import CUT_SHORT, is_cut_short
 
 READABLE_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
@@ -205,15 +207,19 @@ def probe(content: bytes) -> PhotoFacts | str:
     if not content:
         return "the file is empty"
     try:
-        orientation = exif_orientation(content)
-        height, width, _ = decode_stored(tf.constant(content)).shape
+        with open_photo(content) as image:
+            orientation = orientation_of(image)
+            pixels = decode_stored(tf.constant(content)).numpy()
+            if is_cut_short(image, content, pixels):
+                return CUT_SHORT
     except Image.DecompressionBombError as error:
         return str(error)
     except tf.errors.OpError as error:
         return f"damaged or unsupported: {plain_message(error)}"
     # Pillow's parsers let struct.error, EOFError, KeyError, SyntaxError and others out of damaged headers.
     except Exception:  # noqa: BLE001
-        return "not an image"
+        return other_format(content) or "not an image"
+    height, width, _ = pixels.shape
     return PhotoFacts(orientation, height, width, content.startswith(JPEG_START))
 
 

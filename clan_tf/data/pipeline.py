@@ -10,7 +10,7 @@ from clan_tf.config import DataConfig, Experiment
 from clan_tf.data.augmentation import batch_augmentation, photo_augmentation
 from clan_tf.data.order import photo_order
 from clan_tf.data.reading import Reader, View
-from clan_tf.data.resizing import resize_photo
+from clan_tf.data.resizing import Axis, full_lengths, resize_window
 from clan_tf.errors import UserError
 
 _CROP, _FLIP, _AUGMENT, _MIX = 1, 2, 3, 4
@@ -146,17 +146,23 @@ def distribute(
 def evaluation_view(image: tf.Tensor, view: View) -> tf.Tensor:
     """What the model sees of a photo outside training: resized, the centre cropped.
 
+    Only the window is computed: of a panorama whose shorter side is enlarged, the whole could fill gigabytes.
+
     Args:
         image: uint8 RGB `(height, width, 3)`.
 
     Returns:
         Uint8 RGB `(image_size, image_size, 3)`.
     """
-    resized = resize_photo(image, view.full_size, view.mode)
-    height, width = tf.unstack(tf.shape(resized)[:2])
-    top, left = _centre(height, view.image_size), _centre(width, view.image_size)
-    window = resized[top : top + view.image_size, left : left + view.image_size]
-    return tf.ensure_shape(window, (view.image_size, view.image_size, 3))
+    lengths = tf.unstack(tf.shape(image)[:2])
+    full = full_lengths(*lengths, view.full_size, view.mode)
+    rows, columns = (
+        Axis(length, whole, _centre(whole, view.image_size), view.image_size)
+        for length, whole in zip(lengths, full, strict=True)
+    )
+    (first_row, end_row), (first_column, end_column) = rows.source_range(), columns.source_range()
+    part = image[first_row:end_row, first_column:end_column]
+    return resize_window(part, (first_row, first_column), rows, columns)
 
 
 def _centre(length: tf.Tensor, size: int) -> tf.Tensor:

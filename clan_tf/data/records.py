@@ -5,10 +5,11 @@ from itertools import chain
 from typing import Any
 
 from clan_tf.config import DataConfig
+from clan_tf.data.cutting import cut
 from clan_tf.data.pack_facts import PackFacts
 from clan_tf.data.record_features import class_names, find_features
 from clan_tf.data.shards import Features, Record, read_shard
-from clan_tf.data.source import Photo, Source, cut, require_folder
+from clan_tf.data.source import Photo, Source, require_folder
 from clan_tf.data.tfds_builders import open_folder, open_named, read_metadata, tfrecord_shards
 from clan_tf.errors import UserError
 
@@ -47,7 +48,7 @@ def _read(builder: Any, config: DataConfig) -> Source:
     records = {name: _records(split, features) for name, split in info.splits.items() if name in SPLIT_NAMES}
     if pack:
         splits = {split: _photos(found, len(pack.class_names), "") for split, found in records.items()}
-        return Source(tuple(pack.class_names), splits, pack.notes(config))
+        return Source(tuple(pack.class_names), splits, pack.notes(config), val_is_cut=pack.val_is_cut)
     names, notes = class_names(info, features, chain.from_iterable(records.values()))
     labelled, split_notes = _labelled(records, sorted(set(info.splits) - SPLIT_NAMES.keys()))
     splits = {SPLIT_NAMES[name]: _photos(found, len(names), f"{name}/") for name, found in labelled.items()}

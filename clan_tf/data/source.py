@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from clan_tf.errors import UserError
+from clan_tf.errors import UserError, listed
 
 SPLITS = ("train", "val", "test")
 
@@ -66,11 +66,17 @@ class Source:
         class_names: in the order of the labels.
         splits: the photos of `train`, `val` and `test`.
         notes: what a user should know of it, such as counts that differ from the official ones.
+        problems: what keeps a training from starting.
+        left_out: names of files among the photos that aren't photos by their names.
+        val_is_cut: whether the validation photos were cut at random from the data's train photos.
     """
 
     class_names: tuple[str, ...]
     splits: Mapping[str, Sequence[Photo]]
     notes: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+    val_is_cut: bool = False
 
     def photos(self, split: str) -> Sequence[Photo]:
         """The photos of a split; a `UserError` where there are none."""
@@ -90,22 +96,6 @@ class Source:
         return digest.hexdigest()
 
 
-def cut(photos: Sequence[Photo], fraction: float, seed: int) -> tuple[list[Photo], list[Photo]]:
-    """Cuts off a stratified part: about `fraction` of every class, chosen by `seed`.
-
-    A class of two or more photos has at least one on either side; a single photo stays in the first part.
-
-    Returns:
-        The photos that stay, and those cut off, both in their given order.
-    """
-    chosen: set[int] = set()
-    for label, members in members_by_label([photo.label for photo in photos]).items():
-        count = min(max(1, round(fraction * len(members))), len(members) - 1)
-        chosen.update(shuffled_members(members, seed, label)[:count])
-    stay = [photo for index, photo in enumerate(photos) if index not in chosen]
-    return stay, [photos[index] for index in sorted(chosen)]
-
-
 def members_by_label(labels: Sequence[int]) -> dict[int, list[int]]:
     """The indices of each label's photos, labels in order."""
     members: dict[int, list[int]] = {}
@@ -123,14 +113,6 @@ def relative_name(name: str, root: Path | str | None) -> str:
     """A photo's name without the folder of the data, where it is in there."""
     path = Path(name)
     return path.relative_to(root).as_posix() if root and path.is_relative_to(root) else name
-
-
-def with_validation(splits: Mapping[str, Sequence[Photo]], fraction: float, seed: int) -> dict[str, Sequence[Photo]]:
-    """The splits with a validation split cut from train, unless there is one: test photos choose nothing."""
-    if splits.get("val"):
-        return dict(splits)
-    train, validation = cut(splits["train"], fraction, seed)
-    return {**splits, "train": train, "val": validation}
 
 
 def require_folder(root: Path | str | None, source: str) -> Path:
@@ -171,24 +153,27 @@ def official_counts(splits: Mapping[str, Sequence[Photo]], expected: Mapping[str
     )
 
 
-def check_classes(source: Source, place: str) -> None:
-    """Raises a `UserError` unless there are two or more classes and train photos of each."""
+def class_problems(source: Source, place: str) -> tuple[str, ...]:
+    """What keeps a training from starting: fewer than two classes, or classes without train photos."""
     if not source.class_names:
-        raise UserError(f"data.root: {place} names no classes.")
+        return (f"data.root: {place} names no classes.",)
     if len(source.class_names) < 2:
-        raise UserError(
+        return (
             f"data.root: {place} has one class ({source.class_names[0]!r}); telling classes apart needs at least two. "
-            "Expected are a folder for each class, or train/ and test/ with a folder for each class."
+            "Expected are a folder for each class, or train/ and test/ with a folder for each class.",
         )
-    present = {photo.label for photo in source.splits["train"]}
-    missing = [name for label, name in enumerate(source.class_names) if label not in present]
-    if missing:
-        raise UserError(f"data.root: {place} has no train photos of {_listed(missing)}.")
+    missing = _without_photos(source, "train")
+    if not missing:
+        return ()
+    nowhere = {*_without_photos(source, "val")} & {*_without_photos(source, "test")}
+    elsewhere = [name for name in missing if name not in nowhere]
+    hint = f" Other splits have photos of {listed(elsewhere)}." if elsewhere else ""
+    return (f"data.root: {place} has no train photos of {listed(missing)}.{hint}",)
 
 
-def _listed(names: Sequence[str], most: int = 5) -> str:
-    rest = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(map(repr, names[:most])) + rest
+def _without_photos(source: Source, split: str) -> list[str]:
+    present = {photo.label for photo in source.splits.get(split, ())}
+    return [name for label, name in enumerate(source.class_names) if label not in present]
 
 
 def _common_folder(names: Sequence[str]) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from clan_tf.config import DataConfig
 from clan_tf.data.photos import CheckedPhotos, check_photos
 from clan_tf.data.source import Photo
-from clan_tf.errors import UserError
+from clan_tf.errors import UserError, counted
 from clan_tf.progress import Progress
 
 
@@ -25,13 +25,14 @@ def check_splits(
                 checked[split] = check_photos(photos, advance)
     broken = {split: photos.broken for split, photos in checked.items() if photos.broken}
     if broken and config.on_broken == "refuse":
-        count = sum(map(len, broken.values()))
+        count = counted(sum(map(len, broken.values())), "photo")
         advice = "Replace or remove them, or leave them out: --set data.on_broken=skip."
-        raise UserError("\n".join([f"{count} photos can't be read:", *_listed(broken), advice]))
+        raise UserError("\n".join([f"{count} can't be read:", *_listed(broken), advice]))
     if broken:
         _require_rest(splits, checked)
         for split, problems in broken.items():
-            progress.note(f"skipped {len(problems)} of {len(splits[split])} {split} photos that can't be read")
+            photos = counted(len(splits[split]), f"{split} photo")
+            progress.note(f"skipped {len(problems)} of {photos} that can't be read")
         for line in _listed(broken, most=5):
             progress.note(line)
     return checked

@@ -1,0 +1,54 @@
+"""What the commands print besides their results: tables and progress."""
+
+from collections.abc import Callable
+
+import pytest
+
+from clan_tf.cli import console
+from clan_tf.cli.console import ConsoleProgress, print_table
+
+
+def test_numbers_are_aligned_to_the_right_and_texts_to_the_left(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [("a", "1,024", "12.5 %", "robin", "1.5 MB"), ("bcd", "7", "3.25 %", "x", "…")]
+    print_table("Title", ("name", "count", "share", "such as", "size"), rows)
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
+    assert lines == [
+        "│ a    │ 1,024 │ 12.5 % │ robin   │ 1.5 MB │",
+        "│ bcd  │     7 │ 3.25 % │ x       │      … │",
+    ]
+
+
+@pytest.fixture
+def seconds_pass(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Sets the clock forward."""
+    clock = [1000.0]
+    monkeypatch.setattr(console.time, "monotonic", lambda: clock[0])
+
+    def forward(seconds: float) -> None:
+        clock[0] += seconds
+
+    return forward
+
+
+def test_a_log_gets_a_line_of_progress_every_half_minute(
+    seconds_pass: Callable[[float], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with ConsoleProgress().track("reading photos", 7200) as advance:
+        for _ in range(90):
+            seconds_pass(1)
+            advance("loss 1.5")
+    assert capsys.readouterr().err.splitlines() == [
+        "reading photos: 30 of 7,200, about 1:59:30 left, loss 1.5",
+        "reading photos: 60 of 7,200, about 1:59:00 left, loss 1.5",
+        "reading photos: 90 of 7,200, about 1:58:30 left, loss 1.5",
+    ]
+
+
+def test_a_log_gets_no_progress_of_short_work(
+    seconds_pass: Callable[[float], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with ConsoleProgress().track("reading photos", 20) as advance:
+        for _ in range(20):
+            seconds_pass(1)
+            advance()
+    assert capsys.readouterr().err == ""
