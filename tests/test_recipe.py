@@ -70,9 +70,7 @@ def test_loss_weights_go_in_a_straight_line_to_their_final_values() -> None:
     weights = [loss_weights_at(recipe, {"mid_1": 2.0, "top": 1.0}, epoch) for epoch in (0, 1, 4, 9)]
     np.testing.assert_allclose(weights, [[0, 1], [0.5, 1], [2, 1], [2, 1]])
     with pytest.raises(UserError, match=r"no branch 'mid_1'\. Did you mean mid_2\?"):
-        check_loss_weight_schedules(
-            TrainingConfig(loss_weight_schedules={"mid_2": {"start": 0, "epochs": 4}}), ["mid_1"]
-        )
+        check_loss_weight_schedules(recipe, ["mid_2", "top"])
 
 
 @pytest.mark.parametrize("mixed", [False, True])
