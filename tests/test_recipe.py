@@ -10,7 +10,6 @@ from conftest import randomize_heads
 
 from clan_tf.errors import UserError
 from clan_tf.models import CLAN, BranchClassifier
-from clan_tf.training.devices import choose_precision
 from clan_tf.training.optimizers import CoupledSGD
 from clan_tf.training.recipe import (
     check_loss_weight_schedules,
@@ -196,8 +195,3 @@ def test_float16_skips_a_step_whose_gradient_overflows(rng: np.random.Generator)
     for a, b in zip(before, model.trainable_variables, strict=True):
         np.testing.assert_array_equal(a, np.array(b))
     assert float(optimizer.dynamic_scale) == pytest.approx(1.5e38, rel=1e-3)
-
-
-def test_automatic_precision_is_one_that_can_be_set() -> None:
-    assert choose_precision("auto") in ("float32", "mixed_bfloat16")
-    assert choose_precision("mixed_float16") == "mixed_float16"

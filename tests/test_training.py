@@ -122,6 +122,21 @@ def test_a_disk_that_fills_up_keeps_the_last_whole_checkpoint(
     assert not list(run.path.rglob(".partial*"))
 
 
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (OSError(28, "No space left on device", "/run/state"), "/run/state: No space left on device. Way out"),
+        (tf.errors.NotFoundError(None, None, "photo.jpg; No such file or directory"), "photo can't be read any more"),
+        (tf.errors.ResourceExhaustedError(None, None, "OOM"), "memory is full.*training.accumulation=2.*Way out"),
+        (MemoryError(), "memory is full"),
+        (tf.errors.UnavailableError(None, None, "Socket closed"), "Another process of this training ended.*Way out"),
+    ],
+)
+def test_what_can_happen_to_a_training_is_explained(error: Exception, expected: str) -> None:
+    with pytest.raises(CheckFailed, match=expected), training.explained(" Way out"):
+        raise error
+
+
 class SignalAt(keras.callbacks.Callback):
     """Sends this process a signal at a step of the run."""
 

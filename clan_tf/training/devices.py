@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -45,7 +46,7 @@ def make_strategy(training: TrainingConfig) -> tf.distribute.Strategy:
     Raises:
         UserError: if the batch can't be divided among the devices, or `TF_CONFIG` can't be used.
     """
-    resolver = _cluster_resolver(training.cluster)
+    resolver = cluster_resolver(training.cluster)
     gpus = len(tf.config.get_visible_devices("GPU"))
     if resolver:
         strategy = tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
@@ -105,30 +106,50 @@ def precision_scope(precision: Precision) -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
-def _cluster_resolver(cluster: str) -> tf.distribute.cluster_resolver.ClusterResolver | None:
-    """Who the other processes are; `None` where this one is alone."""
-    if cluster == "slurm":
-        try:
-            resolver = tf.distribute.cluster_resolver.SlurmClusterResolver()
-            processes = resolver.cluster_spec().num_tasks("worker")
-        except (KeyError, RuntimeError, ValueError) as error:
-            raise UserError(
-                f"training.cluster: is slurm, and SLURM's variables can't be used: {error}. Start with srun, or use "
-                "auto."
-            ) from error
-        return resolver if processes > 1 else None
+def cluster_resolver(cluster: str) -> tf.distribute.cluster_resolver.ClusterResolver | None:
+    """Who the other processes are, by `TF_CONFIG` or SLURM's variables; `None` where this one is alone.
+
+    Raises:
+        UserError: if they can't be used.
+    """
+    resolver = _slurm_resolver() if cluster == "slurm" else _tf_config_resolver()
+    alone = resolver is None or sum(map(len, resolver.cluster_spec().as_dict().values())) < 2
+    return None if alone else resolver
+
+
+def _slurm_resolver() -> tf.distribute.cluster_resolver.ClusterResolver:
+    resolvers = tf.distribute.cluster_resolver
+    try:
+        if shutil.which("nvidia-smi"):
+            # It shows each process of a node its own GPUs.
+            return resolvers.SlurmClusterResolver()
+        # It can't be told that there are no GPUs.
+        slurm = resolvers.SlurmClusterResolver(gpus_per_node=2**16, gpus_per_task=1, auto_set_gpu=False)
+        spec = slurm.cluster_spec()
+        return resolvers.SimpleClusterResolver(
+            spec, task_type=slurm.task_type, task_id=slurm.task_id, num_accelerators={"GPU": 0}, rpc_layer="grpc"
+        )
+    except (RuntimeError, ValueError) as error:
+        raise UserError(
+            f"training.cluster: is slurm, and SLURM's variables can't be used: {error}. Start with srun, or use auto."
+        ) from error
+
+
+def _tf_config_resolver() -> tf.distribute.cluster_resolver.ClusterResolver | None:
     text = os.environ.get("TF_CONFIG", "")
     if not text.strip():
         return None
     try:
-        jobs = json.loads(text).get("cluster", {})
-        task = json.loads(text).get("task", {}).get("type", "worker")
-        processes = sum(len(addresses) for addresses in jobs.values())
-    except (ValueError, AttributeError, TypeError) as error:
-        raise UserError(f"TF_CONFIG: isn't the JSON text that TensorFlow expects: {error}.") from error
-    if set(jobs) - {"chief", "worker"} or task not in jobs and jobs:
-        raise UserError(f"TF_CONFIG: the processes must be `worker` or `chief`; received {sorted({*jobs, task})}.")
-    return tf.distribute.cluster_resolver.TFConfigClusterResolver() if processes > 1 else None
+        jobs, task = json.loads(text)["cluster"], json.loads(text)["task"]
+        found = task["index"] in range(len(jobs[task["type"]])) and set(jobs) <= {"chief", "worker"}
+    except (ValueError, LookupError, TypeError):
+        found = False
+    if not found:
+        raise UserError(
+            'TF_CONFIG: must be like {"cluster": {"worker": ["HOST:PORT", …]}, "task": {"type": "worker", "index": 0}}'
+            f", with no other jobs than worker and chief; received {text}."
+        )
+    return tf.distribute.cluster_resolver.TFConfigClusterResolver()
 
 
 def _cpu_flags() -> set[str]:
