@@ -79,6 +79,12 @@ def test_train_evaluate_and_predict_as_a_user_would(fast_demo: list[str], tmp_pa
     first, second = json.loads(predicted.stdout)
     assert len(first["predictions"]) == 3 and second["error"] == "not an image"
 
+    resumed = runner.invoke(app, ["train", "--resume", "--run-dir", str(run_dir)])
+    assert resumed.exit_code == 0 and "is finished" in resumed.output
+    assert "combined (mid_1 + top + refined_top)" in resumed.output
+    other = runner.invoke(app, ["train", "--resume", "--run-dir", str(run_dir), "--set", "training.seed=3"])
+    assert "training.seed: 0 in the run, 3 now" in str(other.exception)
+
     again = runner.invoke(app, ["train", "--dry-run", *fast_demo])
     assert again.exit_code == 0 and "16 train, 8 val, 8 test" in again.output
     assert not (tmp_path / "runs" / "demo-002").exists()
@@ -94,6 +100,11 @@ def test_train_evaluate_and_predict_as_a_user_would(fast_demo: list[str], tmp_pa
         (["train", "--set", "model.loss_weights={tap: 1}"], "Did you mean top?"),
         (["train", "resnet50"], "data.root"),
         (["train", "--run-dir", "."], "never overwritten"),
+        (["train", "--resume"], "--resume: needs the run to go on with"),
+        (["train", "--resume", "--run-dir", "."], "isn't a run directory"),
+        (["train", "--set", "training.device=gpu"], "TensorFlow sees no GPU"),
+        (["train", "--set", "training.accumulation=5"], "must be a multiple of accumulation"),
+        (["train", "--set", "training.loss_weight_schedules={mid: {start: 0, epochs: 1}}"], "Did you mean mid_1?"),
         (["evaluate", "."], "not a run directory"),
         (["predict", "missing.keras", "photo.jpg"], "no such run directory"),
         (["summary", "resnet5"], "Did you mean resnet50?"),
