@@ -32,6 +32,7 @@ FLOORS = {
     "evaluation": 6,
     "prediction": 6,
     "planning": 7,
+    "reproduce": 8,
     "torch_pipeline": 7,
     "benchmark": 8,
     "export": 8,

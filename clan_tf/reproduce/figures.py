@@ -1,0 +1,2 @@
+def draw_figure(*args):
+    raise NotImplementedError
