@@ -31,6 +31,7 @@ FLOORS = {
     "training": 6,
     "evaluation": 6,
     "prediction": 6,
+    "explain": 7,
     "planning": 7,
     "reproduce": 8,
     "torch_pipeline": 7,
