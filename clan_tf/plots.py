@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from clan_tf.files import replacing
@@ -17,23 +18,29 @@ def save_figure(figure: Figure, path: Path) -> None:
 
 
 def plot_curves(metrics_csv: Path, path: Path) -> None:
-    """Losses and accuracies over the epochs of a `metrics.csv`: train dashed, validation solid, a colour per branch."""
+    """Losses and accuracies over the epochs of a `metrics.csv`."""
     with metrics_csv.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    epochs = [int(row["epoch"]) for row in rows]
     figure = Figure(figsize=(11, 4.2))
     for axes, kind in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
-        validated = [name for name in rows[0] if name.startswith("val_") and name.endswith(kind)]
-        for index, column in enumerate(validated):
-            name = column.removeprefix("val_")
-            label = name.removesuffix(f"_{kind}").replace("_", " ")
-            axes.plot(epochs, [float(row[column]) for row in rows], f"C{index}-", label=label, marker=".")
-            axes.plot(epochs, [float(row[name]) for row in rows], f"C{index}--", alpha=0.5)
-        axes.set(xlabel="epoch", ylabel=kind, title=f"{kind}: validation solid, train dashed")
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.legend(fontsize=8)
-        axes.grid(alpha=0.3)
+        draw_curves(axes, rows, kind)
+        axes.set_title(f"{kind}: validation solid, train dashed")
     save_figure(figure, path)
+
+
+def draw_curves(axes: Axes, rows: Sequence[Mapping[str, str]], kind: str) -> None:
+    """Draws the `loss` or `accuracy` columns of a `metrics.csv`: train dashed, validation solid, a branch a colour."""
+    epochs = [int(row["epoch"]) for row in rows]
+    validated = [name for name in rows[0] if name.startswith("val_") and name.endswith(kind)]
+    for index, column in enumerate(validated):
+        name = column.removeprefix("val_")
+        label = name.removesuffix(f"_{kind}").replace("_", " ")
+        axes.plot(epochs, [float(row[column]) for row in rows], f"C{index}-", label=label, marker=".")
+        axes.plot(epochs, [float(row[name]) for row in rows], f"C{index}--", alpha=0.5)
+    axes.set(xlabel="epoch", ylabel=kind)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.legend(fontsize=8)
+    axes.grid(alpha=0.3)
 
 
 def plot_confusion(matrix: np.ndarray, class_names: Sequence[str], path: Path) -> None:

@@ -33,6 +33,7 @@ FLOORS = {
     "prediction": 6,
     "explain": 7,
     "planning": 7,
+    "report": 8,
     "reproduce": 8,
     "torch_pipeline": 7,
     "benchmark": 8,
