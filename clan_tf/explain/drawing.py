@@ -1,6 +1,6 @@
 """Heat maps over photos, sheets of one photo and contact sheets of many."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,27 +42,30 @@ class Picture:
         return cls(pixels, scale, explanation)
 
     def with_evidence(self, heat: np.ndarray) -> np.ndarray:
-        """The photo with a map of values from 0 up: the more, the warmer; uint8 RGB."""
-        return self._blend(heat / max(float(heat.max()), 1e-12), "inferno", lambda spread: 0.7 * np.sqrt(spread))
+        """The photo in grey with a map of values from 0 up: the more, the warmer; uint8 RGB."""
+        return self._blend(heat / max(float(heat.max()), 1e-12), "inferno", lambda spread: 0.7 * spread)
 
     def with_attention(self, heat: np.ndarray) -> np.ndarray:
-        """The photo with a map between its own smallest (dark) and largest (bright) value."""
+        """The photo in grey with a map between its own smallest (dark) and largest (bright) value."""
         span = max(float(np.ptp(heat)), 1e-12)
         return self._blend((heat - heat.min()) / span, "viridis", lambda spread: np.full_like(spread, 0.6))
 
     def with_signed(self, heat: np.ndarray) -> np.ndarray:
-        """The photo with a map of both signs: red above 0, blue below."""
+        """The photo in grey with a map of both signs: red above 0, blue below."""
         values = 0.5 + 0.5 * heat / max(float(np.abs(heat).max()), 1e-12)
-        return self._blend(values, "RdBu_r", lambda spread: 0.75 * np.sqrt(np.abs(2 * spread - 1)))
+        return self._blend(values, "RdBu_r", lambda spread: 0.75 * np.abs(2 * spread - 1))
 
-    def _blend(self, values: np.ndarray, colors: str, opacity_of) -> np.ndarray:
+    def _blend(self, values: np.ndarray, colors: str, opacity_of: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        """The part that the model doesn't see is washed out."""
         window = self.explanation.window.scaled(self.scale)
         spread = spread_over_photo(values, window, *self.pixels.shape[:2]).clip(0, 1)
         unseen = np.isnan(spread)
         spread = np.nan_to_num(spread)
         opacity = opacity_of(spread)[..., None]
-        blended = (1 - opacity) * self.pixels + opacity * 255 * matplotlib.colormaps[colors](spread)[..., :3]
-        return np.where(unseen[..., None], 0.35 * self.pixels + 160, blended).clip(0, 255).astype("uint8")
+        # On a grey photo all colours are the map's.
+        grey = self.pixels.mean(axis=-1, keepdims=True)
+        blended = (1 - opacity) * grey + opacity * 255 * matplotlib.colormaps[colors](spread)[..., :3]
+        return np.where(unseen[..., None], 0.35 * grey + 160, blended).clip(0, 255).astype("uint8")
 
 
 def draw_sheet(picture: Picture, heading: str, at: tuple[int, int] | None, path: Path) -> None:
@@ -76,7 +79,7 @@ def draw_sheet(picture: Picture, heading: str, at: tuple[int, int] | None, path:
     for name, heat in explanation.relation.items():
         is_signed = heat.min() < 0
         drawn = picture.with_signed(heat) if is_signed else picture.with_evidence(heat)
-        first_row.append((f"relation in {name}" + (" (red +, blue −)" if is_signed else ""), drawn))
+        first_row.append((f"what + gathers in {name}" + (" (red +, blue −)" if is_signed else ""), drawn))
     columns = max(len(first_row), len(stages))
     height, width = picture.pixels.shape[:2]
     figure = Figure(figsize=(2.6 * columns, (2.6 * height / width + 0.35) * (1 + len(branches)) + 0.4))
@@ -85,7 +88,7 @@ def draw_sheet(picture: Picture, heading: str, at: tuple[int, int] | None, path:
         axes.set_axis_off()
     for axes, (title, image) in zip(grid[0], first_row, strict=False):
         _show(axes, image, title)
-        if title == "photo" or title.startswith("relation"):
+        if title == "photo" or title.startswith("what +"):
             _mark(axes, picture, at)
     _outline(grid[0][0], picture)
     for axes_row, branch in zip(grid[1:], branches, strict=True):

@@ -46,7 +46,7 @@ def _seconds_of(job: Job) -> float:
 
 
 def _measured_seconds(job: Job, source: Source, progress: Progress) -> float:
-    """The whole training's time by the second epoch of a short one; the first also builds the graphs."""
+    """The whole training's time by the second epoch of a short one, and what the first takes longer: it builds graphs."""
     training, data = job.experiment.training, job.experiment.data
     photos = len(source.photos("train"))
     fraction = min(data.fraction, data.fraction * _MEASURED_STEPS * training.batch_size / photos)
@@ -60,6 +60,6 @@ def _measured_seconds(job: Job, source: Source, progress: Progress) -> float:
         progress.note(f"measuring an epoch of {job.run.path.name} on about {round(photos * fraction)} photos")
         result = train(short, str(Path(folder) / "run"))
         with result.run.metrics.open(newline="", encoding="utf-8") as file:
-            seconds = float(list(csv.DictReader(file))[-1]["seconds"])
+            first, second = (float(row["seconds"]) for row in csv.DictReader(file))
         used = len(result.source.photos("train"))
-    return seconds * photos / used * training.epochs
+    return max(first - second, 0) + second * photos / used * training.epochs

@@ -24,7 +24,7 @@ class Network:
     """
 
     name: str
-    changes: Mapping[str, Any]
+    changes: Mapping[str, Any] = field(hash=False)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """From finished runs to a table as Markdown and CSV."""
 
 import csv
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,13 +156,11 @@ def describe_orders(results: Sequence[Result], backbone: str, data_set: str | No
     lines = []
     for group in dict.fromkeys(result.row.group for result in results):
         own = [r for r in results if r.row.group == group and r.seeds and name in r.row.printed.get(backbone, {})]
-        ours = sorted(own, key=lambda result: -result.mean)
-        printed = sorted(own, key=lambda result: -result.row.printed[backbone][name])
-        agrees = [r.row.method for r in ours] == [r.row.method for r in printed]
+        here = _order({r.row.method: r.mean for r in own})
+        printed = _order({r.row.method: r.row.printed[backbone][name] for r in own})
         lines.append(
-            f"{group + ': ' if group else ''}the order here {'is' if agrees else 'is not'} the paper's. "
-            f"Here: {' > '.join(r.row.method for r in ours)}. Paper ({DATA_SETS[name]}, {backbone}): "
-            f"{' > '.join(r.row.method for r in printed)}."
+            f"{group + ': ' if group else ''}the order here {'is' if here == printed else 'is not'} the paper's. "
+            f"Here: {here}. Paper ({DATA_SETS[name]}, {backbone}): {printed}."
         )
     return lines
 
@@ -189,6 +188,13 @@ def _correct(job: Job, row: Row, split: str, source: Source, progress: Progress)
     folder = require_predictions(job.run, split, None if is_single else row.branches, source, progress)
     column = row.branches[0] if is_single else COMBINED
     return np.array([line[column] == line["true"] for line in read_predictions(folder)])
+
+
+def _order(accuracies: Mapping[str, float]) -> str:
+    """Methods from the best down, with `=` between equal ones."""
+    ordered = sorted(accuracies, key=lambda method: -accuracies[method])
+    signs = ["=" if accuracies[a] == accuracies[b] else ">" for a, b in itertools.pairwise(ordered)]
+    return " ".join([*ordered[:1], *(f"{sign} {method}" for sign, method in zip(signs, ordered[1:], strict=True))])
 
 
 def _compared(result: Result, baseline: Result) -> Result:
