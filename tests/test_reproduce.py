@@ -16,14 +16,15 @@ from typer.testing import CliRunner
 from clan_tf.cli.main import app
 from clan_tf.config import Experiment, load_experiment
 from clan_tf.data import read_source
-from clan_tf.environment import describe_environment
 from clan_tf.errors import CheckFailed, UserError
+from clan_tf.evaluation import subset_name
 from clan_tf.files import write_text
+from clan_tf.models import BranchClassifier
 from clan_tf.models.build import build_model
-from clan_tf.reproduce import plan_reproduction, reproduce, runs
+from clan_tf.reproduce import figures, plan_reproduction, reproduce, runs
 from clan_tf.reproduce.paper import TABLES, data_set_of
 from clan_tf.reproduce.significance import paired_p_value
-from clan_tf.run import RunDirectory, save_model
+from clan_tf.run import RunDirectory
 
 TINY = [
     "data={source: generated, image_size: 32, resize_size: 36, generated_photos: {train: 16, val: 8, test: 24}}",
@@ -37,32 +38,40 @@ def experiment() -> Experiment:
 
 
 class FakeTraining:
-    """Stands for `train`: writes a finished run of a random model, and remembers which."""
+    """Stands for `train` and `evaluate`: writes finished runs whose answers follow from their names alone."""
 
     def __init__(self) -> None:
         self.runs: list[str] = []
         self.failing = ""
 
-    def __call__(self, experiment: Experiment, run_dir: str, progress: Any = None) -> None:
+    def train(self, experiment: Experiment, run_dir: str, progress: Any = None) -> None:
         run = RunDirectory.create(experiment.name, run_dir)
         self.runs.append(run.path.name)
         if run.path.name == self.failing:
             run.remove()
             raise CheckFailed("The loss became nan.")
-        names = read_source(experiment.data).class_names
-        description = {"photos": {"test": 24}, "class_names": list(names)}
-        run.write_start(experiment, describe_environment(), description)
-        model = randomize_heads(build_model(experiment, len(names), names))
-        kernel = model.get_layer("logits_top").kernel
-        kernel.assign(np.random.default_rng(experiment.training.seed).normal(0, 1, kernel.shape))
-        save_model(model, run.best)
+        run.write_start(experiment, {}, {"class_names": ["a", "b"]})
         run.write_status("finished", epochs=1, best_epoch=1, seconds=2.0)
+
+    def evaluate(self, path: str, split: str, branches: tuple[str, ...] | None, **others: Any) -> None:
+        folder = RunDirectory(path).evaluation(subset_name(split, branches))
+        folder.mkdir(parents=True)
+        rng = np.random.default_rng(list(f"{path[-40:]}{branches}".encode()))
+        columns = ["mid_1", "mid_2", "top", "refined_top", "combined"]
+        with (folder / "predictions.csv").open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, ["photo", "true", *columns])
+            writer.writeheader()
+            for index, answers in enumerate(rng.random((40, 5)) < 0.7):
+                writer.writerow(
+                    {"photo": index, "true": "a", **dict(zip(columns, np.where(answers, "a", "b"), strict=True))}
+                )
 
 
 @pytest.fixture
 def training(monkeypatch: pytest.MonkeyPatch) -> FakeTraining:
     fake = FakeTraining()
-    monkeypatch.setattr(runs, "train", fake)
+    monkeypatch.setattr(runs, "train", fake.train)
+    monkeypatch.setattr(runs, "evaluate", fake.evaluate)
     return fake
 
 
@@ -145,10 +154,6 @@ def test_table_4_is_trained_evaluated_and_written_as_a_user_would(tmp_path: Path
 def test_finished_runs_are_kept_and_others_trained(
     experiment: Experiment, training: FakeTraining, tmp_path: Path
 ) -> None:
-    assert [state for state, _ in plan_reproduction("table2", experiment, [0, 1], tmp_path).jobs.values()] == [
-        "missing"
-    ] * 6
-    training.runs.clear()
     first = reproduce("table2", experiment, [0, 1], tmp_path)
     assert len(training.runs) == 6
     broken_off = tmp_path / "runs" / "gap-3scale-seed1"
@@ -217,15 +222,29 @@ def test_without_a_test_split_validation_photos_are_named(
     assert "on 8 val photos" in result.files[0].read_text(encoding="utf-8")
 
 
-def test_figures_are_grids_of_photos_and_maps(experiment: Experiment, training: FakeTraining, tmp_path: Path) -> None:
+def test_figures_are_grids_of_photos_and_maps(
+    experiment: Experiment, training: FakeTraining, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load_random(path: Path) -> BranchClassifier:
+        return randomize_heads(build_model(RunDirectory(path.parent).experiment(), 8))
+
+    monkeypatch.setattr(figures, "load_model", load_random)
     sizes = {}
     for name in ("figure4", "figure6"):
         (path,) = reproduce(name, experiment, [0], tmp_path).files
         with Image.open(path) as image:
             sizes[name] = image.size
-    # Four photos by four networks, each with three scales; eight photos of one network with two maps.
     assert len(training.runs) == 4
+    # Four photos by four networks, each with three scales; eight photos of one network with two maps.
     assert sizes["figure4"][1] > 1.8 * sizes["figure6"][1] and sizes["figure4"][0] > sizes["figure6"][0]
+
+
+def test_a_plan_without_finished_runs_measures_an_epoch(experiment: Experiment, tmp_path: Path) -> None:
+    plan = plan_reproduction("table4", experiment, [0, 1], tmp_path / "out")
+    assert plan.basis.startswith("one measured epoch of clca-dot_product-clsa_avg_max-3scale-seed0")
+    assert [state for state, _ in plan.jobs.values()] == ["missing", "missing"]
+    assert all(seconds > 0 for _, seconds in plan.jobs.values())
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_mistakes_are_named(experiment: Experiment, tmp_path: Path) -> None:

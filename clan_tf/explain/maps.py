@@ -52,7 +52,7 @@ class Explanation:
 
 
 class Explainer:
-    """Explains photos with one model; the graph is built once.
+    """Explains photos with one model.
 
     Grad-CAM of a branch at a stage: `ReLU(sum_k a_k A_k)`, where `A` is the stage's map and `a_k` the mean over its
     positions of the derivative of the branch's logit by `A_k`.
@@ -73,7 +73,6 @@ class Explainer:
         candidates = [name for stage in self.stages.values() for names in stage for name in names]
         logits = [f"logits_{branch}" for branch in self.branches]
         self._network = model.with_outputs(dict.fromkeys([*candidates, *self.attentions, *logits, COMBINED]))
-        self._compute = tf.function(self._maps, autograph=False)
 
     def __call__(
         self, views: np.ndarray, windows: Sequence[Window], labels: Sequence[int] | None = None
@@ -86,7 +85,7 @@ class Explainer:
             labels: the class to explain for each photo; the predicted ones if `None`.
         """
         wanted = tf.constant([-1] * len(views) if labels is None else labels, tf.int32)
-        label, probability, gradcam, attention = self._compute(tf.cast(views, tf.float32), wanted)
+        label, probability, gradcam, attention = self._maps(tf.cast(views, tf.float32), wanted)
         return [
             Explanation(
                 label=int(label[index]),

@@ -46,7 +46,7 @@ def _seconds_of(job: Job) -> float:
 
 
 def _measured_seconds(job: Job, source: Source, progress: Progress) -> float:
-    """The whole training's time by the second epoch of a short one, and what the first takes longer: it builds graphs."""
+    """The whole training's time by the second epoch of a short one; once, what the first takes longer for graphs."""
     training, data = job.experiment.training, job.experiment.data
     photos = len(source.photos("train"))
     fraction = min(data.fraction, data.fraction * _MEASURED_STEPS * training.batch_size / photos)
