@@ -51,6 +51,26 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
+@contextmanager
+def only_process(folder: Path) -> Iterator[None]:
+    """Keeps a folder for this process while the block runs.
+
+    Raises:
+        UserError: if another process that is still running keeps it.
+    """
+    lock = folder / ".lock"
+    if lock.exists() and _is_running(process := lock.read_text(encoding="utf-8")):
+        raise UserError(
+            f"{folder}: the process {process} is working in it. Wait for it, give another folder, or remove {lock} if "
+            "that process isn't clan-tf."
+        )
+    lock.write_text(str(os.getpid()), encoding="utf-8")
+    try:
+        yield
+    finally:
+        lock.unlink(missing_ok=True)
+
+
 def _is_running(process: str) -> bool:
     try:
         os.kill(int(process), 0)

@@ -37,7 +37,7 @@ def draw_curves(axes: Axes, rows: Sequence[Mapping[str, str]], kind: str) -> Non
         label = name.removesuffix(f"_{kind}").replace("_", " ")
         axes.plot(epochs, [float(row[column]) for row in rows], f"C{index}-", label=label, marker=".")
         axes.plot(epochs, [float(row[name]) for row in rows], f"C{index}--", alpha=0.5)
-    axes.set(xlabel="epoch", ylabel=kind)
+    axes.set(xlabel="epoch", ylabel=kind, xlim=(epochs[0] - 0.5, epochs[-1] + 0.5))
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.legend(fontsize=8)
     axes.grid(alpha=0.3)

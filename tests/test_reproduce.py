@@ -3,6 +3,7 @@
 import csv
 import itertools
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -197,6 +198,16 @@ def test_runs_of_another_config_are_refused(experiment: Experiment, training: Fa
     other = load_experiment("demo", [*TINY, "training.learning_rate=0.2"])
     with pytest.raises(UserError, match="was trained with training.learning_rate=0.01, and 0.2 is wanted"):
         reproduce("table4", other, [0], tmp_path)
+
+
+def test_two_processes_dont_work_in_one_folder(experiment: Experiment, training: FakeTraining, tmp_path: Path) -> None:
+    with subprocess.Popen(["sleep", "60"]) as other:
+        write_text(tmp_path / ".lock", str(other.pid))
+        with pytest.raises(UserError, match=f"the process {other.pid} is working in it"):
+            reproduce("table4", experiment, [0], tmp_path)
+        other.kill()
+    reproduce("table4", experiment, [0], tmp_path)
+    assert training.runs and not (tmp_path / ".lock").exists()
 
 
 def test_a_failed_training_leaves_the_rest_of_the_table(

@@ -96,7 +96,7 @@ def draw_sheet(picture: Picture, heading: str, at: tuple[int, int] | None, path:
             cam = explanation.gradcam.get((branch, stage))
             if cam is not None:
                 empty = "" if cam.max() > 0 else ": no evidence"
-                _show(axes, picture.with_evidence(cam), f"branch {branch} at {stage}{empty}")
+                _show(axes, picture.with_evidence(cam), f"Grad-CAM of branch {branch} at {stage}{empty}")
     figure.suptitle(heading, fontsize=11)
     figure.tight_layout(rect=(0, 0, 1, 0.98))
     save_figure(figure, path)

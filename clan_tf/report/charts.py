@@ -94,6 +94,7 @@ def short(name: str, most: int = 30) -> str:
 
 def _cells(matrix: np.ndarray, names: Sequence[str], cell: int, with_counts: bool) -> list[str]:
     totals = np.maximum(matrix.sum(axis=1), 1)
+    palest = 0.15 if with_counts else 0.5
     parts = []
     for row, column in np.argwhere(matrix):
         count, share = int(matrix[row, column]), float(matrix[row, column] / totals[row])
@@ -101,7 +102,7 @@ def _cells(matrix: np.ndarray, names: Sequence[str], cell: int, with_counts: boo
         what = f"{names[row]}: {count} of {totals[row]} photos taken for {names[column]}"
         parts.append(
             f'<rect x="{column * cell}" y="{row * cell}" width="{cell}" height="{cell}" fill="{color}" '
-            f'fill-opacity="{0.15 + 0.85 * share:.2f}"><title>{escape(what)}</title></rect>'
+            f'fill-opacity="{palest + (1 - palest) * share:.2f}"><title>{escape(what)}</title></rect>'
         )
         if with_counts:
             ink = "#fff" if share > 0.45 else "#111"

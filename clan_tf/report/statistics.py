@@ -83,15 +83,19 @@ def similar_order(matrix: np.ndarray) -> list[int]:
 def confused_groups(matrix: np.ndarray, most_classes: int = 8, fewest_mistakes: int = 2) -> list[list[int]]:
     """Groups of up to `most_classes` classes that are taken for each other, those with most mistakes first.
 
-    The pairs of classes with most mistakes between them are joined first, and groups grow while they stay small.
+    The pairs of classes with most mistakes between them are joined first. Groups grow while they stay small and there
+    are mistakes between half of their pairs of classes on average.
     """
     mistakes = matrix + matrix.T
     pairs = [(a, b) for a, b in np.argwhere(np.triu(mistakes, 1) >= fewest_mistakes).tolist()]
     group_of = {label: [label] for label in range(len(matrix))}
     for a, b in sorted(pairs, key=lambda pair: -mistakes[pair[0], pair[1]]):
-        if group_of[a] is not group_of[b] and len(group_of[a]) + len(group_of[b]) <= most_classes:
-            joined = group_of[a] + group_of[b]
-            group_of.update(dict.fromkeys(joined, joined))
+        first, second = group_of[a], group_of[b]
+        between = mistakes[np.ix_(first, second)].sum()
+        if first is second or len(first) + len(second) > most_classes or between < len(first) * len(second) / 2:
+            continue
+        joined = first + second
+        group_of.update(dict.fromkeys(joined, joined))
     groups = {id(group): group for group in group_of.values() if len(group) > 1}.values()
 
     def inner(group: list[int]) -> int:

@@ -224,7 +224,7 @@ def _describe_network(experiment: Experiment) -> str:
     scales = len(model.mid) + 1 if model.mid else model.scales or 2
     attention = " and spatial attention" if model.spatial_attention else ""
     refinement = {"gap": "plain pooling", "non_local": "non-local blocks", "clca": "context attention"}
-    return f"{scales}-scale CLAN on {model.backbone}: {refinement[model.mid_refinement]}{attention}"
+    return f"{scales}-scale CLAN on {model.backbone} with {refinement[model.mid_refinement]}{attention}"
 
 
 def _changed_keys(experiment: Experiment) -> list[tuple[str, str]]:

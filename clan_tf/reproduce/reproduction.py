@@ -9,6 +9,7 @@ from clan_tf.config import Experiment
 from clan_tf.data import Source, read_source
 from clan_tf.environment import describe_environment
 from clan_tf.errors import CheckFailed, UserError, nearest
+from clan_tf.files import only_process
 from clan_tf.progress import Progress
 from clan_tf.reproduce.complexity_table import write_complexity_table
 from clan_tf.reproduce.estimate import estimate_seconds
@@ -79,7 +80,8 @@ def reproduce(
         progress: where progress is shown.
 
     Raises:
-        UserError: for a mistake in the arguments, or if a run of another config is in the way.
+        UserError: for a mistake in the arguments, if a run of another config is in the way, or if another process is
+            working in `output`.
         CheckFailed: once the rest is written, if a training failed.
     """
     _check(name, seeds)
@@ -92,13 +94,14 @@ def reproduce(
     split = "test" if source.splits.get("test") else "val"
     if split == "val":
         progress.note("note: there is no test split; these are accuracies on the photos that chose the epoch.")
-    jobs = plan_jobs(_networks(name), experiment, seeds, output)
     output.mkdir(parents=True, exist_ok=True)
-    failures = run_jobs(jobs, split, source, progress)
-    if name in FIGURES:
-        _raise(failures)
-        return Reproduction([draw_figure(name, jobs, split, source, output, progress)], [])
-    result = _write_accuracies(name, experiment, jobs, failures, split, source, output, progress)
+    with only_process(output):
+        jobs = plan_jobs(_networks(name), experiment, seeds, output)
+        failures = run_jobs(jobs, split, source, progress)
+        if name in FIGURES:
+            _raise(failures)
+            return Reproduction([draw_figure(name, jobs, split, source, output, progress)], [])
+        result = _write_accuracies(name, experiment, jobs, failures, split, source, output, progress)
     _raise(failures)
     return result
 
