@@ -110,7 +110,8 @@ def measure(
 
 
 def write_table(results: Sequence[Result], heading: Sequence[str], notes: Sequence[str], path: Path) -> None:
-    """Writes `PATH.md` and `PATH.csv`."""
+    """Writes `PATH.md` and `PATH.csv`, group by group."""
+    results = sorted(results, key=lambda result: result.row.group)
     rows = [result.to_json() for result in results]
     write_rows(rows, path.with_suffix(".csv"))
     columns = ("", "method", "accuracy", "paper", "difference", "p", "a training")
