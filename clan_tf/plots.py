@@ -17,6 +17,15 @@ def save_figure(figure: Figure, path: Path) -> None:
         figure.savefig(temporary, format="png", dpi=110, bbox_inches="tight")
 
 
+def frameless_grid(rows: int, columns: int, cell: tuple[float, float]) -> tuple[Figure, np.ndarray]:
+    """A figure of axes without frames, `(rows, columns)`; `cell` is the width and height of one in inches."""
+    figure = Figure(figsize=(cell[0] * columns, cell[1] * rows))
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes in grid.ravel():
+        axes.set_axis_off()
+    return figure, grid
+
+
 def plot_curves(metrics_csv: Path, path: Path) -> None:
     """Losses and accuracies over the epochs of a `metrics.csv`."""
     with metrics_csv.open(newline="", encoding="utf-8") as file:
@@ -66,12 +75,8 @@ def plot_confusion(matrix: np.ndarray, class_names: Sequence[str], path: Path) -
 
 def plot_labelled_photos(photos: Sequence[np.ndarray], labels: Sequence[str], path: Path, columns: int = 6) -> None:
     """Uint8 RGB photos in rows, each with its label above."""
-    rows = -(-len(photos) // columns)
-    figure = Figure(figsize=(1.9 * columns, 2.2 * rows))
-    grid = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axes in grid:
-        axes.set_axis_off()
-    for axes, photo, label in zip(grid, photos, labels, strict=False):
+    figure, grid = frameless_grid(-(-len(photos) // columns), columns, (1.9, 2.2))
+    for axes, photo, label in zip(grid.ravel(), photos, labels, strict=False):
         axes.imshow(photo)
         axes.set_title(label, fontsize=7)
     save_figure(figure, path)
@@ -80,11 +85,8 @@ def plot_labelled_photos(photos: Sequence[np.ndarray], labels: Sequence[str], pa
 def plot_photo_grid(photos: Mapping[str, Sequence[np.ndarray]], path: Path) -> None:
     """A row of uint8 RGB photos for each class, with its name."""
     columns = max(len(row) for row in photos.values())
-    figure = Figure(figsize=(1.5 * columns, 1.5 * len(photos)))
-    grid = figure.subplots(len(photos), columns, squeeze=False)
+    figure, grid = frameless_grid(len(photos), columns, (1.5, 1.5))
     for axes_row, (name, row) in zip(grid, photos.items(), strict=True):
-        for axes in axes_row:
-            axes.set_axis_off()
         for axes, photo in zip(axes_row, row, strict=False):
             axes.imshow(photo)
         axes_row[0].text(-0.1, 0.5, name, transform=axes_row[0].transAxes, ha="right", va="center", fontsize=9)

@@ -7,13 +7,12 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
 from clan_tf.explain.geometry import spread_over_photo
 from clan_tf.explain.maps import Explanation
-from clan_tf.plots import save_figure
+from clan_tf.plots import frameless_grid, save_figure
 
 MOST_PIXELS = 640
 """Longest side of a photo in a picture; the arrays don't depend on it."""
@@ -82,10 +81,7 @@ def draw_sheet(picture: Picture, heading: str, at: tuple[int, int] | None, path:
         first_row.append((f"what + gathers in {name}" + (" (red +, blue −)" if is_signed else ""), drawn))
     columns = max(len(first_row), len(stages))
     height, width = picture.pixels.shape[:2]
-    figure = Figure(figsize=(2.6 * columns, (2.6 * height / width + 0.35) * (1 + len(branches)) + 0.4))
-    grid = figure.subplots(1 + len(branches), columns, squeeze=False)
-    for axes in grid.ravel():
-        axes.set_axis_off()
+    figure, grid = frameless_grid(1 + len(branches), columns, (2.6, 2.6 * height / width + 0.45))
     for axes, (title, image) in zip(grid[0], first_row, strict=False):
         _show(axes, image, title)
         if title == "photo" or title.startswith("what +"):
@@ -104,12 +100,8 @@ def draw_sheet(picture: Picture, heading: str, at: tuple[int, int] | None, path:
 
 def draw_contact_sheet(pictures: Sequence[Picture], captions: Sequence[str], path: Path, columns: int = 4) -> None:
     """Writes a PNG of many photos, each beside what all branches together looked at, with a caption."""
-    rows = -(-len(pictures) // columns)
-    figure = Figure(figsize=(3.4 * columns, 2.0 * rows))
-    grid = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axes in grid:
-        axes.set_axis_off()
-    for axes, picture, caption in zip(grid, pictures, captions, strict=False):
+    figure, grid = frameless_grid(-(-len(pictures) // columns), columns, (3.4, 2.0))
+    for axes, picture, caption in zip(grid.ravel(), pictures, captions, strict=False):
         seen = picture.with_evidence(picture.explanation.summary())
         _show(axes, np.concatenate([picture.pixels, seen], axis=1), caption)
     figure.tight_layout()

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from matplotlib.figure import Figure
 
 from clan_tf.data import Photo, Source
 from clan_tf.data.photos import CheckedPhotos, check_photos, used_part
@@ -14,7 +13,7 @@ from clan_tf.explain import Explainer, Explanation
 from clan_tf.explain.drawing import Picture
 from clan_tf.explain.geometry import seen_window
 from clan_tf.inference import model_view
-from clan_tf.plots import save_figure
+from clan_tf.plots import frameless_grid, save_figure
 from clan_tf.progress import Progress
 from clan_tf.reproduce.paper import FULL_CLAN, REFINEMENTS, Network
 from clan_tf.reproduce.runs import Job
@@ -111,12 +110,8 @@ def _answer(network: Network, explanation: Explanation, photo: Photo, class_name
 
 
 def _draw(grid: Sequence[Sequence[Panel]], path: Path) -> None:
-    columns = max(map(len, grid))
-    figure = Figure(figsize=(2.7 * columns, 2.9 * len(grid)))
-    all_axes = figure.subplots(len(grid), columns, squeeze=False)
+    figure, all_axes = frameless_grid(len(grid), max(map(len, grid)), (2.7, 2.9))
     for axes_row, row in zip(all_axes, grid, strict=True):
-        for axes in axes_row:
-            axes.set_axis_off()
         for axes, (title, image) in zip(axes_row, row, strict=False):
             axes.imshow(image)
             axes.set_title(title, fontsize=8)
