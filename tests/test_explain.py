@@ -15,6 +15,7 @@ from clan_tf.data.pipeline import evaluation_view
 from clan_tf.data.reading import View
 from clan_tf.errors import CheckFailed, UserError
 from clan_tf.explain import Explainer, explain_photos
+from clan_tf.explain.drawing import Picture
 from clan_tf.explain.geometry import Window, seen_window, spread_over_photo
 from clan_tf.layers import CrossLayerContextAttention, NonLocalBlock
 from clan_tf.models import CLAN, Plain
@@ -199,6 +200,16 @@ def test_a_cell_lies_over_its_part_of_the_photo() -> None:
     assert np.isnan(spread[:10]).all() and np.isnan(spread[:, :20]).all() and np.isnan(spread[50:]).all()
     assert window.cell_at(65, 25, 4, 6) == (1, 4)
     assert window.cell_at(19, 25, 4, 6) is None and window.cell_at(80, 25, 4, 6) is None
+
+
+@pytest.mark.parametrize("size", [(1, 3000), (3000, 2)])
+def test_very_narrow_photos_can_be_drawn(model: CLAN, explainer: Explainer, size: tuple[int, int]) -> None:
+    photo = np.zeros((*size, 3), "uint8")
+    for view in (View(SIZE, SIZE, "stretch"), View(SIZE, 37, "keep_aspect")):
+        seen = evaluation_view(tf.constant(photo), view).numpy()
+        (explanation,) = explainer(seen[None], [seen_window(*size, view)])
+        picture = Picture.of(photo, explanation)
+        assert picture.with_evidence(explanation.summary()).shape == picture.pixels.shape
 
 
 @pytest.fixture(scope="module")

@@ -203,10 +203,21 @@ def test_without_its_photos_or_model_a_run_still_has_a_report(tmp_path: Path, tr
     assert "there are no examples: data.root" in page
 
 
-def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
+def test_what_is_no_whole_run_is_refused(tmp_path: Path, trained_run: RunDirectory) -> None:
     with pytest.raises(UserError, match="not a run directory"):
         write_report(str(tmp_path))
     assert list(tmp_path.iterdir()) == []
+    run = _copy(trained_run, tmp_path)
+    names = (run.path / "data.json").read_text(encoding="utf-8")
+    write_text(run.path / "data.json", names.replace("red bird", "redbird"))
+    with pytest.raises(UserError, match="names the class 'red bird', which data.json doesn't"):
+        write_report(str(run.path))
+    write_text(run.path / "data.json", "{")
+    with pytest.raises(UserError, match="data.json isn't JSON"):
+        write_report(str(run.path))
+    (run.path / "data.json").unlink()
+    with pytest.raises(UserError, match="data.json can't be read"):
+        write_report(str(run.path))
 
 
 def test_a_report_of_200_classes_and_5794_photos_is_below_15_mb(large_report: Path) -> None:

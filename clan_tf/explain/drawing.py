@@ -36,7 +36,7 @@ class Picture:
     def of(cls, photo: np.ndarray, explanation: Explanation, most: int = MOST_PIXELS) -> "Picture":
         """A photo, made smaller where it is larger than `most` pixels."""
         scale = min(1.0, most / max(photo.shape[:2]))
-        size = (round(photo.shape[1] * scale), round(photo.shape[0] * scale))
+        size = (max(1, round(photo.shape[1] * scale)), max(1, round(photo.shape[0] * scale)))
         pixels = photo if scale == 1.0 else np.asarray(Image.fromarray(photo).resize(size, Image.Resampling.BILINEAR))
         return cls(pixels, scale, explanation)
 

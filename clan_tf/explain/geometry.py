@@ -42,9 +42,15 @@ def spread_over_photo(heat: np.ndarray, window: Window, height: int, width: int)
 
     It is NaN where the model sees nothing.
     """
-    top, left = round(window.top), round(window.left)
-    bottom, right = round(window.top + window.height), round(window.left + window.width)
+    top, bottom = _whole_pixels(window.top, window.height, height)
+    left, right = _whole_pixels(window.left, window.width, width)
     resized = Image.fromarray(heat.astype("float32")).resize((right - left, bottom - top), Image.Resampling.BILINEAR)
     spread = np.full((height, width), np.nan, dtype="float32")
     spread[top:bottom, left:right] = np.asarray(resized)
     return spread
+
+
+def _whole_pixels(start: float, length: float, limit: int) -> tuple[int, int]:
+    """The pixels from the first to before the second, at least one, of `limit`."""
+    first = min(round(start), limit - 1)
+    return first, max(round(start + length), first + 1)

@@ -15,6 +15,7 @@ from clan_tf.config import Experiment
 from clan_tf.data import Source, read_source
 from clan_tf.errors import UserError
 from clan_tf.evaluation import evaluate, read_predictions
+from clan_tf.files import read_text
 from clan_tf.models import COMBINED
 from clan_tf.progress import Progress
 from clan_tf.report.statistics import Share
@@ -56,7 +57,8 @@ class RunFacts:
         self.status = run.read_status()
         self.epochs = _read_rows(run.metrics)
         self.metrics = _read_json(folder / "metrics.json")
-        self.predictions = _require_rows(read_predictions(folder), folder)
+        self.predictions = read_predictions(folder)
+        _require_known_classes(self.predictions, self.class_names, folder)
 
     @property
     def class_names(self) -> list[str]:
@@ -161,15 +163,18 @@ def _choose_split(run: RunDirectory) -> str:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8"))
+    try:
+        return json.loads(read_text(path, "RUN"))
+    except json.JSONDecodeError as error:
+        raise UserError(f"RUN: {path} isn't JSON: {error}. The run is damaged.") from error
 
 
 def _read_rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    return list(csv.DictReader(read_text(path, "RUN").splitlines()))
 
 
-def _require_rows(rows: Sequence[Mapping[str, str]], folder: Path) -> list[dict[str, str]]:
-    if not rows:
-        raise UserError(f"{folder / 'predictions.csv'}: has no photos. Evaluate the run again.")
-    return list(rows)
+def _require_known_classes(rows: Sequence[Mapping[str, str]], names: Sequence[str], folder: Path) -> None:
+    unknown = {row["true"] for row in rows} - set(names)
+    if unknown or not rows:
+        what = f"names the class {min(unknown)!r}, which data.json doesn't" if unknown else "has no photos"
+        raise UserError(f"RUN: {folder / 'predictions.csv'} {what}. Evaluate the run again.")
