@@ -51,7 +51,7 @@ class FakeTraining:
         if run.path.name == self.failing:
             run.remove()
             raise CheckFailed("The loss became nan.")
-        run.write_start(experiment, {}, {"class_names": ["a", "b"]})
+        run.write_start(experiment, {"git_commit": "abc"}, {"class_names": ["a", "b"]})
         run.write_status("finished", epochs=1, best_epoch=1, seconds=2.0)
 
     def evaluate(self, path: str, split: str, branches: tuple[str, ...] | None, **others: Any) -> None:

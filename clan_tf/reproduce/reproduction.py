@@ -7,7 +7,6 @@ from typing import Any
 
 from clan_tf.config import Experiment
 from clan_tf.data import Source, read_source
-from clan_tf.environment import describe_environment
 from clan_tf.errors import CheckFailed, UserError, nearest
 from clan_tf.files import only_process
 from clan_tf.progress import Progress
@@ -16,7 +15,7 @@ from clan_tf.reproduce.estimate import estimate_seconds
 from clan_tf.reproduce.figures import draw_figure
 from clan_tf.reproduce.paper import DATA_SETS, FIGURES, TABLES, Network, data_set_of, paper_backbone
 from clan_tf.reproduce.runs import Job, plan_jobs, run_jobs
-from clan_tf.reproduce.tables import describe_orders, measure, significance_note, write_table
+from clan_tf.reproduce.tables import describe_orders, duration, measure, significance_note, write_table
 
 NAMES = (*sorted([*TABLES, "table5"]), *FIGURES)
 
@@ -69,7 +68,7 @@ def reproduce(
 ) -> Reproduction:
     """One table or figure of the paper on a config's photos, backbone and recipe.
 
-    Finished runs in `output/runs` are kept and used again, by any table that needs the same network and seed; a run$
+    Finished runs in `output/runs` are kept and used again, by any table that needs the same network and seed; a run
     that was broken off starts anew.
 
     Args:
@@ -136,18 +135,23 @@ def _write_accuracies(
     table, backbone = TABLES[name], paper_backbone(experiment.model.backbone)
     data_set = data_set_of(experiment.data, len(source.class_names))
     results = measure(table, jobs, failures, split, source, (backbone, data_set), progress)
-    photos = len(source.photos(split))
     path = output / name
     notes = [
         *describe_orders(results, backbone, data_set),
-        significance_note(table, photos),
+        significance_note(table),
         *source.notes,
-        f"Accuracy of the combined prediction on {photos} {split} photos, "
+        f"Accuracy on {max(result.correct.shape[1] for result in results)} {split} photos, "
         + ("mean ± standard deviation over the seeds." if len({job.seed for job in jobs}) > 1 else "one seed."),
-        f"Runs: `{output / 'runs'}`, commit {describe_environment()['git_commit']}.",
+        _describe_runs([job for job in jobs if job.run.path.name not in failures], output),
     ]
     write_table(results, _heading(name, table.title, experiment, source, data_set, jobs), notes, path)
     return Reproduction([path.with_suffix(".md"), path.with_suffix(".csv")], [result.to_json() for result in results])
+
+
+def _describe_runs(jobs: Sequence[Job], output: Path) -> str:
+    seconds = sum(job.run.read_status()["seconds"] for job in jobs)
+    commits = ", ".join(sorted({job.commit or "not a checkout" for job in jobs}))
+    return f"{len(jobs)} trainings in `{output / 'runs'}` took {duration(seconds)} in all (commit: {commits})."
 
 
 def _heading(

@@ -1,5 +1,6 @@
 """The trainings behind a table: each in a run directory of its own, kept once it is finished."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,12 @@ class Job:
         if not is_run(self.run.path):
             return "missing"
         return "finished" if self.run.read_status()["status"] == "finished" else "unfinished"
+
+    @property
+    def commit(self) -> str | None:
+        """The commit that the run was trained with; `None` where it wasn't a checkout."""
+        environment = json.loads((self.run.path / "environment.json").read_text(encoding="utf-8"))
+        return environment["git_commit"]
 
     def require_same_config(self) -> None:
         """Raises a `UserError` if the run there is of another config."""
@@ -106,7 +113,6 @@ def require_predictions(
 ) -> Path:
     """The folder of a run's evaluation, evaluated now if it wasn't yet."""
     folder = run.evaluation(subset_name(split, branches))
-    # The predictions are written after everything else that a table reads.
     if not (folder / "predictions.csv").is_file():
         evaluate(str(run.path), split, branches, progress=progress, source=source)
     return folder

@@ -166,10 +166,10 @@ def describe_orders(results: Sequence[Result], backbone: str, data_set: str | No
     return lines
 
 
-def significance_note(table: Table, photos: int) -> str:
+def significance_note(table: Table) -> str:
     """How `difference` and `p` came about."""
     return (
-        f"difference: points above {table.baseline}. p: {TEST_NAME}, {photos} photos. It says whether the difference "
+        f"difference: points above {table.baseline}. p: {TEST_NAME}. It says whether the difference "
         "would last on other photos, with these trained networks; what another seed does, the standard deviation says."
     )
 
