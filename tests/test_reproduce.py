@@ -246,8 +246,9 @@ def test_figures_are_grids_of_photos_and_maps(
         with Image.open(path) as image:
             sizes[name] = image.size
     assert len(training.runs) == 4
-    # Four photos by four networks, each with three scales; eight photos of one network with two maps.
-    assert sizes["figure4"][1] > 1.8 * sizes["figure6"][1] and sizes["figure4"][0] > sizes["figure6"][0]
+    # Four photos and four networks of three scales beside them; eight photos and two maps of one network.
+    (wide, low), (narrow, high) = sizes["figure4"], sizes["figure6"]
+    assert wide / narrow == pytest.approx(13 / 3, rel=0.1) and high / low == pytest.approx(8 / 4, rel=0.1)
 
 
 def test_a_plan_without_finished_runs_measures_an_epoch(experiment: Experiment, tmp_path: Path) -> None:

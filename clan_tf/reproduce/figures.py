@@ -31,8 +31,9 @@ Panel = tuple[str, np.ndarray]
 def draw_figure(name: str, jobs: Sequence[Job], split: str, source: Source, output: Path, progress: Progress) -> Path:
     """Draws a figure from the networks of the first seed.
 
-    Figure 4 has a row for each photo and network (`gap`, `non_local`, `clca`, CLAN) with Grad-CAM of each scale's
-    branch; Figure 5 the same of `gap` and CLAN on more photos; Figure 6 CLAN's spatial attention at each mid-level map.
+    A row for each photo: in Figure 4 Grad-CAM of each scale's branch for `gap`, `non_local`, `clca` and CLAN side by
+    side; in Figure 5 the same for `gap` and CLAN on more photos; in Figure 6 CLAN's spatial attention at each mid-level
+    map.
 
     Returns:
         The PNG file.
@@ -48,9 +49,11 @@ def draw_figure(name: str, jobs: Sequence[Job], split: str, source: Source, outp
             by_network.append(_rows(job, photos, pixels, source.class_names, panels))
             advance()
     grid = [
-        [("" if index else _label(photos, number, source.class_names), pixels[number]), *rows[number]]
+        [
+            (_label(photos, number, source.class_names), pixels[number]),
+            *(p for rows in by_network for p in rows[number]),
+        ]
         for number in range(count)
-        for index, rows in enumerate(by_network)
     ]
     path = output / f"{name}.png"
     _draw(grid, path)
