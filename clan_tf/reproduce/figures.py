@@ -113,7 +113,7 @@ def _answer(network: Network, explanation: Explanation, photo: Photo, class_name
 
 
 def _draw(grid: Sequence[Sequence[Panel]], path: Path) -> None:
-    figure, all_axes = frameless_grid(len(grid), max(map(len, grid)), (2.7, 2.9))
+    figure, all_axes = frameless_grid(len(grid), max(map(len, grid)), (2.7, 3.1))
     for axes_row, row in zip(all_axes, grid, strict=True):
         for axes, (title, image) in zip(axes_row, row, strict=False):
             axes.imshow(image)
