@@ -230,7 +230,7 @@ def test_without_a_test_split_validation_photos_are_named(
     without = type(source)(source.class_names, {**source.splits, "test": []})
     monkeypatch.setattr(reproduction, "read_source", lambda config: without)
     result = reproduce("table4", experiment, [0], tmp_path)
-    assert "on 8 val photos" in result.files[0].read_text(encoding="utf-8")
+    assert "Accuracy on 40 val photos" in result.files[0].read_text(encoding="utf-8")
 
 
 def test_figures_are_grids_of_photos_and_maps(
