@@ -13,14 +13,17 @@ _HOMES = {
     "CrossLayerContextAttention": "clan_tf.layers",
     "CrossLayerSpatialAttention": "clan_tf.layers",
     "Experiment": "clan_tf.config",
+    "Explainer": "clan_tf.explain",
     "NonLocalBlock": "clan_tf.layers",
     "Plain": "clan_tf.models",
     "complexity": "clan_tf.models",
     "evaluate": "clan_tf.evaluation",
+    "explain_photos": "clan_tf.explain",
     "load_experiment": "clan_tf.config",
     "load_model": "clan_tf.run",
     "predict": "clan_tf.prediction",
     "train": "clan_tf.training",
+    "write_report": "clan_tf.report",
 }
 
 __all__ = list(_HOMES)

@@ -1,6 +1,6 @@
 """The experiment: pydantic models, YAML files, `--set` overrides, and one message that names every mistake."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
@@ -166,9 +166,21 @@ class Experiment(Section):
     model: ModelConfig = ModelConfig()
     training: TrainingConfig = TrainingConfig()
 
+    def flat(self) -> dict[str, Any]:
+        """Every value by its whole key, such as `training.epochs`."""
+        return dict(_flatten(self.model_dump(mode="json")))
+
     def to_yaml(self) -> str:
         """The complete experiment, every default written out."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def load_experiment(config: str | Path, overrides: Sequence[str] = ()) -> Experiment:

@@ -117,8 +117,7 @@ def evaluate(
     photos = source.photos(split)
     checked = check_splits({split: photos}, experiment.data, progress)[split]
     probabilities = _run(loaded, checked, batch_size, progress)
-    # A subset's tables don't replace those of all branches.
-    name = split if chosen == loaded.branches else f"{split}-{'+'.join(chosen)}"
+    name = subset_name(split, None if chosen == loaded.branches else chosen)
     own = run is not None and path == run.best and not config and not overrides
     folder = Path(output) if output else run.evaluation(name) if own else None
     return _summarize(str(path), split, loaded, checked, probabilities, chosen, folder)
@@ -133,6 +132,19 @@ def choose_branches(model: BranchClassifier, names: Sequence[str] | None) -> tup
                 f"This model's branches: {', '.join(model.branches)}."
             )
     return tuple(dict.fromkeys(names)) if names else model.branches
+
+
+def subset_name(split: str, branches: Sequence[str] | None) -> str:
+    """Names an evaluation of some of the branches, so that its tables don't replace those of all (`None`)."""
+    return f"{split}-{'+'.join(branches)}" if branches else split
+
+
+def read_predictions(folder: Path) -> list[dict[str, str]]:
+    """The `predictions.csv` of an evaluation: a row per photo with `photo`, `true`, and of every branch and `combined`
+    the predicted class (`BRANCH`) and its probability (`BRANCH_probability`).
+    """
+    with (folder / "predictions.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
 def top_k_accuracy(labels: np.ndarray, probabilities: np.ndarray, k: int) -> float:

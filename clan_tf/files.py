@@ -11,6 +11,8 @@ from pathlib import Path
 from threading import current_thread, main_thread
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from clan_tf.errors import UserError
 
 
@@ -26,6 +28,7 @@ def replacing(path: Path) -> Iterator[Path]:
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
+        _flush_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -56,6 +59,30 @@ def _temporary(path: Path) -> Path:
         if not _is_running(left.name.split("-")[1]):
             shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
     return path.with_name(f".partial-{os.getpid()}-{path.name}")
+
+
+@contextmanager
+def only_process(folder: Path) -> Iterator[None]:
+    """Keeps a folder for this process while the block runs; the claim ends with the process, however that ends.
+
+    Raises:
+        UserError: if another process keeps it.
+    """
+    try:
+        with FileLock(folder / ".lock", blocking=False):
+            yield
+    except Timeout as error:
+        raise UserError(f"{folder}: another process is working in it. Wait for it, or stop it.") from error
+
+
+def _flush_folder(folder: Path) -> None:
+    """Makes a renaming last through a power cut, where the system can open folders."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _is_running(process: str) -> bool:

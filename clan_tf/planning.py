@@ -10,8 +10,9 @@ from clan_tf.errors import UserError
 from clan_tf.models import complexity
 from clan_tf.models.build import build_model
 from clan_tf.run import RunDirectory
+from clan_tf.training.disk import disk_bytes
 from clan_tf.training.recipe import learning_rate_at
-from clan_tf.training.training import disk_bytes, require_class_count
+from clan_tf.training.training import require_class_count
 
 
 @dataclass(frozen=True)

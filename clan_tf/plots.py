@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
 from matplotlib.text import Text
@@ -38,24 +39,39 @@ def _font_families() -> list[str]:
     return ["DejaVu Sans", *(name for name in _FALLBACK_FONTS if name in installed)]
 
 
+def frameless_grid(rows: int, columns: int, cell: tuple[float, float]) -> tuple[Figure, np.ndarray]:
+    """A figure of axes without frames, `(rows, columns)`; `cell` is the width and height of one in inches."""
+    figure = Figure(figsize=(cell[0] * columns, cell[1] * rows))
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes in grid.ravel():
+        axes.set_axis_off()
+    return figure, grid
+
+
 def plot_curves(metrics_csv: Path, path: Path) -> None:
-    """Losses and accuracies over the epochs of a `metrics.csv`: train dashed, validation solid, a colour per branch."""
+    """Losses and accuracies over the epochs of a `metrics.csv`."""
     with metrics_csv.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    epochs = [int(row["epoch"]) for row in rows]
     figure = Figure(figsize=(11, 4.2))
     for axes, kind in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
-        validated = [name for name in rows[0] if name.startswith("val_") and name.endswith(kind)]
-        for index, column in enumerate(validated):
-            name = column.removeprefix("val_")
-            label = name.removesuffix(f"_{kind}").replace("_", " ")
-            axes.plot(epochs, [float(row[column]) for row in rows], f"C{index}-", label=label, marker=".")
-            axes.plot(epochs, [float(row[name]) for row in rows], f"C{index}--", alpha=0.5)
-        axes.set(xlabel="epoch", ylabel=kind, title=f"{kind}: validation solid, train dashed")
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.legend(fontsize=8)
-        axes.grid(alpha=0.3)
+        draw_curves(axes, rows, kind)
+        axes.set_title(f"{kind}: validation solid, train dashed")
     save_figure(figure, path)
+
+
+def draw_curves(axes: Axes, rows: Sequence[Mapping[str, str]], kind: str) -> None:
+    """Draws the `loss` or `accuracy` columns of a `metrics.csv`: train dashed, validation solid, a branch a colour."""
+    epochs = [int(row["epoch"]) for row in rows]
+    validated = [name for name in rows[0] if name.startswith("val_") and name.endswith(kind)]
+    for index, column in enumerate(validated):
+        name = column.removeprefix("val_")
+        label = name.removesuffix(f"_{kind}").replace("_", " ")
+        axes.plot(epochs, [float(row[column]) for row in rows], f"C{index}-", label=label, marker=".")
+        axes.plot(epochs, [float(row[name]) for row in rows], f"C{index}--", alpha=0.5)
+    axes.set(xlabel="epoch", ylabel=kind, xlim=(epochs[0] - 0.5, epochs[-1] + 0.5))
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.legend(fontsize=8)
+    axes.grid(alpha=0.3)
 
 
 def plot_confusion(matrix: np.ndarray, class_names: Sequence[str], path: Path) -> None:
@@ -81,12 +97,8 @@ def plot_confusion(matrix: np.ndarray, class_names: Sequence[str], path: Path) -
 
 def plot_labelled_photos(photos: Sequence[np.ndarray], labels: Sequence[str], path: Path, columns: int = 6) -> None:
     """Uint8 RGB photos in rows, each with its label above."""
-    rows = -(-len(photos) // columns)
-    figure = Figure(figsize=(1.9 * columns, 2.2 * rows))
-    grid = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axes in grid:
-        axes.set_axis_off()
-    for axes, photo, label in zip(grid, photos, labels, strict=False):
+    figure, grid = frameless_grid(-(-len(photos) // columns), columns, (1.9, 2.2))
+    for axes, photo, label in zip(grid.ravel(), photos, labels, strict=False):
         axes.imshow(photo)
         axes.set_title(label, fontsize=7)
     save_figure(figure, path)
@@ -95,11 +107,8 @@ def plot_labelled_photos(photos: Sequence[np.ndarray], labels: Sequence[str], pa
 def plot_photo_grid(photos: Mapping[str, Sequence[np.ndarray]], path: Path) -> None:
     """A row of uint8 RGB photos for each class, with its name."""
     columns = max(len(row) for row in photos.values())
-    figure = Figure(figsize=(1.5 * columns, 1.5 * len(photos)))
-    grid = figure.subplots(len(photos), columns, squeeze=False)
+    figure, grid = frameless_grid(len(photos), columns, (1.5, 1.5))
     for axes_row, (name, row) in zip(grid, photos.items(), strict=True):
-        for axes in axes_row:
-            axes.set_axis_off()
         for axes, photo in zip(axes_row, row, strict=False):
             axes.imshow(photo)
         axes_row[0].text(-0.1, 0.5, name, transform=axes_row[0].transAxes, ha="right", va="center", fontsize=9)

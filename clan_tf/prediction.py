@@ -71,8 +71,8 @@ def list_photos(paths: Sequence[str]) -> list[Path]:
     return photos
 
 
-def _read(photo: Path, model: BranchClassifier) -> tf.Tensor | str:
-    """What the model sees of the photo, or why it can't be read."""
+def read_photo(photo: Path) -> tf.Tensor | str:
+    """A photo file as upright uint8 RGB `(height, width, 3)`, or why it can't be read."""
     try:
         content = photo.read_bytes()
     except OSError as error:
@@ -80,8 +80,13 @@ def _read(photo: Path, model: BranchClassifier) -> tf.Tensor | str:
     problem = problem_with(content)
     if problem:
         return problem
-    image = decode(tf.constant(content), tf.constant(exif_orientation(content)))
-    return evaluation_view(image, model_view(model))
+    return decode(tf.constant(content), tf.constant(exif_orientation(content)))
+
+
+def _read(photo: Path, model: BranchClassifier) -> tf.Tensor | str:
+    """What the model sees of the photo, or why it can't be read."""
+    image = read_photo(photo)
+    return image if isinstance(image, str) else evaluation_view(image, model_view(model))
 
 
 def _answers(

@@ -2,18 +2,16 @@
 
 import json
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import keras
-from filelock import FileLock, Timeout
 
 from clan_tf.config import Experiment, load_experiment
 from clan_tf.errors import UserError
-from clan_tf.files import replacing, write_json, write_text
+from clan_tf.files import only_process, replacing, write_json, write_text
 from clan_tf.models import BranchClassifier
 
 Status = Literal["running", "finished", "stopped", "failed"]
@@ -156,14 +154,13 @@ class RunDirectory:
         """The resolved config; a `UserError` if it can't be read."""
         return load_experiment(self.config)
 
-    @contextmanager
-    def claimed(self) -> Iterator[None]:
-        """Keeps other processes from training in this folder; a `UserError` if one does. It ends with the process."""
-        try:
-            with FileLock(self.path / ".lock", blocking=False):
-                yield
-        except Timeout as error:
-            raise UserError(f"{self.path}: another process is training this run. Wait for it, or stop it.") from error
+    def claimed(self) -> AbstractContextManager[None]:
+        """Keeps other processes from training in this folder; entering it raises a `UserError` if one does."""
+        return only_process(self.path)
+
+    def candidate(self, epoch: int) -> Path:
+        """What becomes `best` once the checkpoint after its epoch is written."""
+        return self.checkpoints / f"best-{epoch}.keras"
 
     def remove_checkpoints(self) -> None:
         """Deletes what only an unfinished training needs."""
@@ -177,6 +174,12 @@ class RunDirectory:
 def is_run(path: Path) -> bool:
     """Whether a folder is a run directory."""
     return (path / "config.yaml").is_file() and (path / "status.json").is_file()
+
+
+def is_unstarted(path: Path) -> bool:
+    """Whether a folder is empty or a run that was killed before it had a status, which is written last."""
+    known = {name.rstrip("/") for name in RunDirectory.FILES} - {"status.json"}
+    return path.is_dir() and all(entry.name in known or entry.name.startswith(".") for entry in path.iterdir())
 
 
 def find_model(model: str | Path) -> tuple[Path, RunDirectory | None]:

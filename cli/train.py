@@ -67,6 +67,7 @@ def _train(experiment: "Experiment", run_dir: str | None, resume: bool) -> None:
     print(f"  evaluation   {result.run.evaluation(split)}")
     print("Next:")
     print(f"  clan-tf predict {run} PHOTO…          labels for your photos")
+    print(f"  clan-tf report {run}                  one page about it, to read first")
     print(f"  clan-tf evaluate {run} --json         the figures for a program")
     print(f"  tensorboard --logdir {result.run.tensorboard}")
 

@@ -52,3 +52,18 @@ def colour_folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for index in range(count):
                 write_photo(root / split / name / f"{index}.jpg", color)
     return root
+
+
+@pytest.fixture(scope="session")
+def trained_run(colour_folders: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A run of one epoch on the colours; its directory isn't to be changed, only evaluated."""
+    from clan_tf import training
+    from clan_tf.config import load_experiment
+
+    overrides = [
+        "data={source: folders, image_size: 32, validation_fraction: 0.25}",
+        f"data.root={colour_folders}",
+        "training.batch_size=9",
+        "training.epochs=1",
+    ]
+    return training.train(load_experiment("demo", overrides), runs_root=str(tmp_path_factory.mktemp("runs"))).run

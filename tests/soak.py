@@ -17,19 +17,20 @@ import training_process
 from clan_tf.run import Outcome, RunDirectory, load_model
 from clan_tf.training.state import state_files
 
+MOMENTS = ("checkpoint", "writing", "start", "checkpoint")
+
 
 def finish(run_dir: Path, devices: int, overrides: list[str]) -> int:
     """Trains to the end in a process of its own; its exit status."""
     return os.waitpid(_start(run_dir, devices, overrides), 0)[1]
 
 
-def kill_after_progress(
-    run_dir: Path, devices: int, overrides: list[str], delay: float, in_writing: bool
-) -> int | None:
-    """Goes on with a training and kills it `delay` seconds after its first new checkpoint.
+def kill_sometime(run_dir: Path, devices: int, overrides: list[str], delay: float, moment: str) -> int | None:
+    """Goes on with a training and kills it.
 
     Args:
-        in_writing: wait further, until a checkpoint is being written.
+        delay: in seconds, after the moment.
+        moment: `"start"` of the process; its first new `"checkpoint"`; or that, and then the next one in `"writing"`.
 
     Returns:
         `None` if it was killed, its exit status if it had ended before.
@@ -37,8 +38,8 @@ def kill_after_progress(
     checkpoints, before = RunDirectory(run_dir).checkpoints, _newest(run_dir)
     child = _start(run_dir, devices, overrides)
     deadline = time.monotonic() + 300
-    due: float | None = None
-    while due is None or time.monotonic() < due or (in_writing and not _is_writing(run_dir)):
+    due = time.monotonic() + 10 * delay if moment == "start" else None
+    while due is None or time.monotonic() < due or (moment == "writing" and not _is_writing(run_dir)):
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended:
             return status
@@ -110,11 +111,12 @@ def main() -> None:
     kills = 0
     while kills < arguments.kills:
         delay = delays.uniform(0, arguments.longest)
-        if kill_after_progress(disturbed, arguments.devices, overrides, delay, kills % 3 == 2) is not None:
+        moment = MOMENTS[kills % len(MOMENTS)]
+        if kill_sometime(disturbed, arguments.devices, overrides, delay, moment) is not None:
             break
         kills += 1
         when = ", while a checkpoint was written" if _is_writing(disturbed) else ""
-        print(f"kill {kills}: {delay:.3f} s, newest {_newest(disturbed)}{when}", flush=True)
+        print(f"kill {kills}: {moment} and {delay:.3f} s, newest {_newest(disturbed)}{when}", flush=True)
     if finish(disturbed, arguments.devices, overrides) != 0:
         sys.exit("the disturbed training failed")
     found = differences(disturbed, undisturbed)

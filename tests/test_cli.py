@@ -34,7 +34,7 @@ def failure(
 def test_help_names_every_verb() -> None:
     result = CliRunner().invoke(app, ["--help"])
     assert result.exit_code == 0
-    for verb in ("train", "evaluate", "predict", "summary"):
+    for verb in ("train", "evaluate", "predict", "explain", "report", "reproduce", "summary"):
         assert verb in result.output
 
 

@@ -10,22 +10,15 @@ import tensorflow as tf
 from conftest import randomize_heads, write_photo
 from sklearn.metrics import top_k_accuracy_score
 
-from clan_tf import evaluation, inference, prediction, training
-from clan_tf.config import load_experiment
+from clan_tf import evaluation, inference, prediction
 from clan_tf.errors import UserError
 from clan_tf.models import CLAN
 from clan_tf.run import RunDirectory, load_model
 
 
 @pytest.fixture(scope="module")
-def run(colour_folders: Path, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
-    overrides = [
-        "data={source: folders, image_size: 32, validation_fraction: 0.25}",
-        f"data.root={colour_folders}",
-        "training.batch_size=9",
-        "training.epochs=1",
-    ]
-    return training.train(load_experiment("demo", overrides), runs_root=str(tmp_path_factory.mktemp("runs"))).run
+def run(trained_run: RunDirectory) -> RunDirectory:
+    return trained_run
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 from pathlib import Path
 from typing import IO
@@ -14,8 +15,10 @@ import tensorflow as tf
 
 from clan_tf.config import Experiment, load_experiment
 from clan_tf.errors import CheckFailed, UserError
+from clan_tf.progress import Progress
 from clan_tf.run import RunDirectory, load_model
-from clan_tf.training import training
+from clan_tf.training import disk, training
+from clan_tf.training.failures import explained, recording
 from clan_tf.training.state import TrainingState, read_state, state_files, write_state
 
 
@@ -94,7 +97,7 @@ def test_a_disk_that_cannot_hold_the_checkpoints_is_refused_before_training(
     class Usage:
         free = 1000
 
-    monkeypatch.setattr(training.shutil, "disk_usage", lambda path: Usage)
+    monkeypatch.setattr(disk.shutil, "disk_usage", lambda path: Usage)
     with pytest.raises(UserError, match="checkpoints need"):
         training.train(experiment, run_dir=str(tmp_path / "run"))
     assert not (tmp_path / "run").exists()
@@ -133,8 +136,37 @@ def test_a_disk_that_fills_up_keeps_the_last_whole_checkpoint(
     ],
 )
 def test_what_can_happen_to_a_training_is_explained(error: Exception, expected: str) -> None:
-    with pytest.raises(CheckFailed, match=expected), training.explained(" Way out"):
+    with pytest.raises(CheckFailed, match=expected), explained(True, lambda: " Way out"):
         raise error
+
+
+def test_an_error_of_one_process_is_not_laid_on_others() -> None:
+    with pytest.raises(tf.errors.UnavailableError), explained(False):
+        raise tf.errors.UnavailableError(None, None, "gs://bucket")
+
+
+@pytest.mark.parametrize(("kept", "is_new"), [("best.keras", True), ("metrics.csv", False)])
+def test_a_run_with_results_or_of_another_time_is_never_removed(kept: str, is_new: bool, tmp_path: Path) -> None:
+    (tmp_path / kept).touch()
+    with pytest.raises(OSError), recording(RunDirectory(tmp_path), is_new, Progress()):
+        raise OSError(28, "No space left on device")
+    assert (tmp_path / kept).exists()
+    assert RunDirectory(tmp_path).read_status()["status"] == "failed"
+
+
+def test_photos_that_vanish_stop_the_training_with_the_command_that_goes_on(
+    colour_folders: Path, experiment: Experiment, tmp_path: Path
+) -> None:
+    shutil.copytree(colour_folders, tmp_path / "photos")
+
+    class Remove(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+            shutil.rmtree(tmp_path / "photos")
+
+    data = experiment.data.model_copy(update={"root": str(tmp_path / "photos"), "cache": "none"})
+    with pytest.raises(CheckFailed, match="photo can't be read any more.*Go on with: clan-tf train .* --resume"):
+        training.train(experiment.model_copy(update={"data": data}), str(tmp_path / "run"), callbacks=[Remove()])
+    assert state_files(RunDirectory(tmp_path / "run").checkpoints)
 
 
 class SignalAt(keras.callbacks.Callback):
@@ -202,12 +234,18 @@ def test_two_processes_cannot_train_one_run(finished: training.TrainingResult) -
         pass
 
 
-def test_resuming_needs_a_run_and_starts_one_that_is_not_there(experiment: Experiment, tmp_path: Path) -> None:
+def test_resuming_needs_a_run_directory_or_an_empty_one(experiment: Experiment, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--resume: needs the run"):
         training.train(experiment, resume=True)
-    (tmp_path / "file.txt").mkdir()
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.jpg").touch()
     with pytest.raises(UserError, match="isn't a run directory"):
-        training.train(experiment, str(tmp_path / "file.txt"), resume=True)
+        training.train(experiment, str(tmp_path / "photos"), resume=True)
+    killed_at_the_start = tmp_path / "run"
+    killed_at_the_start.mkdir()
+    (killed_at_the_start / "config.yaml").touch()
+    short = experiment.model_copy(update={"training": experiment.training.model_copy(update={"epochs": 1})})
+    assert training.train(short, str(killed_at_the_start), resume=True).outcome.epochs == 1
 
 
 def test_a_damaged_state_is_never_read(tmp_path: Path, rng: np.random.Generator) -> None:

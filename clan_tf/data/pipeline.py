@@ -183,6 +183,8 @@ def _seed(seed: int, position: tf.Tensor, use: int) -> tf.Tensor:
 def _finish(dataset: tf.data.Dataset) -> tf.data.Dataset:
     options = tf.data.Options()
     options.deterministic = True
+    # With op determinism, deleting an iterator waits for the end of a tuning period, which grows to a minute.
+    options.autotune.enabled = False
     # One process reads everything and a strategy splits each batch among its devices.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-    return dataset.with_options(options).prefetch(tf.data.AUTOTUNE)
+    return dataset.prefetch(2).with_options(options)

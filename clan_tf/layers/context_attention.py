@@ -3,6 +3,7 @@
 import keras
 
 from clan_tf.layers.non_local import NonLocalBlock, Shape, require_map
+from clan_tf.layers.relation import Tensor
 from clan_tf.layers.resize import upsample
 
 
@@ -42,9 +43,11 @@ class CrossLayerContextAttention(NonLocalBlock):
         self.top_projection = self._pointwise(channels, top_shape, "top_projection")
 
     def call(self, mid, top, training=None):
-        projected_top = upsample(self.top_projection(top), tuple(mid.shape[1:3]))
-        fused = self.mid_projection(mid) + projected_top  # eq. 1
-        return self.refine(mid, fused, training=training)
+        return self.refine(mid, self.fuse(mid, top), training=training)
+
+    def fuse(self, mid: Tensor, top: Tensor) -> Tensor:
+        """`fused`, of the shape of `mid`."""
+        return self.mid_projection(mid) + upsample(self.top_projection(top), tuple(mid.shape[1:3]))  # eq. 1
 
     @property
     def sublayers(self) -> list[keras.layers.Layer]:

@@ -5,7 +5,15 @@ from typing import Any
 import keras
 from keras import ops
 
-from clan_tf.layers.relation import RELATIONS, Relation, Tensor, relate, relation_bytes, relation_macs
+from clan_tf.layers.relation import (
+    RELATIONS,
+    Relation,
+    Tensor,
+    relate,
+    relation_bytes,
+    relation_macs,
+    relation_weights,
+)
 
 Shape = tuple[int | None, ...]
 
@@ -72,17 +80,34 @@ class NonLocalBlock(keras.layers.Layer):
         self.normalization.build(mid_shape)
 
     def call(self, mid, training=None):
-        return self.refine(mid, mid, training=training)
+        return self.refine(mid, self.fuse(mid), training=training)
+
+    def fuse(self, mid: Tensor) -> Tensor:
+        """The map whose positions are related."""
+        return mid
 
     def refine(self, mid: Tensor, fused: Tensor, training: bool | None = None) -> Tensor:
         """Eqs. 2 and 3: gathers `W_k mid` by the relations between the positions of `fused`."""
-        query = self.theta(fused) if self.theta else fused
-        key = self.phi(fused) if self.phi else fused
+        query, key = self._query_and_key(fused)
         value = self.value_projection(mid)
         flat = map(_flatten_positions, (query, key, value))
         related = relate(self.relation, *flat, query_block=self.query_block, training=training)
         related = ops.reshape(related, ops.shape(value))  # eq. 2
         return mid + self.normalization(self.output_projection(related), training=training)  # eq. 3
+
+    def weights_of(self, row: int, column: int, *maps: Tensor) -> Tensor:
+        """How much each position adds to `y` at one position (eq. 2): `(batch, height, width)`.
+
+        The softmax metrics' weights sum to 1; those of `dot_product` can be negative.
+
+        Args:
+            row: of the position, from 0 at the top.
+            column: of the position, from 0 at the left.
+            maps: what the layer is called on.
+        """
+        query, key = self._query_and_key(self.fuse(*maps))
+        weights = relation_weights(self.relation, query[:, row, column][:, None], _flatten_positions(key))
+        return ops.reshape(weights, ops.shape(key)[:3])
 
     def relation_cost(self, mid_shape: Shape) -> tuple[int, int]:
         """Multiply-accumulates and bytes of the relation's matrix products for one photo, once the layer is built."""
@@ -110,6 +135,9 @@ class NonLocalBlock(keras.layers.Layer):
             "embed_dim": self.embed_dim,
             "query_block": self.query_block,
         }
+
+    def _query_and_key(self, fused: Tensor) -> tuple[Tensor, Tensor]:
+        return self.theta(fused) if self.theta else fused, self.phi(fused) if self.phi else fused
 
     def _pointwise(self, filters: int, input_shape: Shape, name: str) -> keras.layers.Conv2D:
         layer = keras.layers.Conv2D(filters, 1, data_format="channels_last", dtype=self.dtype_policy, name=name)

@@ -100,6 +100,17 @@ def blockwise_attention(query: Tensor, key: Tensor, value: Tensor, block: int) -
     return _join_rows(rows, ops.shape(query)[1])
 
 
+def relation_weights(relation: Relation, query: Tensor, key: Tensor) -> Tensor:
+    """What `relate` weighs each position's value with: `f / C` of eq. 2, float32 `(batch, queries, n)`.
+
+    `query` may hold a few positions only; `key` holds all.
+    """
+    query, key = ops.cast(query, "float32"), ops.cast(key, "float32")
+    if relation == "dot_product":
+        return ops.matmul(query, ops.swapaxes(key, 1, 2)) / _positions(key)  # eq. 7
+    return _softmax_weights(query, key)
+
+
 def relation_macs(relation: Relation, positions: int, width: int, value_width: int) -> int:
     """Multiply-accumulates of the two matrix products of one relation, for one photo."""
     pairwise = positions * positions * (width + value_width)

@@ -1,15 +1,17 @@
 """Where a training runs: the devices of this process, and the other processes that it runs with."""
 
+import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import keras
 import tensorflow as tf
 
-from clan_tf.errors import UserError
+from clan_tf.data.photos import plain_message
+from clan_tf.errors import CheckFailed, UserError
 from clan_tf.training_config import Precision, TrainingConfig
 
 
@@ -37,7 +39,12 @@ def use_device(device: str) -> None:
         raise UserError(f"training.device: {device} can't be chosen, because TensorFlow runs already.") from error
 
 
-def make_strategy(training: TrainingConfig) -> tf.distribute.Strategy:
+def runs_with_others(training: TrainingConfig) -> bool:
+    """Whether this process is one of several that train together; a `UserError` if their list can't be used."""
+    return cluster_resolver(training.cluster) is not None
+
+
+def make_strategy(training: TrainingConfig, note: Callable[[str], None] = lambda text: None) -> tf.distribute.Strategy:
     """The strategy for the processes and GPUs there are; it must be made before TensorFlow computes anything.
 
     `MultiWorkerMirroredStrategy` where `TF_CONFIG` or SLURM names several processes, `MirroredStrategy` for several
@@ -49,13 +56,32 @@ def make_strategy(training: TrainingConfig) -> tf.distribute.Strategy:
     resolver = cluster_resolver(training.cluster)
     gpus = len(tf.config.get_visible_devices("GPU"))
     if resolver:
-        strategy = tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
+        strategy = _join(resolver, note)
     elif gpus > 1:
         strategy = tf.distribute.MirroredStrategy()
     else:
         strategy = tf.distribute.get_strategy()
     require_divisible(training, strategy.num_replicas_in_sync)
     return strategy
+
+
+def require_agreement(strategy: tf.distribute.Strategy, **facts: str | int) -> None:
+    """Compares what each process of a training has read; to be called by all of them.
+
+    Raises:
+        CheckFailed: on every process, if any fact differs: they would train on as if nothing were wrong.
+    """
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return
+    digests = [int(hashlib.sha256(repr(fact).encode()).hexdigest()[:7], 16) for fact in facts.values()]
+    own = strategy.run(lambda: tf.constant([digests], tf.int32))
+    everywhere = strategy.gather(own, axis=0).numpy()
+    differing = [name for name, column in zip(facts, everywhere.T, strict=True) if len(set(column)) > 1]
+    if differing:
+        raise CheckFailed(
+            f"The processes of this training don't agree on: {', '.join(differing)}. Give all of them the same config "
+            "and photos, and a --run-dir that all of them see."
+        )
 
 
 def require_divisible(training: TrainingConfig, replicas: int) -> None:
@@ -115,6 +141,18 @@ def cluster_resolver(cluster: str) -> tf.distribute.cluster_resolver.ClusterReso
     resolver = _slurm_resolver() if cluster == "slurm" else _tf_config_resolver()
     alone = resolver is None or sum(map(len, resolver.cluster_spec().as_dict().values())) < 2
     return None if alone else resolver
+
+
+def _join(
+    resolver: tf.distribute.cluster_resolver.ClusterResolver, note: Callable[[str], None]
+) -> tf.distribute.Strategy:
+    jobs = resolver.cluster_spec().as_dict()
+    own = jobs[resolver.task_type][resolver.task_id]
+    note(f"waiting for the other processes: {', '.join(sum(jobs.values(), []))}; this one is {own}")
+    try:
+        return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
+    except tf.errors.UnknownError as error:
+        raise UserError(f"TF_CONFIG: this process can't listen at {own}: {plain_message(error)}.") from error
 
 
 def _slurm_resolver() -> tf.distribute.cluster_resolver.ClusterResolver:

@@ -25,6 +25,7 @@ from clan_tf.plots import plot_curves
 from clan_tf.progress import Progress
 from clan_tf.run import Outcome, RunDirectory, save_model
 from clan_tf.training.callbacks import MONITOR, ProgressDisplay, TensorBoardScalars
+from clan_tf.training.devices import require_agreement
 from clan_tf.training.recipe import learning_rate_at, loss_weights_at, make_optimizer
 from clan_tf.training.state import TrainingState, read_state, write_state
 from clan_tf.training.step import TrainStep, branch_metrics, metric_columns
@@ -67,12 +68,13 @@ class TrainingLoop:
             self.average = WeightAverage(model, training.ema, strategy) if training.ema else None
         self.state = TrainingState()
         self.predict = ProbabilityFunction(model, strategy)
+        size = training.batch_size // training.accumulation
         self.validation_batches = distribute(
             strategy,
-            lambda worker: evaluation_batches(readers["val"], labels["val"], training.batch_size, worker),
-            training.batch_size,
+            lambda worker: evaluation_batches(readers["val"], labels["val"], size, worker),
+            size,
         )
-        self._saved = time.monotonic()
+        self._marked = time.monotonic()
 
     def outcome(self) -> Outcome:
         """How the training has gone so far; at least one epoch must be finished."""
@@ -88,17 +90,18 @@ class TrainingLoop:
             own.append(TensorBoardScalars(self.run))
         self.model.stop_training = False
         callback_list = keras.callbacks.CallbackList([*own, *callbacks], model=self.model)
-        callback_list.on_train_begin()
         try:
-            with StopSignals() as signals:
+            callback_list.on_train_begin()
+            with StopSignals(self.progress.note) as signals:
                 self._epochs(callback_list, signals)
+                if signals.received:
+                    self._stop(signals)
         finally:
             callback_list.on_train_end()
         if self.chief:
             with self._averaged():
                 save_model(self.model, self.run.last)
             self.run.write_status("finished", **asdict(self.outcome()))
-            self.run.remove_checkpoints()
         return self.outcome()
 
     def _epochs(self, callbacks: keras.callbacks.CallbackList, signals: StopSignals) -> None:
@@ -116,10 +119,8 @@ class TrainingLoop:
             self._train_epoch(epoch, step, batches, callbacks, signals)
             row = self._finish_epoch(epoch, signals)
             seconds = time.perf_counter() - started
-            self.state.seconds += seconds
             self._save()
-            if self.chief:
-                self._write_metrics()
+            self._keep_best()
             callbacks.on_epoch_end(epoch, {**row, "seconds": seconds})
 
     def _is_over(self) -> bool:
@@ -145,14 +146,13 @@ class TrainingLoop:
             values, stop = train_step(batches, weights, stop=signals.received is not None)
             if not np.isfinite(values[0]):
                 raise CheckFailed(
-                    f"The loss became {values[0]} at step {step + 1} of epoch {epoch + 1}. Lower "
-                    f"training.learning_rate (it is {self.training.learning_rate:g})."
+                    f"The loss became {values[0]} at step {step + 1} of epoch {epoch + 1}. {self._advice()}"
                 )
             state.step += 1
             state.totals = [total + float(value) for total, value in zip(state.totals, values, strict=True)]
             if stop:
                 self._stop(signals)
-            if time.monotonic() - self._saved > 60 * self.training.checkpoint_minutes:
+            if time.monotonic() - self._marked > 60 * self.training.checkpoint_minutes:
                 self._save()
             callbacks.on_train_batch_end(step, {"loss": float(values[0])})
 
@@ -163,16 +163,25 @@ class TrainingLoop:
         if validation is None:
             self._stop(signals)
         if not np.isfinite(validation["val_loss"]):
-            raise CheckFailed(f"The model answers NaN after epoch {epoch + 1}. Lower training.learning_rate.")
+            raise CheckFailed(f"The model answers NaN after epoch {epoch + 1}. {self._advice()}")
         means = [total / self.steps for total in self.state.totals]
         rate = learning_rate_at(self.training, self.steps, epoch * self.steps)
         row = {**dict(zip(self.columns, means, strict=True)), **validation, "learning_rate": rate}
         self.state.rows.append(row)
         self.state.totals = []
         if self.chief and self.state.best_epoch(MONITOR) == epoch + 1:
+            self.run.checkpoints.mkdir(exist_ok=True)
             with self._averaged():
-                save_model(self.model, self.run.best)
+                save_model(self.model, self.run.candidate(epoch + 1))
         return row
+
+    def _keep_best(self) -> None:
+        """Brings `best.keras` and `metrics.csv` to where the checkpoint stands."""
+        if self.chief and self.state.rows:
+            candidate = self.run.candidate(self.state.best_epoch(MONITOR))
+            if candidate.exists():
+                candidate.replace(self.run.best)
+            self._write_metrics()
 
     def _validate(self, signals: StopSignals) -> dict[str, float] | None:
         """The validation numbers; `None` if this process, alone, is to stop meanwhile."""
@@ -205,6 +214,12 @@ class TrainingLoop:
             training.accumulation,
         )
 
+    def _advice(self) -> str:
+        return (
+            "Train anew in another --run-dir with a lower training.learning_rate (it is "
+            f"{self.training.learning_rate:g}), a longer training.warmup_epochs or training.clipnorm=1."
+        )
+
     def _averaged(self) -> AbstractContextManager[None]:
         return self.average.applied() if self.average else nullcontext()
 
@@ -218,13 +233,16 @@ class TrainingLoop:
             self.state = read_state(self.run.checkpoints, self._variables(), self.progress.note)
         if self.state.step:
             self.progress.note(f"going on after step {self.state.step} of {self.training.epochs * self.steps}")
-        if self.state.rows and self.chief:
-            self._write_metrics()
+        self._keep_best()
+        facts = (self.experiment.flat().items(), *(labels.tolist() for labels in self.labels.values()))
+        require_agreement(self.strategy, checkpoint=self.state.step, config=repr(facts[0]), photos=repr(facts[1:]))
 
     def _save(self) -> None:
+        now = time.monotonic()
+        self.state.seconds += now - self._marked
+        self._marked = now
         if self.chief:
             write_state(self.run.checkpoints, self.state, self._variables())
-        self._saved = time.monotonic()
 
     def _write_metrics(self) -> None:
         rows = [{"epoch": number, **row} for number, row in enumerate(self.state.rows, start=1)]

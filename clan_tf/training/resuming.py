@@ -1,8 +1,7 @@
 """Whether a run may go on: only as the same experiment on the same photos."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable
 
 from clan_tf.config import Experiment
 from clan_tf.data import Source
@@ -15,6 +14,7 @@ CHANGEABLE = (
     "training.cluster",
     "training.checkpoint_minutes",
     "data.cache",
+    "data.root",
 )
 """Keys that say how a training is computed, not what. A run that goes on with others isn't the same bit for bit."""
 
@@ -25,7 +25,7 @@ def resumed_experiment(run: RunDirectory, experiment: Experiment, note: Callable
     Raises:
         UserError: naming the keys that differ from the run's.
     """
-    own, given = (dict(_flat(e.model_dump(mode="json"))) for e in (run.experiment(), experiment))
+    own, given = run.experiment().flat(), experiment.flat()
     decided = {key for key in ("data.cache", "training.precision") if given[key] == "auto"}
     differing = [key for key in {**own, **given} if own.get(key) != given.get(key) and key not in decided]
     refused = [key for key in differing if key not in CHANGEABLE]
@@ -55,11 +55,3 @@ def _with_decided(experiment: Experiment, own: Experiment, decided: set[str]) ->
         changed = getattr(experiment, section).model_copy(update={name: value})
         experiment = experiment.model_copy(update={section: changed})
     return experiment
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value

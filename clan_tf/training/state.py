@@ -48,16 +48,18 @@ def write_state(folder: Path, state: TrainingState, variables: Sequence[Any]) ->
     """
     arrays = {f"variable_{index}": np.asarray(variable) for index, variable in enumerate(variables)}
     if not all(np.isfinite(array).all() for array in arrays.values() if array.dtype.kind == "f"):
-        raise CheckFailed(f"The weights became NaN before step {state.step + 1}. Lower training.learning_rate.")
+        raise CheckFailed(f"The weights became NaN before step {state.step + 1}.")
     folder.mkdir(exist_ok=True)
     text = np.frombuffer(json.dumps(asdict(state)).encode(), dtype="uint8")
     with replacing(folder / f"state-{state.step:09d}.npz") as temporary, temporary.open("wb") as file:
         np.savez(file, state=text, **arrays)
-    # A newer one is damaged, or this training would have begun with it.
-    names = [path.name for path in state_files(folder)]
-    current = names.index(f"state-{state.step:09d}.npz")
-    for name in (*names[:current], *names[current + KEPT :]):
-        (folder / name).unlink()
+    files = state_files(folder)
+    current = [path.name for path in files].index(f"state-{state.step:09d}.npz")
+    for path in files[:current]:
+        # It is damaged, or this training would have begun with it.
+        path.rename(path.with_suffix(".damaged"))
+    for path in files[current + KEPT :]:
+        path.unlink()
 
 
 def read_state(
@@ -74,15 +76,20 @@ def read_state(
         The state; a new one where there is none.
 
     Raises:
-        CheckFailed: if all are damaged.
+        CheckFailed: if all are damaged, or of another model.
+        OSError: if one can't be read, which says nothing about what is in it.
     """
     files = state_files(folder)
     for path in files:
         try:
             state, arrays = _read(path, len(variables))
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
             note(f"{path} is damaged ({type(error).__name__}); trying the checkpoint before it")
             continue
+        if [array.shape for array in arrays] != [tuple(variable.shape) for variable in variables]:
+            raise CheckFailed(
+                f"{path}: is of another model or another version of clan-tf. Train anew in another --run-dir."
+            )
         for variable, array in zip(variables, arrays, strict=True):
             variable.assign(array)
         return state

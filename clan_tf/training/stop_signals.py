@@ -2,6 +2,7 @@
 
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType
 from typing import Any, Self
 
@@ -10,10 +11,14 @@ class StopSignals:
     """A context in which the first SIGINT or SIGTERM only sets `received`; a second one acts as ever.
 
     Signals reach the main thread alone; in other threads the context does nothing.
+
+    Args:
+        note: told when the signal comes.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, note: Callable[[str], None] = lambda text: None) -> None:
         self.received: signal.Signals | None = None
+        self._note = note
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
@@ -38,6 +43,7 @@ class StopSignals:
     def _receive(self, number: int, frame: FrameType | None) -> None:
         self.received = signal.Signals(number)
         self._restore()
+        self._note("stopping after this step; once more to stop at once")
 
     def _restore(self) -> None:
         for number, handler in self._before.items():

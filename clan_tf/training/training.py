@@ -1,8 +1,7 @@
 """Training an experiment: everything that can be wrong is found first, then a run directory is made or gone on with."""
 
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,23 +11,30 @@ import tensorflow as tf
 from clan_tf.config import Experiment
 from clan_tf.data import Source, read_source
 from clan_tf.data.cache import decide_cache, open_reader
-from clan_tf.data.photos import CheckedPhotos, plain_message
+from clan_tf.data.photos import CheckedPhotos
 from clan_tf.data.pipeline import steps_per_epoch, training_view
 from clan_tf.data.reading import Reader
 from clan_tf.data.samples import write_augmented_samples, write_samples
 from clan_tf.data.splits import check_splits
 from clan_tf.environment import describe_devices, describe_environment
-from clan_tf.errors import CheckFailed, ProcessLost, UserError
+from clan_tf.errors import UserError
 from clan_tf.models import BranchClassifier
 from clan_tf.models.build import build_model
 from clan_tf.progress import Progress
-from clan_tf.run import Outcome, RunDirectory, is_run
-from clan_tf.training.devices import choose_precision, is_chief, make_strategy, precision_scope, use_device
+from clan_tf.run import Outcome, RunDirectory, is_run, is_unstarted
+from clan_tf.training.devices import (
+    choose_precision,
+    is_chief,
+    make_strategy,
+    precision_scope,
+    runs_with_others,
+    use_device,
+)
+from clan_tf.training.disk import require_space
+from clan_tf.training.failures import explained, recording, way_to_go_on
 from clan_tf.training.loop import TrainingLoop
 from clan_tf.training.recipe import check_loss_weight_schedules
 from clan_tf.training.resuming import require_same_data, resumed_experiment
-from clan_tf.training.state import state_files
-from clan_tf.training_config import TrainingConfig
 
 
 @dataclass(frozen=True)
@@ -95,37 +101,45 @@ def train(
         CheckFailed: if the loss isn't finite, the memory or the disk is full, or another process of the training ended.
     """
     progress = progress or Progress()
-    existing = _existing_run(run_dir, resume)
+    several = runs_with_others(experiment.training)
+    existing = _existing_run(run_dir, resume, several)
     if existing:
         experiment = resumed_experiment(existing, experiment, progress.note)
-    use_device(experiment.training.device)
-    strategy = make_strategy(experiment.training)
-    chief = is_chief(strategy)
-    progress = progress if chief else Progress()
-    source = data.source if data else read_source(experiment.data)
-    steps_per_epoch(len(source.photos("train")), experiment.training.batch_size)
-    require_class_count(experiment, source)
-    if existing:
-        require_same_data(existing, source)
-        if outcome := existing.outcome():
-            progress.note(f"{existing.path} is finished")
-            return TrainingResult(existing, outcome, source, chief)
-    experiment = _with_precision(experiment)
-    model = _build(experiment, source, strategy)
-    require_space(model, experiment.training, run_dir or runs_root)
-    data = data or prepare_data(experiment, source, progress)
-    steps_per_epoch(len(data.checked["train"].photos), experiment.training.batch_size)
-    experiment = _with_cache(experiment, data)
-    run = existing or _new_run(experiment, run_dir, runs_root, strategy, chief)
-    with run.claimed() if chief else nullcontext(), recording(run, progress) if chief else explained(""):
+    with ExitStack() as stack:
+        stack.enter_context(explained(several, lambda: way_to_go_on(RunDirectory(run_dir)) if run_dir else ""))
+        use_device(experiment.training.device)
+        strategy = make_strategy(experiment.training, progress.note)
+        chief = is_chief(strategy)
+        progress = progress if chief else Progress()
+        if existing and chief:
+            stack.enter_context(existing.claimed())
+        source = data.source if data else read_source(experiment.data)
+        require_class_count(experiment, source)
+        if existing:
+            require_same_data(existing, source)
+            if outcome := existing.outcome():
+                progress.note(f"{existing.path} is finished")
+                return TrainingResult(existing, outcome, source, chief)
+        steps_per_epoch(len(source.photos("train")), experiment.training.batch_size)
+        experiment = _with_precision(experiment)
+        model = _build(experiment, source, strategy)
+        if not existing:
+            require_space(model, experiment.training, run_dir or runs_root)
+        data = data or prepare_data(experiment, source, progress)
+        steps_per_epoch(len(data.checked["train"].photos), experiment.training.batch_size)
+        experiment = _with_cache(experiment, data)
+        run = existing or _new_run(experiment, run_dir, runs_root, chief)
         if chief and not existing:
-            run.write_start(experiment, describe_environment(), describe_data(experiment, source, data.checked))
-            write_samples(data.checked["train"], source.class_names, run.samples)
-            write_augmented_samples(data.checked["train"], source.class_names, experiment, run.augmented)
-        _announce(experiment, run, strategy, progress)
-        labels = {split: photos.labels for split, photos in data.checked.items()}
-        loop = TrainingLoop(experiment, model, strategy, data.readers, labels, run, chief, progress)
-        outcome = loop.run_all(callbacks)
+            stack.enter_context(run.claimed())
+        with recording(run, not existing, progress) if chief else nullcontext():
+            if chief:
+                _write_start(experiment, run, data, not existing)
+            _announce(experiment, run, strategy, progress)
+            labels = {split: photos.labels for split, photos in data.checked.items()}
+            loop = TrainingLoop(experiment, model, strategy, data.readers, labels, run, chief, progress)
+            outcome = loop.run_all(callbacks)
+        if chief:
+            run.remove_checkpoints()
     return TrainingResult(run, outcome, source, chief)
 
 
@@ -147,48 +161,11 @@ def prepare_data(experiment: Experiment, source: Source, progress: Progress) -> 
     return TrainingData(source, checked, readers, cache)
 
 
-@contextmanager
-def recording(run: RunDirectory, progress: Progress) -> Iterator[None]:
-    """Writes how the run ended if it doesn't end well; without any checkpoint a new directory is removed."""
-    try:
-        with explained(f" Go on with: clan-tf train --run-dir {run.path} --resume"):
-            yield
-    except BaseException as error:
-        if not state_files(run.checkpoints):
-            run.remove()
-            raise
-        stopped = isinstance(error, KeyboardInterrupt | SystemExit)
-        if stopped:
-            progress.note(f"Stopped. Go on with: clan-tf train --run-dir {run.path} --resume")
-        with suppress(OSError):  # the disk may be full
-            run.write_status("stopped" if stopped else "failed", reason=str(error) or type(error).__name__)
-        raise
-
-
-@contextmanager
-def explained(way_out: str) -> Iterator[None]:
-    """Turns what can happen to a training into a `CheckFailed` that says what it was, and `way_out`."""
-    try:
-        yield
-    except OSError as error:
-        raise CheckFailed(f"{error.filename or 'file'}: {error.strerror or error}.{way_out}") from error
-    except (tf.errors.NotFoundError, tf.errors.DataLossError) as error:
-        raise CheckFailed(f"A photo can't be read any more: {plain_message(error)}.{way_out}") from error
-    except (tf.errors.ResourceExhaustedError, MemoryError) as error:
-        raise CheckFailed(
-            "The memory is full. Compute each batch in parts, --set training.accumulation=2, or lower "
-            f"training.batch_size.{way_out}"
-        ) from error
-    except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError) as error:
-        raise ProcessLost(
-            f"Another process of this training ended, or can't be reached ({type(error).__name__}). Start all of them "
-            f"again.{way_out}"
-        ) from error
-
-
-def _existing_run(run_dir: str | None, resume: bool) -> RunDirectory | None:
+def _existing_run(run_dir: str | None, resume: bool, several: bool) -> RunDirectory | None:
     """The run to go on with, if there is one; a `UserError` if the folder can't be used."""
-    if resume and run_dir is None:
+    if run_dir is None and several:
+        raise UserError("--run-dir: is needed where several processes train: a folder that all of them see.")
+    if run_dir is None and resume:
         raise UserError("--resume: needs the run to go on with: --run-dir FOLDER.")
     if run_dir is None or not Path(run_dir).exists():
         return None
@@ -197,17 +174,27 @@ def _existing_run(run_dir: str | None, resume: bool) -> RunDirectory | None:
             f"--run-dir: {run_dir} exists, and a run is never overwritten. Give another folder, or go on with the run: "
             "--resume."
         )
+    if is_unstarted(Path(run_dir)):
+        return None
     if not is_run(Path(run_dir)):
         raise UserError(f"--run-dir: {run_dir} isn't a run directory (it has no config.yaml and status.json).")
     return RunDirectory(run_dir)
 
 
-def _new_run(
-    experiment: Experiment, run_dir: str | None, runs_root: str, strategy: tf.distribute.Strategy, chief: bool
-) -> RunDirectory:
-    if run_dir is None and isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
-        raise UserError("--run-dir: is needed where several processes train: a folder that all of them see.")
-    return RunDirectory.create(experiment.name, run_dir, runs_root) if chief else RunDirectory(run_dir)
+def _new_run(experiment: Experiment, run_dir: str | None, runs_root: str, chief: bool) -> RunDirectory:
+    if chief and not (run_dir and Path(run_dir).exists()):
+        return RunDirectory.create(experiment.name, run_dir, runs_root)
+    return RunDirectory(run_dir)
+
+
+def _write_start(experiment: Experiment, run: RunDirectory, data: TrainingData, is_new: bool) -> None:
+    if not is_new:
+        run.write_status("running")
+        return
+    names, train_photos = data.source.class_names, data.checked["train"]
+    run.write_start(experiment, describe_environment(), describe_data(experiment, data.source, data.checked))
+    write_samples(train_photos, names, run.samples)
+    write_augmented_samples(train_photos, names, experiment, run.augmented)
 
 
 def _build(experiment: Experiment, source: Source, strategy: tf.distribute.Strategy) -> BranchClassifier:
@@ -261,23 +248,3 @@ def describe_data(experiment: Experiment, source: Source, checked: Mapping[str, 
         "class_names": list(source.class_names),
         "file_list_sha256": source.fingerprint(),
     }
-
-
-def disk_bytes(variables: int, training: TrainingConfig) -> int:
-    """What a training of a model with so many float32 numbers has on the disk at most, in bytes.
-
-    The best model, the last one, and three states, one of them being written: weights, momentum and their average.
-    """
-    numbers = 2 + 3 * (3 if training.ema else 2)
-    return numbers * (4 * variables + 2**20)
-
-
-def require_space(model: BranchClassifier, training: TrainingConfig, folder: str) -> None:
-    """Raises a `UserError` unless the disk holds what the training will write."""
-    existing = next(path for path in (Path(folder).absolute() / "x").parents if path.exists())
-    needed, free = disk_bytes(model.count_params(), training), shutil.disk_usage(existing).free
-    if free < needed:
-        raise UserError(
-            f"{existing}: the checkpoints need {needed / 1e6:.0f} MB and the disk has {free / 1e6:.0f} MB free. "
-            "Free some space, or give another folder: --run-dir."
-        )

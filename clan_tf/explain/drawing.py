@@ -1,0 +1,130 @@
+"""Heat maps over photos, sheets of one photo and contact sheets of many."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
+from PIL import Image
+
+from clan_tf.explain.geometry import spread_over_photo
+from clan_tf.explain.maps import Explanation
+from clan_tf.plots import frameless_grid, save_figure
+
+MOST_PIXELS = 640
+"""Longest side of a photo in a picture; the arrays don't depend on it."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A photo to draw on.
+
+    Attributes:
+        pixels: upright uint8 RGB, its longer side at most `MOST_PIXELS`.
+        scale: its pixels per pixel of the photo.
+        explanation: whose maps are drawn; their window is in pixels of the photo.
+    """
+
+    pixels: np.ndarray
+    scale: float
+    explanation: Explanation
+
+    @classmethod
+    def of(cls, photo: np.ndarray, explanation: Explanation, most: int = MOST_PIXELS) -> "Picture":
+        """A photo, made smaller where it is larger than `most` pixels."""
+        scale = min(1.0, most / max(photo.shape[:2]))
+        size = (max(1, round(photo.shape[1] * scale)), max(1, round(photo.shape[0] * scale)))
+        pixels = photo if scale == 1.0 else np.asarray(Image.fromarray(photo).resize(size, Image.Resampling.BILINEAR))
+        return cls(pixels, scale, explanation)
+
+    def with_evidence(self, heat: np.ndarray) -> np.ndarray:
+        """The photo in grey with a map of values from 0 up: the more, the warmer; uint8 RGB."""
+        return self._blend(heat / max(float(heat.max()), 1e-12), "inferno", lambda spread: 0.7 * spread)
+
+    def with_attention(self, heat: np.ndarray) -> np.ndarray:
+        """The photo in grey with a map between its own smallest (dark) and largest (bright) value."""
+        span = max(float(np.ptp(heat)), 1e-12)
+        return self._blend((heat - heat.min()) / span, "viridis", lambda spread: np.full_like(spread, 0.6))
+
+    def with_signed(self, heat: np.ndarray) -> np.ndarray:
+        """The photo in grey with a map of both signs: red above 0, blue below."""
+        values = 0.5 + 0.5 * heat / max(float(np.abs(heat).max()), 1e-12)
+        return self._blend(values, "RdBu_r", lambda spread: 0.75 * np.abs(2 * spread - 1))
+
+    def _blend(self, values: np.ndarray, colors: str, opacity_of: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        """The part that the model doesn't see is washed out."""
+        window = self.explanation.window.scaled(self.scale)
+        spread = spread_over_photo(values, window, *self.pixels.shape[:2]).clip(0, 1)
+        unseen = np.isnan(spread)
+        spread = np.nan_to_num(spread)
+        opacity = opacity_of(spread)[..., None]
+        # On a grey photo all colours are the map's.
+        grey = self.pixels.mean(axis=-1, keepdims=True)
+        blended = (1 - opacity) * grey + opacity * 255 * matplotlib.colormaps[colors](spread)[..., :3]
+        return np.where(unseen[..., None], 0.35 * grey + 160, blended).clip(0, 255).astype("uint8")
+
+
+def draw_sheet(picture: Picture, heading: str, at: tuple[int, int] | None, path: Path) -> None:
+    """Writes a PNG of one photo: the photo, attention and relation maps above, Grad-CAM by branch and stage below."""
+    explanation = picture.explanation
+    stages = list(dict.fromkeys(stage for _, stage in explanation.gradcam))
+    branches = list(dict.fromkeys(branch for branch, _ in explanation.gradcam))
+    first_row = [("photo", picture.pixels)]
+    for name, heat in explanation.attention.items():
+        first_row.append((f"CLSA of {name}: {heat.min():.2f} to {heat.max():.2f}", picture.with_attention(heat)))
+    for name, heat in explanation.relation.items():
+        is_signed = heat.min() < 0
+        drawn = picture.with_signed(heat) if is_signed else picture.with_evidence(heat)
+        first_row.append((f"what + gathers in {name}" + (" (red +, blue −)" if is_signed else ""), drawn))
+    columns = max(len(first_row), len(stages))
+    height, width = picture.pixels.shape[:2]
+    figure, grid = frameless_grid(1 + len(branches), columns, (2.6, 2.6 * height / width + 0.45))
+    for axes, (title, image) in zip(grid[0], first_row, strict=False):
+        _show(axes, image, title)
+        if title == "photo" or title.startswith("what +"):
+            _mark(axes, picture, at)
+    _outline(grid[0][0], picture)
+    for axes_row, branch in zip(grid[1:], branches, strict=True):
+        for axes, stage in zip(axes_row, stages, strict=False):
+            cam = explanation.gradcam.get((branch, stage))
+            if cam is not None:
+                empty = "" if cam.max() > 0 else ": no evidence"
+                _show(axes, picture.with_evidence(cam), f"Grad-CAM of branch {branch} at {stage}{empty}")
+    figure.suptitle(heading, fontsize=11)
+    figure.tight_layout(rect=(0, 0, 1, 0.98))
+    save_figure(figure, path)
+
+
+def draw_contact_sheet(pictures: Sequence[Picture], captions: Sequence[str], path: Path, columns: int = 4) -> None:
+    """Writes a PNG of many photos, each beside what all branches together looked at, with a caption."""
+    figure, grid = frameless_grid(-(-len(pictures) // columns), columns, (3.4, 2.0))
+    for axes, picture, caption in zip(grid.ravel(), pictures, captions, strict=False):
+        seen = picture.with_evidence(picture.explanation.summary())
+        _show(axes, np.concatenate([picture.pixels, seen], axis=1), caption)
+    figure.tight_layout()
+    save_figure(figure, path)
+
+
+def _show(axes: Axes, image: np.ndarray, title: str) -> None:
+    axes.imshow(image)
+    axes.set_title(title, fontsize=8)
+
+
+def _mark(axes: Axes, picture: Picture, at: tuple[int, int] | None) -> None:
+    if at:
+        axes.plot(
+            (at[0] + 0.5) * picture.scale - 0.5,
+            (at[1] + 0.5) * picture.scale - 0.5,
+            marker="+",
+            markersize=14,
+            markeredgewidth=2.5,
+            color="cyan",
+        )
+
+
+def _outline(axes: Axes, picture: Picture) -> None:
+    top, left, height, width = picture.explanation.window.scaled(picture.scale)
+    axes.add_patch(Rectangle((left - 0.5, top - 0.5), width, height, fill=False, edgecolor="white", linestyle="--"))

@@ -1,0 +1,195 @@
+"""Explanations of photo files, as pictures and arrays."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from clan_tf.data.pipeline import evaluation_view
+from clan_tf.errors import CheckFailed, UserError, nearest
+from clan_tf.evaluation import choose_branches
+from clan_tf.explain.drawing import Picture, draw_contact_sheet, draw_sheet
+from clan_tf.explain.geometry import seen_window
+from clan_tf.explain.maps import Explainer, Explanation, relations_at
+from clan_tf.files import new_folder
+from clan_tf.inference import model_view
+from clan_tf.models import BranchClassifier
+from clan_tf.prediction import list_photos, read_photo
+from clan_tf.progress import Progress
+from clan_tf.run import find_model, load_model
+
+BATCH = 8
+SHEET_PHOTOS = 48
+"""Most photos on one contact sheet; more get further sheets."""
+SMALL = 200
+"""Longest side of a photo on a contact sheet, in pixels."""
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    path: Path
+    photo: np.ndarray
+    view: np.ndarray
+
+
+def explain_photos(
+    model: str,
+    paths: Sequence[str],
+    output: Path,
+    at: tuple[int, int] | None = None,
+    branches: Sequence[str] | None = None,
+    label: str | None = None,
+    progress: Progress | None = None,
+) -> list[dict[str, Any]]:
+    """Writes what a model looks at in photos: a PNG and an `.npz` for each, and contact sheets if there are several.
+
+    Args:
+        model: a run directory or a `.keras` file.
+        paths: photos, and folders whose photos are taken.
+        output: the folder to make.
+        at: column and row of a pixel of the upright photo, whose relations are shown too.
+        branches: whose Grad-CAM is wanted; all if `None`.
+        label: name of the class to explain; the predicted one of each photo if `None`.
+        progress: where progress is shown.
+
+    Returns:
+        For each photo, in order, `{"path", "label", "probability", "picture", "arrays"}` or `{"path", "error"}`.
+
+    Raises:
+        UserError: if the model can't be loaded, a name is wrong, or `output` exists.
+        CheckFailed: if no photo could be explained; nothing is written then.
+    """
+    progress = progress or Progress()
+    photos = list_photos(paths)
+    loaded = load_model(find_model(model)[0])
+    chosen = choose_branches(loaded, branches)
+    _require_relations(loaded, at)
+    for note in missing_maps(loaded):
+        progress.note(f"note: {note}")
+    explainer = Explainer(loaded, chosen)
+    labels = None if label is None else _label_index(loaded, label)
+    with new_folder(output) as folder:
+        job = _Job(explainer, at, labels, folder, output)
+        with progress.track("explaining photos", len(photos)) as advance:
+            for start in range(0, len(photos), BATCH):
+                job.add(photos[start : start + BATCH])
+                for _ in photos[start : start + BATCH]:
+                    advance()
+        if not job.small:
+            problems = "\n".join(f"  {result['path']}: {result['error']}" for result in job.results[:20])
+            raise CheckFailed(f"None of {len(photos)} photos could be explained:\n{problems}")
+        job.draw_contact_sheets()
+    return job.results
+
+
+def missing_maps(model: BranchClassifier) -> list[str]:
+    """What a model has no maps of, in words."""
+    notes = []
+    if not any(name.startswith("attention_") for name in model.features):
+        notes.append("this model has no spatial attention (CLSA), so there are no maps of it.")
+    if not getattr(model, "refinements", {}):
+        notes.append("this model relates no positions (neither clca nor non_local), so --at isn't possible.")
+    return notes
+
+
+class _Job:
+    """The photos of one call, batch by batch."""
+
+    def __init__(
+        self, explainer: Explainer, at: tuple[int, int] | None, label: int | None, folder: Path, output: Path
+    ) -> None:
+        self.explainer, self.at, self.label = explainer, at, label
+        self.folder, self.output = folder, output
+        self.results: list[dict[str, Any]] = []
+        self.small: list[Picture] = []
+        self.captions: list[str] = []
+
+    def add(self, paths: Sequence[Path]) -> None:
+        """Explains and writes a batch of photos."""
+        read = [self._read(path) for path in paths]
+        explanations = self._explain([one for one in read if isinstance(one, _Loaded)])
+        for path, one in zip(paths, read, strict=True):
+            if isinstance(one, str):
+                self.results.append({"path": str(path), "error": one})
+            else:
+                self._write(one, next(explanations))
+
+    def draw_contact_sheets(self) -> None:
+        """Writes `contact_sheet.png`, or numbered ones, if there are several photos."""
+        starts = range(0, len(self.small), SHEET_PHOTOS) if len(self.small) > 1 else ()
+        for number, start in enumerate(starts, start=1):
+            name = "contact_sheet.png" if len(starts) == 1 else f"contact_sheet_{number:03d}.png"
+            end = start + SHEET_PHOTOS
+            draw_contact_sheet(self.small[start:end], self.captions[start:end], self.folder / name)
+
+    def _read(self, path: Path) -> "_Loaded | str":
+        photo = read_photo(path)
+        if isinstance(photo, str):
+            return photo
+        view = model_view(self.explainer.model)
+        window = seen_window(*photo.shape[:2], view)
+        if self.at and window.cell_at(*self.at, 1, 1) is None:
+            left, top = round(window.left), round(window.top)
+            return (
+                f"--at {self.at[0]},{self.at[1]} is outside what the model sees of this photo of {photo.shape[1]} x "
+                f"{photo.shape[0]} pixels: columns {left} to {round(window.left + window.width) - 1}, rows {top} to "
+                f"{round(window.top + window.height) - 1}"
+            )
+        return _Loaded(path, photo.numpy(), evaluation_view(photo, view).numpy())
+
+    def _explain(self, loaded: Sequence["_Loaded"]) -> Iterator[Explanation]:
+        if not loaded:
+            return
+        model = self.explainer.model
+        windows = [seen_window(*one.photo.shape[:2], model_view(model)) for one in loaded]
+        labels = None if self.label is None else [self.label] * len(loaded)
+        explanations = self.explainer(np.stack([one.view for one in loaded]), windows, labels)
+        for one, explanation in zip(loaded, explanations, strict=True):
+            relation = relations_at(model, one.view, explanation.window, *self.at) if self.at else {}
+            yield replace(explanation, relation=relation)
+
+    def _write(self, one: "_Loaded", explanation: Explanation) -> None:
+        name = _free_name(self.folder, one.path.stem)
+        label = self.explainer.model.class_names[explanation.label]
+        caption = f"{label} {100 * explanation.probability:.0f} %"
+        heading = f"{one.path.name}: what speaks for {label} ({100 * explanation.probability:.1f} %)"
+        draw_sheet(Picture.of(one.photo, explanation), heading, self.at, self.folder / f"{name}.png")
+        np.savez_compressed(self.folder / f"{name}.npz", **explanation.arrays())
+        self.small.append(Picture.of(one.photo, explanation, SMALL))
+        self.captions.append(f"{one.path.name}\n{caption}")
+        self.results.append(
+            {
+                "path": str(one.path),
+                "label": label,
+                "probability": explanation.probability,
+                "picture": str(self.output / f"{name}.png"),
+                "arrays": str(self.output / f"{name}.npz"),
+            }
+        )
+
+
+def _require_relations(model: BranchClassifier, at: tuple[int, int] | None) -> None:
+    if at and not getattr(model, "refinements", {}):
+        kind = model.settings.get("mid_refinement", "plain")
+        raise UserError(
+            f"--at: this model ({kind}) relates no positions; only clca and non_local do. Leave --at out, or give "
+            "another model."
+        )
+
+
+def _label_index(model: BranchClassifier, name: str) -> int:
+    names = model.class_names
+    if name not in names:
+        raise UserError(f"--label: this model has no class {name!r}.{nearest(name, names)}")
+    return names.index(name)
+
+
+def _free_name(folder: Path, stem: str) -> str:
+    """The photo's name, numbered if another photo of that name was there."""
+    name, number = stem, 1
+    while (folder / f"{name}.png").exists():
+        number += 1
+        name = f"{stem}-{number}"
+    return name

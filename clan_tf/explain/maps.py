@@ -1,0 +1,166 @@
+"""The maps behind a prediction, as arrays at the resolution of the network's own maps."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+from clan_tf.explain.geometry import Window
+from clan_tf.layers import CrossLayerContextAttention
+from clan_tf.models import COMBINED, BranchClassifier
+
+ANY_SIZE = 64
+"""Side of the common grid on which maps of different sizes are averaged."""
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What a model looked at in one photo.
+
+    Attributes:
+        label: index of the class that is explained.
+        probability: the combined prediction's probability of it.
+        gradcam: a map `(height, width)` by branch and stage, 0 or more: the evidence for the class.
+        attention: the spatial attention's map of each mid-level map (eq. 8), by its name.
+        relation: the weights with which a position of each mid-level map gathers the others (eq. 2), by its name.
+        window: the part of the photo that the model sees; maps cover it, cell by cell.
+    """
+
+    label: int
+    probability: float
+    gradcam: Mapping[tuple[str, str], np.ndarray]
+    attention: Mapping[str, np.ndarray]
+    window: Window
+    relation: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def summary(self) -> np.ndarray:
+        """Grad-CAM of all branches in one map: each at its own stage and divided by its maximum, then averaged."""
+        own = [cam for (branch, stage), cam in self.gradcam.items() if branch == stage]
+        return np.mean([_to_grid(cam / max(cam.max(), 1e-12)) for cam in own], axis=0)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Everything by name, as `.npz` files hold it."""
+        return {
+            **{f"gradcam.{branch}.{stage}": cam for (branch, stage), cam in self.gradcam.items()},
+            **{f"attention.{name}": attention for name, attention in self.attention.items()},
+            **{f"relation.{name}": relation for name, relation in self.relation.items()},
+            "window": np.array(self.window),
+        }
+
+
+class Explainer:
+    """Explains photos with one model.
+
+    Grad-CAM of a branch at a stage: `ReLU(sum_k a_k A_k)`, where `A` is the stage's map and `a_k` the mean over its
+    positions of the derivative of the branch's logit by `A_k`.
+
+    Args:
+        model: the model.
+        branches: whose Grad-CAM is wanted; all if `None`.
+
+    Reference:
+        Selvaraju et al., Grad-CAM, ICCV 2017.
+    """
+
+    def __init__(self, model: BranchClassifier, branches: Sequence[str] | None = None) -> None:
+        self.model = model
+        self.branches = tuple(branches or model.branches)
+        self.stages = stages_of(model)
+        self.attentions = [name for name in model.features if name.startswith("attention_")]
+        candidates = [name for stage in self.stages.values() for names in stage for name in names]
+        logits = [f"logits_{branch}" for branch in self.branches]
+        self._network = model.with_outputs(dict.fromkeys([*candidates, *self.attentions, *logits, COMBINED]))
+
+    def __call__(
+        self, views: np.ndarray, windows: Sequence[Window], labels: Sequence[int] | None = None
+    ) -> list[Explanation]:
+        """Explains what the model sees of some photos.
+
+        Args:
+            views: RGB in 0…255 `(photos, image_size, image_size, 3)`.
+            windows: where each view lies in its photo.
+            labels: the class to explain for each photo; the predicted ones if `None`.
+        """
+        wanted = tf.constant([-1] * len(views) if labels is None else labels, tf.int32)
+        label, probability, gradcam, attention = self._maps(tf.cast(views, tf.float32), wanted)
+        return [
+            Explanation(
+                label=int(label[index]),
+                probability=float(probability[index]),
+                gradcam={tuple(key.split("/")): cam[index].numpy() for key, cam in gradcam.items()},
+                attention={name: values[index].numpy() for name, values in attention.items()},
+                window=window,
+            )
+            for index, window in enumerate(windows)
+        ]
+
+    def _maps(self, photos: tf.Tensor, wanted: tf.Tensor) -> tuple[Any, ...]:
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch(photos)
+            outputs = self._network(photos, training=False)
+            label = tf.where(wanted < 0, tf.argmax(outputs[COMBINED], axis=-1, output_type=tf.int32), wanted)
+            scores = {branch: tf.gather(outputs[f"logits_{branch}"], label, batch_dims=1) for branch in self.branches}
+        gradcam = {}
+        for branch, score in scores.items():
+            for stage, alternatives in self.stages.items():
+                cam = _first_connected(tape, score, [[outputs[name] for name in names] for names in alternatives])
+                if cam is not None:
+                    gradcam[f"{branch}/{stage}"] = cam
+        attention = {name.removeprefix("attention_"): outputs[name][..., 0] for name in self.attentions}
+        return label, tf.gather(outputs[COMBINED], label, batch_dims=1), gradcam, attention
+
+
+def stages_of(model: BranchClassifier) -> dict[str, list[list[str]]]:
+    """Each stage's map by feature names: the alternatives in order of preference, each of one or more maps.
+
+    A branch is derived by the first alternative that it is computed from: `top` isn't computed from the refined
+    mid-level maps, but from the backbone's.
+    """
+    mids = [name.removeprefix("refined_") for name in model.features if name.startswith("refined_mid_")]
+    stages = {mid: [[f"refined_{mid}"], [f"backbone_{mid}"]] for mid in mids}
+    stages["top"] = [["backbone_top"]]
+    attended = [name for name in model.features if name.startswith("attended_")]
+    return {**stages, "refined_top": [attended]} if attended else stages
+
+
+def relations_at(
+    model: BranchClassifier, view: np.ndarray, window: Window, x: int, y: int
+) -> dict[str, np.ndarray] | None:
+    """The weights with which the position of a photo's pixel `x`, `y` gathers all others, for each mid-level map.
+
+    Returns:
+        Maps `(height, width)`; `None` if the model doesn't see the pixel.
+    """
+    refinements = getattr(model, "refinements", {})
+    features = model.with_outputs(["backbone_top", *(f"backbone_{name}" for name in refinements)])(view[None])
+    relations = {}
+    for name, layer in refinements.items():
+        mid, top = features[f"backbone_{name}"], features["backbone_top"]
+        cell = window.cell_at(x, y, *mid.shape[1:3])
+        if cell is None:
+            return None
+        maps = (mid, top) if isinstance(layer, CrossLayerContextAttention) else (mid,)
+        relations[name] = np.array(layer.weights_of(*cell, *maps))[0]
+    return relations
+
+
+def _first_connected(
+    tape: tf.GradientTape, score: tf.Tensor, alternatives: Sequence[Sequence[tf.Tensor]]
+) -> tf.Tensor | None:
+    for maps in alternatives:
+        gradients = tape.gradient(score, maps)
+        if all(gradient is not None for gradient in gradients):
+            return tf.nn.relu(tf.add_n(list(map(_weighted_sum, maps, gradients))))
+    return None
+
+
+def _weighted_sum(activations: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
+    weights = tf.reduce_mean(gradients, axis=(1, 2), keepdims=True)
+    return tf.cast(tf.reduce_sum(weights * activations, axis=-1), tf.float32)
+
+
+def _to_grid(heat: np.ndarray) -> np.ndarray:
+    return np.asarray(Image.fromarray(heat.astype("float32")).resize((ANY_SIZE, ANY_SIZE), Image.Resampling.BILINEAR))

@@ -1,0 +1,82 @@
+"""Photos of a report with what the model looked at, small enough to stand in the page."""
+
+import base64
+from collections.abc import Iterable, Sequence
+from io import BytesIO
+
+import numpy as np
+from PIL import Image
+
+from clan_tf.data import Source
+from clan_tf.data.photos import check_photos, used_part
+from clan_tf.data.pipeline import evaluation_view
+from clan_tf.explain import Explainer
+from clan_tf.explain.drawing import Picture
+from clan_tf.explain.geometry import seen_window
+from clan_tf.inference import model_view
+from clan_tf.models import BranchClassifier
+
+THUMBNAIL = 240
+"""Longest side in pixels."""
+_BATCH = 8
+
+
+class Examples:
+    """Thumbnails of a split's photos, and heat maps over them, as `data:` addresses.
+
+    Args:
+        source: the photos.
+        model: who looked at them; `None` gives photos without heat maps.
+    """
+
+    def __init__(self, source: Source, model: BranchClassifier | None) -> None:
+        self._photos = {photo.name: photo for split in source.splits.values() for photo in split}
+        self._model = model
+        self._explainer = Explainer(model) if model else None
+        self._pixels: dict[str, np.ndarray] = {}
+        self._evidence: dict[tuple[str, int], str] = {}
+
+    def prepare(self, wanted: Iterable[tuple[str, int]]) -> int:
+        """Reads photos by name, and explains a class in each; returns how many photos can't be read."""
+        wanted = list(dict.fromkeys(wanted))
+        names = list(dict.fromkeys(name for name, _ in wanted))
+        known = [self._photos[name] for name in names if name in self._photos]
+        checked = check_photos(known)
+        for index, photo in enumerate(checked.photos):
+            self._pixels[photo.name] = used_part(checked, index).numpy()
+        readable = [(name, label) for name, label in wanted if name in self._pixels]
+        if self._explainer:
+            for start in range(0, len(readable), _BATCH):
+                self._explain(readable[start : start + _BATCH])
+        return len(names) - len(self._pixels)
+
+    def photo(self, name: str) -> str | None:
+        """A photo; `None` if it can't be read."""
+        pixels = self._pixels.get(name)
+        return None if pixels is None else _data_address(_small(pixels))
+
+    def evidence(self, name: str, label: int) -> str | None:
+        """A photo with what speaks for a class in it; `None` if there is none."""
+        return self._evidence.get((name, label))
+
+    def _explain(self, wanted: Sequence[tuple[str, int]]) -> None:
+        view = model_view(self._model)
+        photos = [self._pixels[name] for name, _ in wanted]
+        views = np.stack([evaluation_view(photo, view).numpy() for photo in photos])
+        windows = [seen_window(*photo.shape[:2], view) for photo in photos]
+        explanations = self._explainer(views, windows, [label for _, label in wanted])
+        for key, photo, explanation in zip(wanted, photos, explanations, strict=True):
+            picture = Picture.of(photo, explanation, THUMBNAIL)
+            self._evidence[key] = _data_address(picture.with_evidence(explanation.summary()))
+
+
+def _small(pixels: np.ndarray) -> np.ndarray:
+    image = Image.fromarray(pixels)
+    image.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.BILINEAR)
+    return np.asarray(image)
+
+
+def _data_address(pixels: np.ndarray) -> str:
+    file = BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=82)
+    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()

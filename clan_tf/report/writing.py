@@ -1,0 +1,250 @@
+"""From a run directory to its report."""
+
+import base64
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
+
+from clan_tf.config import Experiment
+from clan_tf.data import Source
+from clan_tf.errors import UserError
+from clan_tf.files import write_text
+from clan_tf.models import COMBINED, BranchClassifier, complexity
+from clan_tf.models.build import build_model
+from clan_tf.progress import Progress
+from clan_tf.report.charts import (
+    confusion_chart,
+    confusion_overview,
+    curves_chart,
+    reliability_chart,
+    short,
+)
+from clan_tf.report.examples import Examples
+from clan_tf.report.facts import RunFacts, read_facts
+from clan_tf.report.statistics import (
+    calibration_error,
+    confused_groups,
+    reliability_bins,
+    similar_order,
+)
+from clan_tf.run import find_model, load_model
+
+PAIRS, MISTAKES, GROUPS, HARDEST = 8, 12, 6, 12
+"""How many are shown of the confused pairs, the worst mistakes, the groups of classes and the hardest classes."""
+FEW_CLASSES = 40
+"""Up to this many classes the whole confusion matrix stands open in the page."""
+
+
+def write_report(run: str, output: Path | None = None, progress: Progress | None = None) -> Path:
+    """Writes a run's report: one HTML file that needs no network and runs no script.
+
+    It is on the test photos, or on the validation photos where the data has no test split. What isn't evaluated yet is
+    evaluated now.
+
+    Args:
+        run: a run directory.
+        output: the file; `report.html` in the run directory if `None`.
+        progress: where progress is shown.
+
+    Returns:
+        The file.
+
+    Raises:
+        UserError: if `run` isn't a run directory, or it isn't evaluated and can't be.
+    """
+    progress = progress or Progress()
+    with progress.track("reading the run and drawing", 3) as advance:
+        facts, source, notes = read_facts(run, progress)
+        advance()
+        examples = _examples(facts, source, notes)
+        advance()
+        page = _render(facts, examples, notes)
+        advance()
+    path = output or facts.run.path / "report.html"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, page)
+    return path
+
+
+def _render(facts: RunFacts, examples: dict[str, Any], notes: Sequence[str]) -> str:
+    environment = Environment(
+        loader=PackageLoader("clan_tf.report", "."),
+        autoescape=select_autoescape(["j2"], default=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"percent": _percent, "short": short, "count": "{:,}".format}
+    bins = reliability_bins(facts.confidence, facts.correct)
+    classes = facts.classes()
+    style = resources.files("clan_tf.report").joinpath("report.css").read_text(encoding="utf-8")
+    return environment.get_template("report.html.j2").render(
+        style=Markup(style),
+        facts=facts,
+        notes=notes,
+        network=_describe_network(facts.experiment),
+        branches=facts.branches,
+        combined=facts.branches[COMBINED],
+        top5=facts.top5,
+        class_mean=float(np.mean([one.share.value for one in classes])),
+        calibration_error=calibration_error(bins),
+        mean_confidence=float(facts.confidence.mean()),
+        classes=classes,
+        hardest=classes[:HARDEST],
+        curves={
+            kind: _image(curves_chart(facts.epochs, kind, facts.status.get("best_epoch")))
+            for kind in ("accuracy", "loss")
+        },
+        reliability=_image(reliability_chart(bins)),
+        confusion=_confusion(facts),
+        examples=examples,
+        cost=_cost(facts),
+        changed=_changed_keys(facts.experiment),
+        config=facts.experiment.to_yaml(),
+    )
+
+
+def _confusion(facts: RunFacts) -> dict[str, Any]:
+    order = similar_order(facts.confusion)
+    matrix, names = facts.confusion[np.ix_(order, order)], [facts.class_names[label] for label in order]
+    is_large = len(names) > FEW_CLASSES
+    groups = confused_groups(facts.confusion)[:GROUPS] if is_large else []
+    return {
+        "is_large": is_large,
+        "whole": _safe(confusion_chart(matrix, names, 15 if is_large else 20)),
+        "overview": Markup(confusion_overview(matrix, names)) if is_large else None,
+        "groups": [
+            _safe(confusion_chart(facts.confusion[np.ix_(group, group)], [facts.class_names[i] for i in group], 26))
+            for group in groups
+        ],
+    }
+
+
+def _safe(chart: dict[str, Any]) -> dict[str, Any]:
+    return {key: Markup(value) if isinstance(value, str) else value for key, value in chart.items()}
+
+
+def _examples(facts: RunFacts, source: Source | None, notes: list[str]) -> dict[str, Any]:
+    """The confused pairs and the worst mistakes, with pictures where there are photos."""
+    names = [row["photo"] for row in facts.predictions]
+    pairs = [_pair(facts, *pair) for pair in facts.confused_pairs()[:PAIRS]]
+    wrong = np.flatnonzero(~facts.correct)
+    worst = wrong[np.argsort(-facts.confidence[wrong], kind="stable")][:MISTAKES]
+    pictures = None
+    if source:
+        pictures = Examples(source, _model(facts, notes))
+        wanted = [(names[i], int(label)) for i in worst for label in (facts.predicted[i], facts.labels[i])]
+        for pair in pairs:
+            wanted += [(names[pair["index"]], pair["predicted"]), (names[pair["index"]], pair["true"])]
+            if pair["typical"] is not None:
+                wanted.append((names[pair["typical"]], pair["predicted"]))
+        missing = pictures.prepare(wanted)
+        if missing:
+            notes.append(f"{missing} of the example photos can't be read any more.")
+
+    def shown(index: int, label: int) -> dict[str, Any]:
+        return {
+            "name": Path(names[index]).name,
+            "photo": pictures and pictures.photo(names[index]),
+            "evidence": pictures and pictures.evidence(names[index], label),
+        }
+
+    return {
+        "pairs": [
+            pair
+            | {
+                "mistaken": shown(pair["index"], pair["predicted"]),
+                "for_true": shown(pair["index"], pair["true"]),
+                "other": None if pair["typical"] is None else shown(pair["typical"], pair["predicted"]),
+            }
+            for pair in pairs
+        ],
+        "worst": [
+            shown(int(i), int(facts.predicted[i]))
+            | {
+                "true": facts.class_names[facts.labels[i]],
+                "predicted": facts.class_names[facts.predicted[i]],
+                "confidence": float(facts.confidence[i]),
+            }
+            for i in worst
+        ],
+    }
+
+
+def _pair(facts: RunFacts, true: int, predicted: int, photos: int) -> dict[str, Any]:
+    """A confused pair: its surest mistake, and the surest right photo of the class that it was taken for."""
+    mistakes = np.flatnonzero((facts.labels == true) & (facts.predicted == predicted))
+    right = np.flatnonzero((facts.labels == predicted) & facts.correct)
+    return {
+        "true": true,
+        "predicted": predicted,
+        "photos": photos,
+        "of": int((facts.labels == true).sum()),
+        "back": int(facts.confusion[predicted, true]),
+        "index": int(mistakes[facts.confidence[mistakes].argmax()]),
+        "typical": int(right[facts.confidence[right].argmax()]) if len(right) else None,
+    }
+
+
+def _model(facts: RunFacts, notes: list[str]) -> BranchClassifier | None:
+    try:
+        return load_model(find_model(facts.run.path)[0])
+    except UserError as error:
+        notes.append(f"There are no heat maps, because the model can't be loaded: {error}")
+        return None
+
+
+def _cost(facts: RunFacts) -> dict[str, Any]:
+    cost = complexity(build_model(facts.experiment, len(facts.class_names), load_weights=False))
+    seconds = facts.status.get("seconds")
+    return {
+        "parts": {
+            part: (cost.parameters[part], cost.macs[part])
+            for part in cost.parameters
+            if cost.parameters[part] or cost.macs[part]
+        },
+        "parameters": sum(cost.parameters.values()),
+        "macs": sum(cost.macs.values()),
+        "relation_macs": sum(relation.macs for relation in cost.relations.values()),
+        "epoch_seconds": seconds and seconds / len(facts.epochs),
+        "training_seconds": seconds,
+    }
+
+
+def _describe_network(experiment: Experiment) -> str:
+    model = experiment.model
+    if model.architecture == "plain":
+        return f"{model.backbone} with one head"
+    scales = len(model.mid) + 1 if model.mid else model.scales or 2
+    attention = " and spatial attention" if model.spatial_attention else ""
+    refinement = {"gap": "plain pooling", "non_local": "non-local blocks", "clca": "context attention"}
+    return f"{scales}-scale CLAN on {model.backbone} with {refinement[model.mid_refinement]}{attention}"
+
+
+def _changed_keys(experiment: Experiment) -> list[tuple[str, str]]:
+    """The keys that differ from their defaults, and their values as YAML."""
+    changed = []
+    for section in ("data", "model", "training"):
+        values, defaults = getattr(experiment, section), type(getattr(experiment, section))()
+        own, usual = values.model_dump(mode="json"), defaults.model_dump(mode="json")
+        changed += [
+            (f"{section}.{key}", yaml.safe_dump(value, default_flow_style=True).removesuffix("\n...\n").strip())
+            for key, value in own.items()
+            if value != usual[key]
+        ]
+    return changed
+
+
+def _percent(value: float, digits: int = 1) -> str:
+    return f"{100 * value:.{digits}f} %"
+
+
+def _image(svg: str) -> Markup:
+    """An SVG text as the address of an image, so that its inner names can't meet those of another."""
+    return Markup("data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode())

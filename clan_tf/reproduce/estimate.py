@@ -1,0 +1,67 @@
+"""How long trainings will take, from finished ones or from one measured epoch."""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+
+from clan_tf.data import Source
+from clan_tf.models import complexity
+from clan_tf.models.build import build_model
+from clan_tf.progress import Progress
+from clan_tf.reproduce.runs import Job
+from clan_tf.training import train
+
+_MEASURED_STEPS = 6
+
+
+def estimate_seconds(jobs: Sequence[Job], source: Source, progress: Progress) -> tuple[dict[str, float], str]:
+    """Seconds that each unfinished job will take, by the name of its run, and what the estimate is from.
+
+    Jobs of other networks are scaled by their multiply-accumulates. Where nothing is finished, a short training of the
+    first job is measured, on a small part of the photos.
+    """
+    open_jobs = [job for job in jobs if job.state != "finished"]
+    finished = [job for job in jobs if job.state == "finished"]
+    if not open_jobs:
+        return {}, "nothing is left to train"
+    macs = {job.network.name: _macs(job, source) for job in jobs}
+    if finished:
+        rates = [_seconds_of(job) / macs[job.network.name] for job in finished]
+        rate, basis = sum(rates) / len(rates), f"{len(finished)} finished runs"
+    else:
+        first = open_jobs[0]
+        rate = _measured_seconds(first, source, progress) / macs[first.network.name]
+        basis = f"one measured epoch of {first.run.path.name} on a part of the photos"
+    return {job.run.path.name: rate * macs[job.network.name] for job in open_jobs}, basis
+
+
+def _macs(job: Job, source: Source) -> int:
+    cost = complexity(build_model(job.experiment, len(source.class_names), load_weights=False))
+    return sum(cost.macs.values()) + sum(relation.macs for relation in cost.relations.values())
+
+
+def _seconds_of(job: Job) -> float:
+    return job.run.read_status()["seconds"]
+
+
+def _measured_seconds(job: Job, source: Source, progress: Progress) -> float:
+    """The whole training's time by the second epoch of a short one; once, what the first takes longer for graphs."""
+    training, data = job.experiment.training, job.experiment.data
+    photos = len(source.photos("train"))
+    fraction = min(data.fraction, data.fraction * _MEASURED_STEPS * training.batch_size / photos)
+    short = job.experiment.model_copy(
+        update={
+            "data": data.model_copy(update={"fraction": fraction}),
+            "training": training.model_copy(update={"epochs": 2, "early_stopping": None}),
+        }
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        progress.note(f"measuring an epoch of {job.run.path.name} on about {round(photos * fraction)} photos")
+        epochs: list[float] = []
+        timer = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: epochs.append(logs["seconds"]))
+        result = train(short, str(Path(folder) / "run"), callbacks=[timer])
+        first, second = epochs
+        used = len(result.source.photos("train"))
+    return max(first - second, 0) + second * photos / used * training.epochs

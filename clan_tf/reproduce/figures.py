@@ -1,0 +1,122 @@
+"""Figures 4 to 6: what the networks look at in a few test photos, as PNG grids."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from clan_tf.data import Photo, Source
+from clan_tf.data.photos import CheckedPhotos, check_photos, used_part
+from clan_tf.data.pipeline import evaluation_view
+from clan_tf.explain import Explainer, Explanation
+from clan_tf.explain.drawing import Picture
+from clan_tf.explain.geometry import seen_window
+from clan_tf.inference import model_view
+from clan_tf.plots import frameless_grid, save_figure
+from clan_tf.progress import Progress
+from clan_tf.reproduce.paper import FULL_CLAN, REFINEMENTS, Network
+from clan_tf.reproduce.runs import Job
+from clan_tf.run import load_model
+
+SIZE = 224
+"""Longest side of a photo in a figure, in pixels."""
+_NAMES = {network: name for name, network in REFINEMENTS.items()} | {FULL_CLAN: "CLAN"}
+_PHOTOS = {"figure4": 4, "figure5": 6, "figure6": 8}
+
+Panel = tuple[str, np.ndarray]
+"""A title and a picture."""
+
+
+def draw_figure(name: str, jobs: Sequence[Job], split: str, source: Source, output: Path, progress: Progress) -> Path:
+    """Draws a figure from the networks of the first seed.
+
+    A row for each photo: in Figure 4 Grad-CAM of each scale's branch for `gap`, `non_local`, `clca` and CLAN side by
+    side; in Figure 5 the same for `gap` and CLAN on more photos; in Figure 6 CLAN's spatial attention at each mid-level
+    map.
+
+    Returns:
+        The PNG file.
+    """
+    photos = check_photos(_spread(source.photos(split), 3 * _PHOTOS[name]))
+    count = min(_PHOTOS[name], len(photos.photos))
+    pixels = [used_part(photos, index).numpy() for index in range(count)]
+    first = [job for job in jobs if job.seed == jobs[0].seed]
+    panels = _attention_panels if name == "figure6" else _evidence_panels
+    by_network = []
+    with progress.track("explaining photos", len(first)) as advance:
+        for job in first:
+            by_network.append(_rows(job, photos, pixels, source.class_names, panels))
+            advance()
+    grid = [
+        [
+            (_label(photos, number, source.class_names), pixels[number]),
+            *(p for rows in by_network for p in rows[number]),
+        ]
+        for number in range(count)
+    ]
+    path = output / f"{name}.png"
+    _draw(grid, path)
+    return path
+
+
+def _rows(
+    job: Job,
+    photos: CheckedPhotos,
+    pixels: Sequence[np.ndarray],
+    class_names: Sequence[str],
+    panels: Callable[[Picture], list[Panel]],
+) -> list[list[Panel]]:
+    """One network's panels for each photo, the first headed by what it answers."""
+    model = load_model(job.run.best)
+    view = model_view(model)
+    views = np.stack([evaluation_view(photo, view).numpy() for photo in pixels])
+    windows = [seen_window(*photo.shape[:2], view) for photo in pixels]
+    explanations = Explainer(model)(views, windows)
+    rows = []
+    for number, (photo, explanation) in enumerate(zip(pixels, explanations, strict=True)):
+        drawn = panels(Picture.of(photo, explanation, SIZE))
+        answer = _answer(job.network, explanation, photos.photos[number], class_names)
+        rows.append([(f"{answer}\n{drawn[0][0]}", drawn[0][1]), *drawn[1:]])
+    keras.utils.clear_session()
+    return rows
+
+
+def _evidence_panels(picture: Picture) -> list[Panel]:
+    """Grad-CAM of each scale's branch at its own map, from shallow to deep."""
+    own = {branch: cam for (branch, stage), cam in picture.explanation.gradcam.items() if branch == stage}
+    return [(branch, picture.with_evidence(cam)) for branch, cam in own.items() if branch != "refined_top"]
+
+
+def _attention_panels(picture: Picture) -> list[Panel]:
+    return [
+        (f"CLSA of {name}: {heat.min():.2f} to {heat.max():.2f}", picture.with_attention(heat))
+        for name, heat in picture.explanation.attention.items()
+    ]
+
+
+def _spread(photos: Sequence[Photo], count: int) -> list[Photo]:
+    """Photos at equal distances, so that they are of different classes; the same for every network."""
+    places = np.linspace(0, len(photos) - 1, min(count, len(photos))).round().astype(int)
+    # Every third first, so that the spare ones for unreadable photos come last.
+    return [photos[place] for start in range(3) for place in places[start::3]]
+
+
+def _label(photos: CheckedPhotos, number: int, class_names: Sequence[str]) -> str:
+    return f"photo: {class_names[photos.photos[number].label]}"
+
+
+def _answer(network: Network, explanation: Explanation, photo: Photo, class_names: Sequence[str]) -> str:
+    is_right = explanation.label == photo.label
+    answer = "right" if is_right else f"wrong: {class_names[explanation.label]}"
+    return f"{_NAMES[network]}, {answer} ({100 * explanation.probability:.0f} %)"
+
+
+def _draw(grid: Sequence[Sequence[Panel]], path: Path) -> None:
+    figure, all_axes = frameless_grid(len(grid), max(map(len, grid)), (2.7, 3.1))
+    for axes_row, row in zip(all_axes, grid, strict=True):
+        for axes, (title, image) in zip(axes_row, row, strict=False):
+            axes.imshow(image)
+            axes.set_title(title, fontsize=8)
+    figure.tight_layout()
+    save_figure(figure, path)

@@ -1,0 +1,213 @@
+"""The paper's tables: what each row trains or counts, and the numbers it prints."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from clan_tf.config import DataConfig
+
+DATA_SETS = {"cub": "CUB-200-2011", "cars": "Stanford Cars", "aircraft": "FGVC-Aircraft"}
+_CLASSES = {"cub": 200, "cars": 196, "aircraft": 100}
+_SOURCES = {"tfds:caltech_birds2011": "cub", "tfds:cars196": "cars"}
+
+Numbers = Mapping[str, Mapping[str, float]]
+"""Accuracies in percent, by backbone and data set."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network that a row trains.
+
+    Attributes:
+        name: names its run directories.
+        changes: keys of the config's `model` section.
+    """
+
+    name: str
+    changes: Mapping[str, Any] = field(hash=False)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One accuracy of a table.
+
+    Attributes:
+        method: the row's name in the paper.
+        network: what is trained.
+        group: the column it stands in, where the table has several; rows are compared inside their group.
+        branches: which branches are combined; all if `None`.
+        printed: the paper's accuracy.
+    """
+
+    method: str
+    network: Network
+    group: str = ""
+    branches: tuple[str, ...] | None = None
+    printed: Numbers = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table of accuracies.
+
+    Attributes:
+        title: what it compares.
+        rows: its rows.
+        baseline: the method that the others of a group are compared with.
+    """
+
+    title: str
+    rows: tuple[Row, ...]
+    baseline: str
+
+
+def clan(
+    scales: int, refinement: str = "clca", relation: str = "dot_product", spatial_pooling: str | None = None
+) -> Network:
+    """A network of Tables 1 to 4 and 6; without `spatial_pooling` there is no spatial attention."""
+    parts = [refinement]
+    if refinement != "gap":
+        parts.append(relation)
+    if spatial_pooling:
+        parts.append(f"clsa_{spatial_pooling}")
+    changes = {
+        "architecture": "clan",
+        "scales": scales,
+        "mid": None,
+        "mid_refinement": refinement,
+        "relation": relation,
+        "spatial_attention": spatial_pooling is not None,
+        "spatial_pooling": spatial_pooling or "avg_max",
+    }
+    return Network("-".join([*parts, f"{scales}scale"]), changes)
+
+
+PLAIN = Network("plain", {"architecture": "plain"})
+FULL_CLAN = clan(3, spatial_pooling="avg_max")
+REFINEMENTS = {"GAP": clan(3, "gap"), "Non-local": clan(3, "non_local"), "CLCA": clan(3)}
+
+
+def _vgg(*accuracies: float) -> Numbers:
+    return {"vgg16": dict(zip(DATA_SETS, accuracies, strict=False))}
+
+
+def _by_scale(label: str, networks: tuple[Network, Network], accuracies: tuple[float, float]) -> tuple[Row, ...]:
+    return tuple(
+        Row(label, network, f"{scales}-scale", printed=_vgg(accuracy))
+        for scales, network, accuracy in zip((2, 3), networks, accuracies, strict=True)
+    )
+
+
+def _relation_rows(label: str, relation: str, accuracies: tuple[float, float]) -> tuple[Row, ...]:
+    return _by_scale(label, (clan(2, relation=relation), clan(3, relation=relation)), accuracies)
+
+
+def _pooling_rows(label: str, pooling: str, accuracies: tuple[float, float]) -> tuple[Row, ...]:
+    return _by_scale(label, (clan(2, spatial_pooling=pooling), clan(3, spatial_pooling=pooling)), accuracies)
+
+
+def _branch_row(label: str, branches: tuple[str, ...] | None, *accuracies: float) -> Row:
+    return Row(label, FULL_CLAN, branches=branches, printed=_vgg(*accuracies))
+
+
+def _all_three(cub: float, cars: float, aircraft: float) -> dict[str, float]:
+    return {"cub": cub, "cars": cars, "aircraft": aircraft}
+
+
+TABLES: dict[str, Table] = {
+    "table1": Table(
+        "Relation metric of the context attention (CLCA), without spatial attention",
+        (
+            *_relation_rows("Gaussian", "gaussian", (84.6, 84.5)),
+            *_relation_rows("Embedded Gaussian", "embedded_gaussian", (85.1, 85.7)),
+            *_relation_rows("Dot Product", "dot_product", (85.2, 85.8)),
+        ),
+        baseline="Dot Product",
+    ),
+    "table2": Table(
+        "What is applied to the mid-level maps, 3 scales, without spatial attention",
+        (
+            Row("GAP", REFINEMENTS["GAP"], printed=_vgg(78.7, 90.4, 86.3)),
+            Row("Non-local", REFINEMENTS["Non-local"], printed=_vgg(84.8, 92.5, 89.5)),
+            Row("CLCA", REFINEMENTS["CLCA"], printed=_vgg(85.8, 92.9, 90.6)),
+        ),
+        baseline="GAP",
+    ),
+    "table3": Table(
+        "Pooling of the spatial attention (CLSA)",
+        (
+            *_pooling_rows("CLCA + CLSA(Avg)", "avg", (85.3, 85.6)),
+            *_pooling_rows("CLCA + CLSA(Max)", "max", (85.7, 86.0)),
+            *_pooling_rows("CLCA + CLSA(Avg&Max)", "avg_max", (86.0, 86.8)),
+        ),
+        baseline="CLCA + CLSA(Avg&Max)",
+    ),
+    "table4": Table(
+        "Branches of one trained 3-scale CLAN",
+        (
+            _branch_row("G-Branch", ("top",), 84.1, 91.5, 90.1),
+            _branch_row("P-Branch", ("mid_2",), 85.2, 91.8, 90.3),
+            _branch_row("A-Branch", ("mid_1",), 83.1, 88.7, 88.1),
+            _branch_row("CLSA-Branch", ("refined_top",), 85.8, 92.6, 90.4),
+            _branch_row("G + P", ("top", "mid_2"), 85.3, 92.1, 90.6),
+            _branch_row("G + P + A", ("top", "mid_2", "mid_1"), 85.8, 92.9, 90.6),
+            _branch_row("G + P + A + CLSA", None, 86.8, 93.1, 91.0),
+        ),
+        baseline="G-Branch",
+    ),
+    "table6": Table(
+        "CLAN beside the finetuned backbone",
+        (
+            Row(
+                "Finetuned backbone",
+                PLAIN,
+                printed={
+                    "vgg16": _all_three(79.1, 87.0, 85.1),
+                    "resnet50": _all_three(86.0, 92.0, 89.9),
+                    "resnet101": _all_three(86.4, 92.5, 90.5),
+                },
+            ),
+            Row(
+                "CLAN(2-scale)",
+                clan(2, spatial_pooling="avg_max"),
+                printed={
+                    "vgg16": _all_three(85.9, 92.9, 90.3),
+                    "resnet50": _all_three(88.1, 94.2, 93.2),
+                    "resnet101": _all_three(88.7, 94.5, 93.3),
+                },
+            ),
+            Row("CLAN(3-scale)", FULL_CLAN, printed={"vgg16": _all_three(86.8, 93.1, 91.0)}),
+        ),
+        baseline="Finetuned backbone",
+    ),
+}
+"""Tables 1 and 3 were measured on CUB-200-2011 alone; all but Table 6 on VGG-16 alone."""
+
+COMPLEXITY_ROWS: tuple[tuple[str, Network, float, float], ...] = (
+    ("VGG-16", REFINEMENTS["GAP"], 15.03, 61.63),
+    ("2-scale CLAN", clan(2, spatial_pooling="avg_max"), 16.08, 62.30),
+    ("3-scale CLAN", FULL_CLAN, 17.34, 64.83),
+)
+"""Table 5: method, network, millions of parameters and billions of multiply-accumulates.
+
+Its `VGG-16` has the three heads of plain pooling: no other network has its numbers.
+"""
+
+FIGURES: dict[str, tuple[Network, ...]] = {
+    "figure4": (*REFINEMENTS.values(), FULL_CLAN),
+    "figure5": (REFINEMENTS["GAP"], FULL_CLAN),
+    "figure6": (FULL_CLAN,),
+}
+"""The networks that a figure looks into."""
+
+
+def data_set_of(config: DataConfig, classes: int) -> str | None:
+    """Which of the paper's data sets the photos are; `None` for others, and for parts of them."""
+    name = _SOURCES.get(config.source, config.source)
+    is_whole = classes == _CLASSES.get(name) and config.fraction == 1.0 and not config.crop_to_box
+    return name if is_whole else None
+
+
+def paper_backbone(backbone: str) -> str:
+    """The paper's name of a backbone: its VGG-16 has batch normalisation."""
+    return {"vgg16_bn": "vgg16"}.get(backbone, backbone)

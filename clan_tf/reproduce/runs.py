@@ -1,0 +1,123 @@
+"""The trainings behind a table: each in a run directory of its own, kept once it is finished."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import keras
+
+from clan_tf.config import Experiment, ModelConfig
+from clan_tf.data import Source
+from clan_tf.errors import CheckFailed, UserError
+from clan_tf.evaluation import evaluate, subset_name
+from clan_tf.progress import Progress
+from clan_tf.reproduce.paper import Network
+from clan_tf.run import RunDirectory, is_run
+from clan_tf.training import train
+
+State = Literal["finished", "unfinished", "missing"]
+_FREE_KEYS = ("name", "data.cache")
+"""Keys that change no result, and which training itself fills in."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training that a table needs.
+
+    Attributes:
+        network: what is trained.
+        seed: `training.seed`.
+        experiment: the whole config.
+        run: where it is, or will be.
+    """
+
+    network: Network
+    seed: int
+    experiment: Experiment
+    run: RunDirectory
+
+    @property
+    def state(self) -> State:
+        """Whether there is a finished run, one that was broken off, or none."""
+        if not is_run(self.run.path):
+            return "missing"
+        return "finished" if self.run.read_status()["status"] == "finished" else "unfinished"
+
+    @property
+    def commit(self) -> str | None:
+        """The commit that the run was trained with; `None` where it wasn't a checkout."""
+        environment = json.loads((self.run.path / "environment.json").read_text(encoding="utf-8"))
+        return environment["git_commit"]
+
+    def require_same_config(self) -> None:
+        """Raises a `UserError` if the run there is of another config."""
+        if self.state == "missing":
+            return
+        wanted, found = self.experiment.flat(), self.run.experiment().flat()
+        for key in sorted(wanted.keys() | found.keys()):
+            if key not in _FREE_KEYS and wanted.get(key) != found.get(key):
+                raise UserError(
+                    f"{self.run.path}: was trained with {key}={found.get(key)!r}, and {wanted.get(key)!r} is wanted. "
+                    "Runs of different configs aren't mixed in one table: give another --output, or remove the run."
+                )
+
+
+def plan_jobs(networks: Iterable[Network], experiment: Experiment, seeds: Sequence[int], folder: Path) -> list[Job]:
+    """A job for each network and seed, all networks of one seed before the next seed.
+
+    Raises:
+        UserError: if a run of another config is in the way.
+    """
+    unique = {network.name: network for network in networks}
+    jobs = [
+        Job(
+            network,
+            seed,
+            _changed(experiment, network, seed),
+            RunDirectory(folder / "runs" / f"{network.name}-seed{seed}"),
+        )
+        for seed in seeds
+        for network in unique.values()
+    ]
+    for job in jobs:
+        job.require_same_config()
+    return jobs
+
+
+def run_jobs(jobs: Sequence[Job], split: str, source: Source, progress: Progress) -> dict[str, str]:
+    """Trains what isn't finished yet, from its last checkpoint on, and evaluates what isn't evaluated yet.
+
+    Returns:
+        Why trainings failed, by the name of their run; the others are finished.
+    """
+    failures = {}
+    for number, job in enumerate(jobs, start=1):
+        progress.note(f"run {number} of {len(jobs)}: {job.run.path.name} ({job.state})")
+        try:
+            if job.state != "finished":
+                train(job.experiment, str(job.run.path), progress=progress, resume=True)
+            require_predictions(job.run, split, None, source, progress)
+        except CheckFailed as error:
+            failures[job.run.path.name] = str(error)
+            progress.note(f"{job.run.path.name} failed: {error}")
+        finally:
+            keras.utils.clear_session()
+    return failures
+
+
+def require_predictions(
+    run: RunDirectory, split: str, branches: tuple[str, ...] | None, source: Source, progress: Progress
+) -> Path:
+    """The folder of a run's evaluation, evaluated now if it wasn't yet."""
+    folder = run.evaluation(subset_name(split, branches))
+    if not (folder / "predictions.csv").is_file():
+        evaluate(str(run.path), split, branches, progress=progress, source=source)
+    return folder
+
+
+def _changed(experiment: Experiment, network: Network, seed: int) -> Experiment:
+    model = ModelConfig.model_validate({**experiment.model.model_dump(), **network.changes})
+    training = experiment.training.model_copy(update={"seed": seed})
+    return experiment.model_copy(update={"name": network.name, "model": model, "training": training})

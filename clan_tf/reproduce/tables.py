@@ -1,0 +1,228 @@
+"""From finished runs to a table as Markdown and CSV."""
+
+import csv
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from clan_tf.data import Source
+from clan_tf.evaluation import read_predictions
+from clan_tf.files import replacing, write_text
+from clan_tf.models import COMBINED
+from clan_tf.progress import Progress
+from clan_tf.reproduce.paper import DATA_SETS, Row, Table
+from clan_tf.reproduce.runs import Job, require_predictions
+from clan_tf.reproduce.significance import TEST_NAME, paired_p_value
+
+
+@dataclass(frozen=True)
+class Result:
+    """One row, measured.
+
+    Attributes:
+        row: which.
+        correct: which photos each seed's network got right, bool `(seeds, photos)`; no seeds if all failed.
+        seeds: the seeds.
+        seconds: mean time of a training.
+        failures: why trainings failed.
+        printed: the paper's accuracy in percent, where network and data set are the paper's.
+        difference: points above the baseline's mean, over the seeds that both have; `None` for the baseline.
+        p_value: of that difference.
+    """
+
+    row: Row
+    correct: np.ndarray
+    seeds: tuple[int, ...]
+    seconds: float
+    failures: tuple[str, ...]
+    printed: float | None
+    difference: float | None = None
+    p_value: float | None = None
+
+    @property
+    def accuracies(self) -> list[float]:
+        """Percent by seed."""
+        return [100 * float(accuracy) for accuracy in self.correct.mean(axis=1)] if self.seeds else []
+
+    @property
+    def mean(self) -> float | None:
+        """Mean accuracy over the seeds in percent."""
+        return float(np.mean(self.accuracies)) if self.seeds else None
+
+    @property
+    def deviation(self) -> float | None:
+        """Standard deviation over the seeds in points; `None` with fewer than two."""
+        return float(np.std(self.accuracies, ddof=1)) if len(self.seeds) > 1 else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; the columns of the CSV file."""
+        return {
+            "group": self.row.group,
+            "method": self.row.method,
+            "accuracy": _rounded(self.mean, 3),
+            "standard_deviation": _rounded(self.deviation, 3),
+            "seeds": " ".join(map(str, self.seeds)),
+            "accuracies": " ".join(f"{accuracy:.3f}" for accuracy in self.accuracies),
+            "paper": self.printed,
+            "difference": _rounded(self.difference, 3),
+            "p_value": self.p_value and float(f"{self.p_value:.3g}"),
+            "seconds_per_training": round(self.seconds, 1),
+            "failures": "; ".join(self.failures),
+        }
+
+
+def measure(
+    table: Table,
+    jobs: Sequence[Job],
+    failures: Mapping[str, str],
+    split: str,
+    source: Source,
+    printed_for: tuple[str, str | None],
+    progress: Progress,
+) -> list[Result]:
+    """The rows of a table from the jobs that didn't fail.
+
+    Args:
+        printed_for: backbone and data set whose printed numbers are comparable.
+    """
+    backbone, data_set = printed_for
+    measured = []
+    for row in table.rows:
+        own = [job for job in jobs if job.network == row.network]
+        good = [job for job in own if job.run.path.name not in failures]
+        correct = [_correct(job, row, split, source, progress) for job in good]
+        measured.append(
+            Result(
+                row=row,
+                correct=np.stack(correct) if correct else np.zeros((0, 0), bool),
+                seeds=tuple(job.seed for job in good),
+                seconds=float(np.mean([job.run.read_status()["seconds"] for job in good])) if good else 0.0,
+                failures=tuple(failures[name] for job in own if (name := job.run.path.name) in failures),
+                printed=row.printed.get(backbone, {}).get(data_set or ""),
+            )
+        )
+    baselines = {result.row.group: result for result in measured if result.row.method == table.baseline}
+    return [_compared(result, baselines[result.row.group]) for result in measured]
+
+
+def write_table(results: Sequence[Result], heading: Sequence[str], notes: Sequence[str], path: Path) -> None:
+    """Writes `PATH.md` and `PATH.csv`, group by group."""
+    results = sorted(results, key=lambda result: result.row.group)
+    rows = [result.to_json() for result in results]
+    write_rows(rows, path.with_suffix(".csv"))
+    columns = ("", "method", "accuracy", "paper", "difference", "p", "a training")
+    cells = [
+        (
+            result.row.group,
+            result.row.method,
+            _accuracy_text(result),
+            "" if result.printed is None else f"{result.printed:.1f} %",
+            *_difference_text(result),
+            duration(result.seconds) if result.seeds else "",
+        )
+        for result in results
+    ]
+    write_text(path.with_suffix(".md"), markdown(heading, columns, cells, notes))
+
+
+def markdown(
+    heading: Sequence[str], columns: Sequence[str], rows: Sequence[Sequence[str]], notes: Sequence[str]
+) -> str:
+    """A Markdown page with one table; columns without any text are left out."""
+    kept = [index for index in range(len(columns)) if any(row[index] for row in rows)]
+    lines = [f"# {heading[0]}", "", *heading[1:], ""]
+    lines.append("| " + " | ".join(columns[index] for index in kept) + " |")
+    lines.append("|" + "---|" * len(kept))
+    lines += ["| " + " | ".join(row[index] for index in kept) + " |" for row in rows]
+    lines += ["", *(f"- {note}" for note in notes)]
+    return "\n".join(lines) + "\n"
+
+
+def write_rows(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Writes a CSV file whole or not at all."""
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def describe_orders(results: Sequence[Result], backbone: str, data_set: str | None) -> list[str]:
+    """A line for each group: the order of its methods here and in the paper, and whether they agree."""
+    backbone = backbone if any(backbone in result.row.printed for result in results) else "vgg16"
+    name = data_set or "cub"
+    lines = []
+    for group in dict.fromkeys(result.row.group for result in results):
+        own = [r for r in results if r.row.group == group and r.seeds and name in r.row.printed.get(backbone, {})]
+        here = _order({r.row.method: r.mean for r in own})
+        printed = _order({r.row.method: r.row.printed[backbone][name] for r in own})
+        lines.append(
+            f"{group + ': ' if group else ''}the order here {'is' if here == printed else 'is not'} the paper's. "
+            f"Here: {here}. Paper ({DATA_SETS[name]}, {backbone}): {printed}."
+        )
+    return lines
+
+
+def significance_note(table: Table) -> str:
+    """How `difference` and `p` came about."""
+    return (
+        f"difference: points above {table.baseline}. p: {TEST_NAME}. It says whether the difference "
+        "would last on other photos, with these trained networks; what another seed does, the standard deviation says."
+    )
+
+
+def duration(seconds: float) -> str:
+    """Seconds as text."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def _correct(job: Job, row: Row, split: str, source: Source, progress: Progress) -> np.ndarray:
+    """Which photos the row's branches of one network got right, bool `(photos,)`, in the order of the split."""
+    is_single = row.branches is not None and len(row.branches) == 1
+    folder = require_predictions(job.run, split, None if is_single else row.branches, source, progress)
+    column = row.branches[0] if is_single else COMBINED
+    return np.array([line[column] == line["true"] for line in read_predictions(folder)])
+
+
+def _order(accuracies: Mapping[str, float]) -> str:
+    """Methods from the best down, with `=` between equal ones."""
+    ordered = sorted(accuracies, key=lambda method: -accuracies[method])
+    signs = ["=" if accuracies[a] == accuracies[b] else ">" for a, b in itertools.pairwise(ordered)]
+    return " ".join([*ordered[:1], *(f"{sign} {method}" for sign, method in zip(signs, ordered[1:], strict=True))])
+
+
+def _compared(result: Result, baseline: Result) -> Result:
+    shared = [seed for seed in result.seeds if seed in baseline.seeds]
+    if result is baseline or not shared:
+        return result
+    own = result.correct[[result.seeds.index(seed) for seed in shared]]
+    other = baseline.correct[[baseline.seeds.index(seed) for seed in shared]]
+    difference = 100 * float(own.mean() - other.mean())
+    values = {name: getattr(result, name) for name in Result.__dataclass_fields__}
+    return Result(**values | {"difference": difference, "p_value": paired_p_value(own, other)})
+
+
+def _accuracy_text(result: Result) -> str:
+    if not result.seeds:
+        return f"failed: {result.failures[0]}"
+    spread = f" ± {result.deviation:.2f}" if result.deviation is not None else ""
+    lost = f" ({len(result.failures)} failed)" if result.failures else ""
+    return f"{result.mean:.2f}{spread} %{lost}"
+
+
+def _difference_text(result: Result) -> tuple[str, str]:
+    if result.difference is None:
+        return "", ""
+    p = result.p_value or 0.0
+    return f"{result.difference:+.2f}", "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)

@@ -1,0 +1,28 @@
+"""What a training has on the disk."""
+
+import shutil
+from pathlib import Path
+
+from clan_tf.errors import UserError
+from clan_tf.models import BranchClassifier
+from clan_tf.training_config import TrainingConfig
+
+
+def disk_bytes(variables: int, training: TrainingConfig) -> int:
+    """What a training of a model with so many float32 numbers has on the disk at most, in bytes.
+
+    The best model, the last one, and three states, one of them being written: weights, momentum and their average.
+    """
+    numbers = 2 + 3 * (3 if training.ema else 2)
+    return numbers * (4 * variables + 2**20)
+
+
+def require_space(model: BranchClassifier, training: TrainingConfig, folder: str) -> None:
+    """Raises a `UserError` unless the disk holds what the training will write."""
+    existing = next(path for path in (Path(folder).absolute() / "x").parents if path.exists())
+    needed, free = disk_bytes(model.count_params(), training), shutil.disk_usage(existing).free
+    if free < needed:
+        raise UserError(
+            f"{existing}: the checkpoints need {needed / 1e6:.0f} MB and the disk has {free / 1e6:.0f} MB free. "
+            "Free some space, or give another folder: --run-dir."
+        )

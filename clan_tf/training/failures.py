@@ -1,0 +1,70 @@
+"""How a training that doesn't end well is told and recorded."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+import tensorflow as tf
+
+from clan_tf.data.photos import plain_message
+from clan_tf.errors import CheckFailed, ProcessLost
+from clan_tf.progress import Progress
+from clan_tf.run import RunDirectory
+from clan_tf.training.state import state_files
+
+
+@contextmanager
+def recording(run: RunDirectory, is_new: bool, progress: Progress) -> Iterator[None]:
+    """Writes how the run ended if it doesn't end well; a new directory without any model or checkpoint is removed."""
+    try:
+        yield
+    except BaseException as error:
+        if is_new and not has_results(run):
+            run.remove()
+            raise
+        stopped = isinstance(error, KeyboardInterrupt | SystemExit)
+        if stopped:
+            progress.note(f"Stopped.{way_to_go_on(run)}")
+        with suppress(OSError):  # the disk may be full
+            run.write_status("stopped" if stopped else "failed", reason=str(error) or type(error).__name__)
+        raise
+
+
+@contextmanager
+def explained(several_processes: bool, way_out: Callable[[], str] = str) -> Iterator[None]:
+    """Turns what can happen to a training into a `CheckFailed` that says what it was, and the way out."""
+    try:
+        yield
+    except OSError as error:
+        raise CheckFailed(f"{error.filename or 'file'}: {error.strerror or error}.{way_out()}") from error
+    except (tf.errors.ResourceExhaustedError, MemoryError) as error:
+        raise CheckFailed(
+            f"The memory is full. Compute each batch in parts: --set training.accumulation=2.{way_out()}"
+        ) from error
+    except tf.errors.OpError as error:
+        if several_processes and isinstance(error, _LOST):
+            raise ProcessLost(
+                f"Another process of this training ended, or can't be reached ({type(error).__name__}). Start all of "
+                f"them again.{way_out()}"
+            ) from error
+        if not isinstance(error, _UNREADABLE):
+            raise
+        raise CheckFailed(f"A photo can't be read any more: {plain_message(error)}.{way_out()}") from error
+
+
+def way_to_go_on(run: RunDirectory) -> str:
+    """The command that goes on with a run, as a sentence; nothing where there is no checkpoint."""
+    return f" Go on with: clan-tf train --run-dir {run.path} --resume" if state_files(run.checkpoints) else ""
+
+
+def has_results(run: RunDirectory) -> bool:
+    """Whether there is anything in the run that took time to make."""
+    return run.best.is_file() or bool(state_files(run.checkpoints))
+
+
+_LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError)
+_UNREADABLE = (
+    tf.errors.NotFoundError,
+    tf.errors.DataLossError,
+    tf.errors.PermissionDeniedError,
+    tf.errors.InvalidArgumentError,
+)

@@ -1,0 +1,56 @@
+"""`clan-tf explain`."""
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from clan_tf.cli.console import ConsoleProgress, JsonOption, ModelArgument, print_json, print_table, quiet_tensorflow
+from clan_tf.errors import UserError
+
+
+def explain(
+    model: ModelArgument,
+    paths: Annotated[list[str], typer.Argument(metavar="PATH…", help="Photos, and folders of photos.")],
+    output: Annotated[str, typer.Option("--output", metavar="D", help="The folder to make.")],
+    at: Annotated[
+        str | None,
+        typer.Option("--at", metavar="X,Y", help="A pixel of the upright photo: what its position is related to."),
+    ] = None,
+    branches: Annotated[
+        str | None, typer.Option("--branches", "--branch", metavar="A,B", help="Grad-CAM of these branches only.")
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option("--label", metavar="CLASS", help="The class to explain; the predicted if left out.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """What a model looks at: heat maps over photos, and as arrays. Exits with 1 if a photo couldn't be read."""
+    position = None if at is None else _position(at)
+    quiet_tensorflow()
+    from clan_tf.explain import explain_photos
+
+    chosen = branches.split(",") if branches else None
+    results = explain_photos(model, paths, Path(output), position, chosen, label, ConsoleProgress())
+    failed = [result for result in results if "error" in result]
+    if as_json:
+        print_json(results)
+    else:
+        rows = [
+            (result["path"], f"skipped: {result['error']}", "")
+            if "error" in result
+            else (result["path"], result["label"], f"{100 * result['probability']:.1f} %")
+            for result in results
+        ]
+        print_table("What was explained", ("photo", "label", "probability"), rows)
+        print(f"{len(results) - len(failed)} photos explained, {len(failed)} skipped. Pictures and arrays: {output}")
+    if failed:
+        raise typer.Exit(1)
+
+
+def _position(text: str) -> tuple[int, int]:
+    if not re.fullmatch(r"\d+,\d+", text):
+        raise UserError(f"--at: must be X,Y in pixels of the upright photo, such as 120,80; received {text!r}.")
+    x, y = text.split(",")
+    return int(x), int(y)

@@ -1,0 +1,27 @@
+"""`clan-tf report`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from clan_tf.cli.console import ConsoleProgress, JsonOption, print_json, quiet_tensorflow
+
+
+def report(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run directory.")],
+    output: Annotated[
+        str | None, typer.Option("--output", metavar="FILE", help="The HTML file; RUN/report.html if left out.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """One HTML page about a run: accuracies, mistakes and what the model looked at in them, calibration, cost."""
+    quiet_tensorflow()
+    from clan_tf.report import write_report
+
+    path = write_report(run, Path(output) if output else None, ConsoleProgress())
+    size = path.stat().st_size
+    if as_json:
+        print_json({"report": str(path), "bytes": size})
+    else:
+        print(f"Report: {path} ({size / 1e6:.1f} MB). Open it in a browser.")

@@ -1,0 +1,69 @@
+"""`clan-tf reproduce`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from clan_tf.cli.console import ConsoleProgress, JsonOption, SetOption, print_json, print_table, quiet_tensorflow
+from clan_tf.errors import UserError
+
+if TYPE_CHECKING:
+    from clan_tf.reproduce import Plan
+
+
+def reproduce(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="table1 … table6, figure4 … figure6.")],
+    config: Annotated[
+        str, typer.Argument(metavar="[CONFIG]", help="Photos, backbone and recipe: a YAML file or a shipped config.")
+    ] = "vgg16_3scale",
+    seeds: Annotated[str, typer.Option("--seeds", metavar="A,B,…", help="A training for each.")] = "0",
+    output: Annotated[
+        str, typer.Option("--output", metavar="D", help="Where the table and its runs go; finished runs are kept.")
+    ] = "reproduced",
+    plan: Annotated[bool, typer.Option("--plan", help="Say what would run and how long, and train nothing.")] = False,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """One table or figure of the paper on your photos, beside the printed numbers. Go on with the same command."""
+    from clan_tf.config import load_experiment
+
+    experiment = load_experiment(config, overrides or ())
+    numbers = _whole_numbers(seeds)
+    quiet_tensorflow()
+    from clan_tf import reproduce as room
+
+    if plan:
+        _print_plan(room.plan_reproduction(name, experiment, numbers, Path(output), ConsoleProgress()), as_json)
+        return
+    result = room.reproduce(name, experiment, numbers, Path(output), ConsoleProgress())
+    if as_json:
+        print_json({"files": [str(file) for file in result.files], "rows": result.rows})
+        return
+    for file in result.files:
+        if file.suffix == ".md":
+            print(file.read_text(encoding="utf-8"))
+    print("Written: " + ", ".join(map(str, result.files)))
+
+
+def _whole_numbers(text: str) -> list[int]:
+    try:
+        return [int(number) for number in text.split(",")]
+    except ValueError:
+        raise UserError(f"--seeds: must be whole numbers such as 0,1,2; received {text!r}.") from None
+
+
+def _print_plan(plan: "Plan", as_json: bool) -> None:
+    total = sum(seconds for _, seconds in plan.jobs.values())
+    if as_json:
+        jobs = [{"run": name, "state": state, "seconds": seconds} for name, (state, seconds) in plan.jobs.items()]
+        print_json({"jobs": jobs, "seconds": total, "estimated_from": plan.basis})
+        return
+    if plan.jobs:
+        rows = [(name, state, _minutes(seconds)) for name, (state, seconds) in plan.jobs.items()]
+        print_table("It would train", ("run", "now", "estimated"), [*rows, ("all", "", _minutes(total))])
+    print(f"Estimated from: {plan.basis}.")
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:.1f} min" if seconds else "–"

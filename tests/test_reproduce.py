@@ -1,0 +1,268 @@
+"""The paper's tables: the arithmetic against brute force, and what is kept, refused and written."""
+
+import csv
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import randomize_heads
+from PIL import Image
+from scipy.stats import binomtest
+from typer.testing import CliRunner
+
+from clan_tf.cli.main import app
+from clan_tf.config import Experiment, load_experiment
+from clan_tf.data import read_source
+from clan_tf.errors import CheckFailed, UserError
+from clan_tf.evaluation import subset_name
+from clan_tf.files import only_process, write_text
+from clan_tf.models import BranchClassifier
+from clan_tf.models.build import build_model
+from clan_tf.reproduce import figures, plan_reproduction, reproduce, runs
+from clan_tf.reproduce.paper import TABLES, data_set_of
+from clan_tf.reproduce.significance import paired_p_value
+from clan_tf.run import RunDirectory
+
+TINY = [
+    "data={source: generated, image_size: 32, resize_size: 36, generated_photos: {train: 16, val: 8, test: 24}}",
+    "training={epochs: 1, batch_size: 8}",
+]
+
+
+@pytest.fixture(scope="module")
+def experiment() -> Experiment:
+    return load_experiment("demo", TINY)
+
+
+class FakeTraining:
+    """Stands for `train` and `evaluate`: writes finished runs whose answers follow from their names alone."""
+
+    def __init__(self) -> None:
+        self.runs: list[str] = []
+        self.failing = ""
+
+    def train(self, experiment: Experiment, run_dir: str, progress: Any = None, resume: bool = False) -> None:
+        run = RunDirectory(run_dir)
+        run.path.mkdir(parents=True, exist_ok=resume)
+        self.runs.append(run.path.name)
+        if run.path.name == self.failing:
+            run.remove()
+            raise CheckFailed("The loss became nan.")
+        run.write_start(experiment, {"git_commit": "abc"}, {"class_names": ["a", "b"]})
+        run.write_status("finished", epochs=1, best_epoch=1, best_accuracy=1.0, seconds=2.0)
+
+    def evaluate(self, path: str, split: str, branches: tuple[str, ...] | None, **others: Any) -> None:
+        folder = RunDirectory(path).evaluation(subset_name(split, branches))
+        folder.mkdir(parents=True)
+        rng = np.random.default_rng(list(f"{path[-40:]}{branches}".encode()))
+        columns = ["mid_1", "mid_2", "top", "refined_top", "combined"]
+        with (folder / "predictions.csv").open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, ["photo", "true", *columns])
+            writer.writeheader()
+            for index, answers in enumerate(rng.random((40, 5)) < 0.7):
+                writer.writerow(
+                    {"photo": index, "true": "a", **dict(zip(columns, np.where(answers, "a", "b"), strict=True))}
+                )
+
+
+@pytest.fixture
+def training(monkeypatch: pytest.MonkeyPatch) -> FakeTraining:
+    fake = FakeTraining()
+    monkeypatch.setattr(runs, "train", fake.train)
+    monkeypatch.setattr(runs, "evaluate", fake.evaluate)
+    return fake
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_p_value_equals_the_share_of_all_sign_patterns(rng: np.random.Generator) -> None:
+    own, other = rng.random((3, 9)) < 0.8, rng.random((3, 9)) < 0.5
+    differences = own.sum(axis=0).astype(int) - other.sum(axis=0).astype(int)
+    patterns = np.array(list(itertools.product([-1, 1], repeat=9)))
+    sums = patterns @ np.abs(differences)
+    assert paired_p_value(own, other) == pytest.approx(float((np.abs(sums) >= abs(differences.sum())).mean()))
+
+
+def test_with_one_seed_the_p_value_is_mcnemars(rng: np.random.Generator) -> None:
+    own, other = rng.random((1, 400)) < 0.85, rng.random((1, 400)) < 0.75
+    better, worse = int((own & ~other).sum()), int((~own & other).sum())
+    expected = binomtest(better, better + worse, 0.5).pvalue
+    assert paired_p_value(own, other) == pytest.approx(expected)
+    assert paired_p_value(own, own) == 1.0
+
+
+def test_more_seeds_of_the_same_answers_are_no_more_evidence(rng: np.random.Generator) -> None:
+    own, other = rng.random((1, 200)) < 0.85, rng.random((1, 200)) < 0.75
+    assert paired_p_value(np.repeat(own, 4, 0), np.repeat(other, 4, 0)) == pytest.approx(paired_p_value(own, other))
+
+
+def test_table_5_equals_the_paper(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["reproduce", "table5", "--output", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    assert "All numbers equal the paper's" in done.stdout
+    expected = [("VGG-16", 15.03, 61.63), ("2-scale CLAN", 16.08, 62.30), ("3-scale CLAN", 17.34, 64.83)]
+    measured = [
+        (row["method"], round(int(row["parameters"]) / 1e6, 2), round(int(row["macs"]) / 1e9, 2))
+        for row in rows_of(tmp_path / "table5.csv")
+    ]
+    assert measured == expected
+
+
+def test_every_network_of_the_tables_can_be_built(experiment: Experiment, tmp_path: Path) -> None:
+    names = set()
+    for table in TABLES.values():
+        assert table.baseline in {row.method for row in table.rows}
+        for job in runs.plan_jobs([row.network for row in table.rows], experiment, [3], tmp_path):
+            if job.network.name not in names:
+                names.add(job.network.name)
+                model = build_model(job.experiment, 8, load_weights=False)
+                assert job.experiment.training.seed == 3 and "top" in model.branches
+    # Table 1 shares its 3-scale dot product with Table 2, Table 3 its CLAN with Tables 4 and 6.
+    assert len(names) == 15
+
+
+def test_only_the_papers_photos_have_the_papers_numbers() -> None:
+    cub = load_experiment("vgg16_3scale").data
+    assert data_set_of(cub, 200) == "cub"
+    assert data_set_of(cub, 40) is None
+    assert data_set_of(cub.model_copy(update={"fraction": 0.5}), 200) is None
+    assert data_set_of(cub.model_copy(update={"source": "tfds:cars196"}), 196) == "cars"
+    assert data_set_of(cub.model_copy(update={"source": "generated"}), 200) is None
+
+
+def test_table_4_is_trained_evaluated_and_written_as_a_user_would(tmp_path: Path) -> None:
+    words = [word for override in TINY for word in ("--set", override)]
+    done = CliRunner().invoke(app, ["reproduce", "table4", "demo", "--output", str(tmp_path / "out"), *words])
+    assert done.exit_code == 0, done.output
+    (run,) = (tmp_path / "out" / "runs").iterdir()
+    rows = {row["method"]: row for row in rows_of(tmp_path / "out" / "table4.csv")}
+    answers = rows_of(run / "evaluation" / "test" / "predictions.csv")
+    single = {"G-Branch": "top", "A-Branch": "mid_1", "P-Branch": "mid_2", "CLSA-Branch": "refined_top"}
+    for method, branch in {**single, "G + P + A + CLSA": "combined"}.items():
+        right = np.mean([answer[branch] == answer["true"] for answer in answers])
+        assert float(rows[method]["accuracy"]) == pytest.approx(100 * right, abs=1e-3)
+    joint = json.loads((run / "evaluation" / "test-top+mid_2" / "metrics.json").read_text(encoding="utf-8"))
+    assert float(rows["G + P"]["accuracy"]) == pytest.approx(100 * joint["branches"]["combined"]["top1"], abs=1e-3)
+    assert "| G + P + A + CLSA |" in done.stdout and "McNemar" in done.stdout
+
+
+def test_finished_runs_are_kept_and_others_trained(
+    experiment: Experiment, training: FakeTraining, tmp_path: Path
+) -> None:
+    first = reproduce("table2", experiment, [0, 1], tmp_path)
+    assert len(training.runs) == 6
+    broken_off = tmp_path / "runs" / "gap-3scale-seed1"
+    write_text(broken_off / "status.json", '{"status": "running"}')
+    plan = plan_reproduction("table2", experiment, [0, 1], tmp_path)
+    assert plan.jobs["gap-3scale-seed1"][0] == "unfinished" and plan.basis == "5 finished runs"
+    # Five finished runs took 2 s each; a network with fewer multiply-accumulates takes less.
+    assert 0.5 < plan.jobs["gap-3scale-seed1"][1] < 2
+    training.runs.clear()
+    second = reproduce("table2", experiment, [0, 1], tmp_path)
+    assert training.runs == ["gap-3scale-seed1"]
+    assert first.rows == second.rows
+    # Table 1 needs the same 3-scale network, whose run is used again.
+    training.runs.clear()
+    reproduce("table1", experiment, [0], tmp_path)
+    assert len(training.runs) == 5 and "clca-dot_product-3scale-seed0" not in training.runs
+
+
+def test_means_deviations_and_differences_are_those_of_the_predictions(
+    experiment: Experiment, training: FakeTraining, tmp_path: Path
+) -> None:
+    result = reproduce("table6", experiment, [0, 1, 2], tmp_path)
+
+    def right(network: str) -> np.ndarray:
+        files = [tmp_path / "runs" / f"{network}-seed{seed}" for seed in range(3)]
+        answers = [rows_of(file / "evaluation" / "test" / "predictions.csv") for file in files]
+        return np.array([[answer["combined"] == answer["true"] for answer in one] for one in answers])
+
+    plain, clan = right("plain"), right("clca-dot_product-clsa_avg_max-3scale")
+    row = next(row for row in result.rows if row["method"] == "CLAN(3-scale)")
+    assert row["accuracy"] == pytest.approx(100 * clan.mean(), abs=1e-3)
+    assert row["standard_deviation"] == pytest.approx(100 * clan.mean(axis=1).std(ddof=1), abs=1e-3)
+    assert row["difference"] == pytest.approx(100 * (clan.mean() - plain.mean()), abs=1e-3)
+    assert row["p_value"] == pytest.approx(paired_p_value(clan, plain), rel=1e-2)
+    page = (tmp_path / "table6.md").read_text(encoding="utf-8")
+    assert f"{100 * clan.mean():.2f} ± " in page and "the order here" in page
+
+
+def test_runs_of_another_config_are_refused(experiment: Experiment, training: FakeTraining, tmp_path: Path) -> None:
+    reproduce("table4", experiment, [0], tmp_path)
+    other = load_experiment("demo", [*TINY, "training.learning_rate=0.2"])
+    with pytest.raises(UserError, match="was trained with training.learning_rate=0.01, and 0.2 is wanted"):
+        reproduce("table4", other, [0], tmp_path)
+
+
+def test_two_processes_dont_work_in_one_folder(experiment: Experiment, training: FakeTraining, tmp_path: Path) -> None:
+    with only_process(tmp_path), pytest.raises(UserError, match="another process is working in it"):
+        reproduce("table4", experiment, [0], tmp_path)
+    reproduce("table4", experiment, [0], tmp_path)
+    assert training.runs
+
+
+def test_a_failed_training_leaves_the_rest_of_the_table(
+    experiment: Experiment, training: FakeTraining, tmp_path: Path
+) -> None:
+    training.failing = "non_local-dot_product-3scale-seed0"
+    with pytest.raises(CheckFailed, match="1 trainings failed:\n  non_local-dot_product-3scale-seed0: The loss became"):
+        reproduce("table2", experiment, [0], tmp_path)
+    rows = {row["method"]: row for row in rows_of(tmp_path / "table2.csv")}
+    assert rows["Non-local"]["accuracy"] == "" and "became nan" in rows["Non-local"]["failures"]
+    assert rows["CLCA"]["accuracy"] != ""
+
+
+def test_without_a_test_split_validation_photos_are_named(
+    experiment: Experiment, training: FakeTraining, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from clan_tf.reproduce import reproduction
+
+    source = read_source(experiment.data)
+    without = type(source)(source.class_names, {**source.splits, "test": []})
+    monkeypatch.setattr(reproduction, "read_source", lambda config: without)
+    result = reproduce("table4", experiment, [0], tmp_path)
+    assert "Accuracy on 40 val photos" in result.files[0].read_text(encoding="utf-8")
+
+
+def test_figures_are_grids_of_photos_and_maps(
+    experiment: Experiment, training: FakeTraining, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load_random(path: Path) -> BranchClassifier:
+        return randomize_heads(build_model(RunDirectory(path.parent).experiment(), 8))
+
+    monkeypatch.setattr(figures, "load_model", load_random)
+    sizes = {}
+    for name in ("figure4", "figure6"):
+        (path,) = reproduce(name, experiment, [0], tmp_path).files
+        with Image.open(path) as image:
+            sizes[name] = image.size
+    assert len(training.runs) == 4
+    # Four photos and four networks of three scales beside them; eight photos and two maps of one network.
+    (wide, low), (narrow, high) = sizes["figure4"], sizes["figure6"]
+    assert wide / narrow == pytest.approx(13 / 3, rel=0.1) and high / low == pytest.approx(8 / 4, rel=0.1)
+
+
+def test_a_plan_without_finished_runs_measures_an_epoch(experiment: Experiment, tmp_path: Path) -> None:
+    plan = plan_reproduction("table4", experiment, [0, 1], tmp_path / "out")
+    assert plan.basis.startswith("one measured epoch of clca-dot_product-clsa_avg_max-3scale-seed0")
+    assert [state for state, _ in plan.jobs.values()] == ["missing", "missing"]
+    assert all(seconds > 0 for _, seconds in plan.jobs.values())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_mistakes_are_named(experiment: Experiment, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="NAME: must be one of table1.*'tabel2'. Did you mean table2"):
+        reproduce("tabel2", experiment, [0], tmp_path)
+    with pytest.raises(UserError, match="--seeds: must be different whole numbers"):
+        reproduce("table2", experiment, [0, 0], tmp_path)
+    result = CliRunner().invoke(app, ["reproduce", "table2", "demo", "--seeds", "a"])
+    assert isinstance(result.exception, UserError) and "--seeds" in str(result.exception)
+    with pytest.raises(UserError, match="data.root"):
+        reproduce("table1", load_experiment("vgg16_3scale"), [0], tmp_path)
+    assert list(tmp_path.iterdir()) == []
