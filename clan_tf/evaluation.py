@@ -98,16 +98,13 @@ def evaluate(
             f"--split: must be one of {', '.join(SPLITS)}; received {split!r}.{nearest(split, list(SPLITS))}"
         )
     path, run = find_model(model)
-    experiment = _experiment(model, run, config, overrides)
+    experiment = experiment_of(path, run, config, overrides)
     loaded = load_model(path)
     chosen = choose_branches(loaded, branches)
     if run and run.read_status()["status"] != "finished":
         progress.note(f"note: the run {run.path} is {run.read_status()['status']}")
-    if source is None:
-        source = read_source(experiment.data)
-        for note in source.notes:
-            progress.note(f"note: {note}")
-    _require_same_classes(path, loaded, source)
+    source = source or read_noted(experiment, progress)
+    require_same_classes(path, loaded.class_names, source)
     photos = source.photos(split)
     checked = check_splits({split: photos}, experiment.data, progress)[split]
     probabilities = _run(loaded, checked, batch_size, progress)
@@ -129,6 +126,38 @@ def choose_branches(model: BranchClassifier, names: Sequence[str] | None) -> tup
     return tuple(dict.fromkeys(names)) if names else model.branches
 
 
+def experiment_of(
+    path: Path, run: RunDirectory | None, config: str | None = None, overrides: Sequence[str] = ()
+) -> Experiment:
+    """The experiment whose data a model meets: the one given, or its run's own; a `UserError` if there is neither."""
+    if config:
+        return load_experiment(config, overrides)
+    if run is None:
+        raise UserError(f"{path}: isn't in a run directory, so say whose data to use: --config CONFIG.")
+    return load_experiment(run.path / "config.yaml", overrides)
+
+
+def read_noted(experiment: Experiment, progress: Progress) -> Source:
+    """The experiment's photos; what a user should know of them is noted."""
+    source = read_source(experiment.data)
+    for note in source.notes:
+        progress.note(f"note: {note}")
+    return source
+
+
+def require_same_classes(path: Path, expected: Sequence[str], source: Source) -> None:
+    """Raises a `UserError` unless a model's classes are those of the data."""
+    expected, found = list(expected), list(source.class_names)
+    if expected == found:
+        return
+    differing = next((pair for pair in zip(expected, found, strict=False) if pair[0] != pair[1]), None)
+    detail = f"The first that differs is {differing[0]!r} there and {differing[1]!r} here. " if differing else ""
+    raise UserError(
+        f"{path}: was trained on {len(expected)} classes, and this data has {len(found)} that aren't the same. "
+        f"{detail}Evaluate it on the data it was trained for."
+    )
+
+
 def top_k_accuracy(labels: np.ndarray, probabilities: np.ndarray, k: int) -> float:
     """Share of photos whose label is among the `k` most probable classes; ties count against the label.
 
@@ -148,26 +177,6 @@ def expected_calibration_error(labels: np.ndarray, probabilities: np.ndarray, bi
     index = np.minimum((confidence * bins).astype(int), bins - 1)
     gaps = [abs(correct[index == b].mean() - confidence[index == b].mean()) * (index == b).mean() for b in set(index)]
     return float(sum(gaps))
-
-
-def _experiment(model: str, run: RunDirectory | None, config: str | None, overrides: Sequence[str]) -> Experiment:
-    if config:
-        return load_experiment(config, overrides)
-    if run is None:
-        raise UserError(f"{model}: isn't in a run directory, so say whose data to use: --config CONFIG.")
-    return load_experiment(run.path / "config.yaml", overrides)
-
-
-def _require_same_classes(path: Path, model: BranchClassifier, source: Source) -> None:
-    expected, found = model.class_names, list(source.class_names)
-    if expected == found:
-        return
-    differing = next((pair for pair in zip(expected, found, strict=False) if pair[0] != pair[1]), None)
-    detail = f"The first that differs is {differing[0]!r} there and {differing[1]!r} here. " if differing else ""
-    raise UserError(
-        f"{path}: was trained on {len(expected)} classes, and this data has {len(found)} that aren't the same. "
-        f"{detail}Evaluate it on the data it was trained for."
-    )
 
 
 def _run(model: BranchClassifier, checked: CheckedPhotos, batch_size: int, progress: Progress) -> dict[str, np.ndarray]:

@@ -62,15 +62,19 @@ def _is_running(process: str) -> bool:
 
 
 @contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
+def new_folder(path: Path, replace: bool = False) -> Iterator[Path]:
     """Yields a temporary folder beside `path`; it becomes `path` if the block ends well, and vanishes if not.
 
+    Args:
+        path: the folder.
+        replace: whether a folder that is there already gives way, once the new one is complete.
+
     Raises:
-        UserError: if `path` exists.
+        UserError: if `path` exists and doesn't give way.
     """
-    if path.exists():
+    if path.exists() and not replace:
         raise UserError(f"{path}: exists; name a folder that doesn't.")
-    temporary = path.with_name(f".partial-{path.name}")
+    temporary, replaced = path.with_name(f".partial-{path.name}"), path.with_name(f".partial-replaced-{path.name}")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
@@ -78,6 +82,9 @@ def new_folder(path: Path) -> Iterator[Path]:
         for file in filter(Path.is_file, temporary.rglob("*")):
             with file.open("rb+") as written:
                 os.fsync(written.fileno())
+        if path.exists():
+            path.rename(replaced)
         temporary.rename(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(replaced, ignore_errors=True)

@@ -1,12 +1,15 @@
 """Running a model over photos, on one device or several."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import tensorflow as tf
 
-from clan_tf.data.reading import View
+from clan_tf.data.photos import CheckedPhotos, used_part
+from clan_tf.data.pipeline import evaluation_batches
+from clan_tf.data.reading import PhotoReader, View
 from clan_tf.models import BranchClassifier
+from clan_tf.runtime.exported import ExportedModel
 
 
 def model_view(model: BranchClassifier) -> View:
@@ -58,3 +61,34 @@ class ProbabilityFunction:
                 )
             on_batch()
         return {name: np.concatenate(parts)[:photos] for name, parts in collected.items()}
+
+
+def exported_probabilities(
+    model: ExportedModel, checked: CheckedPhotos, on_photo: Callable[[], None] = lambda: None
+) -> dict[str, np.ndarray]:
+    """Every output of an exported file for every photo, by the file's own preprocessing.
+
+    Args:
+        model: the file.
+        checked: the photos.
+        on_photo: called after each photo, for progress.
+
+    Returns:
+        Float32 arrays `(photos, classes)`: `probabilities`, and `probabilities_BRANCH` where the file has them.
+    """
+    answers = []
+    for photo in exported_views(model, checked):
+        answers.append(model(photo[None]))
+        on_photo()
+    return {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
+
+
+def exported_views(model: ExportedModel, checked: CheckedPhotos) -> Iterator[np.ndarray]:
+    """What an exported file is given of each photo: uint8 RGB, whole where it resizes photos itself."""
+    contract = model.contract
+    if contract.input_size is None:
+        yield from (used_part(checked, index).numpy() for index in range(len(checked.photos)))
+        return
+    view = View(contract.input_size, contract.resize_size, contract.resize_mode)
+    for photos, _, _ in evaluation_batches(PhotoReader(checked, view), checked.labels, 1):
+        yield photos[0].numpy()

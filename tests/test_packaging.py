@@ -15,11 +15,13 @@ ROOT = Path(__file__).parent.parent
 FLOORS = {
     "errors": 0,
     "progress": 0,
+    "silence": 0,
     "files": 1,
     "config": 1,
     "layers": 1,
     "optimizers": 1,
     "plots": 2,
+    "runtime": 2,
     "models": 2,
     "environment": 2,
     "data": 3,
