@@ -9,19 +9,17 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import confusion_matrix
 
+from clan_tf.answering import AnsweringModel, open_answering
 from clan_tf.config import Experiment, load_experiment
 from clan_tf.data import SPLITS, Source, read_source
 from clan_tf.data.photos import CheckedPhotos
-from clan_tf.data.pipeline import evaluation_batches
-from clan_tf.data.reading import PhotoReader
 from clan_tf.data.splits import check_splits
-from clan_tf.errors import CheckFailed, UserError, nearest
+from clan_tf.errors import UserError, nearest
 from clan_tf.files import replacing, write_json
-from clan_tf.inference import branch_probabilities, model_view
-from clan_tf.models import COMBINED, BranchClassifier, combine
+from clan_tf.models import COMBINED
 from clan_tf.plots import plot_confusion
 from clan_tf.progress import Progress
-from clan_tf.run import RunDirectory, find_model, load_model
+from clan_tf.run import RunDirectory
 
 Scores = dict[str, float]
 
@@ -78,7 +76,7 @@ def evaluate(
     """Evaluates a trained model on a split of its data.
 
     Args:
-        model: a run directory or a `.keras` file.
+        model: a run directory, a `.keras` file, or an exported `.tflite` file or SavedModel folder.
         split: `train`, `val` or `test`.
         branches: which to combine; all if `None`.
         config: whose data to use; the run's own if `None`.
@@ -97,33 +95,21 @@ def evaluate(
         raise UserError(
             f"--split: must be one of {', '.join(SPLITS)}; received {split!r}.{nearest(split, list(SPLITS))}"
         )
-    path, run = find_model(model)
-    experiment = experiment_of(path, run, config, overrides)
-    loaded = load_model(path)
-    chosen = choose_branches(loaded, branches)
-    if run and run.read_status()["status"] != "finished":
-        progress.note(f"note: the run {run.path} is {run.read_status()['status']}")
-    source = source or read_noted(experiment, progress)
-    require_same_classes(path, loaded.class_names, source)
-    photos = source.photos(split)
-    checked = check_splits({split: photos}, experiment.data, progress)[split]
-    probabilities = _run(loaded, checked, batch_size, progress)
+    with open_answering(model, branches) as answering:
+        path, run = answering.path, answering.run
+        experiment = experiment_of(path, run, config, overrides)
+        if run and run.read_status()["status"] != "finished":
+            progress.note(f"note: the run {run.path} is {run.read_status()['status']}")
+        source = source or read_noted(experiment, progress)
+        require_same_classes(path, answering.class_names, source)
+        photos = source.photos(split)
+        checked = check_splits({split: photos}, experiment.data, progress)[split]
+        probabilities = answering.answer(checked, batch_size, progress)
     # A subset's tables don't replace those of all branches.
-    name = split if chosen == loaded.branches else f"{split}-{'+'.join(chosen)}"
+    name = split if answering.chosen == answering.branches else f"{split}-{'+'.join(answering.chosen)}"
     own = run is not None and path == run.best and not config and not overrides
     folder = Path(output) if output else run.evaluation(name) if own else None
-    return _summarize(loaded, checked, probabilities, chosen, folder)
-
-
-def choose_branches(model: BranchClassifier, names: Sequence[str] | None) -> tuple[str, ...]:
-    """The branches to combine, each once; all if `None`. A `UserError` for a name that isn't a branch."""
-    for name in names or ():
-        if name not in model.branches:
-            raise UserError(
-                f"--branches: no branch {name!r}.{nearest(name, list(model.branches))} "
-                f"This model's branches: {', '.join(model.branches)}."
-            )
-    return tuple(dict.fromkeys(names)) if names else model.branches
+    return _summarize(answering, checked, probabilities, folder)
 
 
 def experiment_of(
@@ -179,33 +165,16 @@ def expected_calibration_error(labels: np.ndarray, probabilities: np.ndarray, bi
     return float(sum(gaps))
 
 
-def _run(model: BranchClassifier, checked: CheckedPhotos, batch_size: int, progress: Progress) -> dict[str, np.ndarray]:
-    photos = len(checked.photos)
-    batches = evaluation_batches(PhotoReader(checked, model_view(model)), checked.labels, batch_size)
-    with progress.track("evaluating batches", -(-photos // batch_size)) as advance:
-        probabilities = branch_probabilities(model, batches, photos, on_batch=advance)
-    if not np.isfinite(probabilities[COMBINED]).all():
-        raise CheckFailed("The model answers NaN; its weights are damaged.")
-    return probabilities
-
-
 def _summarize(
-    model: BranchClassifier,
-    checked: CheckedPhotos,
-    probabilities: dict[str, np.ndarray],
-    chosen: tuple[str, ...],
-    folder: Path | None,
+    model: AnsweringModel, checked: CheckedPhotos, probabilities: dict[str, np.ndarray], folder: Path | None
 ) -> Evaluation:
-    labels = checked.labels
-    rule = model.settings["combination"]
-    combined = np.asarray(combine([probabilities[branch] for branch in chosen], rule))
-    names = model.class_names
+    labels, names, combined = checked.labels, model.class_names, probabilities[COMBINED]
     matrix = confusion_matrix(labels, combined.argmax(axis=1), labels=range(len(names)))
     result = Evaluation(
         photos=len(labels),
         branches={branch: _scores(labels, probabilities[branch]) for branch in model.branches},
         combined=_scores(labels, combined),
-        combined_branches=chosen,
+        combined_branches=model.chosen,
         calibration_error=expected_calibration_error(labels, combined),
         per_class=_per_class(matrix, names),
         confused_pairs=_confused_pairs(matrix, names),
@@ -213,8 +182,7 @@ def _summarize(
         folder=folder,
     )
     if folder:
-        all_predictions = {branch: probabilities[branch] for branch in model.branches} | {COMBINED: combined}
-        _write(result, checked, all_predictions, names, folder)
+        _write(result, checked, probabilities, names, folder)
     return result
 
 

@@ -1,14 +1,17 @@
 """Running a model over photos, on one device or several."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from clan_tf.data.photos import CheckedPhotos, used_part
-from clan_tf.data.pipeline import evaluation_batches
+from clan_tf.data.photos import CheckedPhotos, decode, exif_orientation, problem_with, used_part
+from clan_tf.data.pipeline import evaluation_batches, evaluation_view
 from clan_tf.data.reading import PhotoReader, View
-from clan_tf.models import BranchClassifier
+from clan_tf.models import COMBINED, BranchClassifier
+from clan_tf.run import find_model, load_model
 from clan_tf.runtime.exported import ExportedModel
 
 
@@ -61,6 +64,49 @@ class ProbabilityFunction:
                 )
             on_batch()
         return {name: np.concatenate(parts)[:photos] for name, parts in collected.items()}
+
+
+class KerasClassifier:
+    """Labels photos by a Keras model, as `predict` takes it; a context manager like `ExportedClassifier`.
+
+    Args:
+        model: a run directory or a `.keras` file.
+        batch_size: how many photos are predicted at a time.
+
+    Raises:
+        UserError: if it can't be loaded.
+    """
+
+    def __init__(self, model: Path, batch_size: int) -> None:
+        path, _ = find_model(model)
+        self._model = load_model(path)
+        self._batch_size = batch_size
+        self._run = tf.function(lambda batch: self._model(batch, training=False)[COMBINED], autograph=False)
+        self.class_names: Sequence[str] = self._model.class_names
+
+    def __enter__(self) -> "KerasClassifier":
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        pass
+
+    def read(self, photo: Path) -> np.ndarray | str:
+        """What the model sees of a photo, uint8 RGB; or why it can't be read."""
+        try:
+            content = photo.read_bytes()
+        except OSError as error:
+            return error.strerror or str(error)
+        problem = problem_with(content)
+        if problem:
+            return problem
+        image = decode(tf.constant(content), tf.constant(exif_orientation(content)))
+        return evaluation_view(image, model_view(self._model)).numpy()
+
+    def probabilities(self, views: Sequence[np.ndarray]) -> np.ndarray:
+        """Combined probabilities `(views, classes)`."""
+        # Batches of one size are traced once.
+        filling = [views[0]] * (self._batch_size - len(views))
+        return self._run(tf.stack([*views, *filling])).numpy()[: len(views)]
 
 
 def exported_probabilities(

@@ -23,7 +23,9 @@ SetOption = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Overrides a key, such as training.epochs=20. Repeatable."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
-ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="A run directory, a .keras file, or an exported file or folder.")]
+ModelArgument = Annotated[
+    str, typer.Argument(metavar="MODEL", help="A run directory, a .keras or .tflite file, or a SavedModel folder.")
+]
 
 
 INTERRUPTED = 130

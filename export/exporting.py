@@ -8,6 +8,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from clan_tf.answering import choose_branches
 from clan_tf.data import Photo
 from clan_tf.data.photos import CheckedPhotos
 from clan_tf.data.pipeline import evaluation_batches
@@ -16,7 +17,7 @@ from clan_tf.data.source import members_by_label, shuffled_members
 from clan_tf.data.splits import check_splits
 from clan_tf.environment import describe_environment
 from clan_tf.errors import CheckFailed, UserError
-from clan_tf.evaluation import choose_branches, experiment_of, read_noted, require_same_classes
+from clan_tf.evaluation import experiment_of, read_noted, require_same_classes
 from clan_tf.export.gate import GateReport, Limits, check_file
 from clan_tf.export.metadata import with_metadata
 from clan_tf.export.options import CALIBRATED, ExportOptions
@@ -123,7 +124,7 @@ class Exporter:
 
     def export(self, options: ExportOptions, folder: Path, force: bool = False) -> Export:
         """Writes one export and checks it; arguments and errors are those of `export`."""
-        branches = choose_branches(self.model, options.branches)
+        branches = choose_branches(self.model.branches, options.branches)
         _require_free(folder, force)
         with new_folder(folder, replace=force) as temporary:
             contract = self._contract(options, branches)
@@ -178,9 +179,7 @@ class Exporter:
     def _tflite(self, pruned: keras.Model, options: ExportOptions, contract: Contract) -> bytes:
         calibration = self._calibration(options, contract) if options.quantize in CALIBRATED else ()
         io = options.io or "float32"
-        return classifier_to_tflite(
-            pruned, contract.input_size, options.quantize, io, options.any_batch, calibration
-        )
+        return classifier_to_tflite(pruned, contract.input_size, options.quantize, io, options.any_batch, calibration)
 
     def _explaining_model(self, contract: Contract, fold: bool) -> keras.Model:
         maps = [name for name in self.model.features if name.startswith("attention_")]
@@ -216,9 +215,7 @@ class Exporter:
     def _answers(self) -> dict[str, np.ndarray]:
         """The Keras model's probabilities by branch."""
         count = len(self.photos.photos)
-        batches = evaluation_batches(
-            PhotoReader(self.photos, model_view(self.model)), self.photos.labels, _BATCH_SIZE
-        )
+        batches = evaluation_batches(PhotoReader(self.photos, model_view(self.model)), self.photos.labels, _BATCH_SIZE)
         with self.progress.track("running the Keras model", -(-count // _BATCH_SIZE)) as advance:
             return branch_probabilities(self.model, batches, count, on_batch=advance)
 

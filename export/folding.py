@@ -139,9 +139,7 @@ class _Linear:
         return layer
 
 
-def _projections(
-    layer: NonLocalBlock, embedding: keras.layers.Conv2D | None, name: str
-) -> list[keras.layers.Conv2D]:
+def _projections(layer: NonLocalBlock, embedding: keras.layers.Conv2D | None, name: str) -> list[keras.layers.Conv2D]:
     """From the maps to the query or key: the embedding after what fuses the maps, where there are such."""
     chain = [_Linear.of(embedding)] if embedding else []
     if isinstance(layer, CrossLayerContextAttention):

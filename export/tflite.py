@@ -45,7 +45,7 @@ def classifier_to_tflite(
     Args:
         model: what `inference_model` gives.
         input_size: side of the square photos that the file takes; the model sees the centre of them.
-        quantization: `float16` and `dynamic` (int8 weights) store the weights in less space; `int8` and `int16x8` (int16
+        quantization: `float16` and `dynamic` (int8) store the weights in less space; `int8` and `int16x8` (int16
             activations) compute in whole numbers, too.
         io: the type of the photos.
         any_batch: whether the file takes any number of photos at once, instead of one.

@@ -10,8 +10,9 @@ import tensorflow as tf
 from PIL import Image
 
 from clan_tf.data.duplicates import THUMBNAIL_SIZE
-from clan_tf.data.photos import box_window, decode, open_photo, orientation_of, problem_with, try_reading
+from clan_tf.data.photos import box_window, decode, problem_with, try_reading
 from clan_tf.data.source import Photo
+from clan_tf.runtime.photos import open_photo, orientation_of
 
 HUGE_PIXELS = 50_000_000
 HUGE_BYTES = 50_000_000

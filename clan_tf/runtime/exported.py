@@ -15,6 +15,7 @@ import numpy as np
 from clan_tf.errors import UserError
 from clan_tf.runtime import worker_process
 from clan_tf.runtime.contract import Contract, read_contract, saved_model_folder
+from clan_tf.runtime.photos import evaluation_view
 
 PROBABILITIES = "probabilities"
 START_SECONDS, ANSWER_SECONDS = 300.0, 120.0
@@ -105,6 +106,13 @@ class ExportedModel:
         if not all(np.isfinite(values).all() for values in answers.values()):
             raise UserError(f"{self.path}: answers NaN; the file is damaged.")
         return answers
+
+    def view(self, photo: np.ndarray) -> np.ndarray:
+        """What the file is to be given of a whole photo, uint8 RGB `(height, width, 3)`."""
+        contract = self.contract
+        if contract.input_size is None:
+            return photo
+        return evaluation_view(photo, contract.input_size, contract.resize_size, contract.resize_mode)
 
     def measure(self, photos: np.ndarray, seconds: float = 2.0) -> Speed:
         """How long calls with these photos take, repeated for so many seconds, after a few that don't count."""

@@ -82,9 +82,7 @@ def open_keras(path: str, threads: int) -> Callable[[np.ndarray], Arrays]:
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
-    from clan_tf.run import load_model
-
-    model = load_model(Path(path))
+    model = importlib.import_module(RUNTIMES["keras"]).load_model(Path(path))
     serve = tf.function(lambda photos: model(photos, training=False)["combined"], autograph=False)
     return lambda photos: {"probabilities": serve(photos).numpy()}
 
@@ -107,12 +105,13 @@ def _measure(answer: Callable[[np.ndarray], Arrays], photos: np.ndarray, seconds
 
 
 def _peak_bytes() -> int:
+    """The most memory that this process has had; 0 where the system doesn't tell."""
     try:
-        import resource
-    except ImportError:  # Windows
+        # Not `getrusage`, which counts what the parent had.
+        with open("/proc/self/status", encoding="ascii") as file:
+            return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM"))
+    except (OSError, StopIteration):
         return 0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def main() -> None:
