@@ -1,8 +1,10 @@
 """`clan-tf`: registers the verbs."""
 
 import typer
+from typer.core import TyperGroup
 
 from clan_tf.cli.benchmark_data import benchmark_data
+from clan_tf.cli.benchmark_exports import DefaultsToExports, benchmark_exports
 from clan_tf.cli.console import run_safely
 from clan_tf.cli.data_check import data_check
 from clan_tf.cli.data_pack import data_pack
@@ -13,8 +15,9 @@ from clan_tf.cli.summary import summary
 from clan_tf.cli.train import train
 
 
-def _app(help_text: str) -> typer.Typer:
+def _app(help_text: str, group: type[TyperGroup] = TyperGroup) -> typer.Typer:
     return typer.Typer(
+        cls=group,
         help=help_text,
         no_args_is_help=True,
         add_completion=False,
@@ -32,8 +35,9 @@ data_app.command("check")(data_check)
 data_app.command("pack")(data_pack)
 app.add_typer(data_app, name="data")
 
-benchmark_app = _app("Speed on this machine, beside a bound or a peer measured in the same run.")
+benchmark_app = _app("Speed on this machine, beside a bound or a peer measured in the same run.", DefaultsToExports)
 benchmark_app.command("data")(benchmark_data)
+benchmark_app.command("exports")(benchmark_exports)
 app.add_typer(benchmark_app, name="benchmark")
 
 

@@ -124,12 +124,9 @@ class Exporter:
 
     def export(self, options: ExportOptions, folder: Path, force: bool = False) -> Export:
         """Writes one export and checks it; arguments and errors are those of `export`."""
-        branches = choose_branches(self.model.branches, options.branches)
         _require_free(folder, force)
         with new_folder(folder, replace=force) as temporary:
-            contract = self._contract(options, branches)
-            path = self._write(options, contract, temporary)
-            report = self._check(options, contract, path)
+            path, contract, report = self.build(options, temporary)
             if report.failures:
                 raise CheckFailed(_failure_text(self.path, options, report))
             write_json(
@@ -144,6 +141,44 @@ class Exporter:
                 },
             )
         return Export(folder / path.name, folder, report)
+
+    def build(
+        self, options: ExportOptions, folder: Path, threads: Sequence[int] = (), seconds: float = 2.0
+    ) -> tuple[Path, Contract, GateReport]:
+        """Writes one export into a folder, and checks it, whatever comes of it.
+
+        Args:
+            options: the format, and what else may be chosen.
+            folder: an empty folder.
+            threads: with how many threads speed is measured; 1 and all if there are none.
+            seconds: how long.
+        """
+        contract = self._contract(options, choose_branches(self.model.branches, options.branches))
+        path = self._write(options, contract, folder)
+        own_contract = contract if options.format == "keras" else None
+        limits = limits_of(options)
+        return path, contract, self.check(path, contract, limits, own_contract, threads, seconds)
+
+    def check(
+        self,
+        path: Path,
+        contract: Contract,
+        limits: Limits,
+        own_contract: Contract | None = None,
+        threads: Sequence[int] = (),
+        seconds: float = 2.0,
+    ) -> GateReport:
+        """Compares an exported file, which holds its contract unless one is given, with the model."""
+        expected = combine([self._answers[branch] for branch in contract.branches], contract.combination)
+        return check_file(
+            lambda count: ExportedModel(path, count, own_contract),
+            self.photos,
+            np.asarray(expected),
+            limits,
+            threads,
+            seconds,
+            self.progress,
+        )
 
     def _contract(self, options: ExportOptions, branches: tuple[str, ...]) -> Contract:
         model = self.model
@@ -198,18 +233,6 @@ class Exporter:
                 photos.append(batch[0].numpy())
                 advance()
         return photos
-
-    def _check(self, options: ExportOptions, contract: Contract, path: Path) -> GateReport:
-        own_contract = contract if options.format == "keras" else None
-        rule = contract.combination
-        expected = np.asarray(combine([self._answers[branch] for branch in contract.branches], rule))
-        return check_file(
-            lambda threads: ExportedModel(path, threads, own_contract),
-            self.photos,
-            expected,
-            limits_of(options),
-            progress=self.progress,
-        )
 
     @cached_property
     def _answers(self) -> dict[str, np.ndarray]:

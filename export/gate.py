@@ -1,6 +1,6 @@
 """The gate: an exported file must answer as the Keras model does, in the runtime that its users have."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -68,7 +68,7 @@ def check_file(
     checked: CheckedPhotos,
     expected: np.ndarray,
     limits: Limits,
-    threads: tuple[int, ...] | None = None,
+    threads: Sequence[int] = (),
     seconds: float = 2.0,
     progress: Progress | None = None,
 ) -> GateReport:
@@ -79,7 +79,7 @@ def check_file(
         checked: the photos.
         expected: the Keras model's probabilities, float32 `(photos, classes)`.
         limits: what must be kept.
-        threads: with how many threads speed is measured; 1 and all if `None`.
+        threads: with how many threads speed is measured; 1 and all if there are none.
         seconds: how long.
         progress: where progress is shown.
     """

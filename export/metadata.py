@@ -11,6 +11,7 @@ from io import BytesIO
 from typing import Any
 
 import flatbuffers
+import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from clan_tf.runtime.contract import CONTRACT_FILE, LABELS_FILE, Contract
@@ -30,6 +31,7 @@ def with_metadata(tflite: bytes, name: str, contract: Contract, description: str
         description: what a reader of the metadata should know.
     """
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(tflite, 0))
+    _take_in_buffers(model, tflite)
     buffer, entry = schema.BufferT(), schema.MetadataT()
     takes_floats = model.subgraphs[0].tensors[model.subgraphs[0].inputs[0]].type == schema.TensorType.FLOAT32
     buffer.data = list(_metadata(name, description, takes_floats))
@@ -43,6 +45,14 @@ def with_metadata(tflite: bytes, name: str, contract: Contract, description: str
         archive.writestr(LABELS_FILE, "\n".join(contract.class_names))
         archive.writestr(CONTRACT_FILE, contract.to_json())
     return file.getvalue()
+
+
+def _take_in_buffers(model: schema.ModelT, tflite: bytes) -> None:
+    """Some writers put weights after the FlatBuffer, by their place in the file; here they move into it."""
+    for buffer in model.buffers:
+        if buffer.offset > 1:
+            buffer.data = np.frombuffer(tflite, "uint8", buffer.size, buffer.offset)
+            buffer.offset = buffer.size = 0
 
 
 def _metadata(name: str, description: str, takes_floats: bool) -> bytes:
