@@ -1,7 +1,7 @@
 """From a trained model to a file that has passed the gate."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from clan_tf.export.metadata import with_metadata
 from clan_tf.export.options import CALIBRATED, ExportOptions
 from clan_tf.export.pruning import inference_model
 from clan_tf.export.saved_model import write_servable
+from clan_tf.export.selective import SelectiveQuantizer, require_layers
 from clan_tf.export.tflite import classifier_to_tflite
 from clan_tf.files import new_folder, write_json
 from clan_tf.inference import branch_probabilities, model_view
@@ -127,6 +128,9 @@ class Exporter:
         _require_free(folder, force)
         with new_folder(folder, replace=force) as temporary:
             path, contract, report = self.build(options, temporary)
+            if report.failures and options.quantize == "int8" and not options.keep_float:
+                options = replace(options, keep_float=self._layers_to_keep(options, contract))
+                path, contract, report = self.build(options, temporary)
             if report.failures:
                 raise CheckFailed(_failure_text(self.path, options, report))
             write_json(
@@ -143,7 +147,7 @@ class Exporter:
         return Export(folder / path.name, folder, report)
 
     def build(
-        self, options: ExportOptions, folder: Path, threads: Sequence[int] = (), seconds: float = 2.0
+        self, options: ExportOptions, folder: Path, threads: Sequence[int] = (), seconds: float = 1.0
     ) -> tuple[Path, Contract, GateReport]:
         """Writes one export into a folder, and checks it, whatever comes of it.
 
@@ -166,7 +170,7 @@ class Exporter:
         limits: Limits,
         own_contract: Contract | None = None,
         threads: Sequence[int] = (),
-        seconds: float = 2.0,
+        seconds: float = 1.0,
     ) -> GateReport:
         """Compares an exported file, which holds its contract unless one is given, with the model."""
         expected = combine([self._answers[branch] for branch in contract.branches], contract.combination)
@@ -212,9 +216,28 @@ class Exporter:
         return path
 
     def _tflite(self, pruned: keras.Model, options: ExportOptions, contract: Contract) -> bytes:
+        if options.keep_float:
+            return self._selective(pruned, options, contract).quantize(options.keep_float)
         calibration = self._calibration(options, contract) if options.quantize in CALIBRATED else ()
         io = options.io or "float32"
         return classifier_to_tflite(pruned, contract.input_size, options.quantize, io, options.any_batch, calibration)
+
+    def _selective(self, pruned: keras.Model, options: ExportOptions, contract: Contract) -> SelectiveQuantizer:
+        require_layers(options.keep_float, pruned)
+        io = options.io or "float32"
+        float_file = classifier_to_tflite(pruned, contract.input_size, "none", io, options.any_batch)
+        return SelectiveQuantizer(float_file, pruned, self._calibration(options, contract))
+
+    def _layers_to_keep(self, options: ExportOptions, contract: Contract) -> tuple[str, ...]:
+        """The layers that keep the accuracy of validation photos where they compute in floats."""
+        pruned = inference_model(self.model, contract.branches, folded=options.fold)
+        quantizer = self._selective(pruned, options, contract)
+        checked = self._checked("val", stratified(self.source.photos("val"), options.calibration_photos))
+        views = self._views(checked, contract, "reading validation photos")
+        with self.progress.track("looking for sensitive layers", len(quantizer.layers)) as advance:
+            kept = tuple(quantizer.layers_to_keep(views, checked.labels, options.max_drop, advance))
+        self.progress.note(f"int8 alone loses too much; in floats: --keep-float {' --keep-float '.join(kept)}")
+        return kept
 
     def _explaining_model(self, contract: Contract, fold: bool) -> keras.Model:
         maps = [name for name in self.model.features if name.startswith("attention_")]
@@ -225,9 +248,12 @@ class Exporter:
     def _calibration(self, options: ExportOptions, contract: Contract) -> list[np.ndarray]:
         """Train photos as the file takes them, stratified over classes."""
         checked = self._checked("train", stratified(self.source.photos("train"), options.calibration_photos))
+        return self._views(checked, contract, "reading calibration photos")
+
+    def _views(self, checked: CheckedPhotos, contract: Contract, description: str) -> list[np.ndarray]:
         view = View(contract.input_size, contract.resize_size, contract.resize_mode)
         batches = evaluation_batches(PhotoReader(checked, view), checked.labels, 1)
-        with self.progress.track("reading calibration photos", len(checked.photos)) as advance:
+        with self.progress.track(description, len(checked.photos)) as advance:
             photos = []
             for batch, _, _ in batches:
                 photos.append(batch[0].numpy())

@@ -69,7 +69,7 @@ def check_file(
     expected: np.ndarray,
     limits: Limits,
     threads: Sequence[int] = (),
-    seconds: float = 2.0,
+    seconds: float = 1.0,
     progress: Progress | None = None,
 ) -> GateReport:
     """Runs photos through an exported file and compares its answers.
@@ -84,14 +84,16 @@ def check_file(
         progress: where progress is shown.
     """
     progress = progress or Progress()
+    counts = tuple(threads) or tuple(dict.fromkeys((1, cores())))
     speeds = []
-    for count in threads or tuple(dict.fromkeys((1, cores()))):
+    for count in counts:
         with open_file(count) as model:
             photo = next(iter(exported_views(model, checked)))
             speeds.append(model.measure(photo[None], seconds))
-    with open_file(cores()) as model, progress.track("comparing photos", len(checked.photos)) as advance:
-        answers = exported_probabilities(model, checked, advance)[PROBABILITIES]
-        path = model.path
+            if count == counts[-1]:
+                with progress.track("comparing photos", len(checked.photos)) as advance:
+                    answers = exported_probabilities(model, checked, advance)[PROBABILITIES]
+                path = model.path
     figures = _compare(expected, answers, checked.labels)
     return GateReport(
         photos=len(checked.photos),
