@@ -3,12 +3,14 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from fuzz_predict import fuzz
 from PIL import Image, ImageOps
 from test_conformance import Row, build, clan
 from typer.testing import CliRunner
@@ -27,6 +29,7 @@ from clan_tf.export.folding import convolution_macs, folded_convolution_macs
 from clan_tf.export.metadata import with_metadata
 from clan_tf.export.pruning import inference_model
 from clan_tf.export.saved_model import write_servable
+from clan_tf.export.selective import SelectiveQuantizer
 from clan_tf.export.tflite import classifier_to_tflite
 from clan_tf.layers.relation import RELATIONS
 from clan_tf.models import CLAN, BranchClassifier, combine
@@ -500,3 +503,68 @@ def test_damaged_files_get_a_message(models: dict[str, BranchClassifier], tmp_pa
     with pytest.raises(UserError, match="no such|there is no"):
         prediction.predict(str(tmp_path / "none.tflite"), [str(tmp_path / "photo.png")])
     assert read_contract(good).class_names == tuple(NAMES)
+
+
+# Layers in floats
+
+
+def test_layers_that_suffer_can_compute_in_floats(models: dict[str, BranchClassifier], tmp_path: Path) -> None:
+    pytest.importorskip("ai_edge_quantizer")
+    model = models["embedded_gaussian"]
+    pruned = inference_model(model, model.branches)
+    quantizer = SelectiveQuantizer(classifier_to_tflite(pruned, RESIZE, io="uint8"), pruned, PHOTOS[:6])
+    ranked = quantizer.ranked_layers()
+    assert sorted(ranked) == sorted(quantizer.layers) and "clca_mid_1" in ranked and "stage1_conv1" in ranked
+    expected = keras_answers(model)
+
+    def error(kept: list[str]) -> float:
+        path = tmp_path / "birds.tflite"
+        path.write_bytes(with_metadata(quantizer.quantize(kept), "birds", contract_of(model), "a test"))
+        with ExportedModel(path) as exported:
+            return float(np.abs(exported(PHOTOS)["probabilities"] - expected).mean())
+
+    assert error(ranked) < 1e-4 < error(ranked[:8]) < error([])
+    kept = quantizer.layers_to_keep(list(PHOTOS), expected.argmax(axis=1), 0.0, lambda: None)
+    assert 1 <= len(kept) <= len(ranked)
+
+
+def test_an_int8_export_that_loses_too_much_keeps_layers_in_floats(
+    run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("ai_edge_quantizer")
+    monkeypatch.setattr(
+        SelectiveQuantizer, "layers_to_keep", lambda self, photos, labels, max_drop, on_layer: ["logits_top", "top"]
+    )
+    # The first file is made to fail, so that the second is wanted.
+    outcomes = iter([("too much",), ()])
+    monkeypatch.setattr("clan_tf.export.gate._failures", lambda figures, limits: next(outcomes))
+    options = ExportOptions("tflite", "int8", calibration_photos=6)
+    result = export(str(run.path), options, str(tmp_path / "out"), samples=3)
+    written = json.loads((result.folder / "export.json").read_text(encoding="utf-8"))
+    assert written["options"]["keep_float"] == ["logits_top", "top"]
+    with pytest.raises(UserError, match="no layer 'logits_tpo'. Did you mean logits_top"):
+        export(str(run.path), replace(options, keep_float=("logits_tpo",)), str(tmp_path / "other"))
+
+
+# Benchmark and fuzzing
+
+
+def test_benchmark_compares_exports_and_single_files(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = (ExportOptions("tflite"), ExportOptions("tflite", "dynamic"))
+    monkeypatch.setattr("clan_tf.export.benchmark.ALL_EXPORTS", chosen)
+    words = ["benchmark", str(run.path), "--samples", "4", "--seconds", "0.1"]
+    answer = json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout)
+    assert list(answer) == ["tflite-float32", "tflite-dynamic"]
+    assert all([speed["threads"] for speed in report["speeds"]] == [1, 2] for report in answer.values())
+    assert answer["tflite-float32"]["photos"] == 4 and answer["tflite-float32"]["agreement"] == 1
+    table = CliRunner().invoke(app, words).output
+    assert "tflite-dynamic" in table and "memory" in table
+
+
+def test_damaged_files_of_every_kind_end_with_a_message(
+    run: RunDirectory, models: dict[str, BranchClassifier], tmp_path: Path
+) -> None:
+    good = {"tflite": tflite_file(tmp_path / "good.tflite", models["dot_product"]), "keras": run.best}
+    found = fuzz(tmp_path, good, 10)
+    assert sum(found.values()) == 10
+    assert {outcome.split(" ", 1)[1] for outcome in found} <= {"answered", "refused"}

@@ -1,0 +1,150 @@
+"""Damaged models and photos through `predict`: each must get a message, never a traceback, a hang or a silent crash.
+
+python tests/fuzz_predict.py 2000     about half an hour on two cores; the suite runs a few of them
+
+Every mutation is predicted by a process of its own as a user would run it, several in parallel.
+"""
+
+import random
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+HANG_SECONDS = 300
+
+
+def mutations(content: bytes, rng: random.Random) -> Iterator[bytes]:
+    """Endless damaged copies: bytes changed, runs of them zeroed, removed, doubled, or the end cut off."""
+    while True:
+        damaged = bytearray(content)
+        for _ in range(rng.choice((1, 2, 8, 64))):
+            place, length = rng.randrange(len(damaged)), rng.randrange(1, 65)
+            kind = rng.randrange(6)
+            if kind <= 2:
+                damaged[place] = rng.randrange(256)
+            elif kind == 3:
+                damaged[place : place + length] = bytes(length)
+            elif kind == 4:
+                del damaged[place : place + length]
+            else:
+                damaged[place:place] = damaged[place : place + length]
+        yield bytes(damaged[: rng.randrange(len(damaged))] if rng.random() < 0.1 else damaged)
+
+
+def head_mutations(content: bytes, rng: random.Random, head: int = 4096) -> Iterator[bytes]:
+    """The same where a file says how it is built, not in its many numbers."""
+    for damaged in mutations(content[:head], rng):
+        yield damaged + content[head:]
+
+
+def keras_mutations(content: bytes, rng: random.Random) -> Iterator[bytes]:
+    """Damaged members in a sound archive, whose checksums would catch all other damage."""
+    with zipfile.ZipFile(BytesIO(content)) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    streams = {name: mutations(member, rng) for name, member in members.items()}
+    whole = mutations(content, rng)
+    while True:
+        if rng.random() < 0.2:
+            yield next(whole)
+            continue
+        chosen, changed = rng.choice(list(members)), BytesIO()
+        with zipfile.ZipFile(changed, "w") as archive:
+            for name, member in members.items():
+                archive.writestr(name, next(streams[name]) if name == chosen else member)
+        yield changed.getvalue()
+
+
+def run_one(model: Path, photo: Path) -> str:
+    """How `clan-tf predict MODEL PHOTO` ended: `answered`, `refused`, or what is wrong with it."""
+    command = [sys.executable, "-m", "clan_tf.cli.main", "predict", str(model), str(photo)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=HANG_SECONDS)
+    except subprocess.TimeoutExpired:
+        return f"HANGS after {HANG_SECONDS} s"
+    if "Traceback" in done.stderr:
+        return f"TRACEBACK: {done.stderr.strip().splitlines()[-1]}"
+    if done.returncode not in (0, 1, 2):
+        return f"CRASH with exit code {done.returncode}: {done.stderr[-200:]}"
+    if done.returncode and not (done.stderr.strip() or "error" in done.stdout):
+        return "SILENT failure"
+    return "answered" if done.returncode == 0 else "refused"
+
+
+def fuzz(folder: Path, models: dict[str, Path], count: int, workers: int = 2, seed: int = 0) -> Counter[str]:
+    """Predicts `count` mutations, a share of each kind, and counts how they ended.
+
+    Args:
+        folder: where damaged files are written; those of findings stay.
+        models: a good `tflite` and `keras` file.
+        count: how many mutations.
+        workers: how many run at a time.
+        seed: of the mutations.
+    """
+    rng = random.Random(seed)
+    photo = folder / "photo.jpg"
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (40, 40, 3), dtype="uint8")).save(photo)
+    png = BytesIO()
+    Image.open(photo).save(png, "PNG")
+    tflite, saved = models["tflite"].read_bytes(), models["keras"].read_bytes()
+    streams = {
+        ".tflite": (mutations(tflite, rng), head_mutations(tflite, rng)),
+        ".keras": (keras_mutations(saved, rng),),
+        ".jpg": (mutations(photo.read_bytes(), rng),),
+        ".png": (mutations(png.getvalue(), rng),),
+    }
+    kinds = [".tflite", ".tflite", ".jpg", ".png", ".keras"]
+
+    def one(number: int, suffix: str, content: bytes) -> str:
+        path = folder / f"mutation-{seed}-{number}{suffix}"
+        path.write_bytes(content)
+        is_model = suffix in (".tflite", ".keras")
+        outcome = run_one(path if is_model else models["tflite"], photo if is_model else path)
+        if outcome in ("answered", "refused"):
+            path.unlink()
+        else:
+            print(f"{path}: {outcome}", flush=True)
+        return f"{suffix} {outcome}"
+
+    with ThreadPoolExecutor(workers) as pool:
+        jobs = []
+        for number in range(count):
+            suffix = kinds[number % len(kinds)]
+            jobs.append(pool.submit(one, number, suffix, next(rng.choice(streams[suffix]))))
+        return Counter(job.result() for job in jobs)
+
+
+def main() -> None:
+    """Trains nothing: the models have random weights."""
+    from test_conformance import Row, build, clan
+
+    from clan_tf.export.metadata import with_metadata
+    from clan_tf.export.pruning import inference_model
+    from clan_tf.export.tflite import classifier_to_tflite
+    from clan_tf.runtime.contract import Contract
+
+    folder = Path(tempfile.mkdtemp(prefix="clan-tf-fuzz-"))
+    model, _ = build(Row("model", clan(), takes_photos=True))
+    contract = Contract(tuple(model.class_names), 32, 32, "stretch", 32, model.branches)
+    content = classifier_to_tflite(inference_model(model, model.branches), 32)
+    models = {"tflite": folder / "good.tflite", "keras": folder / "good.keras"}
+    models["tflite"].write_bytes(with_metadata(content, "model", contract, ""))
+    model.save(models["keras"])
+    count, seed = int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 0
+    found = fuzz(folder, models, count, seed=seed)
+    for outcome, number in sorted(found.items()):
+        print(f"{number:6} {outcome}")
+    if set(outcome.split(" ", 1)[1] for outcome in found) - {"answered", "refused"}:
+        sys.exit(f"Findings: {folder}")
+
+
+if __name__ == "__main__":
+    main()
