@@ -2,15 +2,13 @@
 
 import re
 from collections.abc import Callable, Sequence
-from contextlib import redirect_stdout
-from io import StringIO
 
 import keras
 import numpy as np
 
 from clan_tf.errors import UserError, nearest
 from clan_tf.export.pruning import PROBABILITIES
-from clan_tf.silence import discarded_stderr
+from clan_tf.silence import silenced
 
 _SIGNATURE = "serving_default"
 _RANKED_ON = 24
@@ -39,12 +37,12 @@ class SelectiveQuantizer:
         self._photos = list(calibration)
         dtype = _input_dtype(float_file)
         examples = [{"photos": photo[None].astype(dtype)} for photo in self._photos]
-        with discarded_stderr(), redirect_stdout(StringIO()):
+        with silenced():
             self._calibration = self._quantizer_without(()).calibrate({_SIGNATURE: examples})
 
     def quantize(self, keep_float: Sequence[str]) -> bytes:
         """The file with these of `layers` in floats."""
-        with discarded_stderr(), redirect_stdout(StringIO()):
+        with silenced():
             return bytes(self._quantizer_without(keep_float).quantize(self._calibration).quantized_model)
 
     def layers_to_keep(

@@ -2,7 +2,6 @@
 
 import re
 import tempfile
-import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from clan_tf.errors import CheckFailed
 from clan_tf.export.options import CALIBRATED, Io, Quantization
 from clan_tf.export.pruning import PROBABILITIES
 from clan_tf.export.saved_model import write_saved_model
-from clan_tf.silence import discarded_stderr
+from clan_tf.silence import silenced
 
 _OperatorSet = tf.lite.OpsSet
 
@@ -109,8 +108,7 @@ def _convert(converter: tf.lite.TFLiteConverter) -> bytes:
         converter.target_spec.supported_ops = [_OperatorSet.TFLITE_BUILTINS]
     try:
         # The converter warns of its own interpreter, and its C++ side says how it quantizes.
-        with discarded_stderr(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with silenced():
             return converter.convert()
     # `ConverterError` isn't public.
     except Exception as error:

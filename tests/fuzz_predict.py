@@ -1,25 +1,26 @@
 """Damaged models and photos through `predict`: each must get a message, never a traceback, a hang or a silent crash.
 
-python tests/fuzz_predict.py 2000     about half an hour on two cores; the suite runs a few of them
-
-Every mutation is predicted by a process of its own as a user would run it, several in parallel.
+python tests/fuzz_predict.py 2000     the suite runs a few of them
 """
 
+import json
 import random
 import subprocess
 import sys
 import tempfile
+import threading
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
+from queue import Empty, Queue
 
 import numpy as np
 from PIL import Image
 
 HANG_SECONDS = 300
+KINDS = (".tflite", ".tflite", ".jpg", ".png", ".keras")
 
 
 def mutations(content: bytes, rng: random.Random) -> Iterator[bytes]:
@@ -63,20 +64,50 @@ def keras_mutations(content: bytes, rng: random.Random) -> Iterator[bytes]:
         yield changed.getvalue()
 
 
-def run_one(model: Path, photo: Path) -> str:
-    """How `clan-tf predict MODEL PHOTO` ended: `answered`, `refused`, or what is wrong with it."""
-    command = [sys.executable, "-m", "clan_tf.cli.main", "predict", str(model), str(photo)]
+class Predictor:
+    """A process that predicts one pair of model and photo after the other, and is started anew where one ends it."""
+
+    CODE = """
+import json, os, sys
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+answers = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)
+from clan_tf.errors import CheckFailed, UserError
+from clan_tf.prediction import predict
+for line in sys.stdin:
+    model, photo = json.loads(line)
     try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=HANG_SECONDS)
-    except subprocess.TimeoutExpired:
-        return f"HANGS after {HANG_SECONDS} s"
-    if "Traceback" in done.stderr:
-        return f"TRACEBACK: {done.stderr.strip().splitlines()[-1]}"
-    if done.returncode not in (0, 1, 2):
-        return f"CRASH with exit code {done.returncode}: {done.stderr[-200:]}"
-    if done.returncode and not (done.stderr.strip() or "error" in done.stdout):
-        return "SILENT failure"
-    return "answered" if done.returncode == 0 else "refused"
+        (result,) = predict(model, [photo])
+        outcome = "refused" if "error" in result else "answered"
+    except (CheckFailed, UserError) as error:
+        outcome = "refused" if str(error).strip() else "SILENT failure"
+    except BaseException as error:
+        outcome = f"TRACEBACK: {type(error).__name__}: {error}".replace(chr(10), " ")
+    print(outcome, file=answers, flush=True)
+"""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[str] | None = None
+
+    def __call__(self, model: Path, photo: Path) -> str:
+        """`answered`, `refused`, or what is wrong with the way it ended."""
+        if self._process is None or self._process.poll() is not None:
+            command = [sys.executable, "-c", self.CODE]
+            pipe, nowhere = subprocess.PIPE, subprocess.DEVNULL
+            self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=nowhere, text=True)
+        watch = threading.Timer(HANG_SECONDS, self._process.kill)
+        watch.start()
+        print(json.dumps([str(model), str(photo)]), file=self._process.stdin, flush=True)
+        outcome = self._process.stdout.readline().strip()
+        hung = not watch.is_alive()
+        watch.cancel()
+        return outcome or (f"HANGS for {HANG_SECONDS} s" if hung else f"CRASH with {self._process.wait()}")
+
+    def close(self) -> None:
+        """Ends the process."""
+        if self._process:
+            self._process.kill()
+            self._process.communicate()
 
 
 def fuzz(folder: Path, models: dict[str, Path], count: int, workers: int = 2, seed: int = 0) -> Counter[str]:
@@ -101,25 +132,35 @@ def fuzz(folder: Path, models: dict[str, Path], count: int, workers: int = 2, se
         ".jpg": (mutations(photo.read_bytes(), rng),),
         ".png": (mutations(png.getvalue(), rng),),
     }
-    kinds = [".tflite", ".tflite", ".jpg", ".png", ".keras"]
+    jobs: Queue[tuple[int, str, bytes]] = Queue()
+    for number in range(count):
+        suffix = KINDS[number % len(KINDS)]
+        jobs.put((number, suffix, next(rng.choice(streams[suffix]))))
+    found: Counter[str] = Counter()
 
-    def one(number: int, suffix: str, content: bytes) -> str:
-        path = folder / f"mutation-{seed}-{number}{suffix}"
-        path.write_bytes(content)
-        is_model = suffix in (".tflite", ".keras")
-        outcome = run_one(path if is_model else models["tflite"], photo if is_model else path)
-        if outcome in ("answered", "refused"):
-            path.unlink()
-        else:
-            print(f"{path}: {outcome}", flush=True)
-        return f"{suffix} {outcome}"
+    def work() -> None:
+        predictor = Predictor()
+        try:
+            while True:
+                number, suffix, content = jobs.get_nowait()
+                path = folder / f"mutation-{seed}-{number}{suffix}"
+                path.write_bytes(content)
+                is_model = suffix in (".tflite", ".keras")
+                outcome = predictor(path if is_model else models["tflite"], photo if is_model else path)
+                found[f"{suffix} {outcome}"] += 1
+                if outcome in ("answered", "refused"):
+                    path.unlink()
+                else:
+                    print(f"{path}: {outcome}", flush=True)
+        except Empty:
+            predictor.close()
 
-    with ThreadPoolExecutor(workers) as pool:
-        jobs = []
-        for number in range(count):
-            suffix = kinds[number % len(kinds)]
-            jobs.append(pool.submit(one, number, suffix, next(rng.choice(streams[suffix]))))
-        return Counter(job.result() for job in jobs)
+    threads = [threading.Thread(target=work) for _ in range(workers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return found
 
 
 def main() -> None:
