@@ -4,14 +4,14 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from io import StringIO
 
 
 @contextmanager
 def silenced() -> Iterator[None]:
     """Throws away warnings, and what is printed."""
-    with discarded_stderr(), redirect_stdout(StringIO()), warnings.catch_warnings():
+    with discarded_stderr(), redirect_stdout(StringIO()), redirect_stderr(StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 

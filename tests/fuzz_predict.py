@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
-from queue import Empty, Queue
 
 import numpy as np
 from PIL import Image
@@ -28,6 +27,8 @@ def mutations(content: bytes, rng: random.Random) -> Iterator[bytes]:
     while True:
         damaged = bytearray(content)
         for _ in range(rng.choice((1, 2, 8, 64))):
+            if not damaged:
+                break
             place, length = rng.randrange(len(damaged)), rng.randrange(1, 65)
             kind = rng.randrange(6)
             if kind <= 2:
@@ -38,7 +39,7 @@ def mutations(content: bytes, rng: random.Random) -> Iterator[bytes]:
                 del damaged[place : place + length]
             else:
                 damaged[place:place] = damaged[place : place + length]
-        yield bytes(damaged[: rng.randrange(len(damaged))] if rng.random() < 0.1 else damaged)
+        yield bytes(damaged[: rng.randrange(len(damaged) + 1)] if rng.random() < 0.1 else damaged)
 
 
 def head_mutations(content: bytes, rng: random.Random, head: int = 4096) -> Iterator[bytes]:
@@ -132,28 +133,28 @@ def fuzz(folder: Path, models: dict[str, Path], count: int, workers: int = 2, se
         ".jpg": (mutations(photo.read_bytes(), rng),),
         ".png": (mutations(png.getvalue(), rng),),
     }
-    jobs: Queue[tuple[int, str, bytes]] = Queue()
-    for number in range(count):
-        suffix = KINDS[number % len(KINDS)]
-        jobs.put((number, suffix, next(rng.choice(streams[suffix]))))
     found: Counter[str] = Counter()
+    numbers, lock = iter(range(count)), threading.Lock()
 
     def work() -> None:
         predictor = Predictor()
-        try:
-            while True:
-                number, suffix, content = jobs.get_nowait()
-                path = folder / f"mutation-{seed}-{number}{suffix}"
-                path.write_bytes(content)
-                is_model = suffix in (".tflite", ".keras")
-                outcome = predictor(path if is_model else models["tflite"], photo if is_model else path)
-                found[f"{suffix} {outcome}"] += 1
-                if outcome in ("answered", "refused"):
-                    path.unlink()
-                else:
-                    print(f"{path}: {outcome}", flush=True)
-        except Empty:
-            predictor.close()
+        while True:
+            with lock:
+                number = next(numbers, None)
+                if number is None:
+                    break
+                suffix = KINDS[number % len(KINDS)]
+                content = next(rng.choice(streams[suffix]))
+            path = folder / f"mutation-{seed}-{number}{suffix}"
+            path.write_bytes(content)
+            is_model = suffix in (".tflite", ".keras")
+            outcome = predictor(path if is_model else models["tflite"], photo if is_model else path)
+            found[f"{suffix} {outcome}"] += 1
+            if outcome in ("answered", "refused"):
+                path.unlink()
+            else:
+                print(f"{path}: {outcome}", flush=True)
+        predictor.close()
 
     threads = [threading.Thread(target=work) for _ in range(workers)]
     for thread in threads:

@@ -523,7 +523,9 @@ def test_layers_that_suffer_can_compute_in_floats(models: dict[str, BranchClassi
         with ExportedModel(path) as exported:
             return float(np.abs(exported(PHOTOS)["probabilities"] - expected).mean())
 
-    assert error(ranked) < 1e-4 < error(ranked[:8]) < error([])
+    whole = error([])
+    assert error(ranked) < whole / 3
+    assert error(ranked[:8]) < whole
     kept = quantizer.layers_to_keep(list(PHOTOS), expected.argmax(axis=1), 0.0, lambda: None)
     assert 1 <= len(kept) <= len(ranked)
 
