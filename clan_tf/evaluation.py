@@ -9,19 +9,17 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import confusion_matrix
 
+from clan_tf.answering import AnsweringModel, open_answering
 from clan_tf.config import Experiment, load_experiment
 from clan_tf.data import SPLITS, Source, read_source
 from clan_tf.data.photos import CheckedPhotos
-from clan_tf.data.pipeline import evaluation_batches
-from clan_tf.data.reading import PhotoReader
 from clan_tf.data.splits import check_splits
-from clan_tf.errors import CheckFailed, UserError, listed, nearest
+from clan_tf.errors import UserError, listed, nearest
 from clan_tf.files import replacing, write_json
-from clan_tf.inference import branch_probabilities, model_view
-from clan_tf.models import COMBINED, BranchClassifier, combine
+from clan_tf.models import COMBINED
 from clan_tf.plots import plot_confusion
 from clan_tf.progress import Progress
-from clan_tf.run import RunDirectory, find_model, load_model
+from clan_tf.run import RunDirectory
 
 Scores = dict[str, float]
 
@@ -84,7 +82,7 @@ def evaluate(
     """Evaluates a trained model on a split of its data.
 
     Args:
-        model: a run directory or a `.keras` file.
+        model: a run directory, a `.keras` file, or an exported `.tflite` file or SavedModel folder.
         split: `train`, `val` or `test`.
         branches: which to combine; all if `None`.
         config: whose data to use; the run's own if `None`.
@@ -103,35 +101,53 @@ def evaluate(
         raise UserError(
             f"--split: must be one of {', '.join(SPLITS)}; received {split!r}.{nearest(split, list(SPLITS))}"
         )
-    path, run = find_model(model)
-    experiment = _experiment(model, run, config, overrides)
-    loaded = load_model(path)
-    chosen = choose_branches(loaded, branches)
-    if run and run.read_status()["status"] != "finished":
-        progress.note(f"note: the run {run.path} is {run.read_status()['status']}")
-    if source is None:
-        source = read_source(experiment.data)
-        for note in source.notes:
-            progress.note(f"note: {note}")
-    _require_same_classes(path, loaded, source)
-    photos = source.photos(split)
-    checked = check_splits({split: photos}, experiment.data, progress)[split]
-    probabilities = _run(loaded, checked, batch_size, progress)
-    name = subset_name(split, None if chosen == loaded.branches else chosen)
+    with open_answering(model, branches) as answering:
+        path, run = answering.path, answering.run
+        experiment = experiment_of(path, run, config, overrides)
+        if run and run.read_status()["status"] != "finished":
+            progress.note(f"note: the run {run.path} is {run.read_status()['status']}")
+        source = source or read_noted(experiment, progress)
+        require_same_classes(path, answering.class_names, source)
+        photos = source.photos(split)
+        checked = check_splits({split: photos}, experiment.data, progress)[split]
+        probabilities = answering.answer(checked, batch_size, progress)
+    name = subset_name(split, None if answering.chosen == answering.branches else answering.chosen)
     own = run is not None and path == run.best and not config and not overrides
     folder = Path(output) if output else run.evaluation(name) if own else None
-    return _summarize(str(path), split, loaded, checked, probabilities, chosen, folder)
+    return _summarize(answering, split, checked, probabilities, folder)
 
 
-def choose_branches(model: BranchClassifier, names: Sequence[str] | None) -> tuple[str, ...]:
-    """The branches to combine, each once; all if `None`. A `UserError` for a name that isn't a branch."""
-    for name in names or ():
-        if name not in model.branches:
-            raise UserError(
-                f"--branches: no branch {name!r}.{nearest(name, list(model.branches))} "
-                f"This model's branches: {', '.join(model.branches)}."
-            )
-    return tuple(dict.fromkeys(names)) if names else model.branches
+def experiment_of(
+    path: Path, run: RunDirectory | None, config: str | None = None, overrides: Sequence[str] = ()
+) -> Experiment:
+    """The experiment whose data a model meets: the one given, or its run's own; a `UserError` if there is neither."""
+    if config:
+        return load_experiment(config, overrides)
+    if run is None:
+        raise UserError(f"{path}: isn't in a run directory, so say whose data to use: --config CONFIG.")
+    return load_experiment(run.path / "config.yaml", overrides)
+
+
+def read_noted(experiment: Experiment, progress: Progress) -> Source:
+    """The experiment's photos; what a user should know of them is noted."""
+    source = read_source(experiment.data)
+    for note in source.notes:
+        progress.note(f"note: {note}")
+    return source
+
+
+def require_same_classes(path: Path, expected: Sequence[str], source: Source) -> None:
+    """Raises a `UserError` unless a model's classes are those of the data."""
+    expected, found = list(expected), list(source.class_names)
+    if expected == found:
+        return
+    missing, extra = (sorted(set(names) - set(others)) for names, others in ((expected, found), (found, expected)))
+    details = [f"this data has no {listed(missing)}"] if missing else []
+    details += [f"the model doesn't know {listed(extra)}"] if extra else []
+    raise UserError(
+        f"{path}: was trained on {len(expected)} classes, and this data has {len(found)} that aren't "
+        f"the same: {'; '.join(details) or 'their order differs'}. Evaluate it on the data it was trained for."
+    )
 
 
 def subset_name(split: str, branches: Sequence[str] | None) -> str:
@@ -168,58 +184,18 @@ def expected_calibration_error(labels: np.ndarray, probabilities: np.ndarray, bi
     return float(sum(gaps))
 
 
-def _experiment(model: str, run: RunDirectory | None, config: str | None, overrides: Sequence[str]) -> Experiment:
-    if config:
-        return load_experiment(config, overrides)
-    if run is None:
-        raise UserError(f"{model}: isn't in a run directory, so say whose data to use: --config CONFIG.")
-    return load_experiment(run.path / "config.yaml", overrides)
-
-
-def _require_same_classes(path: Path, model: BranchClassifier, source: Source) -> None:
-    expected, found = model.class_names, list(source.class_names)
-    if expected == found:
-        return
-    missing, extra = (sorted(set(names) - set(others)) for names, others in ((expected, found), (found, expected)))
-    details = [f"this data has no {listed(missing)}"] if missing else []
-    details += [f"the model doesn't know {listed(extra)}"] if extra else []
-    raise UserError(
-        f"{path}: was trained on {len(expected)} classes, and this data has {len(found)} that aren't "
-        f"the same: {'; '.join(details) or 'their order differs'}. Evaluate it on the data it was trained for."
-    )
-
-
-def _run(model: BranchClassifier, checked: CheckedPhotos, batch_size: int, progress: Progress) -> dict[str, np.ndarray]:
-    photos = len(checked.photos)
-    batches = evaluation_batches(PhotoReader(checked, model_view(model)), checked.labels, batch_size)
-    with progress.track("evaluating batches", -(-photos // batch_size)) as advance:
-        probabilities = branch_probabilities(model, batches, photos, on_batch=advance)
-    if not np.isfinite(probabilities[COMBINED]).all():
-        raise CheckFailed("The model answers NaN; its weights are damaged.")
-    return probabilities
-
-
 def _summarize(
-    path: str,
-    split: str,
-    model: BranchClassifier,
-    checked: CheckedPhotos,
-    probabilities: dict[str, np.ndarray],
-    chosen: tuple[str, ...],
-    folder: Path | None,
+    model: AnsweringModel, split: str, checked: CheckedPhotos, probabilities: dict[str, np.ndarray], folder: Path | None
 ) -> Evaluation:
-    labels = checked.labels
-    rule = model.settings["combination"]
-    combined = np.asarray(combine([probabilities[branch] for branch in chosen], rule))
-    names = model.class_names
+    labels, names, combined = checked.labels, model.class_names, probabilities[COMBINED]
     matrix = confusion_matrix(labels, combined.argmax(axis=1), labels=range(len(names)))
     result = Evaluation(
-        model=path,
+        model=str(model.path),
         split=split,
         photos=len(labels),
         branches={branch: _scores(labels, probabilities[branch]) for branch in model.branches},
         combined=_scores(labels, combined),
-        combined_branches=chosen,
+        combined_branches=model.chosen,
         calibration_error=expected_calibration_error(labels, combined),
         per_class=_per_class(matrix, names),
         confused_pairs=_confused_pairs(matrix, names),
@@ -227,8 +203,7 @@ def _summarize(
         folder=folder,
     )
     if folder:
-        all_predictions = {branch: probabilities[branch] for branch in model.branches} | {COMBINED: combined}
-        _write(result, checked, all_predictions, names, folder)
+        _write(result, checked, probabilities, names, folder)
     return result
 
 

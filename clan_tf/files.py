@@ -96,17 +96,22 @@ def _is_running(process: str) -> bool:
 
 
 @contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
+def new_folder(path: Path, replace: bool = False) -> Iterator[Path]:
     """Yields a temporary folder beside `path`; it becomes `path` if the block ends well, and vanishes if not.
 
     Every process has its own. The folders above are made, and vanish with it.
 
+    Args:
+        path: the folder.
+        replace: whether a folder that is there already gives way, once the new one is complete.
+
     Raises:
-        UserError: if `path` exists.
+        UserError: if `path` exists and doesn't give way.
     """
-    if path.exists():
+    if path.exists() and not replace:
         raise UserError(f"{path}: exists; name a folder that doesn't.")
     temporary, made = _temporary(path), [parent for parent in path.parents if not parent.exists()]
+    replaced = temporary.with_name(f"{temporary.name}.replaced")
     try:
         with _noticing_interrupts() as interrupts:
             temporary.mkdir(parents=True)
@@ -116,9 +121,12 @@ def new_folder(path: Path) -> Iterator[Path]:
                     os.fsync(written.fileno())
             if interrupts:
                 raise KeyboardInterrupt
+            if path.exists():
+                path.rename(replaced)
             temporary.rename(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(replaced, ignore_errors=True)
         for parent in made:
             with suppress(OSError):  # it holds something, such as `path`
                 parent.rmdir()

@@ -1,17 +1,35 @@
 """Running a model over photos, on one device or several."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from clan_tf.data.reading import View
-from clan_tf.models import BranchClassifier
+from clan_tf.data.photos import CheckedPhotos, decode, exif_orientation, problem_with, used_part
+from clan_tf.data.pipeline import evaluation_batches, evaluation_view
+from clan_tf.data.reading import PhotoReader, View
+from clan_tf.models import COMBINED, BranchClassifier
+from clan_tf.run import find_model, load_model
+from clan_tf.runtime.exported import ExportedModel
 
 
 def model_view(model: BranchClassifier) -> View:
     """What a model sees of a photo."""
     return View(model.image_size, model.resize_size, model.resize_mode)
+
+
+def read_photo(photo: Path) -> tf.Tensor | str:
+    """A photo file as upright uint8 RGB `(height, width, 3)`, or why it can't be read."""
+    try:
+        content = photo.read_bytes()
+    except OSError as error:
+        return error.strerror or str(error)
+    problem = problem_with(content)
+    if problem:
+        return problem
+    return decode(tf.constant(content), tf.constant(exif_orientation(content)))
 
 
 def branch_probabilities(
@@ -53,3 +71,70 @@ class ProbabilityFunction:
                 collected.setdefault(name, []).append(values.numpy())
             on_batch()
         return {name: np.concatenate(parts)[:photos] for name, parts in collected.items()}
+
+
+class KerasClassifier:
+    """Labels photos by a Keras model, as `predict` takes it; a context manager like `ExportedClassifier`.
+
+    Args:
+        model: a run directory or a `.keras` file.
+        batch_size: how many photos are predicted at a time.
+
+    Raises:
+        UserError: if it can't be loaded.
+    """
+
+    def __init__(self, model: Path, batch_size: int) -> None:
+        path, _ = find_model(model)
+        self._model = load_model(path)
+        self._batch_size = batch_size
+        self._run = tf.function(lambda batch: self._model(batch, training=False)[COMBINED], autograph=False)
+        self.class_names: Sequence[str] = self._model.class_names
+
+    def __enter__(self) -> "KerasClassifier":
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        pass
+
+    def read(self, photo: Path) -> np.ndarray | str:
+        """What the model sees of a photo, uint8 RGB; or why it can't be read."""
+        image = read_photo(photo)
+        return image if isinstance(image, str) else evaluation_view(image, model_view(self._model)).numpy()
+
+    def probabilities(self, views: Sequence[np.ndarray]) -> np.ndarray:
+        """Combined probabilities `(views, classes)`."""
+        # Batches of one size are traced once.
+        filling = [views[0]] * (self._batch_size - len(views))
+        return self._run(tf.stack([*views, *filling])).numpy()[: len(views)]
+
+
+def exported_probabilities(
+    model: ExportedModel, checked: CheckedPhotos, on_photo: Callable[[], None] = lambda: None
+) -> dict[str, np.ndarray]:
+    """Every output of an exported file for every photo, by the file's own preprocessing.
+
+    Args:
+        model: the file.
+        checked: the photos.
+        on_photo: called after each photo, for progress.
+
+    Returns:
+        Float32 arrays `(photos, classes)`: `probabilities`, and `probabilities_BRANCH` where the file has them.
+    """
+    answers = []
+    for photo in exported_views(model, checked):
+        answers.append(model(photo[None]))
+        on_photo()
+    return {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
+
+
+def exported_views(model: ExportedModel, checked: CheckedPhotos) -> Iterator[np.ndarray]:
+    """What an exported file is given of each photo: uint8 RGB, whole where it resizes photos itself."""
+    contract = model.contract
+    if contract.input_size is None:
+        yield from (used_part(checked, index).numpy() for index in range(len(checked.photos)))
+        return
+    view = View(contract.input_size, contract.resize_size, contract.resize_mode)
+    for photos, _, _ in evaluation_batches(PhotoReader(checked, view), checked.labels, 1):
+        yield photos[0].numpy()

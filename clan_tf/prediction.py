@@ -1,19 +1,32 @@
-"""Labels for photos and folders of photos."""
+"""Labels for photos and folders of photos. TensorFlow is imported only for models that need it."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
-import tensorflow as tf
 
-from clan_tf.data.photos import PHOTO_SUFFIXES, decode, exif_orientation, problem_with
-from clan_tf.data.pipeline import evaluation_view
-from clan_tf.errors import UserError
-from clan_tf.inference import model_view
-from clan_tf.models import COMBINED, BranchClassifier
 from clan_tf.progress import Progress
-from clan_tf.run import find_model, load_model
+from clan_tf.runtime.classifier import ExportedClassifier
+from clan_tf.runtime.contract import is_exported
+from clan_tf.runtime.photos import list_photos
+
+
+class PhotoClassifier(Protocol):
+    """A model of any kind that labels photos.
+
+    Attributes:
+        class_names: the labels, in the order of the probabilities.
+    """
+
+    class_names: Sequence[str]
+
+    def read(self, photo: Path) -> np.ndarray | str:
+        """What the model is given of a photo file, uint8 RGB; or why it can't be read."""
+
+    def probabilities(self, views: Sequence[np.ndarray]) -> np.ndarray:
+        """Combined probabilities `(views, classes)` of what `read` gave."""
 
 
 def predict(
@@ -22,7 +35,8 @@ def predict(
     """Labels of photos by the model's combined prediction.
 
     Args:
-        model: a run directory or a `.keras` file.
+        model: a run directory, a `.keras` file, or an exported `.tflite` file or SavedModel folder, whose labels and
+            preprocessing are read from itself. A `.tflite` file needs no TensorFlow.
         paths: photos, and folders whose photos are taken, subfolders included.
         top: how many labels per photo.
         progress: where progress is shown.
@@ -37,15 +51,15 @@ def predict(
     """
     progress = progress or Progress()
     photos = list_photos(paths)
-    path, _ = find_model(model)
-    loaded = load_model(path)
-    predict_batch = tf.function(lambda batch: loaded(batch, training=False)[COMBINED], autograph=False)
     results: list[dict[str, Any]] = []
-    with progress.track("predicting photos", len(photos)) as advance:
+    with (
+        _open_classifier(Path(model), batch_size) as classifier,
+        progress.track("predicting photos", len(photos)) as advance,
+    ):
         for start in range(0, len(photos), batch_size):
-            batch = [_read(photo, loaded) for photo in photos[start : start + batch_size]]
+            batch = [classifier.read(photo) for photo in photos[start : start + batch_size]]
             views = [view for view in batch if not isinstance(view, str)]
-            answers = iter(_answers(predict_batch, views, batch_size, loaded.class_names, top))
+            answers = iter(_answers(classifier, views, top))
             for photo, view in zip(photos[start : start + batch_size], batch, strict=True):
                 failed = isinstance(view, str)
                 results.append(
@@ -57,47 +71,19 @@ def predict(
     return results
 
 
-def list_photos(paths: Sequence[str]) -> list[Path]:
-    """The files given, and the photos in the folders given; a `UserError` where there is nothing."""
-    photos: list[Path] = []
-    for path in map(Path, paths):
-        if path.is_dir():
-            found = sorted(p for p in path.rglob("*") if p.suffix.lower() in PHOTO_SUFFIXES and p.is_file())
-            if not found:
-                raise UserError(f"{path}: has no photos ({', '.join(PHOTO_SUFFIXES)}).")
-            photos += found
-        else:
-            photos.append(path)
-    return photos
+def _open_classifier(model: Path, batch_size: int) -> AbstractContextManager[PhotoClassifier]:
+    if is_exported(model):
+        return ExportedClassifier(model)
+    from clan_tf.inference import KerasClassifier
+
+    return KerasClassifier(model, batch_size)
 
 
-def read_photo(photo: Path) -> tf.Tensor | str:
-    """A photo file as upright uint8 RGB `(height, width, 3)`, or why it can't be read."""
-    try:
-        content = photo.read_bytes()
-    except OSError as error:
-        return error.strerror or str(error)
-    problem = problem_with(content)
-    if problem:
-        return problem
-    return decode(tf.constant(content), tf.constant(exif_orientation(content)))
-
-
-def _read(photo: Path, model: BranchClassifier) -> tf.Tensor | str:
-    """What the model sees of the photo, or why it can't be read."""
-    image = read_photo(photo)
-    return image if isinstance(image, str) else evaluation_view(image, model_view(model))
-
-
-def _answers(
-    predict_batch: Any, views: Sequence[tf.Tensor], batch_size: int, names: Sequence[str], top: int
-) -> list[list[dict[str, Any]]]:
+def _answers(classifier: PhotoClassifier, views: Sequence[np.ndarray], top: int) -> list[list[dict[str, Any]]]:
     if not views:
         return []
-    # Batches of one size are traced once.
-    filling = [views[0]] * (batch_size - len(views))
-    probabilities = predict_batch(tf.stack([*views, *filling])).numpy()[: len(views)]
+    names = classifier.class_names
     return [
         [{"label": names[label], "probability": float(row[label])} for label in np.argsort(-row)[:top]]
-        for row in probabilities
+        for row in classifier.probabilities(views)
     ]

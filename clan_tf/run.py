@@ -203,6 +203,11 @@ def find_model(model: str | Path) -> tuple[Path, RunDirectory | None]:
     return path, RunDirectory(path.parent) if is_run(path.parent) else None
 
 
+def find_run_above(path: Path) -> RunDirectory | None:
+    """The run directory that a file lies in, however deep, such as an export."""
+    return next((RunDirectory(folder) for folder in path.absolute().parents if is_run(folder)), None)
+
+
 def load_model(path: Path) -> BranchClassifier:
     """A model that `save_model` wrote; a `UserError` if the file is damaged or holds another model."""
     try:

@@ -14,6 +14,7 @@ import typer
 
 from clan_tf.errors import CheckFailed, ProcessLost, UserError
 from clan_tf.progress import Progress
+from clan_tf.silence import discarded_stderr
 
 ConfigArgument = Annotated[str, typer.Argument(metavar="CONFIG", help="A YAML file, or the name of a shipped config.")]
 OptionalConfigArgument = Annotated[
@@ -24,7 +25,9 @@ SetOption = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Overrides a key, such as training.epochs=20. Repeatable."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
-ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="A run directory or a .keras file.")]
+ModelArgument = Annotated[
+    str, typer.Argument(metavar="MODEL", help="A run directory, a .keras or .tflite file, or a SavedModel folder.")
+]
 
 
 INTERRUPTED = 130
@@ -40,7 +43,8 @@ def quiet_tensorflow() -> None:
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    with _discarded_stderr():
+    # TensorFlow's C++ side writes to the descriptor before its log level is read.
+    with discarded_stderr():
         import tensorflow  # noqa: F401
 
         import clan_tf.models  # noqa: F401
@@ -166,17 +170,3 @@ def _duration(seconds: float) -> str:
 def _fail(message: str, code: int) -> None:
     print(f"clan-tf: {message}", file=sys.stderr)
     raise SystemExit(code)
-
-
-@contextmanager
-def _discarded_stderr() -> Iterator[None]:
-    """TensorFlow's C++ side writes to the descriptor before its log level is read."""
-    sys.stderr.flush()
-    saved = os.dup(2)
-    with open(os.devnull, "wb") as sink:
-        os.dup2(sink.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)

@@ -4,13 +4,16 @@ from importlib import metadata
 from typing import Annotated
 
 import typer
+from typer.core import TyperGroup
 
 from clan_tf.cli.benchmark_data import benchmark_data
+from clan_tf.cli.benchmark_exports import DefaultsToExports, benchmark_exports
 from clan_tf.cli.console import run_safely
 from clan_tf.cli.data_check import data_check
 from clan_tf.cli.data_pack import data_pack
 from clan_tf.cli.evaluate import evaluate
 from clan_tf.cli.explain import explain
+from clan_tf.cli.export import export
 from clan_tf.cli.predict import predict
 from clan_tf.cli.report import report
 from clan_tf.cli.reproduce import reproduce
@@ -18,8 +21,9 @@ from clan_tf.cli.summary import summary
 from clan_tf.cli.train import train
 
 
-def _app(help_text: str) -> typer.Typer:
+def _app(help_text: str, group: type[TyperGroup] = TyperGroup) -> typer.Typer:
     return typer.Typer(
+        cls=group,
         help=help_text,
         no_args_is_help=True,
         add_completion=False,
@@ -29,7 +33,7 @@ def _app(help_text: str) -> typer.Typer:
 
 
 app = _app("Fine-grained photo classification with the Cross-layer Attention Network.")
-for command in (train, evaluate, predict, explain, report, reproduce, summary):
+for command in (train, evaluate, predict, explain, report, export, reproduce, summary):
     app.command()(command)
 
 data_app = _app("Look through the photos, and pack them.")
@@ -37,8 +41,9 @@ data_app.command("check")(data_check)
 data_app.command("pack")(data_pack)
 app.add_typer(data_app, name="data")
 
-benchmark_app = _app("Speed on this machine, beside a bound or a peer measured in the same run.")
+benchmark_app = _app("Speed on this machine, beside a bound or a peer measured in the same run.", DefaultsToExports)
 benchmark_app.command("data")(benchmark_data)
+benchmark_app.command("exports")(benchmark_exports)
 app.add_typer(benchmark_app, name="benchmark")
 
 

@@ -1,5 +1,6 @@
 """`clan-tf predict`."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,7 +15,10 @@ def predict(
     as_json: JsonOption = False,
 ) -> None:
     """Labels for photos and folders of photos. Exits with 1 if a photo couldn't be read."""
-    quiet_tensorflow()
+    from clan_tf.runtime.contract import is_exported
+
+    if not is_exported(Path(model)):
+        quiet_tensorflow()
     from clan_tf.prediction import predict as predict_photos
 
     results = predict_photos(model, paths, top, ConsoleProgress())

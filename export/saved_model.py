@@ -1,15 +1,102 @@
-"""SavedModel."""
+"""SavedModel, as TensorFlow Serving and TensorFlow take it: no Keras and nothing of this project is needed."""
 
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
+import tensorflow as tf
+
+from clan_tf.data.photos import decode_stored, upright
+from clan_tf.data.pipeline import evaluation_view
+from clan_tf.data.reading import View
+from clan_tf.export.exif import exif_orientation
+from clan_tf.export.options import Io
+from clan_tf.export.pruning import PROBABILITIES
+from clan_tf.export.warmup import write_warmup
+from clan_tf.runtime.contract import CONTRACT_FILE, LABELS_FILE, Contract
+
+LABEL_IDS = "label_ids"
 
 
 def write_saved_model(model: keras.Model, folder: Path) -> None:
-    """Writes the model as a SavedModel whose signature `serve` takes batches of any size.
+    """Writes any Keras model as a SavedModel whose signature `serve` takes batches of any size.
 
     Args:
         model: any built Keras model.
         folder: where to write; it must not exist.
     """
     model.export(str(folder), format="tf_saved_model", verbose=False)
+
+
+def write_servable(
+    model: keras.Model, contract: Contract, folder: Path, explain: keras.Model | None = None, io: Io = "uint8"
+) -> None:
+    """Writes a classifier as one version of a servable: `NAME/1/`.
+
+    Signatures, all of which answer `probabilities` `(batch, classes)`, `label_ids` `(batch,)`, the most probable class,
+    and the model's other outputs:
+
+    - `serve_uint8` and `serve_float32` take `photos`, RGB in 0…255, `(batch, height, width, 3)` of any size, and
+      `serving_default` is one of them;
+    - `serve_bytes` takes `photos`, encoded JPEG, PNG, GIF, BMP or WebP strings `(batch,)`, turned upright by EXIF. One
+      that can't be decoded is an error of its request;
+    - `explain`, if there is such a model, takes `photos` as `serving_default`, and answers its outputs.
+
+    Args:
+        model: what `inference_model` gives.
+        contract: labels and preprocessing, which become assets.
+        folder: where to write; it must not exist.
+        explain: a model with further outputs.
+        io: the type that `serving_default` takes.
+    """
+    with tempfile.TemporaryDirectory() as assets:
+        servable = _Servable([model, *([explain] if explain else [])], contract, Path(assets))
+        photos = {dtype: tf.TensorSpec((None, None, None, 3), dtype, name="photos") for dtype in ("uint8", "float32")}
+
+        def answers(view_of: Any, model: keras.Model) -> tf.types.experimental.PolymorphicFunction:
+            return tf.function(lambda photos: _answer(model, _views(photos, view_of)), autograph=False)
+
+        view = View(contract.image_size, contract.resize_size, contract.resize_mode)
+        servable.serve = answers(lambda photo: evaluation_view(_whole_levels(photo), view), model)
+        servable.serve_bytes = answers(lambda content: evaluation_view(_decode_upright(content), view), model)
+        signatures = {f"serve_{dtype}": servable.serve.get_concrete_function(spec) for dtype, spec in photos.items()}
+        strings = tf.TensorSpec((None,), tf.string, name="photos")
+        signatures["serve_bytes"] = servable.serve_bytes.get_concrete_function(strings)
+        signatures["serving_default"] = signatures[f"serve_{io}"]
+        if explain:
+            servable.explain = answers(lambda photo: evaluation_view(_whole_levels(photo), view), explain)
+            signatures["explain"] = servable.explain.get_concrete_function(photos[io])
+        tf.saved_model.save(servable, str(folder), signatures=signatures)
+    write_warmup(folder, contract.resize_size, io, list(signatures))
+
+
+class _Servable(tf.Module):
+    """What the signatures need: weights and assets."""
+
+    def __init__(self, models: Sequence[keras.Model], contract: Contract, folder: Path) -> None:
+        super().__init__()
+        self.weights = list({id(v): v.value for model in models for v in model.variables}.values())
+        (folder / LABELS_FILE).write_text("".join(f"{name}\n" for name in contract.class_names), encoding="utf-8")
+        (folder / CONTRACT_FILE).write_text(contract.to_json(), encoding="utf-8")
+        self.assets = [tf.saved_model.Asset(str(folder / name)) for name in (LABELS_FILE, CONTRACT_FILE)]
+
+
+def _views(photos: tf.Tensor, view_of: Any) -> tf.Tensor:
+    """What the model sees of each photo, one after the other: photos of a batch may have any size once decoded."""
+    return tf.map_fn(view_of, photos, fn_output_signature=tf.uint8)
+
+
+def _answer(model: keras.Model, views: tf.Tensor) -> Mapping[str, tf.Tensor]:
+    outputs = model(tf.cast(views, tf.float32), training=False)
+    return {**outputs, LABEL_IDS: tf.argmax(outputs[PROBABILITIES], axis=-1, output_type=tf.int32)}
+
+
+def _whole_levels(photo: tf.Tensor) -> tf.Tensor:
+    """RGB in 0…255 of any type to uint8, as in an image file."""
+    return photo if photo.dtype == tf.uint8 else tf.cast(tf.clip_by_value(photo, 0.0, 255.0) + 0.5, tf.uint8)
+
+
+def _decode_upright(content: tf.Tensor) -> tf.Tensor:
+    return upright(decode_stored(content), exif_orientation(content))

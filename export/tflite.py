@@ -1,24 +1,118 @@
-"""TensorFlow Lite."""
+"""TensorFlow Lite, for phones."""
 
+import re
 import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import keras
+import numpy as np
 import tensorflow as tf
 
+from clan_tf.errors import CheckFailed
+from clan_tf.export.options import CALIBRATED, Io, Quantization
+from clan_tf.export.pruning import PROBABILITIES
 from clan_tf.export.saved_model import write_saved_model
+from clan_tf.silence import silenced
+
+_OperatorSet = tf.lite.OpsSet
 
 
 def to_tflite(model: keras.Model) -> bytes:
-    """The model as a float32 `.tflite` file that needs built-in operators only.
+    """Any Keras model as a float32 `.tflite` file that needs built-in operators only.
 
     Converted by way of a SavedModel: TensorFlow's direct conversion of a Keras 3 model gives NaN without an error.
 
     Raises:
-        Exception: TensorFlow's `ConverterError`, naming the operators that aren't built in.
+        CheckFailed: naming the operators that aren't built in.
     """
     with tempfile.TemporaryDirectory() as folder:
         write_saved_model(model, Path(folder) / "saved_model")
-        converter = tf.lite.TFLiteConverter.from_saved_model(str(Path(folder) / "saved_model"))
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-        return converter.convert()
+        return _convert(tf.lite.TFLiteConverter.from_saved_model(str(Path(folder) / "saved_model")))
+
+
+def classifier_to_tflite(
+    model: keras.Model,
+    input_size: int,
+    quantization: Quantization = "none",
+    io: Io = "float32",
+    any_batch: bool = False,
+    calibration: Sequence[np.ndarray] = (),
+) -> bytes:
+    """A classifier as a `.tflite` file with one input, a photo in RGB 0…255, and one output, float32 probabilities.
+
+    Args:
+        model: what `inference_model` gives.
+        input_size: side of the square photos that the file takes; the model sees the centre of them.
+        quantization: `float16` and `dynamic` (int8) store the weights in less space; `int8` and `int16x8` (int16
+            activations) compute in whole numbers, too.
+        io: the type of the photos.
+        any_batch: whether the file takes any number of photos at once, instead of one.
+        calibration: for `int8` and `int16x8`, photos, uint8 `(input_size, input_size, 3)`.
+
+    Raises:
+        CheckFailed: naming the operators that aren't built in.
+    """
+    # An int8 file takes uint8 by the converter's own option, without a detour through floats.
+    signature_io = "float32" if quantization == "int8" else io
+    with tempfile.TemporaryDirectory() as folder:
+        _write_signature(model, folder, input_size, signature_io, None if any_batch else 1)
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["serving_default"])
+        _quantize(converter, quantization, io, calibration)
+        return _convert(converter)
+
+
+def _write_signature(model: keras.Model, folder: str, input_size: int, io: Io, batch: int | None) -> None:
+    _, height, width, _ = model.input_shape
+    top, left = (input_size - height) // 2, (input_size - width) // 2
+
+    @tf.function(autograph=False)
+    def serve(photos):
+        centre = tf.cast(photos[:, top : top + height, left : left + width], tf.float32)
+        return {PROBABILITIES: model(centre, training=False)[PROBABILITIES]}
+
+    module = tf.Module()
+    module.weights = [variable.value for variable in model.variables]
+    photos = tf.TensorSpec((batch, input_size, input_size, 3), io, name="photos")
+    tf.saved_model.save(module, folder, signatures=serve.get_concrete_function(photos))
+
+
+def _quantize(
+    converter: tf.lite.TFLiteConverter, quantization: Quantization, io: Io, calibration: Sequence[np.ndarray]
+) -> None:
+    if quantization == "none":
+        return
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if quantization == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    if quantization in CALIBRATED:
+        signature_io = "float32" if quantization == "int8" else io
+        converter.representative_dataset = lambda: _representative(calibration, signature_io)
+    if quantization == "int8":
+        converter.inference_input_type = tf.as_dtype(io)
+    if quantization == "int16x8":
+        integers = _OperatorSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
+        converter.target_spec.supported_ops = [integers, _OperatorSet.TFLITE_BUILTINS]
+
+
+def _representative(calibration: Sequence[np.ndarray], dtype: str) -> Iterator[dict[str, np.ndarray]]:
+    for photo in calibration:
+        example = photo[None].astype(dtype)
+        # So that the input's quantization is exactly that of uint8 photos: scale 1, nothing cut off.
+        example[0, 0, 0], example[0, -1, -1] = 0, 255
+        yield {"photos": example}
+
+
+def _convert(converter: tf.lite.TFLiteConverter) -> bytes:
+    if _OperatorSet.TFLITE_BUILTINS not in converter.target_spec.supported_ops:
+        converter.target_spec.supported_ops = [_OperatorSet.TFLITE_BUILTINS]
+    try:
+        # The converter warns of its own interpreter, and its C++ side says how it quantizes.
+        with silenced():
+            return converter.convert()
+    # `ConverterError` isn't public.
+    except Exception as error:
+        operators = sorted(set(re.findall(r"tf\.(\w+)' op is neither", str(error))))
+        if not operators:
+            raise
+        raise CheckFailed(f"TFLite has no built-in operators for: {', '.join(operators)}.") from error

@@ -10,17 +10,10 @@ import tensorflow as tf
 from PIL import Image
 
 from clan_tf.data.duplicates import THUMBNAIL_SIZE
-from clan_tf.data.photos import (
-    box_window,
-    decode_stored,
-    open_photo,
-    orientation_of,
-    problem_with,
-    try_reading,
-    upright,
-)
+from clan_tf.data.photos import box_window, decode_stored, problem_with, try_reading, upright
 from clan_tf.data.source import Photo
 from clan_tf.data.truncation import CUT_SHORT, is_cut_short
+from clan_tf.runtime.photos import open_photo, orientation_of
 
 HUGE_PIXELS = 50_000_000
 HUGE_BYTES = 50_000_000

@@ -6,19 +6,17 @@ import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-from PIL import ExifTags, Image
+from PIL import Image
 
 from clan_tf.data.other_formats import other_format
 from clan_tf.data.source import Box, Photo
 from clan_tf.data.truncation import CUT_SHORT, is_cut_short
+from clan_tf.runtime.photos import open_photo, orientation_of
 
-READABLE_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
-PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
 JPEG_START = b"\xff\xd8\xff"
 DCT = "INTEGER_ACCURATE"
 """As Pillow and phones decode. TensorFlow's default is another, by a level or two."""
@@ -179,21 +177,6 @@ def exif_orientation(content: bytes) -> int:
     """
     with open_photo(content) as image:
         return orientation_of(image)
-
-
-def open_photo(content: bytes) -> Image.Image:
-    """Pillow's view of an encoded photo, which reads its header only, in the formats that TensorFlow decodes.
-
-    Raises:
-        OSError: if it isn't a photo.
-    """
-    return Image.open(BytesIO(content), formats=READABLE_FORMATS)
-
-
-def orientation_of(image: Image.Image) -> int:
-    """The EXIF orientation of an opened photo; 1 where it says nothing valid."""
-    orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-    return orientation if orientation in range(1, 9) else 1
 
 
 def problem_with(content: bytes) -> str | None:

@@ -7,18 +7,18 @@ from typing import Any
 
 import numpy as np
 
+from clan_tf.answering import choose_branches
 from clan_tf.data.pipeline import evaluation_view
 from clan_tf.errors import CheckFailed, UserError, nearest
-from clan_tf.evaluation import choose_branches
 from clan_tf.explain.drawing import Picture, draw_contact_sheet, draw_sheet
 from clan_tf.explain.geometry import seen_window
 from clan_tf.explain.maps import Explainer, Explanation, relations_at
 from clan_tf.files import new_folder
-from clan_tf.inference import model_view
+from clan_tf.inference import model_view, read_photo
 from clan_tf.models import BranchClassifier
-from clan_tf.prediction import list_photos, read_photo
 from clan_tf.progress import Progress
 from clan_tf.run import find_model, load_model
+from clan_tf.runtime.photos import list_photos
 
 BATCH = 8
 SHEET_PHOTOS = 48

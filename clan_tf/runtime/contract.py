@@ -1,0 +1,93 @@
+"""What an exported file says of itself: labels and preprocessing."""
+
+import json
+import zipfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from clan_tf.errors import UserError
+
+CONTRACT_FILE, LABELS_FILE = "clan_tf.json", "labels.txt"
+
+
+@dataclass(frozen=True)
+class Contract:
+    """How an exported file is to be used; it travels inside the file.
+
+    Attributes:
+        class_names: the labels, in the order of the probabilities.
+        image_size: side of the square that the network sees, in pixels.
+        resize_size: side that photos are resized to; the network sees the centre of it.
+        resize_mode: `stretch` to a square, or `keep_aspect`: the shorter side becomes `resize_size`.
+        input_size: side of the square photos that the file takes; `None` if it takes photos of any size and resizes
+            them itself.
+        branches: whose predictions are combined.
+        combination: what is averaged over the branches: `probabilities` or `logits`.
+        per_branch: whether the branches' own probabilities are among the outputs.
+    """
+
+    class_names: tuple[str, ...]
+    image_size: int
+    resize_size: int
+    resize_mode: str
+    input_size: int | None
+    branches: tuple[str, ...]
+    combination: str = "probabilities"
+    per_branch: bool = False
+
+    def to_json(self) -> str:
+        """As it stands in the file."""
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "Contract":
+        """What `to_json` wrote; a `ValueError`, `KeyError` or `TypeError` for anything else."""
+        values: dict[str, Any] = json.loads(text)
+        names, branches = values.pop("class_names"), values.pop("branches")
+        contract = cls(tuple(map(str, names)), branches=tuple(map(str, branches)), **values)
+        sizes = [contract.image_size, contract.resize_size, contract.input_size or contract.image_size]
+        if not all(isinstance(size, int) and 0 < size <= 2**14 for size in sizes):
+            raise ValueError("sizes are out of range")
+        if contract.resize_mode not in ("stretch", "keep_aspect") or min(sizes[1:]) < contract.image_size:
+            raise ValueError("the preprocessing is unknown")
+        return contract
+
+
+def is_exported(path: Path) -> bool:
+    """Whether a path has the form of an exported file: a `.tflite` file or a SavedModel folder, perhaps versioned."""
+    return path.suffix == ".tflite" or saved_model_folder(path) is not None
+
+
+def saved_model_folder(path: Path) -> Path | None:
+    """The folder that holds `saved_model.pb`: `path` itself, or the highest version in it."""
+    versions = [path / str(n) for n in sorted((int(p.name) for p in _numbered(path)), reverse=True)]
+    return next((folder for folder in (path, *versions) if (folder / "saved_model.pb").is_file()), None)
+
+
+def read_contract(path: Path) -> Contract:
+    """The contract inside a `.tflite` file or a SavedModel folder.
+
+    Raises:
+        UserError: if there is none that can be read.
+    """
+    try:
+        if path.suffix == ".tflite":
+            with zipfile.ZipFile(path) as archive:
+                text = archive.read(CONTRACT_FILE).decode("utf-8")
+        else:
+            text = (path / "assets" / CONTRACT_FILE).read_text(encoding="utf-8")
+        return Contract.from_json(text)
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: there is no {error.filename}.") from error
+    except OSError as error:
+        raise UserError(f"{path}: can't be read: {error.strerror or error}.") from error
+    # Damaged archives and texts raise many types.
+    except Exception as error:  # noqa: BLE001
+        raise UserError(
+            f"{path}: holds no readable {CONTRACT_FILE}; it is damaged, or wasn't written by clan-tf export."
+        ) from error
+
+
+def _numbered(path: Path) -> list[Path]:
+    return [child for child in path.iterdir() if child.name.isdigit()] if path.is_dir() else []

@@ -1,0 +1,163 @@
+"""Exported files as models: their labels, their preprocessing, and their answers from a process of their own."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from clan_tf.errors import UserError
+from clan_tf.runtime import worker_process
+from clan_tf.runtime.contract import Contract, read_contract, saved_model_folder
+from clan_tf.runtime.photos import evaluation_view
+
+PROBABILITIES = "probabilities"
+START_SECONDS, ANSWER_SECONDS = 300.0, 120.0
+"""How long a file may take to load and to answer before it counts as damaged."""
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How fast an exported file answers one photo.
+
+    Attributes:
+        threads: how many threads it could use.
+        median: seconds.
+        p95: seconds, of 95 % of the calls.
+        calls: how many there were.
+        memory: by how many bytes the process grew at most, from before the file was loaded.
+    """
+
+    threads: int
+    median: float
+    p95: float
+    calls: int
+    memory: int
+
+
+class ExportedModel:
+    """A `.tflite` file or SavedModel folder, run in a process of its own; a context manager that ends it.
+
+    Args:
+        path: the file, or a folder with `saved_model.pb` or versions of it.
+        threads: how many threads the runtime may use; all cores if `None`.
+        contract: labels and preprocessing, where the file doesn't hold them (`.keras`).
+
+    Raises:
+        UserError: if the file can't be read or run.
+    """
+
+    def __init__(self, path: str | Path, threads: int | None = None, contract: Contract | None = None) -> None:
+        self.path = Path(path)
+        folder = saved_model_folder(self.path)
+        file = folder or self.path
+        kind = "saved_model" if folder else self.path.suffix.removeprefix(".")
+        self.contract = contract or read_contract(file)
+        self.threads = threads or cores()
+        self._errors = tempfile.TemporaryFile()
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", worker_process.__file__, kind, str(file), str(self.threads)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+        )
+        try:
+            self._exchange(None, {}, START_SECONDS)
+        except UserError:
+            self.close()
+            raise
+
+    def __enter__(self) -> "ExportedModel":
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the process."""
+        self._process.kill()
+        self._process.communicate()
+        self._errors.close()
+
+    def __call__(self, photos: np.ndarray) -> dict[str, np.ndarray]:
+        """Probabilities of photos.
+
+        Args:
+            photos: uint8 RGB `(photos, height, width, 3)`; of `contract.input_size`, unless it is `None`.
+
+        Returns:
+            `probabilities` and, where the file has them, `probabilities_BRANCH`: float32 `(photos, classes)`.
+
+        Raises:
+            UserError: if the file can't answer, or its answers aren't probabilities.
+        """
+        _, outputs = self._exchange({}, {"photos": photos}, ANSWER_SECONDS)
+        answers = {name: values for name, values in outputs.items() if name.startswith(PROBABILITIES)}
+        expected = (len(photos), len(self.contract.class_names))
+        if PROBABILITIES not in answers or any(values.shape != expected for values in answers.values()):
+            found = {name: values.shape for name, values in outputs.items()}
+            raise UserError(f"{self.path}: must answer {PROBABILITIES} {expected}; received {found}.")
+        if not all(np.isfinite(values).all() for values in answers.values()):
+            raise UserError(f"{self.path}: answers NaN; the file is damaged.")
+        return answers
+
+    def view(self, photo: np.ndarray) -> np.ndarray:
+        """What the file is to be given of a whole photo, uint8 RGB `(height, width, 3)`."""
+        contract = self.contract
+        if contract.input_size is None:
+            return photo
+        return evaluation_view(photo, contract.input_size, contract.resize_size, contract.resize_mode)
+
+    def measure(self, photos: np.ndarray, seconds: float = 2.0) -> Speed:
+        """How long calls with these photos take, repeated for so many seconds, after a few that don't count."""
+        header, answer = self._exchange({"measure_seconds": seconds}, {"photos": photos}, ANSWER_SECONDS + 10 * seconds)
+        durations = answer["seconds"]
+        return Speed(
+            self.threads,
+            float(np.median(durations)),
+            float(np.percentile(durations, 95)),
+            len(durations),
+            header["memory"],
+        )
+
+    def _exchange(
+        self, request: dict[str, Any] | None, arrays: dict[str, np.ndarray], seconds: float
+    ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Sends a request, unless it is `None`, and gives the reply."""
+        watch = threading.Timer(seconds, self._process.kill)
+        watch.start()
+        try:
+            if request is not None:
+                worker_process.send(self._process.stdin, request, arrays)
+            header, reply = worker_process.receive(self._process.stdout)
+        except (EOFError, BrokenPipeError) as error:
+            raise UserError(f"{self.path}: can't be run; {self._ending(seconds)}") from error
+        finally:
+            watch.cancel()
+        if "error" in header:
+            raise UserError(f"{self.path}: can't be run: {_first_line(header['error'])}")
+        return header, reply
+
+    def _ending(self, seconds: float) -> str:
+        code = self._process.wait()
+        if code == -signal.SIGKILL:
+            return f"it was given up after {seconds:.0f} seconds, or the system ended it for want of memory."
+        self._errors.seek(0)
+        lines = self._errors.read().decode(errors="replace").strip().splitlines()
+        reason = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        return f"its process ended with {reason}" + (f": {lines[-1]}" if lines else "; the file is damaged.")
+
+
+def cores() -> int:
+    """Processor cores that may be used."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _first_line(text: str) -> str:
+    return (text.strip().splitlines() or ["no reason given"])[0][:300]

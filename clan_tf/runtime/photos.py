@@ -1,0 +1,122 @@
+"""Photos without TensorFlow: decoded by Pillow, resized by NumPy to the pixels that training and evaluation see."""
+
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from PIL import ExifTags, Image, ImageOps
+
+from clan_tf.errors import UserError
+
+READABLE_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
+PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
+
+
+def list_photos(paths: Sequence[str]) -> list[Path]:
+    """The files given, and the photos in the folders given; a `UserError` where there is nothing."""
+    photos: list[Path] = []
+    for path in map(Path, paths):
+        if path.is_dir():
+            found = sorted(p for p in path.rglob("*") if p.suffix.lower() in PHOTO_SUFFIXES and p.is_file())
+            if not found:
+                raise UserError(f"{path}: has no photos ({', '.join(PHOTO_SUFFIXES)}).")
+            photos += found
+        else:
+            photos.append(path)
+    return photos
+
+
+def open_photo(content: bytes) -> Image.Image:
+    """Pillow's view of an encoded photo, which reads its header only, in the formats that TensorFlow decodes.
+
+    Raises:
+        OSError: if it isn't a photo.
+    """
+    return Image.open(BytesIO(content), formats=READABLE_FORMATS)
+
+
+def orientation_of(image: Image.Image) -> int:
+    """The EXIF orientation of an opened photo; 1 where it says nothing valid."""
+    orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    return orientation if orientation in range(1, 9) else 1
+
+
+def read_photo(path: Path) -> np.ndarray | str:
+    """A photo, upright by EXIF: uint8 RGB `(height, width, 3)`; or why it can't be read."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        return error.strerror or str(error)
+    if not content:
+        return "the file is empty"
+    try:
+        image = open_photo(content)
+    except Image.DecompressionBombError as error:
+        return str(error)
+    # Pillow's parsers let struct.error, EOFError, KeyError, SyntaxError and others out of damaged headers.
+    except Exception:  # noqa: BLE001
+        return "not an image"
+    try:
+        return _rgb(ImageOps.exif_transpose(image))
+    except Exception as error:  # noqa: BLE001
+        return f"damaged or unsupported: {error}"
+
+
+def evaluation_view(image: np.ndarray, size: int, resize_size: int, mode: str) -> np.ndarray:
+    """What a model sees of a photo: resized, the centre cropped.
+
+    The values are those of `clan_tf.data.pipeline.evaluation_view`.
+
+    Args:
+        image: uint8 RGB `(height, width, 3)`.
+        size: side of the square, in pixels.
+        resize_size: side of the photo resized to a square or, where its aspect is kept, its shorter side.
+        mode: `stretch` or `keep_aspect`.
+
+    Returns:
+        Uint8 RGB `(size, size, 3)`.
+    """
+    height, width, _ = image.shape
+    shorter = min(height, width)
+    full_height, full_width = (_full_length(length, shorter, resize_size, mode) for length in (height, width))
+    if (full_height, full_width) != (height, width):
+        rows = _resample_outer_axis(image.reshape(height, width * 3), full_height)
+        columns = rows.reshape(full_height, width, 3).transpose(1, 0, 2).reshape(width, full_height * 3)
+        values = _resample_outer_axis(columns, full_width).reshape(full_width, full_height, 3).transpose(1, 0, 2)
+        image = (values + np.float32(0.5)).astype("uint8")
+    top, left = (full_height - size) // 2, (full_width - size) // 2
+    return image[top : top + size, left : left + size]
+
+
+def _full_length(length: int, shorter: int, resize_size: int, mode: str) -> int:
+    return resize_size if mode == "stretch" else int(np.round(np.float32(length * resize_size) / np.float32(shorter)))
+
+
+def _resample_outer_axis(matrix: np.ndarray, size: int) -> np.ndarray:
+    """Antialiased bilinear interpolation of `(length, numbers)` to float32 `(size, numbers)`.
+
+    The steps and the order of the sums are those of TensorFlow's `ScaleAndTranslate`, in float32.
+    """
+    length, one = len(matrix), np.float32(1)
+    inverse_scale = one / (np.float32(size) / np.float32(length))
+    kernel_scale = max(inverse_scale, one)
+    samples = (np.arange(size, dtype="float32") + np.float32(0.5)) * inverse_scale
+    half = np.float32(0.5)
+    starts = np.clip(np.ceil(samples - kernel_scale - half), 0, length - 1).astype(int)
+    ends = np.clip(np.floor(samples + kernel_scale - half), 0, length - 1).astype(int)
+    places = starts[:, None] + np.arange((ends - starts).max() + 1)
+    distances = np.abs((places.astype("float32") + half - samples[:, None]) * (one / kernel_scale))
+    weights = np.where(places <= ends[:, None], np.maximum(one - distances, np.float32(0)), np.float32(0))
+    weights = weights * (one / np.add.accumulate(weights, axis=1)[:, -1:])
+    values = np.zeros((size, matrix.shape[1]), "float32")
+    for place, weight in zip(np.minimum(places, length - 1).T, weights.T, strict=True):
+        values += weight[:, None] * matrix[place].astype("float32")
+    return values
+
+
+def _rgb(image: Image.Image) -> np.ndarray:
+    if image.mode.startswith("I"):  # 16 bits: the upper 8, as TensorFlow takes
+        grey = (np.asarray(image).astype("int32") >> 8).astype("uint8")
+        return np.repeat(grey[..., None], 3, axis=2)
+    return np.asarray(image.convert("RGB"))

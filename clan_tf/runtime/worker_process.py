@@ -1,0 +1,145 @@
+"""The process that runs one exported file, and the messages it exchanges with the process that wants the answers.
+
+It is started by this file's path in an isolated interpreter, so that neither this project nor Keras has a part in the
+answers, and a damaged file can only end this process. It needs NumPy, and ai-edge-litert or TensorFlow.
+"""
+
+import importlib
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, BinaryIO
+
+import numpy as np
+
+Arrays = Mapping[str, np.ndarray]
+_WARM_UP_CALLS = 3
+
+
+def send(stream: BinaryIO, header: Mapping[str, Any], arrays: Arrays | None = None) -> None:
+    """Writes a message: a line of JSON, which says what follows, and the arrays' bytes."""
+    contents = {name: np.ascontiguousarray(array) for name, array in (arrays or {}).items()}
+    described = {name: (array.dtype.str, array.shape) for name, array in contents.items()}
+    stream.write(json.dumps({**header, "arrays": described}).encode() + b"\n")
+    for array in contents.values():
+        stream.write(array.data.cast("B") if array.size else b"")
+    stream.flush()
+
+
+def receive(stream: BinaryIO) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Reads a message; an `EOFError` where there are no more."""
+    line = stream.readline()
+    if not line.endswith(b"\n"):
+        raise EOFError("the other process has ended")
+    header = json.loads(line)
+    return header, {name: _read_array(stream, *described) for name, described in header.pop("arrays").items()}
+
+
+def _read_array(stream: BinaryIO, dtype: str, shape: list[int]) -> np.ndarray:
+    content = stream.read(int(np.prod(shape)) * np.dtype(dtype).itemsize)
+    try:
+        return np.frombuffer(content, dtype).reshape(shape)
+    except ValueError as error:
+        raise EOFError("the other process has ended") from error
+
+
+def open_tflite(path: str, threads: int) -> Callable[[np.ndarray], Arrays]:
+    """A function from photos to a `.tflite` file's answers."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    runner = Interpreter(model_path=path, num_threads=threads).get_signature_runner()
+    ((name, details),) = runner.get_input_details().items()
+
+    def answer(photos: np.ndarray) -> Arrays:
+        rows = [runner(**{name: photo[None].astype(details["dtype"])}) for photo in photos]
+        return {output: np.concatenate([row[output] for row in rows]) for output in rows[0]}
+
+    return answer
+
+
+def open_saved_model(path: str, threads: int) -> Callable[[np.ndarray], Arrays]:
+    """A function from photos, or from encoded photos as bytes, to a SavedModel's answers."""
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    serve = tf.saved_model.load(path).signatures["serving_default"]
+    dtype = serve.structured_input_signature[1]["photos"].dtype
+
+    def answer(photos: np.ndarray) -> Arrays:
+        return {name: x.numpy() for name, x in serve(photos=tf.cast(photos, dtype)).items()}
+
+    return answer
+
+
+def open_keras(path: str, threads: int) -> Callable[[np.ndarray], Arrays]:
+    """A function from photos to the combined answers of a `.keras` file; the one kind that needs this project."""
+    from pathlib import Path
+
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    model = importlib.import_module(RUNTIMES["keras"]).load_model(Path(path))
+    serve = tf.function(lambda photos: model(photos, training=False)["combined"], autograph=False)
+    return lambda photos: {"probabilities": serve(photos).numpy()}
+
+
+RUNTIMES = {"tflite": "ai_edge_litert.interpreter", "saved_model": "tensorflow", "keras": "clan_tf.run"}
+"""What is imported before the memory is measured."""
+OPENERS = {"tflite": open_tflite, "saved_model": open_saved_model, "keras": open_keras}
+
+
+def _measure(answer: Callable[[np.ndarray], Arrays], photos: np.ndarray, seconds: float) -> np.ndarray:
+    """How long calls took, in seconds."""
+    for _ in range(_WARM_UP_CALLS):
+        answer(photos)
+    durations: list[float] = []
+    while sum(durations) < seconds:
+        started = time.perf_counter()
+        answer(photos)
+        durations.append(time.perf_counter() - started)
+    return np.array(durations)
+
+
+def _peak_bytes() -> int:
+    """The most memory that this process has had; 0 where the system doesn't tell."""
+    try:
+        # Not `getrusage`, which counts what the parent had.
+        with open("/proc/self/status", encoding="ascii") as file:
+            return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM"))
+    except (OSError, StopIteration):
+        return 0
+
+
+def main() -> None:
+    """Answers requests on standard input until it ends."""
+    kind, path, threads = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    requests, replies = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever a library prints must not end up between the messages
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    if kind != "keras":
+        sys.modules["keras"] = None  # what needs Keras fails
+    try:
+        importlib.import_module(RUNTIMES[kind])
+        before = _peak_bytes()
+        answer = OPENERS[kind](path, threads)
+        send(replies, {})
+        while True:
+            header, arrays = receive(requests)
+            if seconds := header.get("measure_seconds"):
+                reply = {"seconds": _measure(answer, arrays["photos"], seconds)}
+            else:
+                reply = answer(arrays["photos"])
+            send(replies, {"memory": max(0, _peak_bytes() - before)}, reply)
+    except EOFError:
+        return
+    # Runtimes raise many types for a damaged file.
+    except Exception as error:  # noqa: BLE001
+        send(replies, {"error": f"{type(error).__name__}: {error}"})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""`clan-tf benchmark RUN`, which is `clan-tf benchmark exports RUN`."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from clan_tf.cli.console import (
+    ConsoleProgress,
+    JsonOption,
+    ModelArgument,
+    SetOption,
+    percent,
+    print_json,
+    print_table,
+    quiet_tensorflow,
+)
+
+if TYPE_CHECKING:
+    from clan_tf.export.gate import GateReport
+
+
+class DefaultsToExports(TyperGroup):
+    """A group whose command `exports` needn't be named."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        named = args[0] in self.commands
+        return super().resolve_command(ctx, args if named else ["exports", *args])
+
+
+def benchmark_exports(
+    model: ModelArgument,
+    samples: Annotated[
+        int | None, typer.Option("--samples", metavar="N", help="Compare on so many test photos; all if left out.")
+    ] = None,
+    seconds: Annotated[
+        float, typer.Option("--seconds", min=0.1, help="How long speed is measured, for each number of threads.")
+    ] = 2.0,
+    config: Annotated[
+        str | None, typer.Option("--config", metavar="CONFIG", help="Whose data to use; the run's own if left out.")
+    ] = None,
+    overrides: SetOption = None,
+    run: Annotated[
+        str | None, typer.Option("--run", metavar="RUN", help="For an exported file: the run that it comes from.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Export a run to every format, and compare size, accuracy, agreement, speed and memory. Keeps nothing."""
+    quiet_tensorflow()
+    from clan_tf.export.benchmark import benchmark_exports as compare
+
+    found = compare(model, samples, seconds, config, overrides or (), run, ConsoleProgress())
+    if as_json:
+        print_json({kind: {"error": r} if isinstance(r, str) else r.to_json() for kind, r in found.items()})
+        return
+    reports = {kind: report for kind, report in found.items() if not isinstance(report, str)}
+    if reports:
+        first = next(iter(reports.values()))
+        threads = [f"ms, {speed.threads} thread{'s'[: speed.threads - 1]}" for speed in first.speeds]
+        print_table(
+            f"{first.photos} photos; the Keras model's accuracy is {percent(first.keras_accuracy)}",
+            ("", "MB", "accuracy", "agreement", "difference", *threads, "memory MB"),
+            [(kind, *_cells(report)) for kind, report in reports.items()],
+        )
+        print(
+            "Agreement: the same most probable class. Difference: the largest of any probability. ms: median per photo."
+        )
+    for kind, report in found.items():
+        for failure in [report] if isinstance(report, str) else report.failures:
+            print(f"{kind}: {failure}")
+
+
+def _cells(report: "GateReport") -> tuple[str, ...]:
+    return (
+        f"{report.bytes / 1e6:.2f}",
+        percent(report.accuracy),
+        percent(report.agreement),
+        f"{report.largest_difference:.1e}",
+        *(f"{1000 * speed.median:.2f}" for speed in report.speeds),
+        f"{max(speed.memory for speed in report.speeds) / 1e6:.0f}",
+    )

@@ -1,0 +1,105 @@
+"""`clan-tf export`."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from clan_tf.cli.console import (
+    ConsoleProgress,
+    JsonOption,
+    SetOption,
+    percent,
+    print_json,
+    print_table,
+    quiet_tensorflow,
+)
+
+if TYPE_CHECKING:
+    from clan_tf.export.gate import GateReport
+
+COLUMNS = ("", "Keras", "exported")
+
+
+def export(
+    model: Annotated[str, typer.Argument(metavar="RUN", help="A run directory or a .keras file.")],
+    format: Annotated[str, typer.Option("--format", help="saved_model, tflite or keras.")],
+    quantize: Annotated[
+        str, typer.Option("--quantize", help="For tflite: none, float16, dynamic, int8 or int16x8.")
+    ] = "none",
+    output: Annotated[
+        str | None, typer.Option("--output", metavar="D", help="The folder to make; RUN/exports/… if left out.")
+    ] = None,
+    samples: Annotated[
+        int | None, typer.Option("--samples", metavar="N", help="Compare on so many test photos; all if left out.")
+    ] = None,
+    branches: Annotated[
+        str | None, typer.Option("--branches", metavar="A,B", help="Combine these branches; the rest is left out.")
+    ] = None,
+    io: Annotated[
+        str | None, typer.Option("--io", help="Photos are float32 (tflite's default) or uint8 (saved_model's).")
+    ] = None,
+    any_batch: Annotated[
+        bool, typer.Option("--any-batch", help="For tflite: take any number of photos at once, instead of one.")
+    ] = False,
+    per_branch: Annotated[
+        bool, typer.Option("--per-branch", help="For saved_model: answer each branch's probabilities, too.")
+    ] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="For saved_model: add a signature with attention maps.")
+    ] = False,
+    calibration_photos: Annotated[
+        int, typer.Option("--calibration-photos", metavar="N", help="For int8 and int16x8: train photos to look at.")
+    ] = 200,
+    keep_float: Annotated[
+        list[str] | None,
+        typer.Option("--keep-float", metavar="LAYER", help="For int8: a layer that computes in floats. Repeatable."),
+    ] = None,
+    max_drop: Annotated[
+        float, typer.Option("--max-drop", metavar="POINTS", help="How much accuracy a quantized file may lose.")
+    ] = 1.0,
+    config: Annotated[
+        str | None, typer.Option("--config", metavar="CONFIG", help="Whose data to use; the run's own if left out.")
+    ] = None,
+    overrides: SetOption = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an export that is there already.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Export a model, and keep the file if it answers as the model does. Exits with 1, and keeps nothing, if not."""
+    quiet_tensorflow()
+    from clan_tf.export import ExportOptions
+    from clan_tf.export import export as export_model
+
+    options = ExportOptions(
+        format=format,
+        quantize=quantize,
+        branches=tuple(branches.split(",")) if branches else None,
+        io=io,
+        any_batch=any_batch,
+        per_branch=per_branch,
+        explain=explain,
+        calibration_photos=calibration_photos,
+        keep_float=tuple(keep_float or ()),
+        max_drop=max_drop,
+    )
+    result = export_model(model, options, output, samples, config, overrides or (), force, ConsoleProgress())
+    if as_json:
+        print_json({"path": str(result.path), "gate": result.report.to_json()})
+        return
+    print_table(f"{options.kind} on {result.report.photos} photos", ("", "Keras", "exported"), _rows(result.report))
+    print(f"Written: {result.path}")
+    print(f"  clan-tf predict {result.path} PHOTO…")
+
+
+def _rows(report: "GateReport") -> list[tuple[str, str, str]]:
+    rows = [
+        ("accuracy", percent(report.keras_accuracy), percent(report.accuracy)),
+        ("same most probable class", "", percent(report.agreement)),
+        ("largest difference of a probability", "", f"{report.largest_difference:.1e}"),
+        ("mean difference", "", f"{report.mean_difference:.1e}"),
+        ("size", "", f"{report.bytes / 1e6:.2f} MB"),
+    ]
+    for speed in report.speeds:
+        name = f"a photo with {speed.threads} thread{'s' if speed.threads > 1 else ''}, median (95 %)"
+        rows.append((name, "", f"{1000 * speed.median:.2f} ms ({1000 * speed.p95:.2f})"))
+    rows.append(("memory of the process, at most", "", f"{max(s.memory for s in report.speeds) / 1e6:.0f} MB"))
+    return rows

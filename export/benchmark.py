@@ -1,0 +1,73 @@
+"""Every export of one model beside each other, or one exported file."""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from clan_tf.errors import CheckFailed, UserError
+from clan_tf.export.exporting import Exporter
+from clan_tf.export.gate import GateReport, Limits
+from clan_tf.export.options import ExportOptions
+from clan_tf.progress import Progress
+from clan_tf.run import find_run_above
+from clan_tf.runtime.contract import is_exported, read_contract, saved_model_folder
+
+ALL_EXPORTS = (
+    ExportOptions("keras"),
+    ExportOptions("saved_model"),
+    ExportOptions("tflite"),
+    ExportOptions("tflite", "float16"),
+    ExportOptions("tflite", "dynamic"),
+    ExportOptions("tflite", "int8"),
+    ExportOptions("tflite", "int16x8"),
+)
+THREADS = (1, 2)
+
+
+def benchmark_exports(
+    model: str,
+    samples: int | None = None,
+    seconds: float = 2.0,
+    config: str | None = None,
+    overrides: Sequence[str] = (),
+    run: str | None = None,
+    progress: Progress | None = None,
+) -> dict[str, GateReport | str]:
+    """Size, accuracy, agreement, speed at 1 and 2 threads and memory of a model's exports, or of an exported file.
+
+    Nothing is kept.
+
+    Args:
+        model: a run directory or `.keras` file, all of whose exports are made; or one exported file.
+        samples: how many test photos; all if `None`.
+        seconds: how long speed is measured, for each number of threads.
+        config: whose data to use; the run's own if `None`.
+        overrides: `KEY=VALUE` texts on the config.
+        run: for an exported file, the run that it was exported from, unless it lies in there.
+        progress: where progress is shown.
+
+    Returns:
+        By kind of export what the gate found, or why there is none.
+
+    Raises:
+        UserError: if the model or the data is wrong.
+    """
+    if is_exported(Path(model)):
+        path = Path(model)
+        own = find_run_above(path)
+        if run is None and own is None:
+            raise UserError(f"{path}: isn't in a run directory, so say which run it was exported from: --run RUN.")
+        exporter = Exporter(run or str(own.path), samples, config, overrides, progress)
+        contract = read_contract(saved_model_folder(path) or path)
+        return {path.name: exporter.check(path, contract, Limits(), None, THREADS, seconds)}
+    exporter = Exporter(model, samples, config, overrides, progress)
+    found: dict[str, GateReport | str] = {}
+    with exporter.progress.track("exporting", len(ALL_EXPORTS)) as advance:
+        for options in ALL_EXPORTS:
+            with tempfile.TemporaryDirectory() as folder:
+                try:
+                    _, _, found[options.kind] = exporter.build(options, Path(folder), THREADS, seconds)
+                except CheckFailed as error:
+                    found[options.kind] = str(error)
+            advance(options.kind)
+    return found

@@ -1,0 +1,321 @@
+"""From a trained model to a file that has passed the gate."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from clan_tf.answering import choose_branches
+from clan_tf.data import Photo
+from clan_tf.data.photos import CheckedPhotos
+from clan_tf.data.pipeline import evaluation_batches
+from clan_tf.data.reading import PhotoReader, View
+from clan_tf.data.source import members_by_label, shuffled_members
+from clan_tf.data.splits import check_splits
+from clan_tf.environment import describe_environment
+from clan_tf.errors import CheckFailed, UserError
+from clan_tf.evaluation import experiment_of, read_noted, require_same_classes
+from clan_tf.export.gate import GateReport, Limits, check_file
+from clan_tf.export.metadata import with_metadata
+from clan_tf.export.options import CALIBRATED, ExportOptions
+from clan_tf.export.pruning import inference_model
+from clan_tf.export.saved_model import write_servable
+from clan_tf.export.selective import SelectiveQuantizer, require_layers
+from clan_tf.export.tflite import classifier_to_tflite
+from clan_tf.files import new_folder, write_json
+from clan_tf.inference import branch_probabilities, model_view
+from clan_tf.models import combine
+from clan_tf.progress import Progress
+from clan_tf.run import find_model, load_model, save_model
+from clan_tf.runtime.contract import Contract
+from clan_tf.runtime.exported import ExportedModel
+
+REPORT_FILE = "export.json"
+FLOAT32_DIFFERENCE, FLOAT16_DIFFERENCE = 1e-4, 5e-3
+_BATCH_SIZE = 32
+
+
+@dataclass(frozen=True)
+class Export:
+    """An exported file.
+
+    Attributes:
+        path: the file, or the folder `NAME/` of a SavedModel's versions.
+        folder: what holds it, and `export.json`.
+        report: how its answers compare with the Keras model's.
+    """
+
+    path: Path
+    folder: Path
+    report: GateReport
+
+
+def export(
+    model: str,
+    options: ExportOptions,
+    output: str | None = None,
+    samples: int | None = None,
+    config: str | None = None,
+    overrides: Sequence[str] = (),
+    force: bool = False,
+    progress: Progress | None = None,
+) -> Export:
+    """Exports a trained model, and keeps the file if its answers are those of the model.
+
+    Args:
+        model: a run directory or a `.keras` file.
+        options: the format, and what else may be chosen.
+        output: the folder to make; `exports/KIND` beside the model if `None`.
+        samples: how many test photos the answers are compared on, stratified over classes; all if `None`.
+        config: whose data to use; the run's own if `None`.
+        overrides: `KEY=VALUE` texts on the config.
+        force: whether an export that is there already gives way.
+        progress: where progress is shown.
+
+    Raises:
+        UserError: if the model or an option is wrong, or the folder exists.
+        CheckFailed: if the model's weights are damaged, an operator is missing, or the gate fails; nothing is kept.
+    """
+    path, _ = find_model(model)
+    folder = Path(output) if output else path.parent / "exports" / options.kind
+    _require_free(folder, force)
+    exporter = Exporter(model, samples, config, overrides, progress)
+    return exporter.export(options, folder, force)
+
+
+class Exporter:
+    """One trained model and the photos that its exports are compared on.
+
+    Args:
+        model: a run directory or a `.keras` file.
+        samples: how many photos; all of the test split if `None`.
+        config: whose data to use; the run's own if `None`.
+        overrides: `KEY=VALUE` texts on the config.
+        progress: where progress is shown.
+
+    Raises:
+        UserError: if the model or the data is wrong.
+        CheckFailed: if the model has weights that are no numbers.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        samples: int | None = None,
+        config: str | None = None,
+        overrides: Sequence[str] = (),
+        progress: Progress | None = None,
+    ) -> None:
+        self.progress = progress or Progress()
+        self.path, run = find_model(model)
+        self.experiment = experiment_of(self.path, run, config, overrides)
+        self.name = self.experiment.name
+        self.model = load_model(self.path)
+        _require_finite(self.path, self.model)
+        self.source = read_noted(self.experiment, self.progress)
+        require_same_classes(self.path, self.model.class_names, self.source)
+        split = "test" if self.source.splits.get("test") else "val"
+        photos = self.source.photos(split)
+        if samples is not None and samples < 1:
+            raise UserError(f"--samples: must be 1 or more; received {samples}.")
+        self.photos = self._checked(split, stratified(photos, samples) if samples else photos)
+
+    def export(self, options: ExportOptions, folder: Path, force: bool = False) -> Export:
+        """Writes one export and checks it; arguments and errors are those of `export`."""
+        _require_free(folder, force)
+        with new_folder(folder, replace=force) as temporary:
+            path, contract, report = self.build(options, temporary)
+            if report.failures and options.quantize == "int8" and not options.keep_float:
+                options = replace(options, keep_float=self._layers_to_keep(options, contract))
+                path, contract, report = self.build(options, temporary)
+            if report.failures:
+                raise CheckFailed(_failure_text(self.path, options, report))
+            write_json(
+                temporary / REPORT_FILE,
+                {
+                    "file": path.name,
+                    "model": str(self.path),
+                    "options": asdict(options),
+                    "contract": asdict(contract) | {"class_names": list(contract.class_names)},
+                    "gate": report.to_json(),
+                    "environment": describe_environment(),
+                },
+            )
+        return Export(folder / path.name, folder, report)
+
+    def build(
+        self, options: ExportOptions, folder: Path, threads: Sequence[int] = (), seconds: float = 1.0
+    ) -> tuple[Path, Contract, GateReport]:
+        """Writes one export into a folder, and checks it, whatever comes of it.
+
+        Args:
+            options: the format, and what else may be chosen.
+            folder: an empty folder.
+            threads: with how many threads speed is measured; 1 and all if there are none.
+            seconds: how long.
+        """
+        contract = self._contract(options, choose_branches(self.model.branches, options.branches))
+        path = self._write(options, contract, folder)
+        own_contract = contract if options.format == "keras" else None
+        limits = limits_of(options)
+        return path, contract, self.check(path, contract, limits, own_contract, threads, seconds)
+
+    def check(
+        self,
+        path: Path,
+        contract: Contract,
+        limits: Limits,
+        own_contract: Contract | None = None,
+        threads: Sequence[int] = (),
+        seconds: float = 1.0,
+    ) -> GateReport:
+        """Compares an exported file, which holds its contract unless one is given, with the model."""
+        expected = combine([self._answers[branch] for branch in contract.branches], contract.combination)
+        return check_file(
+            lambda count: ExportedModel(path, count, own_contract),
+            self.photos,
+            np.asarray(expected),
+            limits,
+            threads,
+            seconds,
+            self.progress,
+        )
+
+    def _contract(self, options: ExportOptions, branches: tuple[str, ...]) -> Contract:
+        model = self.model
+        # A phone's library stretches photos to the file's size: it gets the whole photo, and the file cuts the centre.
+        takes_whole = options.format == "tflite" and model.resize_mode == "stretch"
+        sizes = {"saved_model": None, "keras": model.image_size}
+        tflite_size = model.resize_size if takes_whole else model.image_size
+        return Contract(
+            class_names=tuple(model.class_names),
+            image_size=model.image_size,
+            resize_size=model.resize_size,
+            resize_mode=model.resize_mode,
+            input_size=sizes.get(options.format, tflite_size),
+            branches=branches,
+            combination=model.settings["combination"],
+            per_branch=options.per_branch,
+        )
+
+    def _write(self, options: ExportOptions, contract: Contract, folder: Path) -> Path:
+        """Writes the file into a folder."""
+        if options.format == "keras":
+            save_model(self.model, folder / f"{self.name}.keras")
+            return folder / f"{self.name}.keras"
+        pruned = inference_model(self.model, contract.branches, options.per_branch, folded=options.fold)
+        if options.format == "saved_model":
+            explaining = self._explaining_model(contract, options.fold) if options.explain else None
+            write_servable(pruned, contract, folder / self.name / "1", explaining, options.io or "uint8")
+            return folder / self.name
+        path = folder / f"{self.name}.tflite"
+        path.write_bytes(with_metadata(self._tflite(pruned, options, contract), self.name, contract, "clan-tf"))
+        return path
+
+    def _tflite(self, pruned: keras.Model, options: ExportOptions, contract: Contract) -> bytes:
+        if options.keep_float:
+            return self._selective(pruned, options, contract).quantize(options.keep_float)
+        calibration = self._calibration(options, contract) if options.quantize in CALIBRATED else ()
+        io = options.io or "float32"
+        return classifier_to_tflite(pruned, contract.input_size, options.quantize, io, options.any_batch, calibration)
+
+    def _selective(self, pruned: keras.Model, options: ExportOptions, contract: Contract) -> SelectiveQuantizer:
+        require_layers(options.keep_float, pruned)
+        io = options.io or "float32"
+        float_file = classifier_to_tflite(pruned, contract.input_size, "none", io, options.any_batch)
+        return SelectiveQuantizer(float_file, pruned, self._calibration(options, contract))
+
+    def _layers_to_keep(self, options: ExportOptions, contract: Contract) -> tuple[str, ...]:
+        """The layers that keep the accuracy of validation photos where they compute in floats."""
+        pruned = inference_model(self.model, contract.branches, folded=options.fold)
+        quantizer = self._selective(pruned, options, contract)
+        checked = self._checked("val", stratified(self.source.photos("val"), options.calibration_photos))
+        views = self._views(checked, contract, "reading validation photos")
+        with self.progress.track("looking for sensitive layers", len(quantizer.layers)) as advance:
+            kept = tuple(quantizer.layers_to_keep(views, checked.labels, options.max_drop, advance))
+        self.progress.note(f"int8 alone loses too much; in floats: --keep-float {' --keep-float '.join(kept)}")
+        return kept
+
+    def _explaining_model(self, contract: Contract, fold: bool) -> keras.Model:
+        maps = [name for name in self.model.features if name.startswith("attention_")]
+        if not maps:
+            raise UserError("--explain: this model has no spatial attention, and so no attention maps.")
+        return inference_model(self.model, contract.branches, features=maps, folded=fold)
+
+    def _calibration(self, options: ExportOptions, contract: Contract) -> list[np.ndarray]:
+        """Train photos as the file takes them, stratified over classes."""
+        checked = self._checked("train", stratified(self.source.photos("train"), options.calibration_photos))
+        return self._views(checked, contract, "reading calibration photos")
+
+    def _views(self, checked: CheckedPhotos, contract: Contract, description: str) -> list[np.ndarray]:
+        view = View(contract.input_size, contract.resize_size, contract.resize_mode)
+        batches = evaluation_batches(PhotoReader(checked, view), checked.labels, 1)
+        with self.progress.track(description, len(checked.photos)) as advance:
+            photos = []
+            for batch, _, _ in batches:
+                photos.append(batch[0].numpy())
+                advance()
+        return photos
+
+    @cached_property
+    def _answers(self) -> dict[str, np.ndarray]:
+        """The Keras model's probabilities by branch."""
+        count = len(self.photos.photos)
+        batches = evaluation_batches(PhotoReader(self.photos, model_view(self.model)), self.photos.labels, _BATCH_SIZE)
+        with self.progress.track("running the Keras model", -(-count // _BATCH_SIZE)) as advance:
+            return branch_probabilities(self.model, batches, count, on_batch=advance)
+
+    def _checked(self, split: str, photos: Sequence[Photo]) -> CheckedPhotos:
+        return check_splits({split: photos}, self.experiment.data, self.progress)[split]
+
+
+def stratified(photos: Sequence[Photo], count: int, seed: int = 0) -> list[Photo]:
+    """So many photos, or all if there are fewer: from the classes in turn, at random within each."""
+    members = members_by_label([photo.label for photo in photos])
+    queues = [shuffled_members(indices, seed, label) for label, indices in members.items()]
+    in_turn = [queue[turn] for turn in range(max(map(len, queues))) for queue in queues if turn < len(queue)]
+    return [photos[index] for index in sorted(in_turn[:count])]
+
+
+def limits_of(options: ExportOptions) -> Limits:
+    """What a file exported so must keep to."""
+    if options.quantize == "none":
+        return Limits(difference=FLOAT32_DIFFERENCE)
+    if options.quantize == "float16":
+        return Limits(difference=FLOAT16_DIFFERENCE)
+    return Limits(drop=options.max_drop)
+
+
+def _require_free(folder: Path, force: bool) -> None:
+    if not folder.exists():
+        return
+    if not force:
+        raise UserError(f"--output: {folder} exists. Name another folder, or replace it: --force.")
+    if not (folder / REPORT_FILE).is_file():
+        raise UserError(f"--force: {folder} isn't an export (it has no {REPORT_FILE}), and is left alone.")
+
+
+def _require_finite(path: Path, model: keras.Model) -> None:
+    damaged = [weight.path for weight in model.weights if not np.isfinite(keras.ops.convert_to_numpy(weight)).all()]
+    if damaged:
+        raise CheckFailed(
+            f"{path}: {len(damaged)} of its weights hold NaN or infinity, such as {damaged[0]}; it can't be exported."
+        )
+
+
+def _failure_text(path: Path, options: ExportOptions, report: GateReport) -> str:
+    figures = (
+        f"{report.photos} photos, same most probable class for {100 * report.agreement:.2f} %, accuracy "
+        f"{100 * report.accuracy:.2f} % (Keras {100 * report.keras_accuracy:.2f} %), largest difference "
+        f"{report.largest_difference:.2g}, mean {report.mean_difference:.2g}"
+    )
+    return "\n".join(
+        [
+            f"{path}: the export {options.kind} doesn't answer as the model does, and wasn't kept:",
+            *(f"  {failure}" for failure in report.failures),
+            f"  {figures}",
+        ]
+    )

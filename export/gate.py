@@ -1,0 +1,143 @@
+"""The gate: an exported file must answer as the Keras model does, in the runtime that its users have."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from clan_tf.data.photos import CheckedPhotos
+from clan_tf.inference import exported_probabilities, exported_views
+from clan_tf.progress import Progress
+from clan_tf.runtime.exported import PROBABILITIES, ExportedModel, Speed, cores
+
+DECIDED_MARGIN = 1e-3
+"""Photos whose two most probable classes are closer than this may change sides by rounding."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a file must keep to; `None` where anything goes.
+
+    Attributes:
+        difference: the largest difference of any probability. With it, the most probable class must be the same for all
+            photos whose two most probable classes are further apart than `DECIDED_MARGIN`.
+        drop: by how many percentage points the accuracy may be lower.
+    """
+
+    difference: float | None = None
+    drop: float | None = None
+
+
+@dataclass(frozen=True)
+class GateReport:
+    """How a file's answers compare with the Keras model's on the same photos.
+
+    Attributes:
+        photos: how many photos.
+        agreement: share of photos with the same most probable class, 0…1.
+        decided_agreement: the same of the photos that rounding can't change.
+        keras_accuracy: top-1 accuracy of the Keras model, 0…1.
+        accuracy: top-1 accuracy of the file, 0…1.
+        largest_difference: of any probability.
+        mean_difference: of all probabilities.
+        bytes: size of the file or folder.
+        speeds: of one photo, by number of threads.
+        failures: a sentence for each limit that isn't kept.
+    """
+
+    photos: int
+    agreement: float
+    decided_agreement: float
+    keras_accuracy: float
+    accuracy: float
+    largest_difference: float
+    mean_difference: float
+    bytes: int
+    speeds: tuple[Speed, ...]
+    failures: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, as `export.json` holds them."""
+        return {**asdict(self), "passed": not self.failures}
+
+
+def check_file(
+    open_file: Callable[[int], ExportedModel],
+    checked: CheckedPhotos,
+    expected: np.ndarray,
+    limits: Limits,
+    threads: Sequence[int] = (),
+    seconds: float = 1.0,
+    progress: Progress | None = None,
+) -> GateReport:
+    """Runs photos through an exported file and compares its answers.
+
+    Args:
+        open_file: opens the file in a process of its own with so many threads.
+        checked: the photos.
+        expected: the Keras model's probabilities, float32 `(photos, classes)`.
+        limits: what must be kept.
+        threads: with how many threads speed is measured; 1 and all if there are none.
+        seconds: how long.
+        progress: where progress is shown.
+    """
+    progress = progress or Progress()
+    counts = tuple(threads) or tuple(dict.fromkeys((1, cores())))
+    speeds = []
+    for count in counts:
+        with open_file(count) as model:
+            photo = next(iter(exported_views(model, checked)))
+            speeds.append(model.measure(photo[None], seconds))
+            if count == counts[-1]:
+                with progress.track("comparing photos", len(checked.photos)) as advance:
+                    answers = exported_probabilities(model, checked, advance)[PROBABILITIES]
+                path = model.path
+    figures = _compare(expected, answers, checked.labels)
+    return GateReport(
+        photos=len(checked.photos),
+        **figures,
+        bytes=file_bytes(path),
+        speeds=tuple(speeds),
+        failures=tuple(_failures(figures, limits)),
+    )
+
+
+def file_bytes(path: Path) -> int:
+    """Size of a file, or of all files in a folder."""
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    return sum(file.stat().st_size for file in files)
+
+
+def _compare(expected: np.ndarray, answers: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    ordered = np.sort(expected, axis=1)
+    decided = ordered[:, -1] - ordered[:, -2] > DECIDED_MARGIN
+    same = expected.argmax(axis=1) == answers.argmax(axis=1)
+    differences = np.abs(expected - answers)
+    return {
+        "agreement": float(same.mean()),
+        "decided_agreement": float(same[decided].mean()) if decided.any() else 1.0,
+        "keras_accuracy": float((expected.argmax(axis=1) == labels).mean()),
+        "accuracy": float((answers.argmax(axis=1) == labels).mean()),
+        "largest_difference": float(differences.max()),
+        "mean_difference": float(differences.mean()),
+    }
+
+
+def _failures(figures: dict[str, float], limits: Limits) -> list[str]:
+    failures = []
+    if limits.difference is not None:
+        if figures["largest_difference"] > limits.difference:
+            found = figures["largest_difference"]
+            failures.append(f"a probability differs by {found:.2g}; at most {limits.difference:g} is allowed")
+        if figures["decided_agreement"] < 1:
+            failures.append(
+                f"the most probable class is the same for {100 * figures['decided_agreement']:.2f} % of the photos "
+                "that rounding can't change; it must be for all"
+            )
+    drop = 100 * (figures["keras_accuracy"] - figures["accuracy"])
+    # Accuracies are shares of a number of photos, which float64 rounds.
+    if limits.drop is not None and drop > limits.drop + 1e-9:
+        failures.append(f"the accuracy drops by {drop:.2f} points; at most {limits.drop:g} are allowed (--max-drop)")
+    return failures

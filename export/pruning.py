@@ -1,0 +1,70 @@
+"""The part of a model that its answers need."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from clan_tf.export.folding import fold
+from clan_tf.layers import NonLocalBlock
+from clan_tf.layers.relation import Tensor
+from clan_tf.models import COMBINED, BranchClassifier
+
+PROBABILITIES = "probabilities"
+
+
+def inference_model(
+    model: BranchClassifier,
+    branches: Sequence[str],
+    per_branch: bool = False,
+    features: Sequence[str] = (),
+    folded: bool = True,
+) -> keras.Model:
+    """A model that computes nothing but what its answers need.
+
+    Args:
+        model: the trained model.
+        branches: whose predictions are combined in the output `probabilities`.
+        per_branch: whether the probabilities of each of these branches are answered, too: `probabilities_BRANCH`.
+        features: further features of the model to answer with, such as `attention_mid_1`.
+        folded: whether chains of linear layers become one.
+
+    Returns:
+        A model from photos, RGB in 0…255 `(batch, image_size, image_size, 3)`, to a dict of outputs.
+    """
+    outputs = {PROBABILITIES: _combined(model, branches)}
+    if per_branch:
+        outputs |= {f"{PROBABILITIES}_{branch}": model.features[branch] for branch in branches}
+    outputs |= {name: model.features[name] for name in features}
+    pruned = keras.Model(model.input, outputs, name=model.name)
+    maps = {name: model.backbone.output[name] for name in _needed_maps(model, pruned)}
+    backbone = keras.Model(model.backbone.input, maps, name=model.backbone.name)
+
+    def replace(layer: keras.layers.Layer) -> keras.layers.Layer:
+        return fold(layer) if folded and isinstance(layer, NonLocalBlock) else layer
+
+    def call(layer: keras.layers.Layer, *args: Any, **kwargs: Any) -> Any:
+        if layer is not model.backbone:
+            return layer(*args, **kwargs)
+        # The maps that no answer needs have no value; nothing asks for it.
+        return {**dict.fromkeys(layer.output), **backbone(*args)}
+
+    return keras.models.clone_model(pruned, clone_function=replace, call_function=call)
+
+
+def _combined(model: BranchClassifier, branches: Sequence[str]) -> Tensor:
+    if tuple(branches) == model.branches:
+        return model.features[COMBINED]
+    if len(branches) == 1:
+        return model.features[branches[0]]
+    average = keras.layers.Average(dtype="float32")
+    if model.settings["combination"] == "probabilities":
+        return average([model.features[branch] for branch in branches])
+    return keras.layers.Softmax(dtype="float32")(average([model.features[f"logits_{branch}"] for branch in branches]))
+
+
+def _needed_maps(model: BranchClassifier, pruned: keras.Model) -> list[str]:
+    """The maps of the backbone that the pruned model's other layers take."""
+    others = [layer for layer in pruned.operations if layer is not model.backbone]
+    taken = {id(tensor) for layer in others for tensor in keras.tree.flatten(layer.input)}
+    return [name for name in model.backbone.output if id(model.features[f"backbone_{name}"]) in taken]

@@ -1,0 +1,572 @@
+"""Exported files answer as the Keras model does, wherever they run."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from fuzz_predict import fuzz
+from PIL import Image, ImageOps
+from test_conformance import Row, build, clan
+from typer.testing import CliRunner
+
+from clan_tf import evaluation, prediction
+from clan_tf.cli.main import app
+from clan_tf.config import load_experiment
+from clan_tf.data import read_source
+from clan_tf.data.photos import decode, exif_orientation
+from clan_tf.data.pipeline import evaluation_view as tensorflow_view
+from clan_tf.data.reading import View
+from clan_tf.errors import CheckFailed, UserError
+from clan_tf.export import ExportOptions, export
+from clan_tf.export.exporting import Exporter, limits_of, stratified
+from clan_tf.export.folding import convolution_macs, folded_convolution_macs
+from clan_tf.export.metadata import with_metadata
+from clan_tf.export.pruning import inference_model
+from clan_tf.export.saved_model import write_servable
+from clan_tf.export.selective import SelectiveQuantizer
+from clan_tf.export.tflite import classifier_to_tflite
+from clan_tf.layers.relation import RELATIONS
+from clan_tf.models import CLAN, BranchClassifier, combine
+from clan_tf.run import RunDirectory, save_model
+from clan_tf.runtime.contract import Contract, read_contract
+from clan_tf.runtime.exported import ExportedModel
+from clan_tf.runtime.photos import evaluation_view, read_photo
+
+NAMES = ["red bird", "grün", "blue, small", "d", "e"]
+SIZE, RESIZE = 32, 36
+PHOTOS = np.random.default_rng(3).integers(0, 256, (24, RESIZE, RESIZE, 3), dtype="uint8")
+
+
+def answering_model(**settings: object) -> BranchClassifier:
+    """A tiny model whose weights are random everywhere, so that every part of it has a say."""
+    model, _ = build(Row("model", clan(resize_size=RESIZE, class_names=NAMES, **settings), takes_photos=True))
+    return model
+
+
+def contract_of(model: BranchClassifier, input_size: int | None = RESIZE) -> Contract:
+    return Contract(tuple(model.class_names), SIZE, RESIZE, "stretch", input_size, model.branches)
+
+
+def keras_answers(model: BranchClassifier, photos: np.ndarray = PHOTOS) -> np.ndarray:
+    """On the centres of square photos of the size that photos are resized to."""
+    edge = (RESIZE - SIZE) // 2
+    return np.asarray(model(photos[:, edge:-edge, edge:-edge])["combined"])
+
+
+def tflite_file(path: Path, model: BranchClassifier, quantization: str = "none", io: str = "float32") -> Path:
+    content = classifier_to_tflite(
+        inference_model(model, model.branches), RESIZE, quantization, io, calibration=list(PHOTOS)
+    )
+    path.write_bytes(with_metadata(content, "birds", contract_of(model), "a test"))
+    return path
+
+
+@pytest.fixture(scope="module")
+def models() -> dict[str, BranchClassifier]:
+    return {relation: answering_model(relation=relation) for relation in RELATIONS}
+
+
+@pytest.fixture(scope="module")
+def servable(models: dict[str, BranchClassifier], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    model = models["dot_product"]
+    folder = tmp_path_factory.mktemp("servable") / "birds"
+    explaining = inference_model(model, model.branches, features=["attention_mid_1"])
+    pruned = inference_model(model, model.branches, per_branch=True)
+    write_servable(pruned, contract_of(model, None), folder / "1", explaining)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(colour_folders: Path, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    """A run whose model has random weights: nothing has to be trained to be exported."""
+    overrides = [f"data={{source: folders, root: {colour_folders}, image_size: {SIZE}, resize_size: {RESIZE}}}"]
+    experiment = load_experiment("demo", overrides)
+    source = read_source(experiment.data)
+    run = RunDirectory.create("demo", root=tmp_path_factory.mktemp("runs"))
+    data = {"class_names": source.class_names}
+    run.write_start(experiment, {}, data)
+    run.write_status("finished")
+    model, _ = build(
+        Row(
+            "model",
+            lambda: CLAN("tiny", 3, SIZE, resize_size=RESIZE, class_names=list(source.class_names)),
+            takes_photos=True,
+        )
+    )
+    save_model(model, run.best)
+    return run
+
+
+# Folding and pruning
+
+
+@pytest.mark.parametrize("relation", RELATIONS)
+@pytest.mark.parametrize("branches", [("mid_1", "mid_2", "top", "refined_top"), ("mid_1",), ("refined_top", "top")])
+def test_folding_and_pruning_keep_the_probabilities(relation: str, branches: tuple[str, ...]) -> None:
+    model = answering_model(relation=relation, scales=3)
+    pruned = inference_model(model, branches, per_branch=True)
+    photos = PHOTOS[:4, :SIZE, :SIZE].astype("float32")
+    expected = {name: np.asarray(values) for name, values in model(photos).items()}
+    answers = pruned(photos)
+    combined = combine([expected[branch] for branch in branches], "probabilities")
+    np.testing.assert_allclose(answers["probabilities"], combined, atol=1e-5)
+    for branch in branches:
+        np.testing.assert_allclose(answers[f"probabilities_{branch}"], expected[branch], atol=1e-5)
+    assert pruned.count_params() < model.count_params()
+
+
+@pytest.mark.parametrize("settings", [{"mid_refinement": "non_local"}, {"embed_dim": 200}, {"combination": "logits"}])
+def test_other_refinements_are_folded_where_that_is_cheaper(settings: dict[str, object]) -> None:
+    model = answering_model(**settings)
+    photos = PHOTOS[:4, :SIZE, :SIZE].astype("float32")
+    answers = inference_model(model, model.branches)(photos)["probabilities"]
+    np.testing.assert_allclose(answers, model(photos)["combined"], atol=1e-5)
+
+
+def conv_macs(tflite: bytes) -> int:
+    """Products of all convolutions in a file: an independent count from the file's own shapes."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    graph = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(tflite, 0))
+    codes, subgraph = graph.operatorCodes, graph.subgraphs[0]
+    total = 0
+    for operator in subgraph.operators:
+        if codes[operator.opcodeIndex].builtinCode == schema.BuiltinOperator.CONV_2D:
+            output, kernel = (subgraph.tensors[index].shape for index in (operator.outputs[0], operator.inputs[1]))
+            total += int(np.prod(output)) * int(np.prod(kernel[1:]))
+    return total
+
+
+def test_folding_lowers_the_measured_work_by_the_computed_share(models: dict[str, BranchClassifier]) -> None:
+    model = models["embedded_gaussian"]
+    whole, folded = (
+        conv_macs(classifier_to_tflite(inference_model(model, model.branches, folded=folded), RESIZE))
+        for folded in (False, True)
+    )
+    layer = model.refinements["mid_1"]
+    normalization = 4 * 4 * 96  # part of a convolution in both files
+    assert whole - folded == convolution_macs(layer) - folded_convolution_macs(layer) - normalization
+    # By hand: without W_l and W_g, but with W_θ W_g and W_φ W_g on the top-level map of 2 x 2 positions.
+    assert whole - folded == 16 * 96 * 96 + 4 * 128 * 96 - 4 * 128 * (48 + 48)
+
+
+# TFLite
+
+
+@pytest.mark.parametrize("relation", RELATIONS)
+@pytest.mark.parametrize(
+    ("quantization", "io", "tolerance"),
+    [("none", "float32", 1e-4), ("float16", "float32", 5e-3), ("dynamic", "uint8", 5e-2), ("int8", "uint8", 0.2)],
+)
+def test_a_tflite_file_answers_as_keras_in_its_own_runtime_and_in_mediapipes(
+    relation: str, quantization: str, io: str, tolerance: float, models: dict[str, BranchClassifier], tmp_path: Path
+) -> None:
+    model = models[relation]
+    path = tflite_file(tmp_path / "birds.tflite", model, quantization, io)
+    expected = keras_answers(model)
+    with ExportedModel(path) as exported:
+        answers = exported(PHOTOS)["probabilities"]
+    assert np.abs(answers - expected).max() <= tolerance
+    decided = np.diff(np.sort(expected, axis=1)[:, -2:], axis=1)[:, 0] > (1e-3 if io == "float32" else 2e-2)
+    np.testing.assert_array_equal(answers.argmax(axis=1)[decided], expected.argmax(axis=1)[decided])
+
+    labels, scores = mediapipe_answers(path, PHOTOS)
+    assert np.mean([label == NAMES[row.argmax()] for label, row in zip(labels, answers, strict=True)]) >= 0.98
+    np.testing.assert_allclose(scores, answers.max(axis=1), atol=1e-3 if io == "float32" else 2e-2)
+
+
+def mediapipe_answers(path: Path, photos: np.ndarray) -> tuple[list[str], list[float]]:
+    """The label and score of each photo by MediaPipe's ImageClassifier, as a phone's app would have them."""
+    mediapipe = pytest.importorskip("mediapipe")
+    from mediapipe.tasks.python import BaseOptions, vision
+
+    base = BaseOptions(model_asset_path=str(path))
+    with vision.ImageClassifier.create_from_options(vision.ImageClassifierOptions(base, max_results=1)) as classifier:
+        images = [mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=photo) for photo in photos]
+        best = [classifier.classify(image).classifications[0].categories[0] for image in images]
+    return [category.category_name for category in best], [category.score for category in best]
+
+
+def test_a_resnet_with_caffe_preprocessing_answers_in_mediapipe_too(tmp_path: Path) -> None:
+    keras.utils.set_random_seed(0)
+    model = CLAN("resnet50", 5, SIZE, resize_size=RESIZE, class_names=NAMES)
+    for branch in model.branches:
+        head = model.get_layer(f"logits_{branch}").kernel
+        head.assign(np.random.default_rng(0).normal(0, 1, head.shape))
+    path = tflite_file(tmp_path / "birds.tflite", model)
+    labels, scores = mediapipe_answers(path, PHOTOS)
+    expected = keras_answers(model)
+    assert labels == [NAMES[label] for label in expected.argmax(axis=1)]
+    np.testing.assert_allclose(scores, expected.max(axis=1), atol=1e-3)
+
+
+def test_any_batch_and_int16_activations(models: dict[str, BranchClassifier], tmp_path: Path) -> None:
+    interpreters = pytest.importorskip("ai_edge_litert.interpreter")
+    model = models["dot_product"]
+    pruned = inference_model(model, model.branches)
+    runner = interpreters.Interpreter(
+        model_content=classifier_to_tflite(pruned, RESIZE, any_batch=True)
+    ).get_signature_runner()
+    answers = runner(photos=PHOTOS[:7].astype("float32"))["probabilities"]
+    np.testing.assert_allclose(answers, keras_answers(model, PHOTOS[:7]), atol=1e-4)
+    with ExportedModel(tflite_file(tmp_path / "birds.tflite", model, "int16x8", "uint8")) as exported:
+        np.testing.assert_allclose(exported(PHOTOS[:4])["probabilities"], keras_answers(model, PHOTOS[:4]), atol=1e-2)
+
+
+def test_a_missing_operator_is_named() -> None:
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, {"answer": keras.layers.Lambda(tf.math.digamma)(inputs)})
+    from clan_tf.export import to_tflite
+
+    with pytest.raises(CheckFailed, match="Digamma"):
+        to_tflite(model)
+
+
+# SavedModel
+
+CLIENT = """
+import json, sys
+sys.modules["keras"] = sys.modules["clan_tf"] = None
+import numpy as np
+import tensorflow as tf
+
+loaded = tf.saved_model.load(sys.argv[1])
+serve = loaded.signatures
+with np.load(sys.argv[2]) as file:
+    photos, odd = file["photos"], file["odd"]
+answers = {"float": serve["serve_float32"](photos=tf.constant(photos, tf.float32))["probabilities"].numpy()}
+default = serve["serving_default"](photos=tf.constant(photos))
+answers |= {"default": default["probabilities"].numpy(), "ids": default["label_ids"].numpy()}
+answers["top"] = default["probabilities_top"].numpy()
+answers["odd"] = serve["serving_default"](photos=tf.constant(odd))["probabilities"].numpy()
+answers["map"] = serve["explain"](photos=tf.constant(photos))["attention_mid_1"].numpy()
+encoded = [open(path, "rb").read() for path in sys.argv[4:]]
+for bad in (b"", b"garbage", encoded[0][:300]):
+    try:
+        serve["serve_bytes"](photos=tf.constant([encoded[0], bad]))
+    except tf.errors.OpError:
+        continue
+    sys.exit("a bad photo was answered")
+answers["bytes"] = serve["serve_bytes"](photos=tf.constant(encoded))["probabilities"].numpy()
+np.savez(sys.argv[3], **answers)
+"""
+
+
+def write_encoded(folder: Path) -> list[Path]:
+    """Photos as the world has them: JPEG, PNG, grey, CMYK, transparent, and all EXIF orientations."""
+    rng = np.random.default_rng(5)
+    smooth = Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype="uint8")).resize((80, 60), Image.Resampling.BICUBIC)
+    variants = {"rgb.jpg": smooth, "rgb.png": smooth, "grey.jpg": smooth.convert("L"), "grey.png": smooth.convert("L")}
+    variants |= {"cmyk.jpg": smooth.convert("CMYK"), "transparent.png": smooth.convert("RGBA")}
+    for name, image in variants.items():
+        image.save(folder / name)
+    for orientation in range(1, 9):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        smooth.save(folder / f"turned_{orientation}.jpg", exif=exif)
+        smooth.save(folder / f"turned_{orientation}.png", exif=exif)
+    return sorted(folder.iterdir())
+
+
+def test_a_saved_model_answers_without_this_project_and_without_keras(
+    servable: Path, models: dict[str, BranchClassifier], tmp_path: Path
+) -> None:
+    (tmp_path / "photos").mkdir()
+    encoded = write_encoded(tmp_path / "photos")
+    odd = np.random.default_rng(1).integers(0, 256, (2, 50, 70, 3), dtype="uint8")
+    np.savez(tmp_path / "in.npz", photos=PHOTOS, odd=odd)
+    arguments = [servable / "1", tmp_path / "in.npz", tmp_path / "out.npz", *encoded]
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", CLIENT, *map(str, arguments)], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    model = models["dot_product"]
+    with np.load(tmp_path / "out.npz") as answers:
+        expected = keras_answers(model)
+        for name in ("default", "float"):
+            np.testing.assert_allclose(answers[name], expected, atol=1e-5)
+        np.testing.assert_array_equal(answers["ids"], expected.argmax(axis=1))
+        view = View(SIZE, RESIZE)
+        seen = np.stack([tensorflow_view(photo, view) for photo in odd])
+        np.testing.assert_allclose(answers["odd"], model(seen)["combined"], atol=1e-5)
+        features = model.with_outputs(["attention_mid_1", "top"])(PHOTOS[:, 2:-2, 2:-2])
+        np.testing.assert_allclose(answers["map"], features["attention_mid_1"], atol=1e-5)
+        np.testing.assert_allclose(answers["top"], features["top"], atol=1e-5)
+        upright = [np.asarray(ImageOps.exif_transpose(Image.open(path)).convert("RGB")) for path in encoded]
+        seen = np.stack([tensorflow_view(photo, view) for photo in upright])
+        # Pillow makes RGB of CMYK by other roundings.
+        np.testing.assert_allclose(answers["bytes"], model(seen)["combined"], atol=2e-2)
+
+
+def test_labels_and_warm_up_requests_lie_in_the_saved_model(servable: Path) -> None:
+    assert (servable / "1" / "assets" / "labels.txt").read_text(encoding="utf-8").splitlines() == NAMES
+    path = servable / "1" / "assets.extra" / "tf_serving_warmup_requests"
+    records = [record.numpy() for record in tf.data.TFRecordDataset(str(path))]
+    signatures = set(tf.saved_model.load(str(servable / "1")).signatures)
+    assert len(records) == len(signatures) == 5
+    for signature in signatures:
+        assert sum(b"\x1a" + bytes([len(signature)]) + signature.encode() in record for record in records) == 1
+
+
+# The gate and the command
+
+
+def test_every_format_passes_the_gate_and_is_taken_by_predict_and_evaluate(run: RunDirectory) -> None:
+    runner = CliRunner()
+    photo = read_source(run.experiment().data).photos("test")[0].name
+    by_keras = prediction.predict(str(run.path), [photo])[0]["predictions"]
+    evaluated = evaluation.evaluate(str(run.path))
+    for words in (["saved_model", "--per-branch"], ["tflite"], ["tflite", "--quantize", "float16", "--io", "uint8"]):
+        result = runner.invoke(app, ["export", str(run.path), "--json", "--format", *words])
+        assert result.exit_code == 0, result.output
+        answer = json.loads(result.stdout)
+        path, gate = Path(answer["path"]), answer["gate"]
+        assert gate["passed"] and gate["photos"] == 15 and gate["decided_agreement"] == 1
+        assert {speed["threads"] for speed in gate["speeds"]} >= {1}
+        assert json.loads((path.parent / "export.json").read_text(encoding="utf-8"))["gate"] == gate
+        (by_file,) = prediction.predict(str(path), [photo])
+        assert [p["label"] for p in by_file["predictions"]] == [p["label"] for p in by_keras]
+        assert by_file["predictions"][0]["probability"] == pytest.approx(by_keras[0]["probability"], abs=5e-3)
+        again = evaluation.evaluate(str(path))
+        assert again.combined == evaluated.combined and again.photos == 15
+        assert set(again.branches) == (set(evaluated.branches) if "--per-branch" in words else set())
+
+
+def test_what_exists_is_not_replaced_unless_asked(run: RunDirectory, tmp_path: Path) -> None:
+    options = ExportOptions("keras")
+    (tmp_path / "mine").mkdir()
+    for force, name, message in ((False, "mine", "--force"), (True, "mine", "isn't an export")):
+        with pytest.raises(UserError, match=message):
+            export(str(run.path), options, str(tmp_path / name), force=force)
+    assert export(str(run.path), options, str(tmp_path / "new"), samples=2).path.suffix == ".keras"
+    with pytest.raises(UserError, match="exists"):
+        export(str(run.path), options, str(tmp_path / "new"))
+    assert export(str(run.path), options, str(tmp_path / "new"), samples=2, force=True).report.photos == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "new"]
+
+
+def test_a_failed_gate_keeps_nothing_and_tells_the_numbers(
+    run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clan_tf.export.exporting.FLOAT32_DIFFERENCE", 0.0)
+    monkeypatch.setattr("clan_tf.export.saved_model._whole_levels", lambda photo: tf.cast(photo // 2, tf.uint8))
+    with pytest.raises(CheckFailed, match=r"(?s)wasn't kept.*a probability differs.*15 photos.*largest difference"):
+        export(str(run.path), ExportOptions("saved_model"), str(tmp_path / "out"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_killed_export_leaves_nothing_under_the_final_name(run: RunDirectory, tmp_path: Path) -> None:
+    code = (
+        "import os, sys; from clan_tf.export import ExportOptions, export, exporting\n"
+        "exporting.check_file = lambda *_: os._exit(9)\n"
+        "export(sys.argv[1], ExportOptions('tflite'), sys.argv[2])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(run.path), str(tmp_path / "out")], capture_output=True)
+    assert done.returncode == 9, done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == [".partial-out"]
+    assert export(str(run.path), ExportOptions("tflite"), str(tmp_path / "out"), samples=2).path.is_file()
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_model_with_nan_weights_is_refused(run: RunDirectory, tmp_path: Path) -> None:
+    model = answering_model()
+    model.get_layer("logits_top").bias.assign(np.full(5, np.nan))
+    save_model(model, tmp_path / "nan.keras")
+    with pytest.raises(CheckFailed, match="NaN or infinity, such as logits_top/bias"):
+        export(str(tmp_path / "nan.keras"), ExportOptions("tflite"), config=str(run.path / "config.yaml"))
+    assert [path.name for path in tmp_path.iterdir()] == ["nan.keras"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"format": "tflit"}, "Did you mean tflite"),
+        ({"format": "saved_model", "quantize": "int8"}, "--quantize: is for --format tflite"),
+        ({"format": "tflite", "quantize": "int4"}, "--quantize: must be one of"),
+        ({"format": "tflite", "io": "int8"}, "--io: must be one of"),
+        ({"format": "keras", "branches": ("top",)}, "--branches: is for"),
+        ({"format": "tflite", "explain": True}, "--explain: is for --format saved_model"),
+        ({"format": "tflite", "keep_float": ("clca",)}, "--keep-float: is for --quantize int8"),
+        ({"format": "tflite", "calibration_photos": 0}, "--calibration-photos"),
+        ({"format": "tflite", "max_drop": -1.0}, "--max-drop"),
+    ],
+)
+def test_bad_combinations_are_one_clear_error(options: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        ExportOptions(**options)
+
+
+def test_a_drop_of_accuracy_beyond_the_limit_fails(run: RunDirectory) -> None:
+    exporter = Exporter(str(run.path))
+    assert limits_of(ExportOptions("tflite", "int8", max_drop=0.5)).drop == 0.5
+    from clan_tf.export import gate
+
+    labels = np.arange(10) % 2
+    expected = np.eye(2)[labels]
+    figures = gate._compare(expected, np.eye(2)[[*labels[:9], 1 - labels[9]]], labels)
+    assert gate._failures(figures, gate.Limits(drop=9.0)) and not gate._failures(figures, gate.Limits(drop=10.0))
+    assert exporter.photos.labels.tolist() == sorted(exporter.photos.labels.tolist())
+
+
+def test_a_sample_holds_the_classes_in_turn(run: RunDirectory) -> None:
+    photos = read_source(run.experiment().data).photos("train")
+    chosen = stratified(photos, 7)
+    counts = np.bincount([photo.label for photo in chosen])
+    assert len(chosen) == 7 and counts.max() - counts.min() <= 1
+    assert len(stratified(photos, 10_000)) == len(photos)
+
+
+# Without TensorFlow
+
+
+def test_photos_have_the_same_pixels_without_tensorflow(tmp_path: Path) -> None:
+    for path in write_encoded(tmp_path):
+        content = path.read_bytes()
+        expected = decode(tf.constant(content), tf.constant(exif_orientation(content))).numpy()
+        photo = read_photo(path)
+        allowed = 2 if "cmyk" in path.name else 0
+        assert np.abs(photo.astype(int) - expected).max() <= allowed, path.name
+    rng = np.random.default_rng(0)
+    for height, width in ((60, 80), (37, 200), (300, 20), (48, 48)):
+        photo = rng.integers(0, 256, (height, width, 3), dtype="uint8")
+        for view in (View(40, 48), View(45, 48, "keep_aspect"), View(200, 224, "keep_aspect")):
+            expected = tensorflow_view(photo, view).numpy()
+            np.testing.assert_array_equal(evaluation_view(photo, *view), expected)
+
+
+BLOCKED = """
+import importlib.abc, sys
+
+class Block(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        top = name.partition(".")[0]
+        if top not in ("clan_tf", "numpy", "PIL", "ai_edge_litert", *{allowed}) and top not in sys.stdlib_module_names:
+            raise ImportError(f"{{name}} is not there")
+
+sys.meta_path.insert(0, Block())
+"""
+
+
+def test_predict_runs_a_tflite_file_with_numpy_pillow_and_litert_alone(
+    models: dict[str, BranchClassifier], tmp_path: Path
+) -> None:
+    path = tflite_file(tmp_path / "birds.tflite", models["dot_product"])
+    Image.fromarray(PHOTOS[0]).save(tmp_path / "photo.png")
+    expected = keras_answers(models["dot_product"])[0]
+    code = BLOCKED.format(allowed="()") + (
+        "import json; from clan_tf.prediction import predict\nprint(json.dumps(predict(sys.argv[1], sys.argv[2:])))"
+    )
+    arguments = [str(path), str(tmp_path / "photo.png")]
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    best = json.loads(done.stdout)[0]["predictions"][0]
+    assert best == {"label": NAMES[expected.argmax()], "probability": pytest.approx(expected.max(), abs=1e-4)}
+
+
+def test_the_command_predicts_without_importing_tensorflow(models: dict[str, BranchClassifier], tmp_path: Path) -> None:
+    path = tflite_file(tmp_path / "birds.tflite", models["dot_product"])
+    Image.fromarray(PHOTOS[0]).save(tmp_path / "photo.png")
+    code = (
+        "import sys\nfor name in ('tensorflow', 'keras', 'sklearn', 'scipy', 'matplotlib'): sys.modules[name] = None\n"
+        "from clan_tf.cli.main import run; run()"
+    )
+    arguments = ["predict", str(path), str(tmp_path / "photo.png"), "--json"]
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)[0]["predictions"][0]["label"] in NAMES
+
+
+# Damaged files
+
+
+def test_damaged_files_get_a_message(models: dict[str, BranchClassifier], tmp_path: Path) -> None:
+    good = tflite_file(tmp_path / "good.tflite", models["dot_product"])
+    content = good.read_bytes()
+    Image.fromarray(PHOTOS[0]).save(tmp_path / "photo.png")
+    damaged = {
+        "empty": b"",
+        "text": b"hello",
+        "cut": content[: len(content) // 2],
+        "zeros": bytes(len(content) - 4096) + content[-4096:],
+    }
+    for name, damage in damaged.items():
+        path = tmp_path / f"{name}.tflite"
+        path.write_bytes(damage)
+        with pytest.raises(UserError, match=f"{name}.tflite: (can't be run|holds no readable)"):
+            prediction.predict(str(path), [str(tmp_path / "photo.png")])
+    with pytest.raises(UserError, match="no such|there is no"):
+        prediction.predict(str(tmp_path / "none.tflite"), [str(tmp_path / "photo.png")])
+    assert read_contract(good).class_names == tuple(NAMES)
+
+
+# Layers in floats
+
+
+def test_layers_that_suffer_can_compute_in_floats(models: dict[str, BranchClassifier], tmp_path: Path) -> None:
+    pytest.importorskip("ai_edge_quantizer")
+    model = models["embedded_gaussian"]
+    pruned = inference_model(model, model.branches)
+    quantizer = SelectiveQuantizer(classifier_to_tflite(pruned, RESIZE, io="uint8"), pruned, PHOTOS[:6])
+    ranked = quantizer.ranked_layers()
+    assert sorted(ranked) == sorted(quantizer.layers) and "clca_mid_1" in ranked and "stage1_conv1" in ranked
+    expected = keras_answers(model)
+
+    def error(kept: list[str]) -> float:
+        path = tmp_path / "birds.tflite"
+        path.write_bytes(with_metadata(quantizer.quantize(kept), "birds", contract_of(model), "a test"))
+        with ExportedModel(path) as exported:
+            return float(np.abs(exported(PHOTOS)["probabilities"] - expected).mean())
+
+    whole = error([])
+    assert error(ranked) < whole / 3
+    assert error(ranked[:8]) < whole
+    kept = quantizer.layers_to_keep(list(PHOTOS), expected.argmax(axis=1), 0.0, lambda: None)
+    assert 1 <= len(kept) <= len(ranked)
+
+
+def test_an_int8_export_that_loses_too_much_keeps_layers_in_floats(
+    run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("ai_edge_quantizer")
+    monkeypatch.setattr(
+        SelectiveQuantizer, "layers_to_keep", lambda self, photos, labels, max_drop, on_layer: ["logits_top", "top"]
+    )
+    # The first file is made to fail, so that the second is wanted.
+    outcomes = iter([("too much",), ()])
+    monkeypatch.setattr("clan_tf.export.gate._failures", lambda figures, limits: next(outcomes))
+    options = ExportOptions("tflite", "int8", calibration_photos=6)
+    result = export(str(run.path), options, str(tmp_path / "out"), samples=3)
+    written = json.loads((result.folder / "export.json").read_text(encoding="utf-8"))
+    assert written["options"]["keep_float"] == ["logits_top", "top"]
+    with pytest.raises(UserError, match="no layer 'logits_tpo'. Did you mean logits_top"):
+        export(str(run.path), replace(options, keep_float=("logits_tpo",)), str(tmp_path / "other"))
+
+
+# Benchmark and fuzzing
+
+
+def test_benchmark_compares_exports_and_single_files(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = (ExportOptions("tflite"), ExportOptions("tflite", "dynamic"))
+    monkeypatch.setattr("clan_tf.export.benchmark.ALL_EXPORTS", chosen)
+    words = ["benchmark", str(run.path), "--samples", "4", "--seconds", "0.1"]
+    answer = json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout)
+    assert list(answer) == ["tflite-float32", "tflite-dynamic"]
+    assert all([speed["threads"] for speed in report["speeds"]] == [1, 2] for report in answer.values())
+    assert answer["tflite-float32"]["photos"] == 4 and answer["tflite-float32"]["agreement"] == 1
+    table = CliRunner().invoke(app, words).output
+    assert "tflite-dynamic" in table and "memory" in table
+
+
+def test_damaged_files_of_every_kind_end_with_a_message(
+    run: RunDirectory, models: dict[str, BranchClassifier], tmp_path: Path
+) -> None:
+    good = {"tflite": tflite_file(tmp_path / "good.tflite", models["dot_product"]), "keras": run.best}
+    found = fuzz(tmp_path, good, 10)
+    assert sum(found.values()) == 10
+    assert {outcome.split(" ", 1)[1] for outcome in found} <= {"answered", "refused"}
