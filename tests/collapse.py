@@ -72,6 +72,7 @@ def main() -> None:
     parser.add_argument("--weights", required=True, type=Path)
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--image-size", type=int, default=96)
+    parser.add_argument("--activation", choices=ACTIVATIONS, help="this one only")
     arguments = parser.parse_args()
     shared = [
         f"data.root={arguments.root}",
@@ -85,6 +86,8 @@ def main() -> None:
     failed, data = False, None
     print(_row("refinement", "relation", "activation", "first 10", "last 10", "largest", "seconds"))
     for refinement, relation, activation in combinations():
+        if arguments.activation not in (None, activation):
+            continue
         chosen = [f"model.mid_refinement={refinement}", f"model.relation={relation}"]
         started = time.perf_counter()
         losses, data = losses_of([*shared, *chosen, f"model.spatial_activation={activation}"], arguments.steps, data)

@@ -101,7 +101,6 @@ def test_train_evaluate_and_predict_as_a_user_would(fast_demo: list[str], tmp_pa
         (["train", "resnet50"], "data.root"),
         (["train", "--run-dir", "."], "never overwritten"),
         (["train", "--resume"], "--resume: needs the run to go on with"),
-        (["train", "--resume", "--run-dir", "."], "isn't a run directory"),
         (["train", "--set", "training.device=gpu"], "TensorFlow sees no GPU"),
         (["train", "--set", "training.accumulation=5"], "must be a multiple of accumulation"),
         (["train", "--set", "training.loss_weight_schedules={mid: {start: 0, epochs: 1}}"], "Did you mean mid_1?"),
