@@ -1,6 +1,6 @@
 """The experiment: pydantic models, YAML files, `--set` overrides, and one message that names every mistake."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
@@ -199,6 +199,21 @@ def load_experiment(config: str | Path, overrides: Sequence[str] = ()) -> Experi
     return experiment
 
 
+def with_values(experiment: Experiment, values: Mapping[str, Any]) -> Experiment:
+    """The experiment with other values of some keys, given as `section.key`.
+
+    Raises:
+        UserError: naming every mistake, one a line.
+    """
+    changed = experiment.model_dump(mode="json")
+    for path, value in values.items():
+        _put(changed, path, value)
+    try:
+        return Experiment.model_validate(changed)
+    except ValidationError as error:
+        raise UserError("\n".join(_explain(mistake) for mistake in error.errors())) from error
+
+
 def shipped_configs() -> dict[str, Any]:
     """The configs that are installed with the package, by name."""
     files = resources.files("clan_tf.configs").iterdir()
@@ -225,16 +240,21 @@ def _set(values: dict[str, Any], override: str) -> str | None:
     path, equals, text = override.partition("=")
     if not equals or not path.strip():
         return f"--set {override!r}: must be KEY=VALUE, for example training.epochs=20."
-    *sections, key = path.strip().split(".")
+    try:
+        _put(values, path.strip(), yaml.safe_load(text))
+    except yaml.YAMLError as error:
+        return f"--set {override!r}: the value isn't YAML: {' '.join(str(error).split())}"
+    return None
+
+
+def _put(values: dict[str, Any], path: str, value: Any) -> None:
+    """Sets `section.key`; sections that aren't there are made."""
+    *sections, key = path.split(".")
     for section in sections:
         if not isinstance(values.get(section), dict):
             values[section] = {}
         values = values[section]
-    try:
-        values[key] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        return f"--set {override!r}: the value isn't YAML: {' '.join(str(error).split())}"
-    return None
+    values[key] = value
 
 
 def _explain(mistake: Any) -> str:

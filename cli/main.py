@@ -11,6 +11,7 @@ from clan_tf.cli.data_check import data_check
 from clan_tf.cli.data_pack import data_pack
 from clan_tf.cli.evaluate import evaluate
 from clan_tf.cli.predict import predict
+from clan_tf.cli.search import search
 from clan_tf.cli.summary import summary
 from clan_tf.cli.train import train
 
@@ -26,7 +27,7 @@ def _app(help_text: str) -> typer.Typer:
 
 
 app = _app("Fine-grained photo classification with the Cross-layer Attention Network.")
-for command in (train, evaluate, predict, summary):
+for command in (train, evaluate, predict, summary, search):
     app.command()(command)
 
 data_app = _app("Look through the photos, and pack them.")

@@ -33,6 +33,7 @@ FLOORS = {
     "torch_pipeline": 6,
     "benchmark": 7,
     "export": 7,
+    "search": 7,
     "cli": 9,
 }
 
