@@ -175,7 +175,7 @@ class SearchDirectory:
         """Raises a `UserError` unless the directory is of this experiment and space."""
         if not self._search_file.exists():
             raise UserError(
-                f"--search-dir: there is no search in {self.path}. The chief makes it, in a folder that all workers see."
+                f"--search-dir: no search is in {self.path}. The chief makes it, in a folder that all workers see."
             )
         began = json.loads(self._search_file.read_text(encoding="utf-8"))
         before, given = dict(_flat(began)), dict(_flat(_identity(experiment, search)))

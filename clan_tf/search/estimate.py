@@ -51,9 +51,7 @@ def _measure_epoch(experiment: Experiment, progress: Progress) -> float:
 
 def _describe(parameter: Parameter) -> tuple[str, str]:
     """A parameter's values and conditions as texts."""
-    conditions = [
-        f"{parent} is {' or '.join(map(shown_value, allowed))}" for parent, allowed in parameter.when.items()
-    ]
+    conditions = [f"{parent} is {' or '.join(map(shown_value, allowed))}" for parent, allowed in parameter.when.items()]
     values = values_of(parameter)
     if values is not None:
         return ", ".join(map(shown_value, values)), " and ".join(conditions)

@@ -16,8 +16,8 @@ from clan_tf.search.standing import shown_value
 
 UNUSED = "(not used)"
 """Where a line passes a key whose conditions aren't met."""
-SPREAD = 0.35
-"""Lines at one value are spread over this share of the distance between two values, so that each can be followed."""
+SPREAD = 0.3
+"""Lines at one value are spread to both sides over this share of the distance to the next: each can be followed."""
 
 
 def plot_trials(ranked: Sequence[TrialResult], search: SearchConfig, path: Path) -> None:
@@ -48,10 +48,12 @@ def plot_trials(ranked: Sequence[TrialResult], search: SearchConfig, path: Path)
         colour = "crimson" if is_best else colours[index]
         axes.plot(positions[index], color=colour, linewidth=3 if is_best else 1.3, alpha=1 if is_best else 0.8)
     for column, key in enumerate(keys):
-        _draw_axis(axes, column, _ticks(key, ranked, search))
-    _draw_axis(axes, len(keys), [((s - low + margin) / (high - low + 2 * margin), f"{s:.4g}") for s in (low, high)])
+        labels = _labels(key, ranked, search)
+        has_scale = isinstance(search.parameters[key], Integer | Number)
+        _draw_axis(axes, column, _ticks(key, ranked, search), None if has_scale else SPREAD / len(labels))
+    _draw_axis(axes, len(keys), [((s - low + margin) / (high - low + 2 * margin), f"{s:.4g}") for s in {low, high}])
     names = [f"{section}\n{name}" for section, _, name in (key.partition(".") for key in keys)]
-    axes.set_xticks(range(len(keys) + 1), [*names, search.objective.replace("_", " ", 1).replace("_", "\n")], fontsize=9)
+    axes.set_xticks(range(len(keys) + 1), [*names, search.objective.replace("_", "\n", 1)], fontsize=9)
     axes.xaxis.tick_top()
     axes.set(xlim=(-0.3, len(keys) + 0.6), ylim=(-0.03, 1.03), yticks=[])
     axes.tick_params(length=0)
@@ -107,8 +109,12 @@ def _label(result: TrialResult, key: str) -> str:
     return shown_value(result.values[key]) if key in result.values else UNUSED
 
 
-def _draw_axis(axes: Any, column: int, ticks: Sequence[tuple[float, str]]) -> None:
-    axes.axvline(column, color="0.6", linewidth=1, zorder=0)
+def _draw_axis(axes: Any, column: int, ticks: Sequence[tuple[float, str]], half_width: float | None = None) -> None:
+    """A line with its ticks; with `half_width`, a bar around each tick instead, where lines of one value pass."""
+    if half_width is None:
+        axes.axvline(column, color="0.6", linewidth=1, zorder=0)
     for height, text in ticks:
+        if half_width is not None:
+            axes.plot([column] * 2, [height - half_width, height + half_width], color="0.85", linewidth=7, zorder=0)
         box = {"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1}
-        axes.text(column + 0.04, height, text, fontsize=9, va="center", bbox=box, zorder=5)
+        axes.text(column + 0.05, height, text, fontsize=9, va="center", bbox=box, zorder=5)

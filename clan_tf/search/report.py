@@ -72,7 +72,12 @@ def _markdown(experiment: Experiment, ranked: Sequence[TrialResult], search: Sea
     ]
     failed = [result for result in ranked if result.reason is not None]
     if failed:
-        lines += ["", "Failed:", "", *(f"- trial {result.trial}: {' '.join(result.reason.split())}" for result in failed)]
+        lines += [
+            "",
+            "Failed:",
+            "",
+            *(f"- trial {result.trial}: {' '.join(result.reason.split())}" for result in failed),
+        ]
     return "\n".join(lines) + "\n"
 
 

@@ -219,7 +219,7 @@ def mistakes_in(space: str | Path, mistakes: list[str]) -> UserError:
 def _explain(mistake: Any) -> Iterator[str]:
     """Readable lines for one of pydantic's errors."""
     location = [str(part) for part in mistake["loc"]]
-    if location[:1] == ["parameters"]:
+    if location[:1] == ["parameters"] and len(location) > 1:
         location = [*location[1:2], *location[3:]]  # between them is the kind
     name = ".".join(location)
     value = mistake["input"]

@@ -43,6 +43,8 @@ def shown_value(value: Any) -> str:
     """A value as people write it, numbers to four digits."""
     if isinstance(value, float):
         return f"{value:.4g}"
+    if value is None or isinstance(value, bool):
+        return str(value).lower().replace("none", "null")
     return "+".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
