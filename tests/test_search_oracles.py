@@ -19,7 +19,7 @@ EPOCHS = 9
 BUDGETS: dict[str, dict[str, Any]] = {
     "random": {"trials": 6},
     "grid": {},
-    "bayesian": {"trials": 11},
+    "bayesian": {"trials": 10},
     "hyperband": {},
 }
 
