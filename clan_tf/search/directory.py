@@ -201,6 +201,14 @@ class SearchDirectory:
         except Timeout as error:
             raise UserError(f"{self.path}: another process is searching here. Wait for it, or stop it.") from error
 
+    @contextmanager
+    def claimed_trial(self, trial: str) -> Iterator[None]:
+        """Waits until no other process trains a trial: a worker that was thought dead may still do so."""
+        folder = self._result(trial).parent
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / ".lock"):
+            yield
+
     @property
     def _search_file(self) -> Path:
         return self.path / "search.json"

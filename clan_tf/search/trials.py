@@ -40,8 +40,19 @@ class TrialTrainer:
             epochs: instead of the experiment's.
             progress: of each training.
         """
-        if ended := self.directory.read_result(trial):
-            return ended
+        with self.directory.claimed_trial(trial):
+            return self.directory.read_result(trial) or self._train(trial, values, epochs, progress)
+
+    def prepare(self, experiment: Experiment, progress: Progress) -> TrainingData:
+        """The photos of an experiment, those of the last one if its `data` section is the same."""
+        if self._data is None or self._data[0] != experiment.data:
+            self._data = None  # one set of decoded photos at a time
+            # Several trials use the photos, even if each trains for one epoch.
+            often = with_values(experiment, {"training.epochs": max(2, experiment.training.epochs)})
+            self._data = experiment.data, prepare_data(often, read_source(experiment.data), progress)
+        return self._data[1]
+
+    def _train(self, trial: str, values: Mapping[str, Any], epochs: int | None, progress: Progress) -> TrialResult:
         repeats: list[Repeat] = []
         reason = None
         first = self.experiment.training.seed
@@ -58,15 +69,6 @@ class TrialTrainer:
         self.directory.write_result(result)
         self.directory.drop_models(self.search)
         return result
-
-    def prepare(self, experiment: Experiment, progress: Progress) -> TrainingData:
-        """The photos of an experiment, those of the last one if its `data` section is the same."""
-        if self._data is None or self._data[0] != experiment.data:
-            self._data = None  # one set of decoded photos at a time
-            # Several trials use the photos, even if each trains for one epoch.
-            often = with_values(experiment, {"training.epochs": max(2, experiment.training.epochs)})
-            self._data = experiment.data, prepare_data(often, read_source(experiment.data), progress)
-        return self._data[1]
 
     def _repeat(self, trial: str, experiment: Experiment, progress: Progress) -> Repeat:
         seed = experiment.training.seed
