@@ -20,7 +20,7 @@ from clan_tf.search.space import SearchConfig
 
 
 class DurableOracle(keras_tuner.Oracle):
-    """What the four algorithms share; the scores are those of the trials' results in the search directory."""
+    """What the four algorithms share: a state that is whole, budgets, and leases of the trials that workers have."""
 
     search: SearchConfig
     directory_of_search: SearchDirectory
@@ -77,10 +77,6 @@ class DurableOracle(keras_tuner.Oracle):
             owner: other for owner, other in self.ongoing_trials.items() if other.trial_id != trial.trial_id
         }
         self.save()
-
-    def score_trial(self, trial: Trial) -> None:
-        result = self.directory_of_search.read_result(trial.trial_id)
-        trial.score, trial.best_step = result.mean, 0
 
     @keras_tuner.synchronized
     def forget_silent_workers(self) -> bool:
