@@ -154,10 +154,10 @@ def test_no_model_outlives_its_trial_and_the_photos_are_decoded_once(
 ) -> None:
     trainer = TrialTrainer(tiny(), rates(0.1), SearchDirectory(tmp_path))
     trainer.train("0000", {"training.learning_rate": 0.1}, None, Progress())
-    photos = trainer.prepare(tiny(), Progress())
+    photos = trainer.prepare(tiny())
     monkeypatch.setattr("clan_tf.search.trials.prepare_data", None)
     trainer.train("0001", {"training.learning_rate": 0.2}, None, Progress())
-    assert trainer.prepare(tiny(), Progress()) is photos
+    assert trainer.prepare(tiny()) is photos
     gc.collect()
     assert not [thing for thing in gc.get_objects() if isinstance(thing, keras.Model)]
 

@@ -30,7 +30,7 @@ def write_report(experiment: Experiment, search: SearchConfig, directory: Search
 
 
 def leaderboard_columns(search: SearchConfig) -> list[str]:
-    """The columns of the leaderboard, of which the searched keys are some."""
+    """The columns of the leaderboard: the searched keys, and the objective as a mean over the repeats."""
     return [*("rank", "trial", *search.parameters), search.objective, "spread", "repeats", "best_epochs", "seconds"]
 
 
@@ -57,7 +57,7 @@ def _write_csv(ranked: Sequence[TrialResult], search: SearchConfig, directory: S
 
 
 def _markdown(experiment: Experiment, ranked: Sequence[TrialResult], search: SearchConfig) -> str:
-    columns = leaderboard_columns(search)
+    columns = [column.removeprefix("model.").removeprefix("training.") for column in leaderboard_columns(search)]
     rows = [leaderboard_row(rank, result, search) for rank, result in enumerate(ranked, start=1)]
     repeats = f"mean and standard deviation over {search.repeats} seeds, " if search.repeats > 1 else ""
     lines = [

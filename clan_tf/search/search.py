@@ -131,7 +131,7 @@ def _run_trials(
     directory: SearchDirectory,
     progress: Progress,
 ) -> None:
-    trainer = TrialTrainer(experiment, config, directory)
+    trainer = TrialTrainer(experiment, config, directory, progress)
     try:
         ExperimentTuner(oracle, config, directory, trainer, progress).search()
     except (KeyboardInterrupt, SystemExit):

@@ -25,10 +25,18 @@ class TrialTrainer:
         experiment: what is searched.
         search: its space.
         directory: where the runs go.
+        progress: of reading the photos.
     """
 
-    def __init__(self, experiment: Experiment, search: SearchConfig, directory: SearchDirectory) -> None:
+    def __init__(
+        self,
+        experiment: Experiment,
+        search: SearchConfig,
+        directory: SearchDirectory,
+        progress: Progress | None = None,
+    ) -> None:
         self.experiment, self.search, self.directory = experiment, search, directory
+        self._progress = progress or Progress()
         self._data: tuple[Any, TrainingData] | None = None
 
     def train(self, trial: str, values: Mapping[str, Any], epochs: int | None, progress: Progress) -> TrialResult:
@@ -43,13 +51,13 @@ class TrialTrainer:
         with self.directory.claimed_trial(trial):
             return self.directory.read_result(trial) or self._train(trial, values, epochs, progress)
 
-    def prepare(self, experiment: Experiment, progress: Progress) -> TrainingData:
+    def prepare(self, experiment: Experiment) -> TrainingData:
         """The photos of an experiment, those of the last one if its `data` section is the same."""
         if self._data is None or self._data[0] != experiment.data:
             self._data = None  # one set of decoded photos at a time
             # Several trials use the photos, even if each trains for one epoch.
             often = with_values(experiment, {"training.epochs": max(2, experiment.training.epochs)})
-            self._data = experiment.data, prepare_data(often, read_source(experiment.data), progress)
+            self._data = experiment.data, prepare_data(often, read_source(experiment.data), self._progress)
         return self._data[1]
 
     def _train(self, trial: str, values: Mapping[str, Any], epochs: int | None, progress: Progress) -> TrialResult:
@@ -73,7 +81,7 @@ class TrialTrainer:
     def _repeat(self, trial: str, experiment: Experiment, progress: Progress) -> Repeat:
         seed = experiment.training.seed
         self.directory.clear_unusable_run(trial, seed)
-        data = self.prepare(experiment, progress)
+        data = self.prepare(experiment)
         try:
             path = str(self.directory.run(trial, seed))
             result = train(experiment, path, progress=progress, resume=True, data=data)
