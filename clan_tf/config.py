@@ -168,17 +168,18 @@ class Experiment(Section):
 
     def flat(self) -> dict[str, Any]:
         """Every value by its whole key, such as `training.epochs`."""
-        return dict(_flatten(self.model_dump(mode="json")))
+        return dict(flatten(self.model_dump(mode="json")))
 
     def to_yaml(self) -> str:
         """The complete experiment, every default written out."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value that isn't a section, with its whole key."""
     for key, value in values.items():
         if isinstance(value, Mapping) and value:
-            yield from _flatten(value, f"{prefix}{key}.")
+            yield from flatten(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
 
@@ -211,6 +212,21 @@ def load_experiment(config: str | Path, overrides: Sequence[str] = ()) -> Experi
     return experiment
 
 
+def with_values(experiment: Experiment, values: Mapping[str, Any]) -> Experiment:
+    """The experiment with other values of some keys, given as `section.key`.
+
+    Raises:
+        UserError: naming every mistake, one a line.
+    """
+    changed = experiment.model_dump(mode="json")
+    for path, value in values.items():
+        _put(changed, path, value)
+    try:
+        return Experiment.model_validate(changed)
+    except ValidationError as error:
+        raise UserError("\n".join(_explain(mistake) for mistake in error.errors())) from error
+
+
 def shipped_configs() -> dict[str, Any]:
     """The configs that are installed with the package, by name."""
     files = resources.files("clan_tf.configs").iterdir()
@@ -237,16 +253,21 @@ def _set(values: dict[str, Any], override: str) -> str | None:
     path, equals, text = override.partition("=")
     if not equals or not path.strip():
         return f"--set {override!r}: must be KEY=VALUE, for example training.epochs=20."
-    *sections, key = path.strip().split(".")
+    try:
+        _put(values, path.strip(), yaml.safe_load(text))
+    except yaml.YAMLError as error:
+        return f"--set {override!r}: the value isn't YAML: {' '.join(str(error).split())}"
+    return None
+
+
+def _put(values: dict[str, Any], path: str, value: Any) -> None:
+    """Sets `section.key`; sections that aren't there are made."""
+    *sections, key = path.split(".")
     for section in sections:
         if not isinstance(values.get(section), dict):
             values[section] = {}
         values = values[section]
-    try:
-        values[key] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        return f"--set {override!r}: the value isn't YAML: {' '.join(str(error).split())}"
-    return None
+    values[key] = value
 
 
 def _explain(mistake: Any) -> str:

@@ -17,6 +17,7 @@ from clan_tf.cli.export import export
 from clan_tf.cli.predict import predict
 from clan_tf.cli.report import report
 from clan_tf.cli.reproduce import reproduce
+from clan_tf.cli.search import search
 from clan_tf.cli.summary import summary
 from clan_tf.cli.train import train
 
@@ -33,7 +34,7 @@ def _app(help_text: str, group: type[TyperGroup] = TyperGroup) -> typer.Typer:
 
 
 app = _app("Fine-grained photo classification with the Cross-layer Attention Network.")
-for command in (train, evaluate, predict, explain, report, export, reproduce, summary):
+for command in (train, evaluate, predict, explain, report, export, search, reproduce, summary):
     app.command()(command)
 
 data_app = _app("Look through the photos, and pack them.")

@@ -39,6 +39,7 @@ FLOORS = {
     "torch_pipeline": 6,
     "benchmark": 7,
     "export": 9,
+    "search": 9,
     "cli": 10,
 }
 

@@ -1,0 +1,222 @@
+"""The search directory: the one place that knows its file names, and what a trial leaves there."""
+
+import json
+import shutil
+import statistics
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from clan_tf.config import Experiment, flatten
+from clan_tf.errors import UserError
+from clan_tf.files import only_process, write_json
+from clan_tf.run import RunDirectory, is_run
+from clan_tf.search.space import SearchConfig
+from clan_tf.training.resuming import CHANGEABLE
+
+BUDGET = ("trials", "hours", "max_failures")
+"""Keys of a search that may change when it goes on."""
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """One training of a trial.
+
+    Attributes:
+        seed: its `training.seed`.
+        value: the best value of the objective.
+        epoch: where that was, from 1.
+        seconds: time of the training.
+    """
+
+    seed: int
+    value: float
+    epoch: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """How a trial ended.
+
+    Attributes:
+        trial: its name.
+        values: of the searched keys.
+        repeats: those that were trained to the end.
+        reason: why it failed; `None` if it didn't.
+    """
+
+    trial: str
+    values: dict[str, Any]
+    repeats: tuple[Repeat, ...]
+    reason: str | None = None
+
+    @property
+    def mean(self) -> float:
+        """Of the objective, over the repeats."""
+        return statistics.fmean(repeat.value for repeat in self.repeats)
+
+    @property
+    def spread(self) -> float | None:
+        """Standard deviation of the objective over the repeats; `None` for a single one."""
+        return statistics.stdev(repeat.value for repeat in self.repeats) if len(self.repeats) > 1 else None
+
+    @property
+    def seconds(self) -> float:
+        """Time of all its trainings."""
+        return sum(repeat.seconds for repeat in self.repeats)
+
+
+class SearchDirectory:
+    """A folder with everything about one search; several processes may share it."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    @property
+    def oracle(self) -> Path:
+        """What KerasTuner's algorithm knows."""
+        return self.path / "oracle.json"
+
+    @property
+    def best_config(self) -> Path:
+        """The complete experiment of the best trial."""
+        return self.path / "best.yaml"
+
+    @property
+    def leaderboard(self) -> Path:
+        """The trials from the best to the worst, as a table for programs."""
+        return self.path / "leaderboard.csv"
+
+    @property
+    def leaderboard_text(self) -> Path:
+        """The same for people."""
+        return self.path / "leaderboard.md"
+
+    @property
+    def picture(self) -> Path:
+        """The trials as lines across the searched keys."""
+        return self.path / "trials.png"
+
+    @property
+    def tensorboard(self) -> Path:
+        """Folder of TensorBoard's HParams."""
+        return self.path / "tensorboard"
+
+    def run(self, trial: str, seed: int) -> Path:
+        """The run directory of a trial's training with one seed."""
+        return self.path / "trials" / trial / f"seed-{seed}"
+
+    def write_result(self, result: TrialResult) -> None:
+        """Records how a trial ended; from then on it isn't trained again."""
+        write_json(self._result(result.trial), asdict(result))
+
+    def read_result(self, trial: str) -> TrialResult | None:
+        """How a trial ended; `None` while it hasn't."""
+        if not self._result(trial).is_file():
+            return None
+        values = json.loads(self._result(trial).read_text(encoding="utf-8"))
+        repeats = tuple(Repeat(**repeat) for repeat in values.pop("repeats"))
+        return TrialResult(**values, repeats=repeats)
+
+    def results(self) -> list[TrialResult]:
+        """Of all trials that have ended, by name."""
+        names = sorted(path.parent.name for path in self.path.glob("trials/*/result.json"))
+        return [result for name in names if (result := self.read_result(name))]
+
+    def hours(self) -> float:
+        """How long the trials have taken that have ended."""
+        return sum(result.seconds for result in self.results()) / 3600
+
+    def ranked(self, search: SearchConfig) -> list[TrialResult]:
+        """The trials that have ended, from the best to the worst; those that failed come last."""
+        sign = -1 if search.direction == "max" else 1
+
+        def rank(result: TrialResult) -> tuple[bool, float, str]:
+            failed = result.reason is not None
+            return failed, 0.0 if failed else sign * result.mean, result.trial
+
+        return sorted(self.results(), key=rank)
+
+    def drop_models(self, search: SearchConfig) -> None:
+        """Deletes the models of all ended trials but the best, and every trial's last one."""
+        for rank, result in enumerate(self.ranked(search)):
+            for seed_folder in self.path.glob(f"trials/{result.trial}/seed-*"):
+                run = RunDirectory(seed_folder)
+                run.last.unlink(missing_ok=True)
+                if rank > 0 or result.reason is not None:
+                    run.best.unlink(missing_ok=True)
+                    run.remove_checkpoints()
+
+    def clear_unusable_run(self, trial: str, seed: int) -> None:
+        """Removes what a process left that was killed while it made a run directory."""
+        path = self.run(trial, seed)
+        if path.exists() and not is_run(path):
+            shutil.rmtree(path)
+
+    def begin(self, experiment: Experiment, search: SearchConfig) -> None:
+        """Makes the directory, or sees that it is of the same search.
+
+        Raises:
+            UserError: naming what differs, or if the folder holds something else.
+        """
+        if self._search_file.exists():
+            self.require_same(experiment, search)
+        elif any(path.name != ".lock" for path in self.path.glob("*")):
+            raise UserError(f"--search-dir: {self.path} exists and isn't a search directory. Give another folder.")
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_json(self._search_file, _identity(experiment, search))
+
+    def require_same(self, experiment: Experiment, search: SearchConfig) -> None:
+        """Raises a `UserError` unless the directory is of this experiment and space."""
+        if not self._search_file.exists():
+            raise UserError(
+                f"--search-dir: no search is in {self.path}. The chief makes it, in a folder that all workers see."
+            )
+        began = json.loads(self._search_file.read_text(encoding="utf-8"))
+        before, given = dict(flatten(began)), dict(flatten(_identity(experiment, search)))
+        changeable = {f"experiment.{key}" for key in CHANGEABLE} | {f"search.{key}" for key in BUDGET}
+        keys = [key for key in {**before, **given} if before.get(key) != given.get(key) and key not in changeable]
+        if keys:
+            lines = [f"  {key}: {_shown(before, key)} there, {_shown(given, key)} now" for key in keys]
+            text = "is a search of another experiment or space; these keys differ:"
+            raise UserError("\n".join([f"{self.path}: {text}", *lines, "Give another folder: --search-dir."]))
+
+    def trial_values(self, trial: str) -> dict[str, Any]:
+        """A trial's hyperparameters as the algorithm chose them."""
+        state = json.loads(self.oracle.read_text(encoding="utf-8"))
+        return next(t["hyperparameters"]["values"] for t in state["trials"] if t["trial_id"] == trial)
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Keeps other processes from leading this search; a `UserError` if one does. It ends with the process."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        with only_process(self.path):
+            yield
+
+    @contextmanager
+    def claimed_trial(self, trial: str) -> Iterator[None]:
+        """Waits until no other process trains a trial: a worker that was thought dead may still do so."""
+        folder = self._result(trial).parent
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / ".lock"):
+            yield
+
+    @property
+    def _search_file(self) -> Path:
+        return self.path / "search.json"
+
+    def _result(self, trial: str) -> Path:
+        return self.path / "trials" / trial / "result.json"
+
+
+def _identity(experiment: Experiment, search: SearchConfig) -> dict[str, Any]:
+    return {"experiment": experiment.model_dump(mode="json"), "search": search.model_dump(mode="json")}
+
+
+def _shown(values: dict[str, Any], key: str) -> str:
+    return repr(values[key]) if key in values else "nothing"

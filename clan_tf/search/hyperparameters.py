@@ -1,0 +1,53 @@
+"""Between a search space and KerasTuner's `HyperParameters`."""
+
+import json
+from collections.abc import Mapping
+from contextlib import ExitStack
+from typing import Any
+
+import keras_tuner
+
+from clan_tf.search.space import Boolean, Choice, Integer, Parameter, SearchConfig
+
+
+def make_hyperparameters(search: SearchConfig) -> keras_tuner.HyperParameters:
+    """The space as KerasTuner has it, with its conditions."""
+    space = keras_tuner.HyperParameters()
+    for key, parameter in search.ordered().items():
+        with ExitStack() as conditions:
+            for parent, allowed in parameter.when.items():
+                encoded = [_encode(search.parameters[parent], value) for value in allowed]
+                conditions.enter_context(space.conditional_scope(parent, encoded))
+            _declare(space, key, parameter)
+    return space
+
+
+def decode(search: SearchConfig, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The experiment's values for a trial's hyperparameters, without those whose conditions aren't met."""
+    decoded = {key: _decode(search.parameters[key], values[key]) for key in search.parameters if key in values}
+    return search.active(decoded)
+
+
+def _declare(space: keras_tuner.HyperParameters, key: str, parameter: Parameter) -> None:
+    if isinstance(parameter, Choice):
+        space.Choice(key, [_encode(parameter, value) for value in parameter.values])
+    elif isinstance(parameter, Boolean):
+        space.Boolean(key)
+    else:
+        declare = space.Int if isinstance(parameter, Integer) else space.Float
+        declare(key, parameter.min, parameter.max, step=parameter.step, sampling=parameter.sampling)
+
+
+def _encode(parameter: Parameter, value: Any) -> Any:
+    """KerasTuner takes numbers, or texts: every other choice is its JSON text."""
+    return value if isinstance(parameter, Boolean) or _is_numeric(parameter) else json.dumps(value)
+
+
+def _decode(parameter: Parameter, value: Any) -> Any:
+    return json.loads(value) if isinstance(parameter, Choice) and not _is_numeric(parameter) else value
+
+
+def _is_numeric(parameter: Parameter) -> bool:
+    """Whether a choice is of numbers of one type, which KerasTuner keeps in their order."""
+    types = {type(value) for value in parameter.values} if isinstance(parameter, Choice) else set()
+    return types in ({int}, {float})

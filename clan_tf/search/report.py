@@ -1,0 +1,108 @@
+"""What a search leaves behind: its table, its picture, TensorBoard's HParams, and the best experiment."""
+
+import csv
+import shutil
+from collections.abc import Sequence
+
+import tensorflow as tf
+from tensorboard.plugins.hparams import api as hparams
+
+from clan_tf.config import Experiment, with_values
+from clan_tf.errors import counted
+from clan_tf.files import replacing, write_text
+from clan_tf.search.directory import SearchDirectory, TrialResult
+from clan_tf.search.picture import plot_trials
+from clan_tf.search.space import SearchConfig
+from clan_tf.search.standing import duration, shown_value
+
+
+def write_report(experiment: Experiment, search: SearchConfig, directory: SearchDirectory) -> list[TrialResult]:
+    """Writes everything about the trials that have ended, and returns them from the best to the worst."""
+    ranked = directory.ranked(search)
+    _write_csv(ranked, search, directory)
+    write_text(directory.leaderboard_text, _markdown(experiment, ranked, search))
+    _write_hparams(ranked, search, directory)
+    completed = [result for result in ranked if result.reason is None]
+    if completed:
+        plot_trials(completed, search, directory.picture)
+        write_text(directory.best_config, _best_config(experiment, completed[0], search))
+    return ranked
+
+
+def leaderboard_columns(search: SearchConfig) -> list[str]:
+    """The columns of the leaderboard: the searched keys, and the objective as a mean over the repeats."""
+    return [*("rank", "trial", *search.parameters), search.objective, "spread", "repeats", "best_epochs", "seconds"]
+
+
+def leaderboard_row(rank: int, result: TrialResult, search: SearchConfig) -> list[str]:
+    """A trial's row; a key whose conditions aren't met stays empty, and so do the numbers of a trial that failed."""
+    values = [shown_value(result.values[key]) if key in result.values else "" for key in search.parameters]
+    numbers = ["", ""]
+    if result.reason is None:
+        numbers = [f"{result.mean:.6g}", "" if result.spread is None else f"{result.spread:.4g}"]
+    each = " ".join(f"{repeat.value:.6g}" for repeat in result.repeats)
+    epochs = " ".join(str(repeat.epoch) for repeat in result.repeats)
+    return [str(rank), result.trial, *values, *numbers, each, epochs, f"{result.seconds:.1f}"]
+
+
+def _write_csv(ranked: Sequence[TrialResult], search: SearchConfig, directory: SearchDirectory) -> None:
+    with (
+        replacing(directory.leaderboard) as temporary,
+        temporary.open("w", newline="", encoding="utf-8") as file,
+    ):
+        writer = csv.writer(file)
+        writer.writerow([*leaderboard_columns(search), "failed"])
+        for rank, result in enumerate(ranked, start=1):
+            writer.writerow([*leaderboard_row(rank, result, search), result.reason or ""])
+
+
+def _markdown(experiment: Experiment, ranked: Sequence[TrialResult], search: SearchConfig) -> str:
+    columns = [column.removeprefix("model.").removeprefix("training.") for column in leaderboard_columns(search)]
+    rows = [leaderboard_row(rank, result, search) for rank, result in enumerate(ranked, start=1)]
+    repeats = f"mean and standard deviation over {search.repeats} seeds, " if search.repeats > 1 else ""
+    lines = [
+        f"# {experiment.name}: {counted(len(ranked), 'trial')} by {search.algorithm} search",
+        "",
+        f"`{search.objective}`, {repeats}each at its best epoch. {experiment.training.epochs} epochs at most; "
+        f"{duration(sum(result.seconds for result in ranked))} of training.",
+        "",
+        f"| {' | '.join(columns)} |",
+        f"|{'---|' * len(columns)}",
+        *(f"| {' | '.join(row)} |" for row in rows),
+    ]
+    failed = [result for result in ranked if result.reason is not None]
+    if failed:
+        lines += [
+            "",
+            "Failed:",
+            "",
+            *(f"- trial {result.trial}: {' '.join(result.reason.split())}" for result in failed),
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _write_hparams(ranked: Sequence[TrialResult], search: SearchConfig, directory: SearchDirectory) -> None:
+    shutil.rmtree(directory.tensorboard, ignore_errors=True)
+    for result in ranked:
+        values = {key: _tensorboard_value(value) for key, value in result.values.items()}
+        writer = tf.summary.create_file_writer(str(directory.tensorboard / result.trial))
+        with writer.as_default(step=0):
+            hparams.hparams(values, trial_id=result.trial)
+            if result.reason is None:
+                tf.summary.scalar(search.objective, result.mean)
+                tf.summary.scalar("seconds", result.seconds)
+        writer.close()
+
+
+def _tensorboard_value(value: object) -> bool | int | float | str:
+    return value if isinstance(value, bool | int | float | str) else shown_value(value)
+
+
+def _best_config(experiment: Experiment, best: TrialResult, search: SearchConfig) -> str:
+    spread = "" if best.spread is None else f" (standard deviation {best.spread:.4f} over {len(best.repeats)} seeds)"
+    header = [
+        f"# The best of a {search.algorithm} search: trial {best.trial}, {search.objective} {best.mean:.4f}{spread}.",
+        "# Validation photos chose it; the test photos weren't looked at.",
+        *(f"# {key}: {shown_value(value)}" for key, value in best.values.items()),
+    ]
+    return "\n".join(header) + "\n" + with_values(experiment, best.values).to_yaml()

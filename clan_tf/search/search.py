@@ -1,0 +1,178 @@
+"""Searching an experiment: alone, as a chief, or as one of its workers."""
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import grpc
+
+from clan_tf.config import Experiment
+from clan_tf.data import read_source
+from clan_tf.errors import CheckFailed, UserError, nearest
+from clan_tf.models.build import build_model
+from clan_tf.progress import Progress
+from clan_tf.search.checking import fit_to_experiment
+from clan_tf.search.chief import LEASE_SECONDS, serve
+from clan_tf.search.directory import SearchDirectory, TrialResult
+from clan_tf.search.oracles import DurableOracle, make_oracle
+from clan_tf.search.report import write_report
+from clan_tf.search.space import SearchConfig
+from clan_tf.search.trials import TrialTrainer
+from clan_tf.search.tuner import ExperimentTuner
+from clan_tf.training.step import metric_columns
+
+Role = Literal["chief", "worker"]
+
+
+@dataclass(frozen=True)
+class SearchOutcome:
+    """How a search stands when it ends.
+
+    Attributes:
+        directory: of the search.
+        search: what was searched.
+        ranked: its trials, from the best to the worst.
+        was_over: whether it was finished before.
+        stop_reason: of the last trial, where too many failed in a row.
+    """
+
+    directory: SearchDirectory
+    search: SearchConfig
+    ranked: list[TrialResult]
+    was_over: bool
+    stop_reason: str | None
+
+
+def search(
+    experiment: Experiment,
+    config: SearchConfig,
+    search_dir: str | Path,
+    role: Role | None = None,
+    chief: str | None = None,
+    progress: Progress | None = None,
+) -> SearchOutcome | None:
+    """Searches an experiment, or goes on with a search.
+
+    Args:
+        experiment: what is searched.
+        config: its space and how it is gone through.
+        search_dir: the folder of the search; on several machines one that all of them see.
+        role: of this process, where several search together.
+        chief: `HOST:PORT` of the chief; needed with a role.
+        progress: where progress is shown.
+
+    Returns:
+        How the search ended; `None` for a worker.
+
+    Raises:
+        UserError: for a space that doesn't suit the experiment, or a directory of another search.
+        CheckFailed: if no trial could be trained, or the chief can't be reached.
+    """
+    progress = progress or Progress()
+    config = fit_to_experiment(config, experiment, "the search space")
+    directory = SearchDirectory(search_dir)
+    with _distributed(role, chief) as address, _discarded_stdout():
+        if role == "worker":
+            _work(experiment, config, directory, address, progress)
+            return None
+        if not directory.oracle.exists():
+            _check_objective(experiment, config)
+        with directory.claimed():
+            directory.begin(experiment, config)
+            return _lead(experiment, config, directory, address, progress)
+
+
+def _lead(
+    experiment: Experiment, config: SearchConfig, directory: SearchDirectory, address: str | None, progress: Progress
+) -> SearchOutcome:
+    epochs = experiment.training.epochs
+    oracle = make_oracle(config, directory, epochs, LEASE_SECONDS if address else None)
+    was_over = oracle.is_over
+    if was_over:
+        progress.note(f"{directory.path} is finished")
+    elif address:
+        serve(oracle, address, directory, epochs, progress)
+    else:
+        _run_trials(oracle, experiment, config, directory, progress)
+    ranked = write_report(experiment, config, directory)
+    return SearchOutcome(directory, config, ranked, was_over, oracle.stop_reason)
+
+
+def _work(
+    experiment: Experiment, config: SearchConfig, directory: SearchDirectory, address: str, progress: Progress
+) -> None:
+    progress.note(f"looking for the chief at {address}")
+    channel = grpc.insecure_channel(address)
+    try:
+        grpc.channel_ready_future(channel).result(timeout=300)
+    except grpc.FutureTimeoutError as error:
+        raise UserError(f"--chief: nothing answers at {address}. Start the chief first: --role chief.") from error
+    finally:
+        channel.close()
+    directory.require_same(experiment, config)
+    oracle = make_oracle(config, directory, experiment.training.epochs)
+    try:
+        _run_trials(oracle, experiment, config, directory, progress)
+    except grpc.RpcError as error:
+        raise CheckFailed(
+            f"The chief at {address} can't be reached any more. Start it again, and this worker; the trial goes on."
+        ) from error
+    progress.note("no trial is left for this worker")
+
+
+def _run_trials(
+    oracle: DurableOracle,
+    experiment: Experiment,
+    config: SearchConfig,
+    directory: SearchDirectory,
+    progress: Progress,
+) -> None:
+    trainer = TrialTrainer(experiment, config, directory, progress)
+    try:
+        ExperimentTuner(oracle, config, directory, trainer, progress).search()
+    except (KeyboardInterrupt, SystemExit):
+        progress.note(f"Stopped. The same command goes on with {directory.path}")
+        raise
+
+
+def _check_objective(experiment: Experiment, config: SearchConfig) -> None:
+    """Raises a `UserError` if the experiment's model has no such number."""
+    classes = len(read_source(experiment.data).class_names)
+    columns = metric_columns(build_model(experiment, classes, load_weights=False).branches)
+    valid = [*(f"val_{name}" for name in columns), *columns]
+    if config.objective not in valid:
+        raise UserError(
+            f"objective: there is no {config.objective!r}.{nearest(config.objective, valid)} "
+            f"This model has: {', '.join(valid)}."
+        )
+
+
+@contextmanager
+def _distributed(role: Role | None, chief: str | None) -> Iterator[str | None]:
+    """Sets KerasTuner's environment variables for a role, and yields the chief's address."""
+    if role is None:
+        yield None
+        return
+    host, colon, port = (chief or "").rpartition(":")
+    if not colon or not host or not port.isdigit():
+        raise UserError(f"--chief: must be HOST:PORT with --role {role}; received {chief!r}.")
+    own = os.environ.get("KERASTUNER_TUNER_ID") or f"{socket.gethostname()}-{os.getpid()}"
+    name = "chief" if role == "chief" else own.replace("chief", "worker")
+    before = dict(os.environ)
+    os.environ.update(KERASTUNER_ORACLE_IP=host, KERASTUNER_ORACLE_PORT=port, KERASTUNER_TUNER_ID=name)
+    try:
+        yield f"{host}:{port}"
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@contextmanager
+def _discarded_stdout() -> Iterator[None]:
+    """KerasTuner prints, also values of conditions on their way to a worker."""
+    with open(os.devnull, "w", encoding="utf-8") as sink, redirect_stdout(sink):
+        yield

@@ -1,0 +1,77 @@
+"""How large a search is, before it runs."""
+
+import math
+from functools import cache
+
+from clan_tf.search.hyperparameters import make_hyperparameters
+from clan_tf.search.space import SearchConfig
+
+HYPERBAND_FACTOR = 3
+
+
+def planned_trials(search: SearchConfig, epochs: int) -> int | None:
+    """How many trials a search makes at most; `None` where only `hours` says when it ends.
+
+    Args:
+        search: what is searched.
+        epochs: of the experiment, at most for Hyperband.
+    """
+    plans = [number for number in (search.trials, _own_number(search, epochs)) if number is not None]
+    return min(plans, default=None)
+
+
+def planned_epochs(search: SearchConfig, epochs: int) -> int | None:
+    """How many epochs all its trainings have together."""
+    if search.algorithm == "hyperband":
+        brackets = hyperband_brackets(epochs)
+        return search.repeats * sum(size * each for rounds in brackets for size, each in rounds)
+    trials = planned_trials(search, epochs)
+    return None if trials is None else search.repeats * trials * epochs
+
+
+def hyperband_brackets(epochs: int, factor: int = HYPERBAND_FACTOR) -> list[list[tuple[int, int]]]:
+    """Of KerasTuner's Hyperband: for each bracket the rounds, as how many trials of how many epochs."""
+    count = 0
+    while epochs / factor**count >= 1:
+        count += 1
+    largest = math.ceil(1 + math.log(epochs, factor))
+    return [
+        [
+            (
+                math.ceil(largest / (bracket + 1) * factor ** (bracket - number)),
+                math.ceil(epochs / factor ** (bracket - number)),
+            )
+            for number in range(bracket + 1)
+        ]
+        for bracket in reversed(range(count))
+    ]
+
+
+def _own_number(search: SearchConfig, epochs: int) -> int | None:
+    if search.algorithm == "grid":
+        return grid_size(search)
+    if search.algorithm == "hyperband":
+        return sum(size for rounds in hyperband_brackets(epochs) for size, _ in rounds)
+    return None
+
+
+def grid_size(search: SearchConfig) -> int:
+    """The number of combinations whose conditions are met."""
+    space = make_hyperparameters(search).space
+    values = {parameter.name: list(parameter.values) for parameter in space}
+    conditions = {parameter.name: parameter.conditions for parameter in space}
+    parents = {condition.name for each in conditions.values() for condition in each}
+    names = list(values)
+
+    def count(index: int, chosen: tuple[tuple[str, object], ...]) -> int:
+        if index == len(names):
+            return 1
+        name = names[index]
+        if not all(condition.is_active(dict(chosen)) for condition in conditions[name]):
+            return count(index + 1, chosen)
+        if name not in parents:
+            return len(values[name]) * counted(index + 1, chosen)
+        return sum(counted(index + 1, (*chosen, (name, value))) for value in values[name])
+
+    counted = cache(count)
+    return count(0, ())

@@ -1,0 +1,239 @@
+"""What is searched, and how: the YAML file beside the experiment."""
+
+from collections.abc import Iterator, Mapping
+from importlib import resources
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
+
+from clan_tf.config_section import Positive, PositiveNumber, Section
+from clan_tf.errors import UserError, nearest
+from clan_tf.files import read_text
+
+Algorithm = Literal["grid", "random", "bayesian", "hyperband"]
+Sampling = Literal["linear", "log"]
+When = dict[str, Annotated[list[Any], BeforeValidator(lambda value: value if isinstance(value, list) else [value])]]
+
+
+class Choice(Section):
+    """One of `values`, which may be anything that the key takes: numbers, texts, lists, `null`."""
+
+    kind: Literal["choice"]
+    values: Annotated[list[Any], Field(min_length=1)]
+    when: When = {}
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if any(value in self.values[:index] for index, value in enumerate(self.values)):
+            raise ValueError(f"values must differ from each other; received {self.values}")
+        return self
+
+
+class Taps(Section):
+    """`count` of the backbone's usual mid-level layers, for `model.mid`."""
+
+    kind: Literal["taps"]
+    count: Positive
+    when: When = {}
+
+
+class Boolean(Section):
+    """True or false."""
+
+    kind: Literal["boolean"]
+    when: When = {}
+
+
+class _Range(Section):
+    sampling: Sampling = "linear"
+    when: When = {}
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not self.min < self.max:
+            raise ValueError(f"max must be more than min ({self.min}); received {self.max}")
+        if self.sampling == "log" and self.min <= 0:
+            raise ValueError(f"min must be more than 0 with sampling: log; received {self.min}")
+        if self.sampling == "log" and self.step is not None and self.step <= 1:
+            raise ValueError(f"step is a factor with sampling: log, more than 1; received {self.step}")
+        return self
+
+
+class Integer(_Range):
+    """A whole number from `min` to `max`, both included; `step` apart, or a factor of `step` if sampled by `log`."""
+
+    kind: Literal["int"]
+    min: int
+    max: int
+    step: Positive | None = None
+
+
+class Number(_Range):
+    """A number from `min` to `max`; a grid takes ten of them, or those that are `step` apart."""
+
+    kind: Literal["float"]
+    min: Annotated[float, Field(allow_inf_nan=False)]
+    max: Annotated[float, Field(allow_inf_nan=False)]
+    step: PositiveNumber | None = None
+
+
+Parameter = Annotated[Choice | Taps | Boolean | Integer | Number, Field(discriminator="kind")]
+
+
+class SearchConfig(Section):
+    """A search: its space, and how it is gone through.
+
+    Attributes:
+        parameters: what is tried for the keys of the experiment.
+        algorithm: KerasTuner's.
+        trials: how many at most; `None` for all of a grid, or what Hyperband plans.
+        hours: no new trial begins once the trials took so long, all workers' together.
+        repeats: how often each trial is trained, with the seeds `training.seed`, `training.seed + 1`, …
+        objective: a column of `metrics.csv`; its best epoch counts.
+        max_failures: so many trials that fail in a row stop the search.
+        seed: of the algorithm.
+    """
+
+    parameters: Annotated[dict[str, Parameter], Field(min_length=1)]
+    algorithm: Algorithm = "random"
+    trials: Positive | None = None
+    hours: PositiveNumber | None = None
+    repeats: Positive = 1
+    objective: Annotated[str, Field(pattern=r"^\w*(loss|accuracy)$")] = "val_combined_accuracy"
+    max_failures: Positive = 3
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        mistakes = [text for key in self.parameters for text in self._wrong_conditions(key)]
+        if not mistakes:
+            order = self.ordered()
+            mistakes = [f"{key}: its conditions depend on itself" for key in self.parameters if key not in order]
+            mistakes += [f"{key}: is impossible, because no trial meets its conditions" for key in self._never(order)]
+        if self.algorithm in ("random", "bayesian") and self.trials is None and self.hours is None:
+            mistakes.append(f"algorithm: {self.algorithm} needs a budget; say trials or hours")
+        if mistakes:
+            raise ValueError("\n".join(mistakes))
+        return self
+
+    @property
+    def direction(self) -> Literal["min", "max"]:
+        """Whether the objective is to be small or large."""
+        return "min" if self.objective.endswith("loss") else "max"
+
+    def ordered(self) -> dict[str, Parameter]:
+        """The parameters, each after those that its conditions name; without those that depend on themselves."""
+        order: dict[str, Parameter] = {}
+        while True:
+            ready = [key for key in self.parameters if key not in order and set(self.parameters[key].when) <= {*order}]
+            if not ready:
+                return order
+            order[ready[0]] = self.parameters[ready[0]]
+
+    def active(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Those of the values whose conditions are met."""
+        chosen: dict[str, Any] = {}
+        for key, parameter in self.ordered().items():
+            met = all(parent in chosen and chosen[parent] in allowed for parent, allowed in parameter.when.items())
+            if met and key in values:
+                chosen[key] = values[key]
+        return chosen
+
+    def _wrong_conditions(self, key: str) -> Iterator[str]:
+        for parent, allowed in self.parameters[key].when.items():
+            if parent not in self.parameters:
+                hint = nearest(parent, list(self.parameters))
+                yield f"{key}: when names {parent}, which isn't searched.{hint}"
+            elif (values := values_of(self.parameters[parent])) is None:
+                yield f"{key}: when names {parent}, which is neither a choice nor boolean"
+            else:
+                for value in allowed:
+                    if value not in values:
+                        yield f"{key}: is impossible when {parent} is {value!r}; it is one of {values}"
+
+    def _never(self, order: Mapping[str, Parameter]) -> list[str]:
+        """Parameters whose conditions contradict each other."""
+        parents = {parent for parameter in order.values() for parent in parameter.when}
+        names = [key for key in order if key in parents]
+        reached: set[str] = set()
+        for values in product(*(values_of(order[name]) or [] for name in names)):
+            chosen = dict(zip(names, values, strict=True))
+            reached |= set(self.active({**dict.fromkeys(order), **chosen}))
+        return [key for key in order if key not in reached]
+
+
+def values_of(parameter: Parameter) -> list[Any] | None:
+    """All values of a choice or boolean; `None` for the others."""
+    if isinstance(parameter, Choice):
+        return parameter.values
+    return [False, True] if isinstance(parameter, Boolean) else None
+
+
+def load_search(space: str | Path, overrides: Mapping[str, Any] | None = None) -> SearchConfig:
+    """Reads a search space.
+
+    Args:
+        space: path of a YAML file, or the name of a shipped space.
+        overrides: values that go before the file's, such as `{"trials": 20}`.
+
+    Raises:
+        UserError: naming every mistake.
+    """
+    shipped = shipped_spaces()
+    if Path(space).is_file():
+        text = read_text(Path(space), "--space")
+    elif str(space) in shipped:
+        text = shipped[str(space)].read_text(encoding="utf-8")
+    else:
+        raise UserError(
+            f"--space: {space} is neither a YAML file nor a shipped space.{nearest(str(space), list(shipped))} "
+            f"Shipped are: {', '.join(shipped)}."
+        )
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"{space}: not a YAML file: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise UserError(f"{space}: must hold `parameters:`; received {type(values).__name__}.")
+    try:
+        return SearchConfig.model_validate({**values, **(overrides or {})})
+    except ValidationError as error:
+        raise mistakes_in(space, [line for mistake in error.errors() for line in _explain(mistake)]) from error
+
+
+def shipped_spaces() -> dict[str, Any]:
+    """The search spaces that are installed with the package, by name."""
+    files = (resources.files("clan_tf.configs") / "spaces").iterdir()
+    return {file.name.removesuffix(".yaml"): file for file in sorted(files, key=str) if file.name.endswith(".yaml")}
+
+
+def mistakes_in(space: str | Path, mistakes: list[str]) -> UserError:
+    """The error that names all mistakes of a search space."""
+    count = "one mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
+    return UserError("\n".join([f"{space}: {count}", *(f"  {mistake}" for mistake in mistakes)]))
+
+
+def _explain(mistake: Any) -> Iterator[str]:
+    """Readable lines for one of pydantic's errors."""
+    location = [str(part) for part in mistake["loc"]]
+    if location[:1] == ["parameters"] and len(location) > 1:
+        location = [*location[1:2], *location[3:]]  # between them is the kind
+    name = ".".join(location)
+    value = mistake["input"]
+    if mistake["type"] == "value_error":
+        for line in str(mistake["ctx"]["error"]).splitlines():
+            yield f"{name}: {line}." if name else f"{line}."
+    elif mistake["type"] == "extra_forbidden":
+        yield f"{name}: no such key."
+    elif mistake["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        kind = value.get("kind") if isinstance(value, dict) else value
+        yield f"{name}: kind must be choice, taps, boolean, int or float; received {kind!r}."
+    elif mistake["type"] == "missing":
+        yield f"{name}: is missing."
+    elif name == "objective":
+        yield f"{name}: must be a column of metrics.csv, such as val_combined_accuracy; received {value!r}."
+    else:
+        yield f"{name}: {mistake['msg'][0].lower()}{mistake['msg'][1:]}; received {value!r}."

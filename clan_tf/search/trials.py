@@ -1,0 +1,102 @@
+"""One trial: the experiment with its values, trained once per seed."""
+
+import csv
+import gc
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from clan_tf.config import Experiment, with_values
+from clan_tf.data import read_source
+from clan_tf.errors import CheckFailed, UserError
+from clan_tf.progress import Progress
+from clan_tf.search.directory import Repeat, SearchDirectory, TrialResult
+from clan_tf.search.space import SearchConfig
+from clan_tf.training import train
+from clan_tf.training.training import TrainingData, prepare_data
+
+
+class TrialTrainer:
+    """Trains trials in this process; the photos are decoded once for all that have the same `data` section.
+
+    Args:
+        experiment: what is searched.
+        search: its space.
+        directory: where the runs go.
+        progress: of reading the photos.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        search: SearchConfig,
+        directory: SearchDirectory,
+        progress: Progress | None = None,
+    ) -> None:
+        self.experiment, self.search, self.directory = experiment, search, directory
+        self._progress = progress or Progress()
+        self._data: tuple[Any, TrainingData] | None = None
+
+    def train(self, trial: str, values: Mapping[str, Any], epochs: int | None, progress: Progress) -> TrialResult:
+        """Trains a trial, goes on with it, or reads how it ended; what goes wrong is recorded as its result.
+
+        Args:
+            trial: its name.
+            values: of the searched keys.
+            epochs: instead of the experiment's.
+            progress: of each training.
+        """
+        with self.directory.claimed_trial(trial):
+            return self.directory.read_result(trial) or self._train(trial, values, epochs, progress)
+
+    def prepare(self, experiment: Experiment) -> TrainingData:
+        """The photos of an experiment, those of the last one if its `data` section is the same."""
+        if self._data is None or self._data[0] != experiment.data:
+            self._data = None  # one set of decoded photos at a time
+            # Several trials use the photos, even if each trains for one epoch.
+            often = with_values(experiment, {"training.epochs": max(2, experiment.training.epochs)})
+            self._data = experiment.data, prepare_data(often, read_source(experiment.data), self._progress)
+        return self._data[1]
+
+    def _train(self, trial: str, values: Mapping[str, Any], epochs: int | None, progress: Progress) -> TrialResult:
+        repeats: list[Repeat] = []
+        reason = None
+        first = self.experiment.training.seed
+        try:
+            changed = {**values, **({"training.epochs": epochs} if epochs else {})}
+            for seed in range(first, first + self.search.repeats):
+                experiment = with_values(self.experiment, {**changed, "training.seed": seed})
+                repeats.append(self._repeat(trial, experiment, progress))
+        except (UserError, CheckFailed) as error:
+            reason = str(error)
+        except Exception as error:  # whatever else a combination of values can lead to
+            reason = f"{type(error).__name__}: {error}"
+        result = TrialResult(trial, dict(values), tuple(repeats), reason)
+        self.directory.write_result(result)
+        self.directory.drop_models(self.search)
+        return result
+
+    def _repeat(self, trial: str, experiment: Experiment, progress: Progress) -> Repeat:
+        seed = experiment.training.seed
+        self.directory.clear_unusable_run(trial, seed)
+        data = self.prepare(experiment)
+        try:
+            path = str(self.directory.run(trial, seed))
+            result = train(experiment, path, progress=progress, resume=True, data=data)
+            value, epoch = self._best(result.run.metrics)
+            return Repeat(seed, value, epoch, result.outcome.seconds)
+        finally:
+            keras.utils.clear_session(free_memory=True)
+            gc.collect()
+
+    def _best(self, metrics: Path) -> tuple[float, int]:
+        """The best value of the objective, and its epoch from 1."""
+        with metrics.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        if self.search.objective not in rows[0]:
+            raise UserError(f"objective: there is no {self.search.objective!r}, but {', '.join(list(rows[0])[1:])}.")
+        column = [float(row[self.search.objective]) for row in rows]
+        best = max(column) if self.search.direction == "max" else min(column)
+        return best, column.index(best) + 1

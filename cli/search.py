@@ -1,0 +1,169 @@
+"""`clan-tf search`."""
+
+import os
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from clan_tf.cli.console import (
+    ConfigArgument,
+    ConsoleProgress,
+    JsonOption,
+    SetOption,
+    print_json,
+    print_table,
+    quiet_tensorflow,
+)
+from clan_tf.errors import CheckFailed, counted
+
+if TYPE_CHECKING:
+    from clan_tf.config import Experiment
+    from clan_tf.search.search import SearchOutcome
+    from clan_tf.search.space import SearchConfig
+
+
+def search(
+    config: ConfigArgument,
+    space: Annotated[
+        str, typer.Option("--space", metavar="S", help="What is searched: a YAML file, or paper or full.")
+    ] = "paper",
+    algorithm: Annotated[
+        Literal["random", "grid", "bayesian", "hyperband"] | None,
+        typer.Option("--algorithm", help="KerasTuner's; the space's if left out."),
+    ] = None,
+    trials: Annotated[int | None, typer.Option("--trials", metavar="N", help="How many trials at most.")] = None,
+    hours: Annotated[
+        float | None, typer.Option("--hours", metavar="H", help="No new trial begins after so many hours of trials.")
+    ] = None,
+    repeats: Annotated[
+        int | None, typer.Option("--repeats", metavar="R", help="Train each trial with so many seeds.")
+    ] = None,
+    objective: Annotated[
+        str | None, typer.Option("--objective", metavar="M", help="A column of metrics.csv; val_combined_accuracy.")
+    ] = None,
+    search_dir: Annotated[
+        str | None, typer.Option("--search-dir", metavar="D", help="Its folder; searches/NAME-SPACE if left out.")
+    ] = None,
+    role: Annotated[
+        Literal["chief", "worker"] | None, typer.Option("--role", help="Of this process, where several search.")
+    ] = None,
+    chief: Annotated[str | None, typer.Option("--chief", metavar="HOST:PORT", help="Where the chief is.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done, and measure one epoch; nothing is kept.")
+    ] = False,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Search an experiment's choices with KerasTuner. The same command goes on with a search that was stopped."""
+    from clan_tf.config import load_experiment
+
+    experiment = load_experiment(config, overrides or ())
+    quiet_tensorflow()
+    from clan_tf.search.space import load_search
+
+    given = {
+        "algorithm": algorithm,
+        "trials": trials,
+        "hours": hours,
+        "repeats": repeats,
+        "objective": objective,
+    }
+    searched = load_search(space, {key: value for key, value in given.items() if value is not None})
+    if dry_run:
+        _print_plan(experiment, searched, as_json)
+        return
+    folder = search_dir or f"searches/{experiment.name}-{os.path.basename(space).removesuffix('.yaml')}"
+    role, chief = _own_role(role, chief)
+    _search(experiment, searched, folder, role, chief, as_json)
+
+
+def _own_role(role: str | None, chief: str | None) -> tuple[Any, str | None]:
+    """The role and the chief's address: as given, or as KerasTuner's environment variables say."""
+    host, port = os.environ.get("KERASTUNER_ORACLE_IP"), os.environ.get("KERASTUNER_ORACLE_PORT")
+    if role is None and host:
+        role = "chief" if "chief" in os.environ.get("KERASTUNER_TUNER_ID", "") else "worker"
+    return role, chief or (f"{host}:{port}" if host and port else None)
+
+
+def _search(
+    experiment: "Experiment", searched: "SearchConfig", folder: str, role: Any, chief: str | None, as_json: bool
+) -> None:
+    from clan_tf.search.search import search as search_experiment
+
+    outcome = search_experiment(experiment, searched, folder, role, chief, ConsoleProgress())
+    if outcome is None:
+        return
+    if as_json:
+        print_json(_as_json(outcome))
+    else:
+        _print_outcome(outcome)
+    if outcome.stop_reason is not None:
+        raise CheckFailed(
+            f"{counted(outcome.search.max_failures, 'trial')} failed in a row, so the search stopped. The last one: "
+            f"{outcome.stop_reason}"
+        )
+
+
+def _as_json(outcome: "SearchOutcome") -> dict[str, Any]:
+    from dataclasses import asdict
+
+    trials = [{**asdict(result), **_numbers(result)} for result in outcome.ranked]
+    completed = [trial for trial in trials if trial["reason"] is None]
+    return {
+        "search_dir": str(outcome.directory.path),
+        "objective": outcome.search.objective,
+        "was_finished": outcome.was_over,
+        "stopped_because": outcome.stop_reason,
+        "best": completed[0] if completed else None,
+        "best_config": str(outcome.directory.best_config) if completed else None,
+        "trials": trials,
+    }
+
+
+def _numbers(result: Any) -> dict[str, Any]:
+    if result.reason is not None:
+        return {"mean": None, "spread": None}
+    return {"mean": result.mean, "spread": result.spread}
+
+
+def _print_outcome(outcome: "SearchOutcome") -> None:
+    from clan_tf.search.report import leaderboard_columns, leaderboard_row
+
+    directory, searched = outcome.directory, outcome.search
+    rows = [leaderboard_row(rank, result, searched) for rank, result in enumerate(outcome.ranked, start=1)]
+    shown = rows if len(rows) <= 20 else rows[:20]
+    columns = [column.rpartition(".")[2] for column in leaderboard_columns(searched)]
+    more = f" (the best 20; all in {directory.leaderboard})" if len(rows) > 20 else ""
+    print_table(f"{counted(len(rows), 'trial')}, {searched.objective}{more}", columns, shown)
+    for result in outcome.ranked:
+        if result.reason is not None:
+            print(f"trial {result.trial} failed: {result.reason}")
+    print(f"Search directory: {directory.path}")
+    print(f"  table        {directory.leaderboard_text}")
+    if directory.best_config.exists():
+        print(f"  picture      {directory.picture}")
+        print("Next:")
+        print(f"  clan-tf train {directory.best_config}")
+        print(f"  tensorboard --logdir {directory.tensorboard}")
+
+
+def _print_plan(experiment: "Experiment", searched: "SearchConfig", as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from clan_tf.search.estimate import plan_search
+    from clan_tf.search.standing import duration
+
+    plan = plan_search(experiment, searched, ConsoleProgress())
+    if as_json:
+        print_json(asdict(plan))
+        return
+    print_table(
+        f"Searching {experiment.name} (dry run)",
+        ("key", "values", "used when"),
+        [(key, values, condition) for key, (values, condition) in plan.space.items()],
+    )
+    trials = "as many as the time allows" if plan.trials is None else str(plan.trials)
+    print(f"Trials: {trials}, each trained with {counted(searched.repeats, 'seed')}, by {searched.algorithm} search")
+    print(f"One epoch took {plan.epoch_seconds:.1f} s here, with the experiment's own choices.")
+    if plan.seconds is not None:
+        print(f"All epochs of all trials: about {duration(plan.seconds)} on one machine like this one")
