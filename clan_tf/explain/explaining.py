@@ -64,7 +64,7 @@ def explain_photos(
     progress = progress or Progress()
     photos = list_photos(paths)
     loaded = load_model(find_model(model)[0])
-    chosen = choose_branches(loaded, branches)
+    chosen = choose_branches(loaded.branches, branches)
     _require_relations(loaded, at)
     for note in missing_maps(loaded):
         progress.note(f"note: {note}")
