@@ -56,7 +56,9 @@ def use_logical_cpus(count: int) -> None:
         return
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * count)
-    training.make_strategy = lambda config: tf.distribute.MirroredStrategy([f"CPU:{index}" for index in range(count)])
+    training.make_strategy = lambda config, note: tf.distribute.MirroredStrategy(
+        [f"CPU:{index}" for index in range(count)]
+    )
 
 
 def main(run_dir: str, devices: int, overrides: list[str]) -> None:
