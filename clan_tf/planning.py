@@ -1,6 +1,7 @@
 """What can be said about an experiment before it runs: its size, cost, schedule and files."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from clan_tf.config import DataConfig, Experiment
@@ -11,7 +12,7 @@ from clan_tf.models import complexity
 from clan_tf.models.build import build_model
 from clan_tf.run import RunDirectory
 from clan_tf.training.disk import disk_bytes
-from clan_tf.training.recipe import learning_rate_at
+from clan_tf.training.recipe import check_loss_weight_schedules, learning_rate_at
 from clan_tf.training.training import require_class_count
 
 
@@ -64,12 +65,20 @@ def count_classes(experiment: Experiment) -> int:
 
 
 def plan_training(experiment: Experiment, run_dir: str | None) -> TrainingPlan:
-    """Counts what a training would take; reads the list of photos, and writes nothing."""
+    """Counts what a training would take; reads the list of photos and the weights, and writes nothing.
+
+    Raises:
+        UserError: for what `train` would refuse before it looks into the photos.
+    """
     training, data = experiment.training, experiment.data
+    if run_dir is not None and Path(run_dir).exists():
+        raise UserError(f"--run-dir: {run_dir} exists, and a run is never overwritten. Give another folder.")
     source = read_source(data)
     require_class_count(experiment, source)
     steps = steps_per_epoch(len(source.photos("train")), training.batch_size)
-    model = build_model(experiment, len(source.class_names), load_weights=False)
+    # A dry run downloads nothing.
+    model = build_model(experiment, len(source.class_names), load_weights=experiment.model.weights != "imagenet")
+    check_loss_weight_schedules(training, model.branches)
     cost = complexity(model)
     counts = ", ".join(f"{len(photos)} {split}" for split, photos in source.splits.items())
     rows = {

@@ -100,6 +100,8 @@ def test_train_evaluate_and_predict_as_a_user_would(fast_demo: list[str], tmp_pa
         (["train", "--set", "model.loss_weights={tap: 1}"], "Did you mean top?"),
         (["train", "resnet50"], "data.root"),
         (["train", "--run-dir", "."], "never overwritten"),
+        (["train", "--dry-run", "--run-dir", "."], "never overwritten"),
+        (["train", "--dry-run", "--set", "model.weights=none.h5"], "there is no file"),
         (["train", "--resume"], "--resume: needs the run to go on with"),
         (["train", "--set", "training.device=gpu"], "TensorFlow sees no GPU"),
         (["train", "--set", "training.accumulation=5"], "must be a multiple of accumulation"),
