@@ -17,7 +17,7 @@ from clan_tf.config import AugmentationConfig, Experiment
 from clan_tf.data import read_source
 from clan_tf.data.cache import decide_cache, open_reader
 from clan_tf.data.photos import CheckedPhotos, decode_stored, read_content
-from clan_tf.data.pipeline import training_batches, training_view
+from clan_tf.data.pipeline import finish, training_batches, training_view
 from clan_tf.data.reading import PhotoReader, Reader
 from clan_tf.data.splits import check_splits
 from clan_tf.errors import UserError
@@ -105,7 +105,7 @@ def benchmark_data(
             f"training.batch_size: {experiment.training.batch_size} is more than the {len(checked.photos)} photos to "
             "be read. Use --photos or a smaller batch."
         )
-    notes = [_deterministic(experiment)]
+    notes = [_deterministic()]
     without_torch = why_no_torch(experiment)
     if without_torch:
         notes.append(f"PyTorch's DataLoader isn't measured: {without_torch}.")
@@ -130,14 +130,12 @@ def why_no_torch(experiment: Experiment) -> str | None:
     return None
 
 
-def _deterministic(experiment: Experiment) -> str:
+def _deterministic() -> str:
     """Turns on what a training on this machine turns on, and says so."""
     if tf.config.list_logical_devices("GPU"):
         return "TensorFlow's op determinism is off, as in training on a GPU."
     tf.config.experimental.enable_op_determinism()
-    records = experiment.data.source.partition(":")[0] in ("records", "tfds")
-    one_by_one = " Records that aren't cached are then read and decoded one after the other." if records else ""
-    return f"TensorFlow's op determinism is on, as in training on a CPU.{one_by_one}"
+    return "TensorFlow's op determinism is on, as in training on a CPU."
 
 
 def _contenders(
@@ -167,8 +165,8 @@ def _decoding(checked: CheckedPhotos, batch_size: int) -> Iterator[int]:
         # Only a number leaves the call: batches of photos of any size would be another cost.
         return tf.size(decode_stored(contents[index % len(checked.photos)]))
 
-    dataset = tf.data.Dataset.range(_ENDLESS * batch_size).map(decoded_pixels, tf.data.AUTOTUNE).batch(batch_size)
-    return (int(sizes.shape[0]) for sizes in dataset.prefetch(tf.data.AUTOTUNE))
+    sizes = tf.data.Dataset.range(_ENDLESS * batch_size).map(decoded_pixels, tf.data.AUTOTUNE).batch(batch_size)
+    return (int(batch.shape[0]) for batch in finish(sizes))
 
 
 def _measure(

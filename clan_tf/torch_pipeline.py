@@ -4,7 +4,7 @@ Its workers are new processes, which import this file; so it imports TensorFlow 
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from typing import TYPE_CHECKING
 
@@ -89,4 +89,6 @@ def torch_batches(checked: "CheckedPhotos", experiment: "Experiment", workers: i
     try:
         yield _sizes(batches)
     finally:
-        batches._shutdown_workers()
+        # A worker may abort while it ends: PyTorch then raises, though nothing more was wanted of it.
+        with suppress(RuntimeError):
+            batches._shutdown_workers()

@@ -15,7 +15,7 @@ from clan_tf.config import AugmentationConfig, DataConfig, Experiment, load_expe
 from clan_tf.data.augmentation import batch_augmentation, photo_augmentation
 from clan_tf.data.cache import CachedReader, available_memory, decide_cache, open_reader
 from clan_tf.data.order import photo_order
-from clan_tf.data.photos import CheckedPhotos, check_photos, used_part
+from clan_tf.data.photos import CheckedPhotos, check_photos, read_content, used_part
 from clan_tf.data.pipeline import Worker, evaluation_batches, evaluation_view, training_batches, training_view
 from clan_tf.data.reading import PhotoReader, View
 from clan_tf.data.resizing import resize_photo
@@ -84,7 +84,8 @@ def test_a_window_decoded_in_part_equals_the_same_window_of_the_whole(checked: C
         assert tuple(int(length) for length in reader.full_lengths(tf.constant(index))) == whole.shape[:2]
         top, left = (int(rng.integers(0, length - 24 + 1)) for length in whole.shape[:2])
         mirrored = bool(index % 2)
-        part = window(tf.constant(index), tf.constant(top), tf.constant(left), tf.constant(mirrored)).numpy()
+        content = read_content(checked.photos[index])
+        part = window(*map(tf.constant, (index, content, top, left, mirrored))).numpy()
         expected = whole[top : top + 24, left : left + 24][:, :: -1 if mirrored else 1]
         # Half a level is the rounding; a hundredth, that of the part's own arithmetic.
         assert np.abs(part - expected).max() < 0.51
@@ -164,7 +165,7 @@ def test_a_cache_holds_the_same_photos(
     for index in range(len(checked.photos)):
         whole = reference(checked, index, view)
         for mirrored in (False, True):
-            part = window(tf.constant(index), tf.constant(1), tf.constant(2), tf.constant(mirrored)).numpy()
+            part = window(*map(tf.constant, (index, "", 1, 2, mirrored))).numpy()
             assert np.abs(part - whole[1:25, 2:26][:, :: -1 if mirrored else 1]).max() < 0.51
 
 
@@ -360,7 +361,7 @@ def test_jpegs_with_subsampled_colour_are_decoded_in_part_as_in_whole(box: Box |
     for index in range(3):
         whole = reference(checked, index, view)
         for place in (0, 5, 8):
-            part = reader.window(tf.constant(index), tf.constant(place), tf.constant(place)).numpy()
+            part = reader.window(*map(tf.constant, (index, contents[index], place, place))).numpy()
             assert np.abs(part - whole[place : place + 24, place : place + 24]).max() < 0.51
 
 

@@ -22,7 +22,7 @@ import tensorflow as tf
 
 from clan_tf.config import CacheMode
 from clan_tf.data.photos import CheckedPhotos
-from clan_tf.data.reading import PhotoReader, View, full_sizes
+from clan_tf.data.reading import IndexOf, PhotoReader, View, full_sizes
 from clan_tf.data.resizing import mirror
 from clan_tf.errors import UserError
 from clan_tf.files import replacing
@@ -58,8 +58,11 @@ class CachedReader:
         height, width = tf.unstack(self._sizes[index])
         return height, width
 
+    def encoded(self, numbers: tf.data.Dataset, index_of: IndexOf) -> tf.data.Dataset:
+        return numbers.map(lambda number: (number, ""))
+
     def window(
-        self, index: tf.Tensor, top: tf.Tensor, left: tf.Tensor, mirrored: tf.Tensor | bool = False
+        self, index: tf.Tensor, content: tf.Tensor, top: tf.Tensor, left: tf.Tensor, mirrored: tf.Tensor | bool = False
     ) -> tf.Tensor:
         size, width = self.view.image_size, self._sizes[index, 1]
         pixels = tf.raw_ops.ImmutableConst(dtype=tf.uint8, shape=[self._bytes], memory_region_name=self._path)
@@ -152,9 +155,8 @@ def _is_whole(path: Path, needed: int) -> bool:
 
 
 def _write_pixels(reader: PhotoReader, photos: int, file: IO[bytes], track: Track) -> None:
-    decoded = tf.data.Dataset.range(photos, output_type=tf.int32).map(reader.whole, tf.data.AUTOTUNE).prefetch(16)
     with track("decoding photos, once for all epochs", photos) as advance:
-        for image in decoded:
+        for image in reader.wholes().prefetch(16):
             file.write(image.numpy().data)
             advance()
     file.flush()

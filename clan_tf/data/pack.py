@@ -158,9 +158,7 @@ def _require_room(folder: Path, needed: float) -> None:
 def _encoded(checked: CheckedPhotos, config: DataConfig, storage: PackFormat) -> Iterator[bytes]:
     """Every photo, resized and encoded on all cores, in order."""
     reader = PhotoReader(checked, training_view(config))
-    indices = tf.data.Dataset.range(len(checked.photos), output_type=tf.int32)
-    contents = indices.map(lambda index: storage.encode(reader.whole(index)), tf.data.AUTOTUNE)
-    return contents.prefetch(CHUNK).as_numpy_iterator()
+    return reader.wholes().map(storage.encode, tf.data.AUTOTUNE).prefetch(CHUNK).as_numpy_iterator()
 
 
 def _mean_size(checked: CheckedPhotos, config: DataConfig, storage: PackFormat, sample: int = 16) -> float:

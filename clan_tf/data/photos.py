@@ -152,21 +152,19 @@ def read_content(photo: Photo) -> bytes:
     if photo.span is None:
         return Path(photo.name).read_bytes()
     file, record, offset, length = photo.span
-    data = read_record(tf.constant(file), tf.constant(record, tf.int64)).numpy()
+    data = record_at(tf.constant(file), tf.constant(record, tf.int64)).get_single_element().numpy()
     return data[offset : offset + length]
 
 
-def read_record(file: tf.Tensor, record: tf.Tensor) -> tf.Tensor:
-    """The data of the TFRecord that begins at byte `record` of a file; its checksum is verified.
+def record_at(file: tf.Tensor, start: tf.Tensor) -> tf.data.Dataset:
+    """A dataset of one string: the data of the TFRecord that begins at byte `start` of a file.
 
-    Only the raw operations take a place in the file.
+    Its checksum is verified. Only the raw operation takes a place in the file.
     """
-    string = {"output_types": [tf.string], "output_shapes": [[]]}
     records = tf.raw_ops.TFRecordDatasetV2(
-        filenames=file, compression_type="", buffer_size=tf.constant(0, tf.int64), byte_offsets=record
+        filenames=file, compression_type="", buffer_size=tf.constant(0, tf.int64), byte_offsets=start
     )
-    one = tf.raw_ops.TakeDataset(input_dataset=records, count=1, **string)
-    return tf.raw_ops.DatasetToSingleElement(dataset=one, **string)[0]
+    return tf.data.experimental.from_variant(records, tf.TensorSpec((), tf.string)).take(1)
 
 
 def exif_orientation(content: bytes) -> int:

@@ -23,6 +23,11 @@ class Worker(NamedTuple):
     index: int = 0
     count: int = 1
 
+    def position(self, number: tf.Tensor, batch_size: int) -> tf.Tensor:
+        """Where this worker's photo `number` (from 0) stands among the photos of all workers."""
+        own_size = batch_size // self.count
+        return number // own_size * batch_size + self.index * own_size + number % own_size
+
 
 ALONE = Worker()
 
@@ -81,13 +86,14 @@ def training_batches(
     mix = batch_augmentation(data.augmentation)
     all_labels = tf.constant(labels)
 
-    def prepare(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        step, own_place = number // own_size, number % own_size
-        place = step % steps * training.batch_size + worker.index * own_size + own_place
-        index = order(tf.cast(step // steps, tf.int32), tf.cast(place, tf.int32))
-        position = step * training.batch_size + worker.index * own_size + own_place
+    def index_of(number: tf.Tensor) -> tf.Tensor:
+        position, epoch_size = worker.position(number, training.batch_size), steps * training.batch_size
+        return order(tf.cast(position // epoch_size, tf.int32), tf.cast(position % epoch_size, tf.int32))
+
+    def prepare(number: tf.Tensor, content: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        index, position = index_of(number), worker.position(number, training.batch_size)
         mirrored = tf.random.stateless_uniform((), _seed(seed, position, _FLIP)) < (0.5 if data.flip else 0.0)
-        photo = _random_window(reader, index, mirrored, _seed(seed, position, _CROP))
+        photo = _random_window(reader, index, content, mirrored, _seed(seed, position, _CROP))
         if augment:
             photo = augment(photo, _seed(seed, position, _AUGMENT))
         return photo, all_labels[index]
@@ -96,10 +102,11 @@ def training_batches(
         return mix(batch[0], tf.one_hot(batch[1], classes), _seed(seed, step * worker.count + worker.index, _MIX))
 
     numbers = tf.data.Dataset.range(start_step * own_size, training.epochs * steps * own_size)
-    batches = numbers.map(prepare, tf.data.AUTOTUNE).batch(own_size, drop_remainder=True)
+    prepared = reader.encoded(numbers, index_of).map(prepare, tf.data.AUTOTUNE)
+    batches = prepared.batch(own_size, drop_remainder=True)
     if mix:
         batches = batches.enumerate(start_step).map(mix_batch, tf.data.AUTOTUNE)
-    return _finish(batches)
+    return finish(batches)
 
 
 def evaluation_batches(reader: Reader, labels: np.ndarray, batch_size: int, worker: Worker = ALONE) -> tf.data.Dataset:
@@ -111,15 +118,18 @@ def evaluation_batches(reader: Reader, labels: np.ndarray, batch_size: int, work
     """
     photos, all_labels, own_size = len(labels), tf.constant(labels), batch_size // worker.count
 
-    def prepare(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        position = number // own_size * batch_size + worker.index * own_size + number % own_size
-        index = tf.cast(tf.minimum(position, photos - 1), tf.int32)
+    def index_of(number: tf.Tensor) -> tf.Tensor:
+        return tf.cast(tf.minimum(worker.position(number, batch_size), photos - 1), tf.int32)
+
+    def prepare(number: tf.Tensor, content: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        index, weight = index_of(number), tf.cast(worker.position(number, batch_size) < photos, tf.float32)
         height, width = reader.full_lengths(index)
         top, left = _centre(height, reader.view.image_size), _centre(width, reader.view.image_size)
-        return reader.window(index, top, left), all_labels[index], tf.cast(position < photos, tf.float32)
+        return reader.window(index, content, top, left), all_labels[index], weight
 
     numbers = tf.data.Dataset.range(-(-photos // batch_size) * own_size)
-    return _finish(numbers.map(prepare, tf.data.AUTOTUNE).batch(own_size, drop_remainder=True))
+    prepared = reader.encoded(numbers, index_of).map(prepare, tf.data.AUTOTUNE)
+    return finish(prepared.batch(own_size, drop_remainder=True))
 
 
 def distribute(
@@ -169,18 +179,21 @@ def _centre(length: tf.Tensor, size: int) -> tf.Tensor:
     return (length - size) // 2
 
 
-def _random_window(reader: Reader, index: tf.Tensor, mirrored: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+def _random_window(
+    reader: Reader, index: tf.Tensor, content: tf.Tensor, mirrored: tf.Tensor, seed: tf.Tensor
+) -> tf.Tensor:
     places = tf.stack(reader.full_lengths(index)) - reader.view.image_size + 1
     draws = tf.random.stateless_uniform((2,), seed) * tf.cast(places, tf.float32)
     top_left = tf.minimum(tf.cast(draws, tf.int32), places - 1)
-    return reader.window(index, top_left[0], top_left[1], mirrored)
+    return reader.window(index, content, top_left[0], top_left[1], mirrored)
 
 
 def _seed(seed: int, position: tf.Tensor, use: int) -> tf.Tensor:
     return tf.stack([tf.constant(seed * 8 + use, tf.int64), position])
 
 
-def _finish(dataset: tf.data.Dataset) -> tf.data.Dataset:
+def finish(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """The dataset of batches with the options of all of them, a few prepared ahead."""
     options = tf.data.Options()
     options.deterministic = True
     # With op determinism, deleting an iterator waits for the end of a tuning period, which grows to a minute.

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from clan_tf.config import ResizeMode
-from clan_tf.data.photos import DCT, CheckedPhotos, decode_stored, read_record, upright
+from clan_tf.data.photos import DCT, CheckedPhotos, decode_stored, record_at, upright
 from clan_tf.data.resizing import Axis, full_lengths, resample, resize_window
 
 
@@ -17,6 +17,10 @@ class View(NamedTuple):
     image_size: int
     full_size: int
     mode: ResizeMode = "stretch"
+
+
+IndexOf = Callable[[tf.Tensor], tf.Tensor]
+"""From a number to the index of a photo, int32, in the graph."""
 
 
 class Reader(Protocol):
@@ -31,12 +35,18 @@ class Reader(Protocol):
     def full_lengths(self, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Height and width of the resized photo `index`, int32."""
 
+    def encoded(self, numbers: tf.data.Dataset, index_of: IndexOf) -> tf.data.Dataset:
+        """`(number, content)` for each number: the encoded photo `index_of(number)`, scalar string.
+
+        The string is empty if this reader needs none.
+        """
+
     def window(
-        self, index: tf.Tensor, top: tf.Tensor, left: tf.Tensor, mirrored: tf.Tensor | bool = False
+        self, index: tf.Tensor, content: tf.Tensor, top: tf.Tensor, left: tf.Tensor, mirrored: tf.Tensor | bool = False
     ) -> tf.Tensor:
         """The window at `top`, `left` of the resized photo `index`: uint8 RGB `(image_size, image_size, 3)`.
 
-        With `mirrored` (bool scalar) it is flipped left to right.
+        With `mirrored` (bool scalar) it is flipped left to right. `content` is of `encoded`.
         """
 
 
@@ -50,7 +60,7 @@ class PhotoReader:
 
     def __init__(self, checked: CheckedPhotos, view: View) -> None:
         self.view = view
-        self.content = _content_function(checked)
+        self._photos = checked.photos
         self.orientations = tf.constant(checked.orientations)
         self.windows = tf.constant(checked.windows)
         self.sizes = tf.constant(checked.upright_sizes)
@@ -66,18 +76,45 @@ class PhotoReader:
         height, width = tf.unstack(self.full_sizes[index])
         return height, width
 
-    def window(
-        self, index: tf.Tensor, top: tf.Tensor, left: tf.Tensor, mirrored: tf.Tensor | bool = False
-    ) -> tf.Tensor:
-        return self._resized(index, (top, left), (self.view.image_size, self.view.image_size), mirrored)
+    def encoded(self, numbers: tf.data.Dataset, index_of: IndexOf) -> tf.data.Dataset:
+        if self._photos[0].span:
+            return self._encoded_in_records(numbers, index_of)
+        if self._photos[0].content is not None:
+            contents = tf.constant([photo.content for photo in self._photos])
+            return numbers.map(lambda number: (number, contents[index_of(number)]), tf.data.AUTOTUNE)
+        names = tf.constant([photo.name for photo in self._photos])
+        return numbers.map(lambda number: (number, tf.io.read_file(names[index_of(number)])), tf.data.AUTOTUNE)
 
-    def whole(self, index: tf.Tensor) -> tf.Tensor:
-        """The resized photo `index`: uint8 RGB `(full_height, full_width, 3)`."""
-        return self._resized(index, (tf.constant(0), tf.constant(0)), self.full_lengths(index))
+    def _encoded_in_records(self, numbers: tf.data.Dataset, index_of: IndexOf) -> tf.data.Dataset:
+        files = tf.constant([photo.span.file for photo in self._photos])
+        places = tf.constant(np.array([photo.span[1:] for photo in self._photos], dtype="int64"))
+
+        def read(number: tf.Tensor) -> tf.data.Dataset:
+            index = index_of(number)
+            start, offset, length = tf.unstack(places[index])
+            place = tf.cast(offset, tf.int32), tf.cast(length, tf.int32)
+            return record_at(files[index], start).map(lambda data: (number, tf.strings.substr(data, *place)))
+
+        # Taken out of its dataset within a map, a record would make op determinism run the whole pipeline serially.
+        return numbers.interleave(read, block_length=1, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+    def window(
+        self, index: tf.Tensor, content: tf.Tensor, top: tf.Tensor, left: tf.Tensor, mirrored: tf.Tensor | bool = False
+    ) -> tf.Tensor:
+        return self._resized(index, content, (top, left), (self.view.image_size, self.view.image_size), mirrored)
+
+    def wholes(self) -> tf.data.Dataset:
+        """Every resized photo, in order: uint8 RGB `(full_height, full_width, 3)`."""
+        indices = tf.data.Dataset.range(len(self._photos), output_type=tf.int32)
+        origin = tf.constant(0), tf.constant(0)
+        return self.encoded(indices, lambda index: index).map(
+            lambda index, content: self._resized(index, content, origin, self.full_lengths(index)), tf.data.AUTOTUNE
+        )
 
     def _resized(
         self,
         index: tf.Tensor,
+        content: tf.Tensor,
         top_left: tuple[tf.Tensor, tf.Tensor],
         size: tuple[tf.Tensor | int, tf.Tensor | int],
         mirrored: tf.Tensor | bool = False,
@@ -85,7 +122,7 @@ class PhotoReader:
         lengths, full = tf.unstack(self.sizes[index]), self.full_lengths(index)
         rows, columns = map(Axis, lengths, full, top_left, size)
         (first_row, end_row), (first_column, end_column) = rows.source_range(), columns.source_range()
-        content, stored = self.content(index), self.windows[index]
+        stored = self.windows[index]
 
         def decode_part() -> tf.Tensor:
             part = [stored[0] + first_row, stored[1] + first_column, end_row - first_row, end_column - first_column]
@@ -105,24 +142,3 @@ def full_sizes(checked: CheckedPhotos, view: View) -> np.ndarray:
     """Height and width of each resized photo, int32 `(photos, 2)`."""
     heights, widths = tf.unstack(tf.constant(checked.upright_sizes), axis=1)
     return tf.stack(full_lengths(heights, widths, view.full_size, view.mode), axis=1).numpy()
-
-
-def _content_function(checked: CheckedPhotos) -> Callable[[tf.Tensor], tf.Tensor]:
-    """A function from an index to the encoded photo, in the graph."""
-    first = checked.photos[0]
-    if first.content is not None:
-        contents = tf.constant([photo.content for photo in checked.photos])
-        return lambda index: contents[index]
-    if first.span is None:
-        names = tf.constant([photo.name for photo in checked.photos])
-        return lambda index: tf.io.read_file(names[index])
-    spans = [photo.span for photo in checked.photos]
-    files = tf.constant([span.file for span in spans])
-    places = tf.constant(np.array([span[1:] for span in spans], dtype="int64"))
-
-    def read_span(index: tf.Tensor) -> tf.Tensor:
-        record, offset, length = tf.unstack(places[index])
-        data = read_record(files[index], record)
-        return tf.strings.substr(data, tf.cast(offset, tf.int32), tf.cast(length, tf.int32))
-
-    return read_span
