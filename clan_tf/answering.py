@@ -49,7 +49,7 @@ class AnsweringModel(ABC):
 
 
 def open_answering(model: str, branches: Sequence[str] | None) -> AnsweringModel:
-    """A run directory, `.keras` file, `.tflite` file or SavedModel folder; `branches` are to be combined.
+    """A run directory, a `.keras`, `.tflite` or `.onnx` file or SavedModel folder; `branches` are to be combined.
 
     Raises:
         UserError: if it can't be opened, or a branch isn't one of its.

@@ -82,7 +82,7 @@ def evaluate(
     """Evaluates a trained model on a split of its data.
 
     Args:
-        model: a run directory, a `.keras` file, or an exported `.tflite` file or SavedModel folder.
+        model: a run directory, a `.keras` file, or an exported `.tflite` or `.onnx` file or SavedModel folder.
         split: `train`, `val` or `test`.
         branches: which to combine; all if `None`.
         config: whose data to use; the run's own if `None`.

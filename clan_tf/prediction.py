@@ -35,8 +35,8 @@ def predict(
     """Labels of photos by the model's combined prediction.
 
     Args:
-        model: a run directory, a `.keras` file, or an exported `.tflite` file or SavedModel folder, whose labels and
-            preprocessing are read from itself. A `.tflite` file needs no TensorFlow.
+        model: a run directory, a `.keras` file, or an exported `.tflite` or `.onnx` file or SavedModel folder, whose
+            labels and preprocessing are read from itself. `.tflite` and `.onnx` files need no TensorFlow.
         paths: photos, and folders whose photos are taken, subfolders included.
         top: how many labels per photo.
         progress: where progress is shown.

@@ -26,7 +26,8 @@ SetOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
 ModelArgument = Annotated[
-    str, typer.Argument(metavar="MODEL", help="A run directory, a .keras or .tflite file, or a SavedModel folder.")
+    str,
+    typer.Argument(metavar="MODEL", help="A run directory, a .keras, .tflite or .onnx file, or a SavedModel folder."),
 ]
 
 

@@ -22,7 +22,7 @@ COLUMNS = ("", "Keras", "exported")
 
 def export(
     model: Annotated[str, typer.Argument(metavar="RUN", help="A run directory or a .keras file.")],
-    format: Annotated[str, typer.Option("--format", help="saved_model, tflite or keras.")],
+    format: Annotated[str, typer.Option("--format", help="saved_model, tflite, onnx or keras.")],
     quantize: Annotated[
         str, typer.Option("--quantize", help="For tflite: none, float16, dynamic, int8 or int16x8.")
     ] = "none",
@@ -36,7 +36,8 @@ def export(
         str | None, typer.Option("--branches", metavar="A,B", help="Combine these branches; the rest is left out.")
     ] = None,
     io: Annotated[
-        str | None, typer.Option("--io", help="Photos are float32 (tflite's default) or uint8 (saved_model's).")
+        str | None,
+        typer.Option("--io", help="Photos are float32 (tflite's default) or uint8 (saved_model's and onnx's)."),
     ] = None,
     any_batch: Annotated[
         bool, typer.Option("--any-batch", help="For tflite: take any number of photos at once, instead of one.")

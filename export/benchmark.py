@@ -15,6 +15,7 @@ from clan_tf.runtime.contract import is_exported, read_contract, saved_model_fol
 ALL_EXPORTS = (
     ExportOptions("keras"),
     ExportOptions("saved_model"),
+    ExportOptions("onnx"),
     ExportOptions("tflite"),
     ExportOptions("tflite", "float16"),
     ExportOptions("tflite", "dynamic"),
@@ -67,7 +68,7 @@ def benchmark_exports(
             with tempfile.TemporaryDirectory() as folder:
                 try:
                     _, _, found[options.kind] = exporter.build(options, Path(folder), THREADS, seconds)
-                except CheckFailed as error:
+                except (CheckFailed, UserError) as error:
                     found[options.kind] = str(error)
             advance(options.kind)
     return found

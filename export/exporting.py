@@ -20,6 +20,7 @@ from clan_tf.errors import CheckFailed, UserError
 from clan_tf.evaluation import experiment_of, read_noted, require_same_classes
 from clan_tf.export.gate import GateReport, Limits, check_file
 from clan_tf.export.metadata import with_metadata
+from clan_tf.export.onnx import classifier_to_onnx
 from clan_tf.export.options import CALIBRATED, ExportOptions
 from clan_tf.export.pruning import inference_model
 from clan_tf.export.saved_model import write_servable
@@ -187,15 +188,14 @@ class Exporter:
     def _contract(self, options: ExportOptions, branches: tuple[str, ...]) -> Contract:
         model = self.model
         # A phone's library stretches photos to the file's size: it gets the whole photo, and the file cuts the centre.
-        takes_whole = options.format == "tflite" and model.resize_mode == "stretch"
-        sizes = {"saved_model": None, "keras": model.image_size}
-        tflite_size = model.resize_size if takes_whole else model.image_size
+        whole_size = model.resize_size if model.resize_mode == "stretch" else model.image_size
+        sizes = {"saved_model": None, "keras": model.image_size, "tflite": whole_size, "onnx": whole_size}
         return Contract(
             class_names=tuple(model.class_names),
             image_size=model.image_size,
             resize_size=model.resize_size,
             resize_mode=model.resize_mode,
-            input_size=sizes.get(options.format, tflite_size),
+            input_size=sizes[options.format],
             branches=branches,
             combination=model.settings["combination"],
             per_branch=options.per_branch,
@@ -211,7 +211,10 @@ class Exporter:
             explaining = self._explaining_model(contract, options.fold) if options.explain else None
             write_servable(pruned, contract, folder / self.name / "1", explaining, options.io or "uint8")
             return folder / self.name
-        path = folder / f"{self.name}.tflite"
+        path = folder / f"{self.name}.{options.format}"
+        if options.format == "onnx":
+            path.write_bytes(classifier_to_onnx(pruned, contract, options.io or "uint8"))
+            return path
         path.write_bytes(with_metadata(self._tflite(pruned, options, contract), self.name, contract, "clan-tf"))
         return path
 

@@ -5,7 +5,7 @@ from typing import Literal, get_args
 
 from clan_tf.errors import UserError, nearest
 
-Format = Literal["saved_model", "tflite", "keras"]
+Format = Literal["saved_model", "tflite", "onnx", "keras"]
 Quantization = Literal["none", "float16", "dynamic", "int8", "int16x8"]
 Io = Literal["float32", "uint8"]
 
@@ -18,10 +18,11 @@ class ExportOptions:
     """What is exported, and how.
 
     Attributes:
-        format: `saved_model`, `tflite`, or `keras`, the whole model for further training.
+        format: `saved_model`, `tflite`, `onnx`, or `keras`, the whole model for further training.
         quantize: for `tflite`, how numbers are stored and computed.
         branches: whose predictions are combined; all if `None`. What no answer needs is left out.
-        io: the type of photos that the file takes; for `saved_model`, of `serving_default`. `None` for the usual one.
+        io: the type of photos that the file takes; for `saved_model`, of `serving_default`. `None` for the usual one:
+            float32 for `tflite`, else uint8.
         any_batch: for `tflite`, whether the file takes any number of photos at once, instead of one.
         per_branch: for `saved_model`, whether each branch's probabilities are answered, too.
         explain: for `saved_model`, whether there is a signature that answers with attention maps.
@@ -52,13 +53,14 @@ class ExportOptions:
         if self.io is not None:
             _require_one_of("--io", self.io, get_args(Io))
         is_tflite, is_servable = self.format == "tflite", self.format == "saved_model"
+        is_for_inference = self.format != "keras"
         given_where = {
             "--quantize": (self.quantize != "none", is_tflite, "tflite"),
-            "--batch any": (self.any_batch, is_tflite, "tflite"),
+            "--any-batch": (self.any_batch, is_tflite, "tflite"),
             "--per-branch": (self.per_branch, is_servable, "saved_model"),
             "--explain": (self.explain, is_servable, "saved_model"),
-            "--io": (self.io is not None, is_tflite or is_servable, "saved_model and tflite"),
-            "--branches": (self.branches is not None, is_tflite or is_servable, "saved_model and tflite"),
+            "--io": (self.io is not None, is_for_inference, "saved_model, tflite and onnx"),
+            "--branches": (self.branches is not None, is_for_inference, "saved_model, tflite and onnx"),
         }
         for option, (given, possible, formats) in given_where.items():
             if given and not possible:

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from clan_tf.errors import CheckFailed
 from clan_tf.export.options import CALIBRATED, Io, Quantization
-from clan_tf.export.pruning import PROBABILITIES
+from clan_tf.export.photo_function import photo_function
 from clan_tf.export.saved_model import write_saved_model
 from clan_tf.silence import silenced
 
@@ -24,7 +24,7 @@ def to_tflite(model: keras.Model) -> bytes:
     Converted by way of a SavedModel: TensorFlow's direct conversion of a Keras 3 model gives NaN without an error.
 
     Raises:
-        CheckFailed: naming the operators that aren't built in.
+        CheckFailed: naming the operators that aren't built in, or if the converter fails otherwise.
     """
     with tempfile.TemporaryDirectory() as folder:
         write_saved_model(model, Path(folder) / "saved_model")
@@ -51,7 +51,7 @@ def classifier_to_tflite(
         calibration: for `int8` and `int16x8`, photos, uint8 `(input_size, input_size, 3)`.
 
     Raises:
-        CheckFailed: naming the operators that aren't built in.
+        CheckFailed: naming the operators that aren't built in, or if the converter fails otherwise.
     """
     # An int8 file takes uint8 by the converter's own option, without a detour through floats.
     signature_io = "float32" if quantization == "int8" else io
@@ -63,17 +63,10 @@ def classifier_to_tflite(
 
 
 def _write_signature(model: keras.Model, folder: str, input_size: int, io: Io, batch: int | None) -> None:
-    _, height, width, _ = model.input_shape
-    top, left = (input_size - height) // 2, (input_size - width) // 2
-
-    @tf.function(autograph=False)
-    def serve(photos):
-        centre = tf.cast(photos[:, top : top + height, left : left + width], tf.float32)
-        return {PROBABILITIES: model(centre, training=False)[PROBABILITIES]}
-
     module = tf.Module()
     module.weights = [variable.value for variable in model.variables]
     photos = tf.TensorSpec((batch, input_size, input_size, 3), io, name="photos")
+    serve = photo_function(model, input_size)
     tf.saved_model.save(module, folder, signatures=serve.get_concrete_function(photos))
 
 
@@ -113,6 +106,7 @@ def _convert(converter: tf.lite.TFLiteConverter) -> bytes:
     # `ConverterError` isn't public.
     except Exception as error:
         operators = sorted(set(re.findall(r"tf\.(\w+)' op is neither", str(error))))
-        if not operators:
-            raise
-        raise CheckFailed(f"TFLite has no built-in operators for: {', '.join(operators)}.") from error
+        if operators:
+            raise CheckFailed(f"TFLite has no built-in operators for: {', '.join(operators)}.") from error
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise CheckFailed(f"TFLite's converter failed: {reason}") from error

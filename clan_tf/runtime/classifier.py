@@ -14,7 +14,7 @@ class ExportedClassifier:
     """Labels photos by an exported file; a context manager.
 
     Args:
-        path: a `.tflite` file or SavedModel folder.
+        path: a `.tflite` or `.onnx` file or SavedModel folder.
 
     Raises:
         UserError: if it can't be read or run.

@@ -55,8 +55,8 @@ class Contract:
 
 
 def is_exported(path: Path) -> bool:
-    """Whether a path has the form of an exported file: a `.tflite` file or a SavedModel folder, perhaps versioned."""
-    return path.suffix == ".tflite" or saved_model_folder(path) is not None
+    """Whether a path has the form of an exported model: `.tflite`, `.onnx`, a SavedModel folder, or versions of one."""
+    return path.suffix in (".tflite", ".onnx") or saved_model_folder(path) is not None
 
 
 def saved_model_folder(path: Path) -> Path | None:
@@ -66,7 +66,7 @@ def saved_model_folder(path: Path) -> Path | None:
 
 
 def read_contract(path: Path) -> Contract:
-    """The contract inside a `.tflite` file or a SavedModel folder.
+    """The contract inside a `.tflite` or `.onnx` file or a SavedModel folder.
 
     Raises:
         UserError: if there is none that can be read.
@@ -75,6 +75,8 @@ def read_contract(path: Path) -> Contract:
         if path.suffix == ".tflite":
             with zipfile.ZipFile(path) as archive:
                 text = archive.read(CONTRACT_FILE).decode("utf-8")
+        elif path.suffix == ".onnx":
+            text = _onnx_metadata(path)[CONTRACT_FILE]
         else:
             text = (path / "assets" / CONTRACT_FILE).read_text(encoding="utf-8")
         return Contract.from_json(text)
@@ -82,11 +84,21 @@ def read_contract(path: Path) -> Contract:
         raise UserError(f"{path}: there is no {error.filename}.") from error
     except OSError as error:
         raise UserError(f"{path}: can't be read: {error.strerror or error}.") from error
+    except ImportError as error:
+        raise UserError(
+            f"{path}: ONNX files need the packages onnx and onnxruntime: pip install clan-tf[onnx]."
+        ) from error
     # Damaged archives and texts raise many types.
     except Exception as error:  # noqa: BLE001
         raise UserError(
             f"{path}: holds no readable {CONTRACT_FILE}; it is damaged, or wasn't written by clan-tf export."
         ) from error
+
+
+def _onnx_metadata(path: Path) -> dict[str, str]:
+    import onnx
+
+    return {entry.key: entry.value for entry in onnx.load(path, load_external_data=False).metadata_props}
 
 
 def _numbered(path: Path) -> list[Path]:

@@ -42,7 +42,7 @@ class Speed:
 
 
 class ExportedModel:
-    """A `.tflite` file or SavedModel folder, run in a process of its own; a context manager that ends it.
+    """A `.tflite` or `.onnx` file or SavedModel folder, run in a process of its own; a context manager that ends it.
 
     Args:
         path: the file, or a folder with `saved_model.pb` or versions of it.

@@ -1,7 +1,7 @@
 """The process that runs one exported file, and the messages it exchanges with the process that wants the answers.
 
 It is started by this file's path in an isolated interpreter, so that neither this project nor Keras has a part in the
-answers, and a damaged file can only end this process. It needs NumPy, and ai-edge-litert or TensorFlow.
+answers, and a damaged file can only end this process. It needs NumPy, and ai-edge-litert, ONNX Runtime or TensorFlow.
 """
 
 import importlib
@@ -59,6 +59,19 @@ def open_tflite(path: str, threads: int) -> Callable[[np.ndarray], Arrays]:
     return answer
 
 
+def open_onnx(path: str, threads: int) -> Callable[[np.ndarray], Arrays]:
+    """A function from photos to an ONNX file's answers."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    (photo,) = session.get_inputs()
+    dtype = "uint8" if photo.type == "tensor(uint8)" else "float32"
+    outputs = [output.name for output in session.get_outputs()]
+    return lambda photos: dict(zip(outputs, session.run(outputs, {photo.name: photos.astype(dtype)}), strict=True))
+
+
 def open_saved_model(path: str, threads: int) -> Callable[[np.ndarray], Arrays]:
     """A function from photos, or from encoded photos as bytes, to a SavedModel's answers."""
     import tensorflow as tf
@@ -87,9 +100,14 @@ def open_keras(path: str, threads: int) -> Callable[[np.ndarray], Arrays]:
     return lambda photos: {"probabilities": serve(photos).numpy()}
 
 
-RUNTIMES = {"tflite": "ai_edge_litert.interpreter", "saved_model": "tensorflow", "keras": "clan_tf.run"}
+RUNTIMES = {
+    "tflite": "ai_edge_litert.interpreter",
+    "onnx": "onnxruntime",
+    "saved_model": "tensorflow",
+    "keras": "clan_tf.run",
+}
 """What is imported before the memory is measured."""
-OPENERS = {"tflite": open_tflite, "saved_model": open_saved_model, "keras": open_keras}
+OPENERS = {"tflite": open_tflite, "onnx": open_onnx, "saved_model": open_saved_model, "keras": open_keras}
 
 
 def _measure(answer: Callable[[np.ndarray], Arrays], photos: np.ndarray, seconds: float) -> np.ndarray:

@@ -1,0 +1,40 @@
+"""ONNX, for ONNX Runtime and the many programs that take its files; converted by tf2onnx."""
+
+import keras
+import tensorflow as tf
+
+from clan_tf.errors import UserError
+from clan_tf.export.options import Io
+from clan_tf.export.photo_function import photo_function
+from clan_tf.runtime.contract import CONTRACT_FILE, LABELS_FILE, Contract
+from clan_tf.silence import silenced
+
+OPSET = 18
+"""The version of ONNX's operators: every ONNX Runtime since 1.14 (2023) has it."""
+
+
+def classifier_to_onnx(model: keras.Model, contract: Contract, io: Io = "uint8") -> bytes:
+    """A classifier as an ONNX file from any number of photos, RGB in 0…255, to float32 `probabilities`.
+
+    Labels and contract are in its metadata, as `labels.txt` and `clan_tf.json`.
+
+    Args:
+        model: what `inference_model` gives.
+        contract: with an `input_size`, the side of the square photos that the file takes.
+        io: the type of the photos.
+
+    Raises:
+        UserError: if tf2onnx isn't installed.
+    """
+    try:
+        import onnx
+        import tf2onnx
+    except ImportError as error:
+        raise UserError("--format onnx: needs tf2onnx and ONNX Runtime: pip install clan-tf[onnx].") from error
+    size = contract.input_size
+    photos = tf.TensorSpec((None, size, size, 3), io, name="photos")
+    with silenced():
+        converted, _ = tf2onnx.convert.from_function(photo_function(model, size), [photos], opset=OPSET)
+    labels = "".join(f"{name}\n" for name in contract.class_names)
+    onnx.helper.set_model_props(converted, {LABELS_FILE: labels, CONTRACT_FILE: contract.to_json()})
+    return converted.SerializeToString()
