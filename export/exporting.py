@@ -13,7 +13,6 @@ from clan_tf.data import Photo
 from clan_tf.data.photos import CheckedPhotos
 from clan_tf.data.pipeline import evaluation_batches
 from clan_tf.data.reading import PhotoReader, View
-from clan_tf.data.source import members_by_label, shuffled_members
 from clan_tf.data.splits import check_splits
 from clan_tf.environment import describe_environment
 from clan_tf.errors import CheckFailed, UserError
@@ -23,6 +22,7 @@ from clan_tf.export.metadata import with_metadata
 from clan_tf.export.onnx import classifier_to_onnx
 from clan_tf.export.options import CALIBRATED, ExportOptions
 from clan_tf.export.pruning import inference_model
+from clan_tf.export.sampling import stratified
 from clan_tf.export.saved_model import write_servable
 from clan_tf.export.selective import SelectiveQuantizer, require_layers
 from clan_tf.export.tflite import classifier_to_tflite
@@ -133,7 +133,7 @@ class Exporter:
                 options = replace(options, keep_float=self._layers_to_keep(options, contract))
                 path, contract, report = self.build(options, temporary)
             if report.failures:
-                raise CheckFailed(_failure_text(self.path, options, report))
+                raise CheckFailed(f"{self.path}: the export {options.kind} {report.describe_failure()}")
             write_json(
                 temporary / REPORT_FILE,
                 {
@@ -275,14 +275,6 @@ class Exporter:
         return check_splits({split: photos}, self.experiment.data, self.progress)[split]
 
 
-def stratified(photos: Sequence[Photo], count: int, seed: int = 0) -> list[Photo]:
-    """So many photos, or all if there are fewer: from the classes in turn, at random within each."""
-    members = members_by_label([photo.label for photo in photos])
-    queues = [shuffled_members(indices, seed, label) for label, indices in members.items()]
-    in_turn = [queue[turn] for turn in range(max(map(len, queues))) for queue in queues if turn < len(queue)]
-    return [photos[index] for index in sorted(in_turn[:count])]
-
-
 def limits_of(options: ExportOptions) -> Limits:
     """What a file exported so must keep to."""
     if options.quantize == "none":
@@ -307,18 +299,3 @@ def _require_finite(path: Path, model: keras.Model) -> None:
         raise CheckFailed(
             f"{path}: {len(damaged)} of its weights hold NaN or infinity, such as {damaged[0]}; it can't be exported."
         )
-
-
-def _failure_text(path: Path, options: ExportOptions, report: GateReport) -> str:
-    figures = (
-        f"{report.photos} photos, same most probable class for {100 * report.agreement:.2f} %, accuracy "
-        f"{100 * report.accuracy:.2f} % (Keras {100 * report.keras_accuracy:.2f} %), largest difference "
-        f"{report.largest_difference:.2g}, mean {report.mean_difference:.2g}"
-    )
-    return "\n".join(
-        [
-            f"{path}: the export {options.kind} doesn't answer as the model does, and wasn't kept:",
-            *(f"  {failure}" for failure in report.failures),
-            f"  {figures}",
-        ]
-    )

@@ -62,6 +62,16 @@ class GateReport:
         """Plain values, as `export.json` holds them."""
         return {**asdict(self), "passed": not self.failures}
 
+    def describe_failure(self) -> str:
+        """Which limits aren't kept, line by line, and all figures."""
+        figures = (
+            f"{self.photos} photos, same most probable class for {100 * self.agreement:.2f} %, accuracy "
+            f"{100 * self.accuracy:.2f} % (Keras {100 * self.keras_accuracy:.2f} %), largest difference "
+            f"{self.largest_difference:.2g}, mean {self.mean_difference:.2g}"
+        )
+        failures = "".join(f"  {failure}\n" for failure in self.failures)
+        return f"doesn't answer as the model does, and wasn't kept:\n{failures}  {figures}"
+
 
 def check_file(
     open_file: Callable[[int], ExportedModel],

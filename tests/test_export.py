@@ -25,11 +25,12 @@ from clan_tf.data.pipeline import evaluation_view as tensorflow_view
 from clan_tf.data.reading import View
 from clan_tf.errors import CheckFailed, UserError
 from clan_tf.export import ExportOptions, export
-from clan_tf.export.exporting import Exporter, limits_of, stratified
+from clan_tf.export.exporting import Exporter, limits_of
 from clan_tf.export.folding import convolution_macs, folded_convolution_macs
 from clan_tf.export.metadata import with_metadata
 from clan_tf.export.onnx import classifier_to_onnx
 from clan_tf.export.pruning import inference_model
+from clan_tf.export.sampling import stratified
 from clan_tf.export.saved_model import write_servable
 from clan_tf.export.selective import SelectiveQuantizer
 from clan_tf.export.tflite import classifier_to_tflite
