@@ -1,6 +1,6 @@
 """From a trained model to a file that has passed the gate."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -35,7 +35,6 @@ from clan_tf.runtime.contract import Contract
 from clan_tf.runtime.exported import ExportedModel
 
 REPORT_FILE = "export.json"
-FLOAT32_DIFFERENCE, FLOAT16_DIFFERENCE = 1e-4, 5e-3
 _BATCH_SIZE = 32
 
 
@@ -130,8 +129,14 @@ class Exporter:
         with new_folder(folder, replace=force) as temporary:
             path, contract, report = self.build(options, temporary)
             if report.failures and options.quantize == "int8" and not options.keep_float:
-                options = replace(options, keep_float=self._layers_to_keep(options, contract))
-                path, contract, report = self.build(options, temporary)
+                for kept in self._layers_to_keep(options, contract):
+                    self.progress.note(
+                        f"int8 loses too much; now in floats: --keep-float {' --keep-float '.join(kept)}"
+                    )
+                    options = replace(options, keep_float=tuple(kept))
+                    path, contract, report = self.build(options, temporary)
+                    if not report.failures:
+                        break
             if report.failures:
                 raise CheckFailed(f"{self.path}: the export {options.kind} {report.describe_failure()}")
             write_json(
@@ -161,7 +166,7 @@ class Exporter:
         contract = self._contract(options, choose_branches(self.model.branches, options.branches))
         path = self._write(options, contract, folder)
         own_contract = contract if options.format == "keras" else None
-        limits = limits_of(options)
+        limits = Limits.of(options)
         return path, contract, self.check(path, contract, limits, own_contract, threads, seconds)
 
     def check(
@@ -231,16 +236,15 @@ class Exporter:
         float_file = classifier_to_tflite(pruned, contract.input_size, "none", io, options.any_batch)
         return SelectiveQuantizer(float_file, pruned, self._calibration(options, contract))
 
-    def _layers_to_keep(self, options: ExportOptions, contract: Contract) -> tuple[str, ...]:
-        """The layers that keep the accuracy of validation photos where they compute in floats."""
+    def _layers_to_keep(self, options: ExportOptions, contract: Contract) -> Iterator[Sequence[str]]:
+        """Ever more layers to compute in floats, beginning with as many as validation photos need."""
         pruned = inference_model(self.model, contract.branches, folded=options.fold)
         quantizer = self._selective(pruned, options, contract)
         checked = self._checked("val", stratified(self.source.photos("val"), options.calibration_photos))
         views = self._views(checked, contract, "reading validation photos")
         with self.progress.track("looking for sensitive layers", len(quantizer.layers)) as advance:
-            kept = tuple(quantizer.layers_to_keep(views, checked.labels, options.max_drop, advance))
-        self.progress.note(f"int8 alone loses too much; in floats: --keep-float {' --keep-float '.join(kept)}")
-        return kept
+            ranked = quantizer.ranked_layers(advance)
+        return quantizer.layers_to_keep(ranked, views, checked.labels, options.max_drop)
 
     def _explaining_model(self, contract: Contract, fold: bool) -> keras.Model:
         maps = [name for name in self.model.features if name.startswith("attention_")]
@@ -273,15 +277,6 @@ class Exporter:
 
     def _checked(self, split: str, photos: Sequence[Photo]) -> CheckedPhotos:
         return check_splits({split: photos}, self.experiment.data, self.progress)[split]
-
-
-def limits_of(options: ExportOptions) -> Limits:
-    """What a file exported so must keep to."""
-    if options.quantize == "none":
-        return Limits(difference=FLOAT32_DIFFERENCE)
-    if options.quantize == "float16":
-        return Limits(difference=FLOAT16_DIFFERENCE)
-    return Limits(drop=options.max_drop)
 
 
 def _require_free(folder: Path, force: bool) -> None:

@@ -8,10 +8,13 @@ from typing import Any
 import numpy as np
 
 from clan_tf.data.photos import CheckedPhotos
+from clan_tf.export.options import ExportOptions
 from clan_tf.inference import exported_probabilities, exported_views
 from clan_tf.progress import Progress
 from clan_tf.runtime.exported import PROBABILITIES, ExportedModel, Speed, cores
 
+FLOAT32_DIFFERENCE, FLOAT16_DIFFERENCE = 1e-4, 5e-3
+"""How far a probability may be from the model's."""
 DECIDED_MARGIN = 1e-3
 """Photos whose two most probable classes are closer than this may change sides by rounding."""
 
@@ -28,6 +31,15 @@ class Limits:
 
     difference: float | None = None
     drop: float | None = None
+
+    @classmethod
+    def of(cls, options: ExportOptions) -> "Limits":
+        """What a file exported so must keep to."""
+        if options.quantize == "none":
+            return cls(difference=FLOAT32_DIFFERENCE)
+        if options.quantize == "float16":
+            return cls(difference=FLOAT16_DIFFERENCE)
+        return cls(drop=options.max_drop)
 
 
 @dataclass(frozen=True)

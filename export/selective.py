@@ -1,7 +1,7 @@
 """int8 files in which the layers that suffer most compute in floats."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import keras
 import numpy as np
@@ -46,25 +46,29 @@ class SelectiveQuantizer:
             return bytes(self._quantizer_without(keep_float).quantize(self._calibration).quantized_model)
 
     def layers_to_keep(
-        self, photos: Sequence[np.ndarray], labels: np.ndarray, max_drop: float, on_layer: Callable[[], None]
-    ) -> list[str]:
-        """The layers to keep in floats: of those that suffer most 1, 2, 4 …, until the accuracy drops little enough.
+        self, ranked: Sequence[str], photos: Sequence[np.ndarray], labels: np.ndarray, max_drop: float
+    ) -> Iterator[Sequence[str]]:
+        """The layers to keep in floats: of those that suffer most 1, 2, 4 …, in the end all.
+
+        Begins with the first of these numbers for which the accuracy of some photos drops little enough.
 
         Args:
+            ranked: of `ranked_layers`.
             photos: as the file takes them; not those that the gate compares on.
             labels: their labels.
             max_drop: by how many percentage points the accuracy may be lower than the float file's.
-            on_layer: called after each layer that was looked at, for progress.
         """
 
         def accuracy(file: bytes) -> float:
             return float((_answers(file, photos).argmax(axis=1) == labels).mean())
 
-        ranked, whole = self.ranked_layers(on_layer), accuracy(self._file)
-        count = 1
+        whole, count = accuracy(self._file), 1
         while count < len(ranked) and 100 * (whole - accuracy(self.quantize(ranked[:count]))) > max_drop:
             count *= 2
-        return ranked[:count]
+        while count < len(ranked):
+            yield ranked[:count]
+            count *= 2
+        yield ranked
 
     def ranked_layers(self, on_layer: Callable[[], None] = lambda: None) -> list[str]:
         """The layers, those first that change the answers most when they alone are quantized."""

@@ -25,8 +25,9 @@ from clan_tf.data.pipeline import evaluation_view as tensorflow_view
 from clan_tf.data.reading import View
 from clan_tf.errors import CheckFailed, UserError
 from clan_tf.export import ExportOptions, export
-from clan_tf.export.exporting import Exporter, limits_of
+from clan_tf.export.exporting import Exporter
 from clan_tf.export.folding import convolution_macs, folded_convolution_macs
+from clan_tf.export.gate import Limits
 from clan_tf.export.metadata import with_metadata
 from clan_tf.export.onnx import classifier_to_onnx
 from clan_tf.export.pruning import inference_model
@@ -394,7 +395,7 @@ def test_what_exists_is_not_replaced_unless_asked(run: RunDirectory, tmp_path: P
 def test_a_failed_gate_keeps_nothing_and_tells_the_numbers(
     run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("clan_tf.export.exporting.FLOAT32_DIFFERENCE", 0.0)
+    monkeypatch.setattr("clan_tf.export.gate.FLOAT32_DIFFERENCE", 0.0)
     monkeypatch.setattr("clan_tf.export.saved_model._whole_levels", lambda photo: tf.cast(photo // 2, tf.uint8))
     with pytest.raises(CheckFailed, match=r"(?s)wasn't kept.*a probability differs.*15 photos.*largest difference"):
         export(str(run.path), ExportOptions("saved_model"), str(tmp_path / "out"))
@@ -445,7 +446,7 @@ def test_bad_combinations_are_one_clear_error(options: dict[str, object], messag
 
 def test_a_drop_of_accuracy_beyond_the_limit_fails(run: RunDirectory) -> None:
     exporter = Exporter(str(run.path))
-    assert limits_of(ExportOptions("tflite", "int8", max_drop=0.5)).drop == 0.5
+    assert Limits.of(ExportOptions("tflite", "int8", max_drop=0.5)).drop == 0.5
     from clan_tf.export import gate
 
     labels = np.arange(10) % 2
@@ -573,8 +574,9 @@ def test_layers_that_suffer_can_compute_in_floats(models: dict[str, BranchClassi
     whole = error([])
     assert error(ranked) < whole / 2
     assert error(ranked[:8]) < whole
-    kept = quantizer.layers_to_keep(list(PHOTOS), expected.argmax(axis=1), 0.0, lambda: None)
-    assert 1 <= len(kept) <= len(ranked)
+    choices = list(quantizer.layers_to_keep(ranked, list(PHOTOS), expected.argmax(axis=1), 0.0))
+    assert [len(kept) for kept in choices[1:-1]] == [2 * len(kept) for kept in choices[:-2]]
+    assert choices[-1] == ranked
 
 
 def test_an_int8_export_that_loses_too_much_keeps_layers_in_floats(
@@ -582,10 +584,11 @@ def test_an_int8_export_that_loses_too_much_keeps_layers_in_floats(
 ) -> None:
     pytest.importorskip("ai_edge_quantizer")
     monkeypatch.setattr(
-        SelectiveQuantizer, "layers_to_keep", lambda self, photos, labels, max_drop, on_layer: ["logits_top", "top"]
+        SelectiveQuantizer, "layers_to_keep", lambda *arguments: iter([["logits_top"], ["logits_top", "top"], []])
     )
-    # The first file is made to fail, so that the second is wanted.
-    outcomes = iter([("too much",), ()])
+    monkeypatch.setattr("clan_tf.export.gate.cores", lambda: 1)
+    # The first files are made to fail, so that the third is wanted.
+    outcomes = iter([("too much",), ("too much",), ()])
     monkeypatch.setattr("clan_tf.export.gate._failures", lambda figures, limits: next(outcomes))
     options = ExportOptions("tflite", "int8", calibration_photos=6)
     result = export(str(run.path), options, str(tmp_path / "out"), samples=3)
