@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 HANG_SECONDS = 300
-KINDS = (".tflite", ".tflite", ".jpg", ".png", ".keras")
+KINDS = (".tflite", ".tflite", ".onnx", ".jpg", ".png", ".keras")
 
 
 def mutations(content: bytes, rng: random.Random) -> Iterator[bytes]:
@@ -116,7 +116,7 @@ def fuzz(folder: Path, models: dict[str, Path], count: int, workers: int = 2, se
 
     Args:
         folder: where damaged files are written; those of findings stay.
-        models: a good `tflite` and `keras` file.
+        models: a good `tflite`, `onnx` and `keras` file.
         count: how many mutations.
         workers: how many run at a time.
         seed: of the mutations.
@@ -126,9 +126,10 @@ def fuzz(folder: Path, models: dict[str, Path], count: int, workers: int = 2, se
     Image.fromarray(np.random.default_rng(seed).integers(0, 256, (40, 40, 3), dtype="uint8")).save(photo)
     png = BytesIO()
     Image.open(photo).save(png, "PNG")
-    tflite, saved = models["tflite"].read_bytes(), models["keras"].read_bytes()
+    tflite, onnx, saved = (models[kind].read_bytes() for kind in ("tflite", "onnx", "keras"))
     streams = {
         ".tflite": (mutations(tflite, rng), head_mutations(tflite, rng)),
+        ".onnx": (mutations(onnx, rng), head_mutations(onnx, rng)),
         ".keras": (keras_mutations(saved, rng),),
         ".jpg": (mutations(photo.read_bytes(), rng),),
         ".png": (mutations(png.getvalue(), rng),),
@@ -147,7 +148,7 @@ def fuzz(folder: Path, models: dict[str, Path], count: int, workers: int = 2, se
                 content = next(rng.choice(streams[suffix]))
             path = folder / f"mutation-{seed}-{number}{suffix}"
             path.write_bytes(content)
-            is_model = suffix in (".tflite", ".keras")
+            is_model = suffix in (".tflite", ".onnx", ".keras")
             outcome = predictor(path if is_model else models["tflite"], photo if is_model else path)
             found[f"{suffix} {outcome}"] += 1
             if outcome in ("answered", "refused"):
@@ -169,6 +170,7 @@ def main() -> None:
     from test_conformance import Row, build, clan
 
     from clan_tf.export.metadata import with_metadata
+    from clan_tf.export.onnx import classifier_to_onnx
     from clan_tf.export.pruning import inference_model
     from clan_tf.export.tflite import classifier_to_tflite
     from clan_tf.runtime.contract import Contract
@@ -176,9 +178,10 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="clan-tf-fuzz-"))
     model, _ = build(Row("model", clan(), takes_photos=True))
     contract = Contract(tuple(model.class_names), 32, 32, "stretch", 32, model.branches)
-    content = classifier_to_tflite(inference_model(model, model.branches), 32)
-    models = {"tflite": folder / "good.tflite", "keras": folder / "good.keras"}
-    models["tflite"].write_bytes(with_metadata(content, "model", contract, ""))
+    pruned = inference_model(model, model.branches)
+    models = {kind: folder / f"good.{kind}" for kind in ("tflite", "onnx", "keras")}
+    models["tflite"].write_bytes(with_metadata(classifier_to_tflite(pruned, 32), "model", contract, ""))
+    models["onnx"].write_bytes(classifier_to_onnx(pruned, contract))
     model.save(models["keras"])
     count, seed = int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 0
     found = fuzz(folder, models, count, seed=seed)

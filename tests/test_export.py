@@ -616,7 +616,8 @@ def test_benchmark_compares_exports_and_single_files(run: RunDirectory, monkeypa
 def test_damaged_files_of_every_kind_end_with_a_message(
     run: RunDirectory, models: dict[str, BranchClassifier], tmp_path: Path
 ) -> None:
-    good = {"tflite": tflite_file(tmp_path / "good.tflite", models["dot_product"]), "keras": run.best}
-    found = fuzz(tmp_path, good, 10)
-    assert sum(found.values()) == 10
+    model = models["dot_product"]
+    good = {kind: exported_file(tmp_path / f"good.{kind}", model) for kind in ("tflite", "onnx")} | {"keras": run.best}
+    found = fuzz(tmp_path, good, 12)
+    assert sum(found.values()) == 12
     assert {outcome.split(" ", 1)[1] for outcome in found} <= {"answered", "refused"}
