@@ -14,6 +14,7 @@ from typing import Any
 
 import keras
 import pytest
+import tensorflow as tf
 import yaml
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -149,22 +150,23 @@ def test_a_dry_run_measures_an_epoch_and_leaves_nothing(tmp_path: Path, monkeypa
     assert not list(tmp_path.iterdir())
 
 
-def test_no_model_outlives_its_trial_and_the_photos_are_decoded_once(
+def test_no_model_or_graph_outlives_its_trial_and_the_photos_are_decoded_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    of_other_tests = {id(model) for model in living_models()}
     trainer = TrialTrainer(tiny(), rates(0.1), SearchDirectory(tmp_path))
     trainer.train("0000", {"training.learning_rate": 0.1}, None, Progress())
     photos = trainer.prepare(tiny())
     monkeypatch.setattr("clan_tf.search.trials.prepare_data", None)
-    trainer.train("0001", {"training.learning_rate": 0.2}, None, Progress())
+    before = living_models_and_graphs()
+    result = trainer.train("0001", {"training.learning_rate": 0.2}, None, Progress())
+    assert result.reason is None
     assert trainer.prepare(tiny()) is photos
-    assert not [model for model in living_models() if id(model) not in of_other_tests]
+    assert not [thing for thing in living_models_and_graphs() if not any(thing is other for other in before)]
 
 
-def living_models() -> list[keras.Model]:
+def living_models_and_graphs() -> list[keras.Model | tf.Graph]:
     gc.collect()
-    return [thing for thing in gc.get_objects() if isinstance(thing, keras.Model)]
+    return [thing for thing in gc.get_objects() if isinstance(thing, keras.Model | tf.Graph)]
 
 
 @pytest.mark.soak
