@@ -134,6 +134,36 @@ def test_an_objective_that_no_model_logs_is_refused_before_anything_is_made(tmp_
     assert not (tmp_path / "search").exists()
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("model.loss_weights.mid_9", 0.5, "model.loss_weights.mid_9: no branch 'mid_9'. .*There are: mid_1, top"),
+        ("model.scales", 7, "model.scales: tiny has default .* not for 7"),
+        ("model.mid", ["conv9"], "model.mid: tiny has no layer 'conv9'"),
+    ],
+)
+def test_a_model_that_cannot_be_built_is_refused_before_anything_is_made(
+    tmp_path: Path, key: str, value: Any, message: str
+) -> None:
+    space = {"parameters": {key: {"kind": "choice", "values": [value]}}, "algorithm": "grid"}
+    with pytest.raises(UserError, match=message):
+        search(tiny(), SearchConfig.model_validate(space), tmp_path / "search")
+    assert not (tmp_path / "search").exists()
+
+
+def test_a_chief_without_a_role_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--chief: needs --role"):
+        search(tiny(), rates(0.1), tmp_path / "search", chief="localhost:5000")
+
+
+def test_a_search_killed_while_it_made_its_directory_begins(tmp_path: Path) -> None:
+    directory = SearchDirectory(tmp_path)
+    (tmp_path / ".partial-999999999-search.json").write_text("{")
+    (tmp_path / ".lock").touch()
+    directory.begin(tiny(), rates(0.1))
+    assert [path.name for path in tmp_path.iterdir() if path.name != ".lock"] == ["search.json"]
+
+
 def test_failures_in_a_row_stop_the_search(tmp_path: Path) -> None:
     outcome = search(tiny(), rates(1e30, 0.1, max_failures=1), tmp_path / "search")
     assert "NaN" in outcome.stop_reason
