@@ -102,6 +102,8 @@ def _search(
             f"{counted(outcome.search.max_failures, 'trial')} failed in a row, so the search stopped. The last one: "
             f"{outcome.stop_reason}"
         )
+    if all(result.reason is not None for result in outcome.ranked):
+        raise CheckFailed("No trial could be trained, so there is nothing to choose from.")
 
 
 def _as_json(outcome: "SearchOutcome") -> dict[str, Any]:

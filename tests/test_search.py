@@ -14,6 +14,7 @@ from typing import Any
 
 import keras
 import pytest
+import tensorflow as tf
 import yaml
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -133,6 +134,36 @@ def test_an_objective_that_no_model_logs_is_refused_before_anything_is_made(tmp_
     assert not (tmp_path / "search").exists()
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("model.loss_weights.mid_9", 0.5, "model.loss_weights.mid_9: no branch 'mid_9'. .*There are: mid_1, top"),
+        ("model.scales", 7, "model.scales: tiny has default .* not for 7"),
+        ("model.mid", ["conv9"], "model.mid: tiny has no layer 'conv9'"),
+    ],
+)
+def test_a_model_that_cannot_be_built_is_refused_before_anything_is_made(
+    tmp_path: Path, key: str, value: Any, message: str
+) -> None:
+    space = {"parameters": {key: {"kind": "choice", "values": [value]}}, "algorithm": "grid"}
+    with pytest.raises(UserError, match=message):
+        search(tiny(), SearchConfig.model_validate(space), tmp_path / "search")
+    assert not (tmp_path / "search").exists()
+
+
+def test_a_chief_without_a_role_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--chief: needs --role"):
+        search(tiny(), rates(0.1), tmp_path / "search", chief="localhost:5000")
+
+
+def test_a_search_killed_while_it_made_its_directory_begins(tmp_path: Path) -> None:
+    directory = SearchDirectory(tmp_path)
+    (tmp_path / ".partial-999999999-search.json").write_text("{")
+    (tmp_path / ".lock").touch()
+    directory.begin(tiny(), rates(0.1))
+    assert [path.name for path in tmp_path.iterdir() if path.name != ".lock"] == ["search.json"]
+
+
 def test_failures_in_a_row_stop_the_search(tmp_path: Path) -> None:
     outcome = search(tiny(), rates(1e30, 0.1, max_failures=1), tmp_path / "search")
     assert "NaN" in outcome.stop_reason
@@ -149,22 +180,23 @@ def test_a_dry_run_measures_an_epoch_and_leaves_nothing(tmp_path: Path, monkeypa
     assert not list(tmp_path.iterdir())
 
 
-def test_no_model_outlives_its_trial_and_the_photos_are_decoded_once(
+def test_no_model_or_graph_outlives_its_trial_and_the_photos_are_decoded_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    of_other_tests = {id(model) for model in living_models()}
     trainer = TrialTrainer(tiny(), rates(0.1), SearchDirectory(tmp_path))
     trainer.train("0000", {"training.learning_rate": 0.1}, None, Progress())
     photos = trainer.prepare(tiny())
     monkeypatch.setattr("clan_tf.search.trials.prepare_data", None)
-    trainer.train("0001", {"training.learning_rate": 0.2}, None, Progress())
+    before = living_models_and_graphs()
+    result = trainer.train("0001", {"training.learning_rate": 0.2}, None, Progress())
+    assert result.reason is None
     assert trainer.prepare(tiny()) is photos
-    assert not [model for model in living_models() if id(model) not in of_other_tests]
+    assert not [thing for thing in living_models_and_graphs() if not any(thing is other for other in before)]
 
 
-def living_models() -> list[keras.Model]:
+def living_models_and_graphs() -> list[keras.Model | tf.Graph]:
     gc.collect()
-    return [thing for thing in gc.get_objects() if isinstance(thing, keras.Model)]
+    return [thing for thing in gc.get_objects() if isinstance(thing, keras.Model | tf.Graph)]
 
 
 @pytest.mark.soak

@@ -58,6 +58,10 @@ def test_the_papers_space_is_relation_by_pooling() -> None:
         ({"model.spatial_attention": {"kind": "int", "min": 0, "max": 5}}, "model.spatial_attention: .*boolean"),
         ({"training.seed": {"kind": "int", "min": 0, "max": 5}}, "training.seed: isn't searched; --repeats"),
         ({"model.mid": {"kind": "taps", "count": 3}}, "count must be at most 2"),
+        (
+            {"model.mid": {"kind": "taps", "count": 1}, "model.backbone": {"kind": "choice", "values": ["vgg16"]}},
+            "taps means layers of one backbone",
+        ),
     ],
 )
 def test_a_space_that_does_not_suit_the_experiment_is_refused(

@@ -6,9 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from clan_tf.config import Experiment, with_values
-from clan_tf.errors import UserError
+from clan_tf.data import read_source
+from clan_tf.errors import UserError, nearest
 from clan_tf.models.backbones import backbone_spec
+from clan_tf.models.build import build_model
 from clan_tf.search.space import Choice, Integer, Parameter, SearchConfig, Taps, mistakes_in, values_of
+from clan_tf.training.step import metric_columns
+
+STRUCTURE = ("model.architecture", "model.backbone", "model.scales", "model.mid")
+"""Keys that say which branches there are, and whose values only a backbone knows."""
+BY_BRANCH = ("model.loss_weights.", "training.loss_weight_schedules.")
+"""What begins so ends with a branch."""
 
 
 def fit_to_experiment(search: SearchConfig, experiment: Experiment, space: str | Path) -> SearchConfig:
@@ -22,6 +30,8 @@ def fit_to_experiment(search: SearchConfig, experiment: Experiment, space: str |
     Raises:
         UserError: naming every key that the experiment doesn't have, and every value that a key doesn't take.
     """
+    if "model.backbone" in search.parameters and any(isinstance(each, Taps) for each in search.parameters.values()):
+        raise UserError(f"{space}: kind: taps means layers of one backbone, and model.backbone is searched.")
     parameters = {
         key: _with_layers(parameter, experiment) if isinstance(parameter, Taps) else parameter
         for key, parameter in search.parameters.items()
@@ -34,6 +44,63 @@ def fit_to_experiment(search: SearchConfig, experiment: Experiment, space: str |
     if mistakes:
         raise mistakes_in(space, list(dict.fromkeys(mistakes)))
     return search.model_copy(update={"parameters": parameters})
+
+
+def check_models(search: SearchConfig, experiment: Experiment, space: str | Path) -> None:
+    """Builds a model for every value that may have other branches than the experiment's.
+
+    Args:
+        search: what `fit_to_experiment` returns.
+        experiment: what is searched.
+        space: names the search in messages.
+
+    Raises:
+        UserError: naming every layer, number of scales and branch that isn't there, an objective that no model logs,
+            or what is wrong with the data.
+    """
+    classes = len(read_source(experiment.data).class_names)
+    branches: dict[str, None] = {}
+    mistakes = []
+    for values in _structures(search):
+        try:
+            model = build_model(with_values(experiment, values), classes, load_weights=False)
+            branches |= dict.fromkeys(model.branches)
+        except UserError as error:
+            mistakes += str(error).splitlines()
+    mistakes = mistakes or [text for key in search.parameters for text in _missing_branch(key, list(branches))]
+    if mistakes:
+        raise mistakes_in(space, list(dict.fromkeys(mistakes)))
+    columns = metric_columns(list(branches))
+    valid = [*(f"val_{name}" for name in columns), *columns]
+    if search.objective not in valid:
+        raise UserError(
+            f"objective: there is no {search.objective!r}.{nearest(search.objective, valid)} "
+            f"There are: {', '.join(valid)}."
+        )
+
+
+def _structures(search: SearchConfig) -> Iterator[dict[str, Any]]:
+    """The experiment as it is, and each value of `STRUCTURE` with values that its conditions allow."""
+    yield {}
+    for key in STRUCTURE:
+        if key in search.parameters:
+            for value in _samples(search.parameters[key]):
+                yield {**_allowing(key, search), key: value}
+
+
+def _allowing(key: str, search: SearchConfig) -> dict[str, Any]:
+    """For each key that a key depends on the first value that its conditions allow."""
+    values: dict[str, Any] = {}
+    for parent, allowed in search.parameters[key].when.items():
+        values |= {**_allowing(parent, search), parent: allowed[0]}
+    return values
+
+
+def _missing_branch(key: str, branches: Sequence[str]) -> Iterator[str]:
+    for prefix in BY_BRANCH:
+        branch = key.removeprefix(prefix).partition(".")[0]
+        if key.startswith(prefix) and branch not in branches:
+            yield f"{key}: no branch {branch!r}.{nearest(branch, list(branches))} There are: {', '.join(branches)}."
 
 
 def _with_layers(taps: Taps, experiment: Experiment) -> Choice:

@@ -1,4 +1,8 @@
-"""The chief of a search on several machines: KerasTuner's service, until every trial has ended."""
+"""The chief of a search on several machines: KerasTuner's service, until every trial has ended.
+
+The service itself is KerasTuner's, and no public name of it. What KerasTuner starts it with isn't used: it waits for
+ever for a worker that died.
+"""
 
 import time
 from concurrent import futures

@@ -166,7 +166,7 @@ class SearchDirectory:
         """
         if self._search_file.exists():
             self.require_same(experiment, search)
-        elif any(path.name != ".lock" for path in self.path.glob("*")):
+        elif any(path.name != ".lock" and not path.name.startswith(".partial-") for path in self.path.glob("*")):
             raise UserError(f"--search-dir: {self.path} exists and isn't a search directory. Give another folder.")
         self.path.mkdir(parents=True, exist_ok=True)
         write_json(self._search_file, _identity(experiment, search))

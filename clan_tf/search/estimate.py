@@ -6,7 +6,7 @@ from pathlib import Path
 
 from clan_tf.config import Experiment, with_values
 from clan_tf.progress import Progress
-from clan_tf.search.checking import fit_to_experiment
+from clan_tf.search.checking import check_models, fit_to_experiment
 from clan_tf.search.size import planned_epochs, planned_trials
 from clan_tf.search.space import Parameter, SearchConfig, values_of
 from clan_tf.search.standing import shown_value
@@ -33,6 +33,7 @@ class SearchPlan:
 def plan_search(experiment: Experiment, search: SearchConfig, progress: Progress) -> SearchPlan:
     """Counts the trials, and trains one epoch in a temporary folder to see how long it takes."""
     search = fit_to_experiment(search, experiment, "the search space")
+    check_models(search, experiment, "the search space")
     epochs = experiment.training.epochs
     seconds = _measure_epoch(experiment, progress)
     planned = planned_epochs(search, epochs)

@@ -1,7 +1,9 @@
 """KerasTuner's algorithms, made to survive `kill -9` and workers that die.
 
 What KerasTuner 1.4 lacks: files that are whole, the state of its grid, random numbers that go on where they stopped,
-a trial that is counted once wherever its process was killed, and a chief that notices a dead worker.
+a trial that is counted once wherever its process was killed, and a chief that notices a dead worker. That takes names
+of `Oracle` that aren't public (`_retry_queue`, `_check_consecutive_failures`, `_random_state`, …), so `pyproject.toml`
+keeps to the versions that have them.
 """
 
 import json

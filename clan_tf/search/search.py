@@ -12,10 +12,9 @@ import grpc
 
 from clan_tf.config import Experiment
 from clan_tf.data import read_source
-from clan_tf.errors import CheckFailed, UserError, nearest
-from clan_tf.models.build import build_model
+from clan_tf.errors import CheckFailed, UserError
 from clan_tf.progress import Progress
-from clan_tf.search.checking import fit_to_experiment
+from clan_tf.search.checking import check_models, fit_to_experiment
 from clan_tf.search.chief import LEASE_SECONDS, serve
 from clan_tf.search.directory import SearchDirectory, TrialResult
 from clan_tf.search.oracles import DurableOracle, make_oracle
@@ -23,7 +22,6 @@ from clan_tf.search.report import write_report
 from clan_tf.search.space import SearchConfig
 from clan_tf.search.trials import TrialTrainer
 from clan_tf.search.tuner import ExperimentTuner
-from clan_tf.training.step import metric_columns
 
 Role = Literal["chief", "worker"]
 
@@ -70,7 +68,7 @@ def search(
 
     Raises:
         UserError: for a space that doesn't suit the experiment, or a directory of another search.
-        CheckFailed: if no trial could be trained, or the chief can't be reached.
+        CheckFailed: if the chief can't be reached.
     """
     progress = progress or Progress()
     config = fit_to_experiment(config, experiment, "the search space")
@@ -80,7 +78,7 @@ def search(
             _work(experiment, config, directory, address, progress)
             return None
         if not directory.oracle.exists():
-            _check_objective(experiment, config)
+            check_models(config, experiment, "the search space")
         with directory.claimed():
             directory.begin(experiment, config)
             return _lead(experiment, config, directory, address, progress)
@@ -131,6 +129,7 @@ def _run_trials(
     directory: SearchDirectory,
     progress: Progress,
 ) -> None:
+    read_source(experiment.data)  # without it every trial would fail
     trainer = TrialTrainer(experiment, config, directory, progress)
     try:
         ExperimentTuner(oracle, config, directory, trainer, progress).search()
@@ -139,22 +138,12 @@ def _run_trials(
         raise
 
 
-def _check_objective(experiment: Experiment, config: SearchConfig) -> None:
-    """Raises a `UserError` if the experiment's model has no such number."""
-    classes = len(read_source(experiment.data).class_names)
-    columns = metric_columns(build_model(experiment, classes, load_weights=False).branches)
-    valid = [*(f"val_{name}" for name in columns), *columns]
-    if config.objective not in valid:
-        raise UserError(
-            f"objective: there is no {config.objective!r}.{nearest(config.objective, valid)} "
-            f"This model has: {', '.join(valid)}."
-        )
-
-
 @contextmanager
 def _distributed(role: Role | None, chief: str | None) -> Iterator[str | None]:
     """Sets KerasTuner's environment variables for a role, and yields the chief's address."""
     if role is None:
+        if chief is not None:
+            raise UserError(f"--chief: needs --role chief or --role worker; received {chief} alone.")
         yield None
         return
     host, colon, port = (chief or "").rpartition(":")
@@ -162,13 +151,14 @@ def _distributed(role: Role | None, chief: str | None) -> Iterator[str | None]:
         raise UserError(f"--chief: must be HOST:PORT with --role {role}; received {chief!r}.")
     own = os.environ.get("KERASTUNER_TUNER_ID") or f"{socket.gethostname()}-{os.getpid()}"
     name = "chief" if role == "chief" else own.replace("chief", "worker")
-    before = dict(os.environ)
-    os.environ.update(KERASTUNER_ORACLE_IP=host, KERASTUNER_ORACLE_PORT=port, KERASTUNER_TUNER_ID=name)
+    variables = {"KERASTUNER_ORACLE_IP": host, "KERASTUNER_ORACLE_PORT": port, "KERASTUNER_TUNER_ID": name}
+    before = {variable: os.environ.get(variable) for variable in variables}
+    os.environ.update(variables)
     try:
         yield f"{host}:{port}"
     finally:
-        os.environ.clear()
-        os.environ.update(before)
+        for variable, value in before.items():
+            os.environ.pop(variable) if value is None else os.environ.update({variable: value})
 
 
 @contextmanager

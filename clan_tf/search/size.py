@@ -70,8 +70,8 @@ def grid_size(search: SearchConfig) -> int:
         if not all(condition.is_active(dict(chosen)) for condition in conditions[name]):
             return count(index + 1, chosen)
         if name not in parents:
-            return len(values[name]) * counted(index + 1, chosen)
-        return sum(counted(index + 1, (*chosen, (name, value))) for value in values[name])
+            return len(values[name]) * count_once(index + 1, chosen)
+        return sum(count_once(index + 1, (*chosen, (name, value))) for value in values[name])
 
-    counted = cache(count)
+    count_once = cache(count)
     return count(0, ())

@@ -1,18 +1,16 @@
 """One trial: the experiment with its values, trained once per seed."""
 
 import csv
-import gc
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-import keras
 
 from clan_tf.config import Experiment, with_values
 from clan_tf.data import read_source
 from clan_tf.errors import CheckFailed, UserError
 from clan_tf.progress import Progress
 from clan_tf.search.directory import Repeat, SearchDirectory, TrialResult
+from clan_tf.search.memory import forgetting_graphs
 from clan_tf.search.space import SearchConfig
 from clan_tf.training import train
 from clan_tf.training.training import TrainingData, prepare_data
@@ -82,14 +80,11 @@ class TrialTrainer:
         seed = experiment.training.seed
         self.directory.clear_unusable_run(trial, seed)
         data = self.prepare(experiment)
-        try:
+        with forgetting_graphs():
             path = str(self.directory.run(trial, seed))
             result = train(experiment, path, progress=progress, resume=True, data=data)
-            value, epoch = self._best(result.run.metrics)
-            return Repeat(seed, value, epoch, result.outcome.seconds)
-        finally:
-            keras.utils.clear_session(free_memory=True)
-            gc.collect()
+        value, epoch = self._best(result.run.metrics)
+        return Repeat(seed, value, epoch, result.outcome.seconds)
 
     def _best(self, metrics: Path) -> tuple[float, int]:
         """The best value of the objective, and its epoch from 1."""
