@@ -104,6 +104,15 @@ def test_every_user_of_a_photo_sees_the_same_pixels(checked: CheckedPhotos, mode
         assert difference.max() <= 1 and (difference > 0).mean() < 0.01
 
 
+def test_evaluation_sees_exactly_the_centre_of_the_stretched_photo(checked: CheckedPhotos) -> None:
+    """As a file does that takes the whole resized photo and cuts the centre itself."""
+    seen, whole = (
+        np.concatenate([images for images, _, _ in evaluation_batches(PhotoReader(checked, view), checked.labels, 5)])
+        for view in (View(24, 32), View(32, 32))
+    )
+    np.testing.assert_array_equal(seen, whole[:, 4:28, 4:28])
+
+
 def test_a_box_cuts_the_stored_photo_before_it_is_turned() -> None:
     pixels = np.zeros((20, 30, 3), "uint8")
     pixels[:15] = 255

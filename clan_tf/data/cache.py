@@ -22,7 +22,7 @@ import tensorflow as tf
 
 from clan_tf.config import CacheMode
 from clan_tf.data.photos import CheckedPhotos
-from clan_tf.data.reading import IndexOf, PhotoReader, View, full_sizes
+from clan_tf.data.reading import IndexOf, PhotoReader, View, centre_corner, full_sizes
 from clan_tf.data.resizing import mirror
 from clan_tf.errors import UserError
 from clan_tf.files import replacing
@@ -70,6 +70,9 @@ class CachedReader:
         rows = tf.slice(pixels, [start], [3 * size * tf.cast(width, tf.int64)])
         window = tf.reshape(rows, (size, width, 3))[:, left : left + size]
         return mirror(tf.ensure_shape(window, (size, size, 3)), mirrored)
+
+    def centre(self, index: tf.Tensor, content: tf.Tensor) -> tf.Tensor:
+        return self.window(index, content, *centre_corner(self, index))
 
 
 def decide_cache(splits: Sequence[CheckedPhotos], view: View, mode: CacheMode, uses: int) -> CacheMode:

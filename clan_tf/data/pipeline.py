@@ -10,7 +10,7 @@ from clan_tf.config import DataConfig, Experiment
 from clan_tf.data.augmentation import batch_augmentation, photo_augmentation
 from clan_tf.data.order import photo_order
 from clan_tf.data.reading import Reader, View
-from clan_tf.data.resizing import Axis, full_lengths, resize_window
+from clan_tf.data.resizing import Axis, centre, centre_start, full_lengths, resize_photo, resize_window
 from clan_tf.errors import UserError
 
 _CROP, _FLIP, _AUGMENT, _MIX = 1, 2, 3, 4
@@ -123,9 +123,7 @@ def evaluation_batches(reader: Reader, labels: np.ndarray, batch_size: int, work
 
     def prepare(number: tf.Tensor, content: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         index, weight = index_of(number), tf.cast(worker.position(number, batch_size) < photos, tf.float32)
-        height, width = reader.full_lengths(index)
-        top, left = _centre(height, reader.view.image_size), _centre(width, reader.view.image_size)
-        return reader.window(index, content, top, left), all_labels[index], weight
+        return reader.centre(index, content), all_labels[index], weight
 
     numbers = tf.data.Dataset.range(-(-photos // batch_size) * own_size)
     prepared = reader.encoded(numbers, index_of).map(prepare, tf.data.AUTOTUNE)
@@ -156,7 +154,9 @@ def distribute(
 def evaluation_view(image: tf.Tensor, view: View) -> tf.Tensor:
     """What the model sees of a photo outside training: resized, the centre cropped.
 
-    Only the window is computed: of a panorama whose shorter side is enlarged, the whole could fill gigabytes.
+    Stretched photos are resized whole, because the exported files that cut the centre themselves get them so; a window
+    alone would be rounded to another level at 18 values in a million. Where the aspect is kept only the window is
+    computed: of a panorama whose shorter side is enlarged, the whole could fill gigabytes.
 
     Args:
         image: uint8 RGB `(height, width, 3)`.
@@ -164,19 +164,17 @@ def evaluation_view(image: tf.Tensor, view: View) -> tf.Tensor:
     Returns:
         Uint8 RGB `(image_size, image_size, 3)`.
     """
+    if view.mode == "stretch":
+        return centre(resize_photo(image, view.full_size), view.image_size)
     lengths = tf.unstack(tf.shape(image)[:2])
     full = full_lengths(*lengths, view.full_size, view.mode)
     rows, columns = (
-        Axis(length, whole, _centre(whole, view.image_size), view.image_size)
+        Axis(length, whole, centre_start(whole, view.image_size), view.image_size)
         for length, whole in zip(lengths, full, strict=True)
     )
     (first_row, end_row), (first_column, end_column) = rows.source_range(), columns.source_range()
     part = image[first_row:end_row, first_column:end_column]
     return resize_window(part, (first_row, first_column), rows, columns)
-
-
-def _centre(length: tf.Tensor, size: int) -> tf.Tensor:
-    return (length - size) // 2
 
 
 def _random_window(

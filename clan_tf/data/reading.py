@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from clan_tf.config import ResizeMode
 from clan_tf.data.photos import DCT, CheckedPhotos, decode_stored, record_at, upright
-from clan_tf.data.resizing import Axis, full_lengths, resample, resize_window
+from clan_tf.data.resizing import Axis, centre, centre_start, full_lengths, resample, resize_window
 
 
 class View(NamedTuple):
@@ -48,6 +48,9 @@ class Reader(Protocol):
 
         With `mirrored` (bool scalar) it is flipped left to right. `content` is of `encoded`.
         """
+
+    def centre(self, index: tf.Tensor, content: tf.Tensor) -> tf.Tensor:
+        """The window in the middle, as `evaluation_view` gives it."""
 
 
 class PhotoReader:
@@ -103,13 +106,18 @@ class PhotoReader:
     ) -> tf.Tensor:
         return self._resized(index, content, (top, left), (self.view.image_size, self.view.image_size), mirrored)
 
+    def centre(self, index: tf.Tensor, content: tf.Tensor) -> tf.Tensor:
+        if self.view.mode == "stretch":
+            return centre(self._whole(index, content), self.view.image_size)
+        return self.window(index, content, *centre_corner(self, index))
+
     def wholes(self) -> tf.data.Dataset:
         """Every resized photo, in order: uint8 RGB `(full_height, full_width, 3)`."""
         indices = tf.data.Dataset.range(len(self._photos), output_type=tf.int32)
-        origin = tf.constant(0), tf.constant(0)
-        return self.encoded(indices, lambda index: index).map(
-            lambda index, content: self._resized(index, content, origin, self.full_lengths(index)), tf.data.AUTOTUNE
-        )
+        return self.encoded(indices, lambda index: index).map(self._whole, tf.data.AUTOTUNE)
+
+    def _whole(self, index: tf.Tensor, content: tf.Tensor) -> tf.Tensor:
+        return self._resized(index, content, (tf.constant(0), tf.constant(0)), self.full_lengths(index))
 
     def _resized(
         self,
@@ -136,6 +144,12 @@ class PhotoReader:
         part = decode_part() if self._only_plain_jpeg else tf.cond(is_plain, decode_part, decode_whole)
         resized = resample if self._only_resized else resize_window
         return resized(part, (first_row, first_column), rows, columns, mirrored)
+
+
+def centre_corner(reader: Reader, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Top and left of the window in the middle of the resized photo `index`, int32."""
+    top, left = (centre_start(length, reader.view.image_size) for length in reader.full_lengths(index))
+    return top, left
 
 
 def full_sizes(checked: CheckedPhotos, view: View) -> np.ndarray:

@@ -81,6 +81,17 @@ def resize_photo(image: tf.Tensor, size: int, mode: ResizeMode = "stretch") -> t
     return tf.ensure_shape(resized, (size, size, 3)) if mode == "stretch" else resized
 
 
+def centre(photo: tf.Tensor, size: int) -> tf.Tensor:
+    """The square of `size` pixels in the middle of a photo `(height, width, channels)`."""
+    top, left = (centre_start(length, size) for length in tf.unstack(tf.shape(photo)[:2]))
+    return tf.slice(photo, tf.stack([top, left, 0]), [size, size, 3])
+
+
+def centre_start(length: tf.Tensor, size: int) -> tf.Tensor:
+    """Where the middle `size` pixels of `length` begin."""
+    return (length - size) // 2
+
+
 def resize_window(
     part: tf.Tensor, origin: tuple[tf.Tensor, tf.Tensor], rows: Axis, columns: Axis, mirrored: tf.Tensor | bool = False
 ) -> tf.Tensor:
