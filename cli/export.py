@@ -53,7 +53,9 @@ def export(
     ] = 200,
     keep_float: Annotated[
         list[str] | None,
-        typer.Option("--keep-float", metavar="LAYER", help="For int8: a layer that computes in floats. Repeatable."),
+        typer.Option(
+            "--keep-float", metavar="LAYER", help="For float16 and int8: a layer that stays float32. Repeatable."
+        ),
     ] = None,
     max_drop: Annotated[
         float, typer.Option("--max-drop", metavar="POINTS", help="How much accuracy a quantized file may lose.")

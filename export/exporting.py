@@ -20,7 +20,7 @@ from clan_tf.evaluation import experiment_of, read_noted, require_same_classes
 from clan_tf.export.gate import GateReport, Limits, check_file
 from clan_tf.export.metadata import with_metadata
 from clan_tf.export.onnx import classifier_to_onnx
-from clan_tf.export.options import CALIBRATED, ExportOptions
+from clan_tf.export.options import CALIBRATED, SELECTIVE, ExportOptions
 from clan_tf.export.pruning import inference_model
 from clan_tf.export.sampling import stratified
 from clan_tf.export.saved_model import write_servable
@@ -128,15 +128,8 @@ class Exporter:
         _require_free(folder, force)
         with new_folder(folder, replace=force) as temporary:
             path, contract, report = self.build(options, temporary)
-            if report.failures and options.quantize == "int8" and not options.keep_float:
-                for kept in self._layers_to_keep(options, contract):
-                    self.progress.note(
-                        f"int8 loses too much; now in floats: --keep-float {' --keep-float '.join(kept)}"
-                    )
-                    options = replace(options, keep_float=tuple(kept))
-                    path, contract, report = self.build(options, temporary)
-                    if not report.failures:
-                        break
+            if report.failures and options.quantize in SELECTIVE and not options.keep_float:
+                options, report = self._keep_layers_until_it_passes(options, contract, temporary)
             if report.failures:
                 raise CheckFailed(f"{self.path}: the export {options.kind} {report.describe_failure()}")
             write_json(
@@ -234,10 +227,22 @@ class Exporter:
         require_layers(options.keep_float, pruned)
         io = options.io or "float32"
         float_file = classifier_to_tflite(pruned, contract.input_size, "none", io, options.any_batch)
-        return SelectiveQuantizer(float_file, pruned, self._calibration(options, contract))
+        return SelectiveQuantizer(float_file, pruned, options.quantize, self._calibration(options, contract))
+
+    def _keep_layers_until_it_passes(
+        self, options: ExportOptions, contract: Contract, folder: Path
+    ) -> tuple[ExportOptions, GateReport]:
+        """Builds with ever more layers in float32; the options and report of the last one, which may have failed."""
+        for kept in self._layers_to_keep(options, contract):
+            self.progress.note(f"{options.quantize} fails; next with --keep-float {' --keep-float '.join(kept)}")
+            options = replace(options, keep_float=tuple(kept))
+            _, _, report = self.build(options, folder)
+            if not report.failures:
+                break
+        return options, report
 
     def _layers_to_keep(self, options: ExportOptions, contract: Contract) -> Iterator[Sequence[str]]:
-        """Ever more layers to compute in floats, beginning with as many as validation photos need."""
+        """Ever more layers that stay float32, beginning with as many as validation photos need."""
         pruned = inference_model(self.model, contract.branches, folded=options.fold)
         quantizer = self._selective(pruned, options, contract)
         checked = self._checked("val", stratified(self.source.photos("val"), options.calibration_photos))

@@ -9,6 +9,8 @@ Format = Literal["saved_model", "tflite", "onnx", "keras"]
 Quantization = Literal["none", "float16", "dynamic", "int8", "int16x8"]
 Io = Literal["float32", "uint8"]
 
+SELECTIVE = ("float16", "int8")
+"""With these, layers may stay float32."""
 CALIBRATED = ("int8", "int16x8")
 """These need photos to find out how large the activations get."""
 
@@ -28,7 +30,7 @@ class ExportOptions:
         explain: for `saved_model`, whether there is a signature that answers with attention maps.
         fold: whether chains of linear layers become one.
         calibration_photos: for `int8` and `int16x8`, how many train photos are looked at.
-        keep_float: for `int8`, layers that compute in floats.
+        keep_float: for `float16` and `int8`, layers that stay float32.
         max_drop: by how many percentage points a quantized file's accuracy may be lower.
 
     Raises:
@@ -65,8 +67,8 @@ class ExportOptions:
         for option, (given, possible, formats) in given_where.items():
             if given and not possible:
                 raise UserError(f"{option}: is for --format {formats}; received --format {self.format}.")
-        if self.keep_float and self.quantize != "int8":
-            raise UserError(f"--keep-float: is for --quantize int8; received --quantize {self.quantize}.")
+        if self.keep_float and self.quantize not in SELECTIVE:
+            raise UserError(f"--keep-float: is for --quantize float16 and int8; received --quantize {self.quantize}.")
         if self.calibration_photos < 1:
             raise UserError(f"--calibration-photos: must be 1 or more; received {self.calibration_photos}.")
         if not self.max_drop >= 0:

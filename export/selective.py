@@ -1,4 +1,4 @@
-"""int8 files in which the layers that suffer most compute in floats."""
+"""Quantized files in which the layers that suffer most stay float32."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -7,48 +7,63 @@ import keras
 import numpy as np
 
 from clan_tf.errors import UserError, nearest
+from clan_tf.export.options import CALIBRATED, Quantization
 from clan_tf.export.pruning import PROBABILITIES
 from clan_tf.silence import silenced
 
 _SIGNATURE = "serving_default"
 _RANKED_ON = 24
 """How many calibration photos tell how much a layer suffers."""
+_FLOAT16 = [
+    {
+        "regex": ".*",
+        "operation": "*",
+        "algorithm_key": "float_casting",
+        "op_config": {
+            "weight_tensor_config": {"num_bits": 16, "dtype": "FLOAT"},
+            "compute_precision": "FLOAT",
+            "explicit_dequantize": True,
+        },
+    }
+]
+"""ai-edge-quantizer's recipe for float16 weights, of which it has no ready one."""
 
 
 class SelectiveQuantizer:
-    """Quantizes a float32 file to int8, all of it or without some layers, by ai-edge-quantizer.
+    """Quantizes a float32 file to float16 or int8, all of it or without some layers, by ai-edge-quantizer.
 
     Args:
         float_file: what `classifier_to_tflite` gives, without quantization.
         model: the model it was made of, whose layers have the names.
+        quantization: `float16` or `int8`.
         calibration: photos as the file takes them, uint8.
 
     Raises:
         UserError: if ai-edge-quantizer isn't installed.
     """
 
-    def __init__(self, float_file: bytes, model: keras.Model, calibration: Sequence[np.ndarray]) -> None:
+    def __init__(
+        self, float_file: bytes, model: keras.Model, quantization: Quantization, calibration: Sequence[np.ndarray]
+    ) -> None:
         try:
             from ai_edge_quantizer import quantizer, recipe
         except ImportError as error:
             raise UserError("--keep-float: needs ai-edge-quantizer: pip install clan-tf[export].") from error
-        self._file, self._quantizer, self._recipe = float_file, quantizer, recipe.static_wi8_ai8()
+        self._file, self._quantizer = float_file, quantizer
+        self._recipe = _FLOAT16 if quantization == "float16" else recipe.static_wi8_ai8()
         self.layers = _layers_that_compute(model)
         self._photos = list(calibration)
-        dtype = _input_dtype(float_file)
-        examples = [{"photos": photo[None].astype(dtype)} for photo in self._photos]
-        with silenced():
-            self._calibration = self._quantizer_without(()).calibrate({_SIGNATURE: examples})
+        self._calibration = self._calibrate() if quantization in CALIBRATED else None
 
     def quantize(self, keep_float: Sequence[str]) -> bytes:
-        """The file with these of `layers` in floats."""
+        """The file with these of `layers` in float32."""
         with silenced():
             return bytes(self._quantizer_without(keep_float).quantize(self._calibration).quantized_model)
 
     def layers_to_keep(
         self, ranked: Sequence[str], photos: Sequence[np.ndarray], labels: np.ndarray, max_drop: float
     ) -> Iterator[Sequence[str]]:
-        """The layers to keep in floats: of those that suffer most 1, 2, 4 …, in the end all.
+        """The layers to keep in float32: of those that suffer most 1, 2, 4 …, in the end all.
 
         Begins with the first of these numbers for which the accuracy of some photos drops little enough.
 
@@ -80,6 +95,12 @@ class SelectiveQuantizer:
             harm[layer] = float(np.abs(_answers(self.quantize(others), photos) - expected).mean())
             on_layer()
         return sorted(self.layers, key=harm.__getitem__, reverse=True)
+
+    def _calibrate(self):
+        dtype = _input_dtype(self._file)
+        examples = [{"photos": photo[None].astype(dtype)} for photo in self._photos]
+        with silenced():
+            return self._quantizer_without(()).calibrate({_SIGNATURE: examples})
 
     def _quantizer_without(self, layers: Sequence[str]):
         quantizer = self._quantizer.Quantizer(bytearray(self._file))

@@ -434,7 +434,7 @@ def test_a_model_with_nan_weights_is_refused(run: RunDirectory, tmp_path: Path) 
         ({"format": "tflite", "io": "int8"}, "--io: must be one of"),
         ({"format": "keras", "branches": ("top",)}, "--branches: is for"),
         ({"format": "tflite", "explain": True}, "--explain: is for --format saved_model"),
-        ({"format": "tflite", "keep_float": ("clca",)}, "--keep-float: is for --quantize int8"),
+        ({"format": "tflite", "keep_float": ("clca",)}, "--keep-float: is for --quantize float16 and int8"),
         ({"format": "tflite", "calibration_photos": 0}, "--calibration-photos"),
         ({"format": "tflite", "max_drop": -1.0}, "--max-drop"),
     ],
@@ -556,11 +556,15 @@ def test_damaged_files_get_a_message(models: dict[str, BranchClassifier], tmp_pa
 # Layers in floats
 
 
-def test_layers_that_suffer_can_compute_in_floats(models: dict[str, BranchClassifier], tmp_path: Path) -> None:
+@pytest.mark.parametrize("quantization", ["float16", "int8"])
+def test_layers_that_suffer_can_stay_float32(
+    models: dict[str, BranchClassifier], quantization: str, tmp_path: Path
+) -> None:
     pytest.importorskip("ai_edge_quantizer")
     model = models["embedded_gaussian"]
     pruned = inference_model(model, model.branches)
-    quantizer = SelectiveQuantizer(classifier_to_tflite(pruned, RESIZE, io="uint8"), pruned, PHOTOS[:6])
+    float_file = classifier_to_tflite(pruned, RESIZE, io="uint8")
+    quantizer = SelectiveQuantizer(float_file, pruned, quantization, PHOTOS[:6])
     ranked = quantizer.ranked_layers()
     assert sorted(ranked) == sorted(quantizer.layers) and "clca_mid_1" in ranked and "stage1_conv1" in ranked
     expected = keras_answers(model)
