@@ -73,6 +73,8 @@ class Explainer:
         candidates = [name for stage in self.stages.values() for names in stage for name in names]
         logits = [f"logits_{branch}" for branch in self.branches]
         self._network = model.with_outputs(dict.fromkeys([*candidates, *self.attentions, *logits, COMBINED]))
+        self._refinements = getattr(model, "refinements", {})
+        self._backbone = model.with_outputs(["backbone_top", *(f"backbone_{name}" for name in self._refinements)])
 
     def __call__(
         self, views: np.ndarray, windows: Sequence[Window], labels: Sequence[int] | None = None
@@ -96,6 +98,29 @@ class Explainer:
             )
             for index, window in enumerate(windows)
         ]
+
+    def relations_at(self, view: np.ndarray, window: Window, x: int, y: int) -> dict[str, np.ndarray]:
+        """The weights with which a pixel's position gathers all others (eq. 2), by mid-level map: `(height, width)`.
+
+        Args:
+            view: RGB in 0…255 `(image_size, image_size, 3)`.
+            window: where the view lies in its photo.
+            x: column of the pixel in the photo.
+            y: its row.
+
+        Raises:
+            ValueError: if the model doesn't see the pixel.
+        """
+        features = self._backbone(view[None])
+        relations = {}
+        for name, layer in self._refinements.items():
+            mid, top = features[f"backbone_{name}"], features["backbone_top"]
+            cell = window.cell_at(x, y, *mid.shape[1:3])
+            if cell is None:
+                raise ValueError(f"`x`, `y` must be in the part that the model sees, {window}. Received: {x}, {y}")
+            maps = (mid, top) if isinstance(layer, CrossLayerContextAttention) else (mid,)
+            relations[name] = np.array(layer.weights_of(*cell, *maps))[0]
+        return relations
 
     def _maps(self, photos: tf.Tensor, wanted: tf.Tensor) -> tuple[Any, ...]:
         with tf.GradientTape(persistent=True) as tape:
@@ -124,27 +149,6 @@ def stages_of(model: BranchClassifier) -> dict[str, list[list[str]]]:
     stages["top"] = [["backbone_top"]]
     attended = [name for name in model.features if name.startswith("attended_")]
     return {**stages, "refined_top": [attended]} if attended else stages
-
-
-def relations_at(
-    model: BranchClassifier, view: np.ndarray, window: Window, x: int, y: int
-) -> dict[str, np.ndarray] | None:
-    """The weights with which the position of a photo's pixel `x`, `y` gathers all others, for each mid-level map.
-
-    Returns:
-        Maps `(height, width)`; `None` if the model doesn't see the pixel.
-    """
-    refinements = getattr(model, "refinements", {})
-    features = model.with_outputs(["backbone_top", *(f"backbone_{name}" for name in refinements)])(view[None])
-    relations = {}
-    for name, layer in refinements.items():
-        mid, top = features[f"backbone_{name}"], features["backbone_top"]
-        cell = window.cell_at(x, y, *mid.shape[1:3])
-        if cell is None:
-            return None
-        maps = (mid, top) if isinstance(layer, CrossLayerContextAttention) else (mid,)
-        relations[name] = np.array(layer.weights_of(*cell, *maps))[0]
-    return relations
 
 
 def _first_connected(

@@ -10,7 +10,7 @@ from clan_tf.data import Photo, Source
 from clan_tf.data.photos import CheckedPhotos, check_photos, used_part
 from clan_tf.data.pipeline import evaluation_view
 from clan_tf.explain import Explainer, Explanation
-from clan_tf.explain.drawing import Picture
+from clan_tf.explain.drawing import Picture, attention_title
 from clan_tf.explain.geometry import seen_window
 from clan_tf.inference import model_view
 from clan_tf.plots import frameless_grid, save_figure
@@ -90,7 +90,7 @@ def _evidence_panels(picture: Picture) -> list[Panel]:
 
 def _attention_panels(picture: Picture) -> list[Panel]:
     return [
-        (f"CLSA of {name}: {heat.min():.2f} to {heat.max():.2f}", picture.with_attention(heat))
+        (attention_title(name, heat), picture.with_attention(heat))
         for name, heat in picture.explanation.attention.items()
     ]
 

@@ -69,7 +69,7 @@ def reproduce(
     """One table or figure of the paper on a config's photos, backbone and recipe.
 
     Finished runs in `output/runs` are kept and used again, by any table that needs the same network and seed; a run
-    that was broken off starts anew.
+    that was broken off goes on from its last checkpoint.
 
     Args:
         name: `table1` … `table6`, `figure4` … `figure6`.
