@@ -291,7 +291,7 @@ def test_means_deviations_and_differences_are_those_of_the_predictions(
     assert row["difference"] == pytest.approx(100 * (clan.mean() - plain.mean()), abs=1e-3)
     assert row["p_value"] == pytest.approx(paired_p_value(clan, plain), rel=1e-2)
     page = (tmp_path / "table6.md").read_text(encoding="utf-8")
-    assert f"{100 * clan.mean():.2f} ± " in page and "the order here" in page
+    assert f"{100 * clan.mean():.2f} ± " in page and "The order here" in page
 
 
 def test_runs_of_another_config_are_refused(experiment: Experiment, training: FakeTraining, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ _EVIDENCE = (
 _HEADINGS = {
     "figure4": f"Figure 4. {_EVIDENCE}",
     "figure5": f"Figure 5. {_EVIDENCE}",
-    "figure6": "Figure 6. Spatial attention (CLSA) at each mid-level map, and its values where darkest and brightest.",
+    "figure6": "Figure 6. Spatial attention (CLSA) at each mid-level map, from its smallest value to its largest.",
 }
 
 Panel = tuple[str, np.ndarray]
@@ -126,7 +126,7 @@ def _answer(network: Network, explanation: Explanation, photo: Photo, class_name
 
 def _draw(grid: Sequence[Sequence[Panel]], heading: str, path: Path) -> None:
     columns = max(map(len, grid))
-    figure, all_axes = frameless_grid(len(grid), columns, (2.7, 3.1))
+    figure, all_axes = frameless_grid(len(grid), columns, (2.7, 3.35))
     figure.suptitle("\n".join(wrap(heading, 33 * columns)), fontsize=10)
     for axes_row, row in zip(all_axes, grid, strict=True):
         for axes, (title, image) in zip(axes_row, row, strict=False):
