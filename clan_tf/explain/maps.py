@@ -70,9 +70,9 @@ class Explainer:
         self.branches = tuple(branches or model.branches)
         self.stages = stages_of(model)
         self.attentions = [name for name in model.features if name.startswith("attention_")]
-        candidates = [name for stage in self.stages.values() for names in stage for name in names]
+        self._maps_of_stages = [name for stage in self.stages.values() for names in stage for name in names]
         logits = [f"logits_{branch}" for branch in self.branches]
-        self._network = model.with_outputs(dict.fromkeys([*candidates, *self.attentions, *logits, COMBINED]))
+        self._network = model.with_outputs(dict.fromkeys([*self._maps_of_stages, *self.attentions, *logits, COMBINED]))
         self._refinements = getattr(model, "refinements", {})
         self._backbone = model.with_outputs(["backbone_top", *(f"backbone_{name}" for name in self._refinements)])
 
@@ -129,11 +129,14 @@ class Explainer:
             label = tf.where(wanted < 0, tf.argmax(outputs[COMBINED], axis=-1, output_type=tf.int32), wanted)
             scores = {branch: tf.gather(outputs[f"logits_{branch}"], label, batch_dims=1) for branch in self.branches}
         gradcam = {}
+        maps = {name: outputs[name] for name in self._maps_of_stages}
         for branch, score in scores.items():
+            gradients = tape.gradient(score, maps)
             for stage, alternatives in self.stages.items():
-                cam = _first_connected(tape, score, [[outputs[name] for name in names] for names in alternatives])
-                if cam is not None:
-                    gradcam[f"{branch}/{stage}"] = cam
+                connected = [names for names in alternatives if all(gradients[name] is not None for name in names)]
+                if connected:
+                    weighted = [_weighted_sum(maps[name], gradients[name]) for name in connected[0]]
+                    gradcam[f"{branch}/{stage}"] = tf.nn.relu(tf.add_n(weighted))
         attention = {name.removeprefix("attention_"): outputs[name][..., 0] for name in self.attentions}
         return label, tf.gather(outputs[COMBINED], label, batch_dims=1), gradcam, attention
 
@@ -149,16 +152,6 @@ def stages_of(model: BranchClassifier) -> dict[str, list[list[str]]]:
     stages["top"] = [["backbone_top"]]
     attended = [name for name in model.features if name.startswith("attended_")]
     return {**stages, "refined_top": [attended]} if attended else stages
-
-
-def _first_connected(
-    tape: tf.GradientTape, score: tf.Tensor, alternatives: Sequence[Sequence[tf.Tensor]]
-) -> tf.Tensor | None:
-    for maps in alternatives:
-        gradients = tape.gradient(score, maps)
-        if all(gradient is not None for gradient in gradients):
-            return tf.nn.relu(tf.add_n(list(map(_weighted_sum, maps, gradients))))
-    return None
 
 
 def _weighted_sum(activations: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
