@@ -60,14 +60,19 @@ def plot_curves(metrics_csv: Path, path: Path) -> None:
 
 
 def draw_curves(axes: Axes, rows: Sequence[Mapping[str, str]], kind: str) -> None:
-    """Draws the `loss` or `accuracy` columns of a `metrics.csv`: train dashed, validation solid, a branch a colour."""
+    """Draws the `loss` or `accuracy` columns of a `metrics.csv`: train dashed, validation solid, a branch a colour.
+
+    What is of all branches, `loss` and `combined_accuracy`, is black, so that a branch has one colour in both kinds.
+    """
     epochs = [int(row["epoch"]) for row in rows]
     validated = [name for name in rows[0] if name.startswith("val_") and name.endswith(kind)]
-    for index, column in enumerate(validated):
+    colors = (f"C{index}" for index in range(len(validated)))
+    for column in validated:
         name = column.removeprefix("val_")
+        color = "black" if name in ("loss", "combined_accuracy") else next(colors)
         label = name.removesuffix(f"_{kind}").replace("_", " ")
-        axes.plot(epochs, [float(row[column]) for row in rows], f"C{index}-", label=label, marker=".")
-        axes.plot(epochs, [float(row[name]) for row in rows], f"C{index}--", alpha=0.5)
+        axes.plot(epochs, [float(row[column]) for row in rows], "-", color=color, label=label, marker=".")
+        axes.plot(epochs, [float(row[name]) for row in rows], "--", color=color, alpha=0.5)
     axes.set(xlabel="epoch", ylabel=kind, xlim=(epochs[0] - 0.5, epochs[-1] + 0.5))
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.legend(fontsize=8)

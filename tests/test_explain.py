@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import randomize_heads, write_photo
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -14,8 +16,8 @@ from clan_tf.cli.main import app
 from clan_tf.data.pipeline import evaluation_view
 from clan_tf.data.reading import View
 from clan_tf.errors import CheckFailed, UserError
-from clan_tf.explain import Explainer, explain_photos
-from clan_tf.explain.drawing import Picture
+from clan_tf.explain import Explainer, drawing, explain_photos
+from clan_tf.explain.drawing import Picture, attention_title
 from clan_tf.explain.geometry import Window, seen_window, spread_over_photo
 from clan_tf.layers import CrossLayerContextAttention, NonLocalBlock
 from clan_tf.models import CLAN, Plain
@@ -212,6 +214,36 @@ def test_very_narrow_photos_can_be_drawn(model: CLAN, explainer: Explainer, size
         assert picture.with_evidence(explanation.summary()).shape == picture.pixels.shape
 
 
+def test_the_title_of_an_attention_says_what_dark_and_bright_are() -> None:
+    open_map = np.array([[0.62, 0.7], [0.8, 0.85]])
+    assert attention_title("mid_1", open_map) == "CLSA of mid_1\n0.62 (dark) to 0.85 (bright)"
+    # Rounded to two digits after the point this map would be from 0.00 to 0.02, and drawn as bright as the other.
+    shut_map = np.array([[0.00012, 0.019]])
+    assert attention_title("mid_2", shut_map) == "CLSA of mid_2, nearly shut\n0.00012 (dark) to 0.019 (bright)"
+
+
+@pytest.mark.parametrize("size", [(60, 60), (50, 90)])
+def test_titles_stand_over_nothing_else(
+    explainer: Explainer, size: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures: list[Figure] = []
+    monkeypatch.setattr(drawing, "save_figure", lambda figure, path: figures.append(figure))
+    view = View(SIZE, SIZE, "stretch")
+    photo = np.zeros((*size, 3), "uint8")
+    window = seen_window(*size, view)
+    (explanation,) = explainer(evaluation_view(tf.constant(photo), view).numpy()[None], [window])
+    picture = Picture.of(photo, explanation)
+    drawing.draw_sheet(picture, "a heading", None, tmp_path / "sheet.png")
+    drawing.draw_contact_sheet([picture] * 6, ["a_name_of_a_file.jpg\n001.A_class 52 %"] * 6, tmp_path / "all.png")
+    for figure in figures:
+        FigureCanvasAgg(figure).draw()
+        shown = [axes for axes in figure.axes if axes.images]
+        images = [axes.get_window_extent() for axes in shown]
+        titles = [axes.title.get_window_extent() for axes in shown]
+        assert not [title for title in titles for image in images if title.overlaps(image)]
+        assert not [one for index, one in enumerate(titles) for other in titles[:index] if one.overlaps(other)]
+
+
 @pytest.fixture(scope="module")
 def saved(model: CLAN, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("explained") / "model.keras"
@@ -282,6 +314,11 @@ def test_a_model_without_attention_gives_what_it_has(folder: Path, tmp_path: Pat
     assert set(load(tmp_path / "out" / "a.npz")) == {"gradcam.top.top", "window"}
     with pytest.raises(UserError, match="--at: this model .* relates no positions"):
         explain_photos(str(path), [str(folder / "a.png")], tmp_path / "again", at=(1, 1))
+
+
+def test_a_position_that_the_model_does_not_see_has_no_relations(explainer: Explainer, photos: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="in the part that the model sees.*Received: 32, 0"):
+        explainer.relations_at(photos[0], *windows(1), 32, 0)
 
 
 def test_mistakes_are_named(saved: Path, folder: Path, tmp_path: Path) -> None:

@@ -144,6 +144,7 @@ def test_the_page_has_the_evaluations_numbers(page: str, trained_run: RunDirecto
     for branch in ("mid_1", "top", "refined_top", "combined"):
         share = np.mean([row[branch] == row["true"] for row in rows])
         assert f'<th scope="row">{branch}</th>' in page and f"{100 * share:.2f} %" in page
+    assert " k</td>" in page and "0.000 G" not in page, "a small part's cost is rounded away"
     for text in (
         "Confusion matrix",
         "Worst mistakes",
@@ -242,6 +243,17 @@ def test_a_browser_opens_the_large_report_in_two_seconds_wide_and_narrow(large_r
                     ".map(element => parseFloat(getComputedStyle(element).fontSize)))"
                 )
                 >= 12
+            )
+            # Names of keys and packages aren't broken in the middle, so that none takes three lines.
+            assert (
+                tab.evaluate(
+                    """Math.max(...[...document.querySelectorAll('.facts th')].map(one => {
+                        const text = document.createRange();
+                        text.selectNodeContents(one);
+                        return text.getBoundingClientRect().height / parseFloat(getComputedStyle(one).fontSize);
+                    }))"""
+                )
+                < 3.5
             )
             tab.screenshot(tmp_path / f"{width}.png")
             assert (tmp_path / f"{width}.png").stat().st_size > 10_000

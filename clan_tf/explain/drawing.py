@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import wrap
 
 import matplotlib
 import numpy as np
@@ -16,6 +17,12 @@ from clan_tf.plots import frameless_grid, save_figure
 
 MOST_PIXELS = 640
 """Longest side of a photo in a picture; the arrays don't depend on it."""
+NEARLY_SHUT = 0.05
+"""A spatial attention that is nowhere stronger takes next to nothing over from the top-level map."""
+_LEGEND = (
+    "Grad-CAM: grey is no evidence, yellow the most in its own map; maps can't be compared by their colours. "
+    "The model doesn't see what is outside the dashed frame."
+)
 
 
 @dataclass(frozen=True)
@@ -74,14 +81,15 @@ def draw_sheet(picture: Picture, heading: str, at: tuple[int, int] | None, path:
     branches = list(dict.fromkeys(branch for branch, _ in explanation.gradcam))
     first_row = [("photo", picture.pixels)]
     for name, heat in explanation.attention.items():
-        first_row.append((f"CLSA of {name}: {heat.min():.2f} to {heat.max():.2f}", picture.with_attention(heat)))
+        first_row.append((attention_title(name, heat), picture.with_attention(heat)))
     for name, heat in explanation.relation.items():
         is_signed = heat.min() < 0
         drawn = picture.with_signed(heat) if is_signed else picture.with_evidence(heat)
-        first_row.append((f"what + gathers in {name}" + (" (red +, blue −)" if is_signed else ""), drawn))
+        colors = "red adds, blue subtracts" if is_signed else "yellow is the most"
+        first_row.append((f"what + gathers in {name}\n{colors}", drawn))
     columns = max(len(first_row), len(stages))
     height, width = picture.pixels.shape[:2]
-    figure, grid = frameless_grid(1 + len(branches), columns, (2.6, 2.6 * height / width + 0.45))
+    figure, grid = frameless_grid(1 + len(branches), columns, (2.6, 2.6 * height / width + 0.6))
     for axes, (title, image) in zip(grid[0], first_row, strict=False):
         _show(axes, image, title)
         if title == "photo" or title.startswith("what +"):
@@ -92,15 +100,25 @@ def draw_sheet(picture: Picture, heading: str, at: tuple[int, int] | None, path:
             cam = explanation.gradcam.get((branch, stage))
             if cam is not None:
                 empty = "" if cam.max() > 0 else ": no evidence"
-                _show(axes, picture.with_evidence(cam), f"Grad-CAM of branch {branch} at {stage}{empty}")
+                _show(axes, picture.with_evidence(cam), f"Grad-CAM of branch {branch}\nat {stage}{empty}")
     figure.suptitle(heading, fontsize=11)
-    figure.tight_layout(rect=(0, 0, 1, 0.98))
+    figure.text(0.01, 0.005, "\n".join(wrap(_LEGEND, 26 * columns)), fontsize=8, va="bottom")
+    figure.tight_layout(rect=(0, 0.03, 1, 0.98))
     save_figure(figure, path)
+
+
+def attention_title(name: str, heat: np.ndarray) -> str:
+    """What a spatial attention's map is of, and the values of its darkest and its brightest place."""
+    shut = ", nearly shut" if np.abs(heat).max() < NEARLY_SHUT else ""
+    return f"CLSA of {name}{shut}\n{heat.min():.2g} (dark) to {heat.max():.2g} (bright)"
 
 
 def draw_contact_sheet(pictures: Sequence[Picture], captions: Sequence[str], path: Path, columns: int = 4) -> None:
     """Writes a PNG of many photos, each beside what all branches together looked at, with a caption."""
-    figure, grid = frameless_grid(-(-len(pictures) // columns), columns, (3.4, 2.0))
+    tallest = max(picture.pixels.shape[0] / picture.pixels.shape[1] for picture in pictures)
+    columns = min(columns, len(pictures))
+    cell = (3.4, 1.7 * min(tallest, 2.0) + 0.7)
+    figure, grid = frameless_grid(-(-len(pictures) // columns), columns, cell)
     for axes, picture, caption in zip(grid.ravel(), pictures, captions, strict=False):
         seen = picture.with_evidence(picture.explanation.summary())
         _show(axes, np.concatenate([picture.pixels, seen], axis=1), caption)

@@ -12,7 +12,7 @@ from clan_tf.data.pipeline import evaluation_view
 from clan_tf.errors import CheckFailed, UserError, nearest
 from clan_tf.explain.drawing import Picture, draw_contact_sheet, draw_sheet
 from clan_tf.explain.geometry import seen_window
-from clan_tf.explain.maps import Explainer, Explanation, relations_at
+from clan_tf.explain.maps import Explainer, Explanation
 from clan_tf.files import new_folder
 from clan_tf.inference import model_view, read_photo
 from clan_tf.models import BranchClassifier
@@ -147,7 +147,7 @@ class _Job:
         labels = None if self.label is None else [self.label] * len(loaded)
         explanations = self.explainer(np.stack([one.view for one in loaded]), windows, labels)
         for one, explanation in zip(loaded, explanations, strict=True):
-            relation = relations_at(model, one.view, explanation.window, *self.at) if self.at else {}
+            relation = self.explainer.relations_at(one.view, explanation.window, *self.at) if self.at else {}
             yield replace(explanation, relation=relation)
 
     def _write(self, one: "_Loaded", explanation: Explanation) -> None:

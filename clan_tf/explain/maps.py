@@ -70,9 +70,11 @@ class Explainer:
         self.branches = tuple(branches or model.branches)
         self.stages = stages_of(model)
         self.attentions = [name for name in model.features if name.startswith("attention_")]
-        candidates = [name for stage in self.stages.values() for names in stage for name in names]
+        self._maps_of_stages = [name for stage in self.stages.values() for names in stage for name in names]
         logits = [f"logits_{branch}" for branch in self.branches]
-        self._network = model.with_outputs(dict.fromkeys([*candidates, *self.attentions, *logits, COMBINED]))
+        self._network = model.with_outputs(dict.fromkeys([*self._maps_of_stages, *self.attentions, *logits, COMBINED]))
+        self._refinements = getattr(model, "refinements", {})
+        self._backbone = model.with_outputs(["backbone_top", *(f"backbone_{name}" for name in self._refinements)])
 
     def __call__(
         self, views: np.ndarray, windows: Sequence[Window], labels: Sequence[int] | None = None
@@ -97,6 +99,29 @@ class Explainer:
             for index, window in enumerate(windows)
         ]
 
+    def relations_at(self, view: np.ndarray, window: Window, x: int, y: int) -> dict[str, np.ndarray]:
+        """The weights with which a pixel's position gathers all others (eq. 2), by mid-level map: `(height, width)`.
+
+        Args:
+            view: RGB in 0…255 `(image_size, image_size, 3)`.
+            window: where the view lies in its photo.
+            x: column of the pixel in the photo.
+            y: its row.
+
+        Raises:
+            ValueError: if the model doesn't see the pixel.
+        """
+        features = self._backbone(view[None])
+        relations = {}
+        for name, layer in self._refinements.items():
+            mid, top = features[f"backbone_{name}"], features["backbone_top"]
+            cell = window.cell_at(x, y, *mid.shape[1:3])
+            if cell is None:
+                raise ValueError(f"`x`, `y` must be in the part that the model sees, {window}. Received: {x}, {y}")
+            maps = (mid, top) if isinstance(layer, CrossLayerContextAttention) else (mid,)
+            relations[name] = np.array(layer.weights_of(*cell, *maps))[0]
+        return relations
+
     def _maps(self, photos: tf.Tensor, wanted: tf.Tensor) -> tuple[Any, ...]:
         with tf.GradientTape(persistent=True) as tape:
             tape.watch(photos)
@@ -104,11 +129,14 @@ class Explainer:
             label = tf.where(wanted < 0, tf.argmax(outputs[COMBINED], axis=-1, output_type=tf.int32), wanted)
             scores = {branch: tf.gather(outputs[f"logits_{branch}"], label, batch_dims=1) for branch in self.branches}
         gradcam = {}
+        maps = {name: outputs[name] for name in self._maps_of_stages}
         for branch, score in scores.items():
+            gradients = tape.gradient(score, maps)
             for stage, alternatives in self.stages.items():
-                cam = _first_connected(tape, score, [[outputs[name] for name in names] for names in alternatives])
-                if cam is not None:
-                    gradcam[f"{branch}/{stage}"] = cam
+                connected = [names for names in alternatives if all(gradients[name] is not None for name in names)]
+                if connected:
+                    weighted = [_weighted_sum(maps[name], gradients[name]) for name in connected[0]]
+                    gradcam[f"{branch}/{stage}"] = tf.nn.relu(tf.add_n(weighted))
         attention = {name.removeprefix("attention_"): outputs[name][..., 0] for name in self.attentions}
         return label, tf.gather(outputs[COMBINED], label, batch_dims=1), gradcam, attention
 
@@ -124,37 +152,6 @@ def stages_of(model: BranchClassifier) -> dict[str, list[list[str]]]:
     stages["top"] = [["backbone_top"]]
     attended = [name for name in model.features if name.startswith("attended_")]
     return {**stages, "refined_top": [attended]} if attended else stages
-
-
-def relations_at(
-    model: BranchClassifier, view: np.ndarray, window: Window, x: int, y: int
-) -> dict[str, np.ndarray] | None:
-    """The weights with which the position of a photo's pixel `x`, `y` gathers all others, for each mid-level map.
-
-    Returns:
-        Maps `(height, width)`; `None` if the model doesn't see the pixel.
-    """
-    refinements = getattr(model, "refinements", {})
-    features = model.with_outputs(["backbone_top", *(f"backbone_{name}" for name in refinements)])(view[None])
-    relations = {}
-    for name, layer in refinements.items():
-        mid, top = features[f"backbone_{name}"], features["backbone_top"]
-        cell = window.cell_at(x, y, *mid.shape[1:3])
-        if cell is None:
-            return None
-        maps = (mid, top) if isinstance(layer, CrossLayerContextAttention) else (mid,)
-        relations[name] = np.array(layer.weights_of(*cell, *maps))[0]
-    return relations
-
-
-def _first_connected(
-    tape: tf.GradientTape, score: tf.Tensor, alternatives: Sequence[Sequence[tf.Tensor]]
-) -> tf.Tensor | None:
-    for maps in alternatives:
-        gradients = tape.gradient(score, maps)
-        if all(gradient is not None for gradient in gradients):
-            return tf.nn.relu(tf.add_n(list(map(_weighted_sum, maps, gradients))))
-    return None
 
 
 def _weighted_sum(activations: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:

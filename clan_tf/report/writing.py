@@ -10,6 +10,7 @@ import numpy as np
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
+from matplotlib.ticker import EngFormatter
 
 from clan_tf.config import Experiment
 from clan_tf.data import Source
@@ -80,7 +81,12 @@ def _render(facts: RunFacts, examples: dict[str, Any], notes: Sequence[str]) -> 
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": _percent, "short": short, "count": "{:,}".format}
+    environment.filters |= {
+        "percent": _percent,
+        "short": short,
+        "count": "{:,}".format,
+        "si": EngFormatter(places=2),
+    }
     bins = reliability_bins(facts.confidence, facts.correct)
     classes = facts.classes()
     style = resources.files("clan_tf.report").joinpath("report.css").read_text(encoding="utf-8")

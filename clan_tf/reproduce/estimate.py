@@ -26,7 +26,7 @@ def estimate_seconds(jobs: Sequence[Job], source: Source, progress: Progress) ->
     finished = [job for job in jobs if job.state == "finished"]
     if not open_jobs:
         return {}, "nothing is left to train"
-    macs = {job.network.name: _macs(job, source) for job in jobs}
+    macs = {name: _macs(job, source) for name, job in {job.network.name: job for job in jobs}.items()}
     if finished:
         rates = [_seconds_of(job) / macs[job.network.name] for job in finished]
         rate, basis = sum(rates) / len(rates), f"{len(finished)} finished runs"

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from textwrap import wrap
 
 import keras
 import numpy as np
@@ -10,7 +11,7 @@ from clan_tf.data import Photo, Source
 from clan_tf.data.photos import CheckedPhotos, check_photos, used_part
 from clan_tf.data.pipeline import evaluation_view
 from clan_tf.explain import Explainer, Explanation
-from clan_tf.explain.drawing import Picture
+from clan_tf.explain.drawing import Picture, attention_title
 from clan_tf.explain.geometry import seen_window
 from clan_tf.inference import model_view
 from clan_tf.plots import frameless_grid, save_figure
@@ -23,6 +24,15 @@ SIZE = 224
 """Longest side of a photo in a figure, in pixels."""
 _NAMES = {network: name for name, network in REFINEMENTS.items()} | {FULL_CLAN: "CLAN"}
 _PHOTOS = {"figure4": 4, "figure5": 6, "figure6": 8}
+_EVIDENCE = (
+    "Grad-CAM at each scale: what spoke for each network's answer, right or wrong. "
+    "Grey is no evidence, yellow the most in its own map."
+)
+_HEADINGS = {
+    "figure4": f"Figure 4. {_EVIDENCE}",
+    "figure5": f"Figure 5. {_EVIDENCE}",
+    "figure6": "Figure 6. Spatial attention (CLSA) at each mid-level map, from its smallest value to its largest.",
+}
 
 Panel = tuple[str, np.ndarray]
 """A title and a picture."""
@@ -56,7 +66,7 @@ def draw_figure(name: str, jobs: Sequence[Job], split: str, source: Source, outp
         for number in range(count)
     ]
     path = output / f"{name}.png"
-    _draw(grid, path)
+    _draw(grid, _HEADINGS[name], path)
     return path
 
 
@@ -65,7 +75,7 @@ def _rows(
     photos: CheckedPhotos,
     pixels: Sequence[np.ndarray],
     class_names: Sequence[str],
-    panels: Callable[[Picture], list[Panel]],
+    panels: Callable[[str, Picture], list[Panel]],
 ) -> list[list[Panel]]:
     """One network's panels for each photo, the first headed by what it answers."""
     model = load_model(job.run.best)
@@ -75,22 +85,24 @@ def _rows(
     explanations = Explainer(model)(views, windows)
     rows = []
     for number, (photo, explanation) in enumerate(zip(pixels, explanations, strict=True)):
-        drawn = panels(Picture.of(photo, explanation, SIZE))
+        drawn = panels(_NAMES[job.network], Picture.of(photo, explanation, SIZE))
         answer = _answer(job.network, explanation, photos.photos[number], class_names)
         rows.append([(f"{answer}\n{drawn[0][0]}", drawn[0][1]), *drawn[1:]])
     keras.utils.clear_session()
     return rows
 
 
-def _evidence_panels(picture: Picture) -> list[Panel]:
+def _evidence_panels(network: str, picture: Picture) -> list[Panel]:
     """Grad-CAM of each scale's branch at its own map, from shallow to deep."""
     own = {branch: cam for (branch, stage), cam in picture.explanation.gradcam.items() if branch == stage}
-    return [(branch, picture.with_evidence(cam)) for branch, cam in own.items() if branch != "refined_top"]
-
-
-def _attention_panels(picture: Picture) -> list[Panel]:
     return [
-        (f"CLSA of {name}: {heat.min():.2f} to {heat.max():.2f}", picture.with_attention(heat))
+        (f"{network} at {stage}", picture.with_evidence(cam)) for stage, cam in own.items() if stage != "refined_top"
+    ]
+
+
+def _attention_panels(network: str, picture: Picture) -> list[Panel]:
+    return [
+        (attention_title(name, heat), picture.with_attention(heat))
         for name, heat in picture.explanation.attention.items()
     ]
 
@@ -112,11 +124,13 @@ def _answer(network: Network, explanation: Explanation, photo: Photo, class_name
     return f"{_NAMES[network]}, {answer} ({100 * explanation.probability:.0f} %)"
 
 
-def _draw(grid: Sequence[Sequence[Panel]], path: Path) -> None:
-    figure, all_axes = frameless_grid(len(grid), max(map(len, grid)), (2.7, 3.1))
+def _draw(grid: Sequence[Sequence[Panel]], heading: str, path: Path) -> None:
+    columns = max(map(len, grid))
+    figure, all_axes = frameless_grid(len(grid), columns, (2.7, 3.35))
+    figure.suptitle("\n".join(wrap(heading, 33 * columns)), fontsize=10)
     for axes_row, row in zip(all_axes, grid, strict=True):
         for axes, (title, image) in zip(axes_row, row, strict=False):
             axes.imshow(image)
             axes.set_title(title, fontsize=8)
-    figure.tight_layout()
+    figure.tight_layout(rect=(0, 0, 1, 0.985))
     save_figure(figure, path)

@@ -69,7 +69,7 @@ def reproduce(
     """One table or figure of the paper on a config's photos, backbone and recipe.
 
     Finished runs in `output/runs` are kept and used again, by any table that needs the same network and seed; a run
-    that was broken off starts anew.
+    that was broken off goes on from its last checkpoint.
 
     Args:
         name: `table1` … `table6`, `figure4` … `figure6`.
@@ -98,10 +98,10 @@ def reproduce(
         jobs = plan_jobs(_networks(name), experiment, seeds, output)
         failures = run_jobs(jobs, split, source, progress)
         if name in FIGURES:
-            _raise(failures)
+            _require_no_failures(failures)
             return Reproduction([draw_figure(name, jobs, split, source, output, progress)], [])
         result = _write_accuracies(name, experiment, jobs, failures, split, source, output, progress)
-    _raise(failures)
+    _require_no_failures(failures)
     return result
 
 
@@ -116,7 +116,7 @@ def _networks(name: str) -> list[Network]:
     return list(FIGURES[name]) if name in FIGURES else [row.network for row in TABLES[name].rows]
 
 
-def _raise(failures: dict[str, str]) -> None:
+def _require_no_failures(failures: dict[str, str]) -> None:
     if failures:
         lines = [f"{len(failures)} trainings failed:", *(f"  {name}: {why}" for name, why in failures.items())]
         raise CheckFailed("\n".join(lines))

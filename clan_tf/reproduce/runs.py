@@ -96,14 +96,10 @@ def run_jobs(jobs: Sequence[Job], split: str, source: Source, progress: Progress
     for number, job in enumerate(jobs, start=1):
         progress.note(f"run {number} of {len(jobs)}: {job.run.path.name} ({job.state})")
         try:
-            if job.state != "finished":
-                train(job.experiment, str(job.run.path), progress=progress, resume=True)
-            require_predictions(job.run, split, None, source, progress)
+            _finish(job, split, source, progress)
         except CheckFailed as error:
             failures[job.run.path.name] = str(error)
             progress.note(f"{job.run.path.name} failed: {error}")
-        finally:
-            keras.utils.clear_session()
     return failures
 
 
@@ -111,10 +107,24 @@ def require_predictions(
     run: RunDirectory, split: str, branches: tuple[str, ...] | None, source: Source, progress: Progress
 ) -> Path:
     """The folder of a run's evaluation, evaluated now if it wasn't yet."""
-    folder = run.evaluation(subset_name(split, branches))
-    if not (folder / "predictions.csv").is_file():
+    if not _is_evaluated(run, split, branches):
         evaluate(str(run.path), split, branches, progress=progress, source=source)
-    return folder
+    return run.evaluation(subset_name(split, branches))
+
+
+def _finish(job: Job, split: str, source: Source, progress: Progress) -> None:
+    if job.state == "finished" and _is_evaluated(job.run, split):
+        return
+    try:
+        if job.state != "finished":
+            train(job.experiment, str(job.run.path), progress=progress, resume=True)
+        require_predictions(job.run, split, None, source, progress)
+    finally:
+        keras.utils.clear_session()
+
+
+def _is_evaluated(run: RunDirectory, split: str, branches: tuple[str, ...] | None = None) -> bool:
+    return (run.evaluation(subset_name(split, branches)) / "predictions.csv").is_file()
 
 
 def _changed(experiment: Experiment, network: Network, seed: int) -> Experiment:

@@ -3,7 +3,7 @@
 import csv
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -160,7 +160,7 @@ def describe_orders(results: Sequence[Result], backbone: str, data_set: str | No
         here = _order({r.row.method: r.mean for r in own})
         printed = _order({r.row.method: r.row.printed[backbone][name] for r in own})
         lines.append(
-            f"{group + ': ' if group else ''}the order here {'is' if here == printed else 'is not'} the paper's. "
+            f"{group + ': the' if group else 'The'} order here {'is' if here == printed else 'is not'} the paper's. "
             f"Here: {here}. Paper ({DATA_SETS[name]}, {backbone}): {printed}."
         )
     return lines
@@ -205,8 +205,7 @@ def _compared(result: Result, baseline: Result) -> Result:
     own = result.correct[[result.seeds.index(seed) for seed in shared]]
     other = baseline.correct[[baseline.seeds.index(seed) for seed in shared]]
     difference = 100 * float(own.mean() - other.mean())
-    values = {name: getattr(result, name) for name in Result.__dataclass_fields__}
-    return Result(**values | {"difference": difference, "p_value": paired_p_value(own, other)})
+    return replace(result, difference=difference, p_value=paired_p_value(own, other))
 
 
 def _accuracy_text(result: Result) -> str:
