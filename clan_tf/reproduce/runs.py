@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import keras
-
 from clan_tf.config import Experiment, ModelConfig
 from clan_tf.data import Source
 from clan_tf.errors import CheckFailed, UserError
@@ -16,6 +14,7 @@ from clan_tf.progress import Progress
 from clan_tf.reproduce.paper import Network
 from clan_tf.run import RunDirectory, is_run
 from clan_tf.training import train
+from clan_tf.training.memory import forgetting_graphs
 
 State = Literal["finished", "unfinished", "missing"]
 _FREE_KEYS = ("name", "data.cache")
@@ -115,12 +114,10 @@ def require_predictions(
 def _finish(job: Job, split: str, source: Source, progress: Progress) -> None:
     if job.state == "finished" and _is_evaluated(job.run, split):
         return
-    try:
+    with forgetting_graphs():
         if job.state != "finished":
             train(job.experiment, str(job.run.path), progress=progress, resume=True)
         require_predictions(job.run, split, None, source, progress)
-    finally:
-        keras.utils.clear_session()
 
 
 def _is_evaluated(run: RunDirectory, split: str, branches: tuple[str, ...] | None = None) -> bool:
