@@ -76,7 +76,7 @@ def training(monkeypatch: pytest.MonkeyPatch) -> FakeTraining:
     monkeypatch.setattr(runs, "train", fake.train)
     monkeypatch.setattr(runs, "evaluate", fake.evaluate)
     # Nothing is trained that would have to be freed, and it takes most of the time of these tests.
-    monkeypatch.setattr(keras.utils, "clear_session", lambda: None)
+    monkeypatch.setattr(keras.utils, "clear_session", lambda free_memory=True: None)
     return fake
 
 
