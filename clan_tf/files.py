@@ -106,7 +106,7 @@ def new_folder(path: Path, replace: bool = False) -> Iterator[Path]:
         replace: whether a folder that is there already gives way, once the new one is complete.
 
     Raises:
-        UserError: if `path` exists and doesn't give way.
+        UserError: if `path` exists and doesn't give way, or can't be made.
     """
     if path.exists() and not replace:
         raise UserError(f"{path}: exists; name a folder that doesn't.")
@@ -114,7 +114,7 @@ def new_folder(path: Path, replace: bool = False) -> Iterator[Path]:
     replaced = temporary.with_name(f"{temporary.name}.replaced")
     try:
         with _noticing_interrupts() as interrupts:
-            temporary.mkdir(parents=True)
+            _make_folder(temporary, path)
             yield temporary
             for file in filter(Path.is_file, temporary.rglob("*")):
                 with file.open("rb+") as written:
@@ -130,6 +130,13 @@ def new_folder(path: Path, replace: bool = False) -> Iterator[Path]:
         for parent in made:
             with suppress(OSError):  # it holds something, such as `path`
                 parent.rmdir()
+
+
+def _make_folder(temporary: Path, path: Path) -> None:
+    try:
+        temporary.mkdir(parents=True)
+    except OSError as error:
+        raise UserError(f"{path}: can't be made: {error.strerror}. Name another folder.") from error
 
 
 @contextmanager

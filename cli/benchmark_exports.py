@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 class DefaultsToExports(TyperGroup):
     """A group whose command `exports` needn't be named."""
 
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        named = args[0] in self.commands
-        return super().resolve_command(ctx, args if named else ["exports", *args])
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        named = not args or args[0] == "--help" or args[0] in self.commands
+        return super().parse_args(ctx, args if named else ["exports", *args])
 
 
 def benchmark_exports(
@@ -34,7 +34,8 @@ def benchmark_exports(
         int | None, typer.Option("--samples", metavar="N", help="Compare on so many test photos; all if left out.")
     ] = None,
     seconds: Annotated[
-        float, typer.Option("--seconds", min=0.1, help="How long speed is measured, for each number of threads.")
+        float,
+        typer.Option("--seconds", min=0.1, max=3600, help="How long speed is measured, for each number of threads."),
     ] = 2.0,
     config: Annotated[
         str | None, typer.Option("--config", metavar="CONFIG", help="Whose data to use; the run's own if left out.")

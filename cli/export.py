@@ -1,5 +1,6 @@
 """`clan-tf export`."""
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -75,7 +76,7 @@ def export(
     options = ExportOptions(
         format=format,
         quantize=quantize,
-        branches=tuple(branches.split(",")) if branches else None,
+        branches=tuple(branches.split(",")) if branches is not None else None,
         io=io,
         any_batch=any_batch,
         per_branch=per_branch,
@@ -86,9 +87,11 @@ def export(
     )
     result = export_model(model, options, output, samples, config, overrides or (), force, ConsoleProgress())
     if as_json:
-        print_json({"path": str(result.path), "gate": result.report.to_json()})
+        print_json({"path": str(result.path), "options": asdict(result.options), "gate": result.report.to_json()})
         return
-    print_table(f"{options.kind} on {result.report.photos} photos", ("", "Keras", "exported"), _rows(result.report))
+    print_table(f"{options.kind} on {result.report.photos} photos", COLUMNS, _rows(result.report))
+    if result.options.keep_float:
+        print(f"In float32: {', '.join(result.options.keep_float)}")
     print(f"Written: {result.path}")
     print(f"  clan-tf predict {result.path} PHOTO…")
 

@@ -42,7 +42,11 @@ data_app.command("check")(data_check)
 data_app.command("pack")(data_pack)
 app.add_typer(data_app, name="data")
 
-benchmark_app = _app("Speed on this machine, beside a bound or a peer measured in the same run.", DefaultsToExports)
+benchmark_app = _app(
+    "Speed on this machine, beside a bound or a peer measured in the same run. `benchmark RUN` is short for "
+    "`benchmark exports RUN`.",
+    DefaultsToExports,
+)
 benchmark_app.command("data")(benchmark_data)
 benchmark_app.command("exports")(benchmark_exports)
 app.add_typer(benchmark_app, name="benchmark")

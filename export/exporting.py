@@ -22,6 +22,7 @@ from clan_tf.export.metadata import with_metadata
 from clan_tf.export.onnx import classifier_to_onnx
 from clan_tf.export.options import CALIBRATED, SELECTIVE, ExportOptions
 from clan_tf.export.pruning import inference_model
+from clan_tf.export.requirements import REPORT_FILE, require_finite, require_free, require_lines
 from clan_tf.export.sampling import stratified
 from clan_tf.export.saved_model import write_servable
 from clan_tf.export.selective import SelectiveQuantizer, require_layers
@@ -32,9 +33,8 @@ from clan_tf.models import combine
 from clan_tf.progress import Progress
 from clan_tf.run import find_model, load_model, save_model
 from clan_tf.runtime.contract import Contract
-from clan_tf.runtime.exported import ExportedModel
+from clan_tf.runtime.exported import PROBABILITIES, ExportedModel
 
-REPORT_FILE = "export.json"
 _BATCH_SIZE = 32
 
 
@@ -46,11 +46,13 @@ class Export:
         path: the file, or the folder `NAME/` of a SavedModel's versions.
         folder: what holds it, and `export.json`.
         report: how its answers compare with the Keras model's.
+        options: how it was exported, with the layers that stay float32.
     """
 
     path: Path
     folder: Path
     report: GateReport
+    options: ExportOptions
 
 
 def export(
@@ -80,8 +82,8 @@ def export(
         CheckFailed: if the model's weights are damaged, an operator is missing, or the gate fails; nothing is kept.
     """
     path, _ = find_model(model)
-    folder = Path(output) if output else path.parent / "exports" / options.kind
-    _require_free(folder, force)
+    folder = Path(output) if output is not None else path.parent / "exports" / options.kind
+    require_free(folder, force)
     exporter = Exporter(model, samples, config, overrides, progress)
     return exporter.export(options, folder, force)
 
@@ -109,27 +111,29 @@ class Exporter:
         overrides: Sequence[str] = (),
         progress: Progress | None = None,
     ) -> None:
+        if samples is not None and samples < 1:
+            raise UserError(f"--samples: must be 1 or more; received {samples}.")
         self.progress = progress or Progress()
         self.path, run = find_model(model)
         self.experiment = experiment_of(self.path, run, config, overrides)
         self.name = self.experiment.name
         self.model = load_model(self.path)
-        _require_finite(self.path, self.model)
+        require_finite(self.path, self.model)
         self.source = read_noted(self.experiment, self.progress)
         require_same_classes(self.path, self.model.class_names, self.source)
         split = "test" if self.source.splits.get("test") else "val"
+        if split == "val":
+            self.progress.note("There are no test photos: validation photos are compared.")
         photos = self.source.photos(split)
-        if samples is not None and samples < 1:
-            raise UserError(f"--samples: must be 1 or more; received {samples}.")
         self.photos = self._checked(split, stratified(photos, samples) if samples else photos)
 
     def export(self, options: ExportOptions, folder: Path, force: bool = False) -> Export:
         """Writes one export and checks it; arguments and errors are those of `export`."""
-        _require_free(folder, force)
+        require_free(folder, force)
         with new_folder(folder, replace=force) as temporary:
             path, contract, report = self.build(options, temporary)
             if report.failures and options.quantize in SELECTIVE and not options.keep_float:
-                options, report = self._keep_layers_until_it_passes(options, contract, temporary)
+                options, report = self._keep_layers_until_it_passes(options, contract, report, temporary)
             if report.failures:
                 raise CheckFailed(f"{self.path}: the export {options.kind} {report.describe_failure()}")
             write_json(
@@ -143,7 +147,7 @@ class Exporter:
                     "environment": describe_environment(),
                 },
             )
-        return Export(folder / path.name, folder, report)
+        return Export(folder / path.name, folder, report, options)
 
     def build(
         self, options: ExportOptions, folder: Path, threads: Sequence[int] = (), seconds: float = 1.0
@@ -160,7 +164,11 @@ class Exporter:
         path = self._write(options, contract, folder)
         own_contract = contract if options.format == "keras" else None
         limits = Limits.of(options)
-        return path, contract, self.check(path, contract, limits, own_contract, threads, seconds)
+        try:
+            report = self.check(path, contract, limits, own_contract, threads, seconds)
+        except UserError as error:  # the file is ours, so that it can't be the user's mistake
+            raise CheckFailed(f"{self.path}: the export {options.kind} can't be used: {error}") from error
+        return path, contract, report
 
     def check(
         self,
@@ -172,11 +180,15 @@ class Exporter:
         seconds: float = 1.0,
     ) -> GateReport:
         """Compares an exported file, which holds its contract unless one is given, with the model."""
-        expected = combine([self._answers[branch] for branch in contract.branches], contract.combination)
+        if contract.class_names != tuple(self.model.class_names) or not set(contract.branches) <= set(self._answers):
+            raise UserError(f"{path}: has other classes or branches than {self.path}. Name its own run: --run.")
+        expected = {PROBABILITIES: combine([self._answers[name] for name in contract.branches], contract.combination)}
+        if contract.per_branch:
+            expected |= {f"{PROBABILITIES}_{name}": self._answers[name] for name in contract.branches}
         return check_file(
             lambda count: ExportedModel(path, count, own_contract),
             self.photos,
-            np.asarray(expected),
+            {name: np.asarray(values) for name, values in expected.items()},
             limits,
             threads,
             seconds,
@@ -185,6 +197,7 @@ class Exporter:
 
     def _contract(self, options: ExportOptions, branches: tuple[str, ...]) -> Contract:
         model = self.model
+        require_lines(self.path, model.class_names)
         # A phone's library stretches photos to the file's size: it gets the whole photo, and the file cuts the centre.
         whole_size = model.resize_size if model.resize_mode == "stretch" else model.image_size
         sizes = {"saved_model": None, "keras": model.image_size, "tflite": whole_size, "onnx": whole_size}
@@ -230,7 +243,7 @@ class Exporter:
         return SelectiveQuantizer(float_file, pruned, options.quantize, self._calibration(options, contract))
 
     def _keep_layers_until_it_passes(
-        self, options: ExportOptions, contract: Contract, folder: Path
+        self, options: ExportOptions, contract: Contract, report: GateReport, folder: Path
     ) -> tuple[ExportOptions, GateReport]:
         """Builds with ever more layers in float32; the options and report of the last one, which may have failed."""
         for kept in self._layers_to_keep(options, contract):
@@ -278,24 +291,10 @@ class Exporter:
         count = len(self.photos.photos)
         batches = evaluation_batches(PhotoReader(self.photos, model_view(self.model)), self.photos.labels, _BATCH_SIZE)
         with self.progress.track("running the Keras model", -(-count // _BATCH_SIZE)) as advance:
-            return branch_probabilities(self.model, batches, count, on_batch=advance)
+            answers = branch_probabilities(self.model, batches, count, on_batch=advance)
+        if not all(np.isfinite(values).all() for values in answers.values()):
+            raise CheckFailed(f"{self.path}: the model answers NaN; it can't be exported.")
+        return answers
 
     def _checked(self, split: str, photos: Sequence[Photo]) -> CheckedPhotos:
         return check_splits({split: photos}, self.experiment.data, self.progress)[split]
-
-
-def _require_free(folder: Path, force: bool) -> None:
-    if not folder.exists():
-        return
-    if not force:
-        raise UserError(f"--output: {folder} exists. Name another folder, or replace it: --force.")
-    if not (folder / REPORT_FILE).is_file():
-        raise UserError(f"--force: {folder} isn't an export (it has no {REPORT_FILE}), and is left alone.")
-
-
-def _require_finite(path: Path, model: keras.Model) -> None:
-    damaged = [weight.path for weight in model.weights if not np.isfinite(keras.ops.convert_to_numpy(weight)).all()]
-    if damaged:
-        raise CheckFailed(
-            f"{path}: {len(damaged)} of its weights hold NaN or infinity, such as {damaged[0]}; it can't be exported."
-        )

@@ -1,6 +1,6 @@
 """The gate: an exported file must answer as the Keras model does, in the runtime that its users have."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -52,11 +52,12 @@ class GateReport:
         decided_agreement: the same of the photos that rounding can't change.
         keras_accuracy: top-1 accuracy of the Keras model, 0…1.
         accuracy: top-1 accuracy of the file, 0…1.
-        largest_difference: of any probability.
+        largest_difference: of any probability, those of single branches included where the file answers them.
         mean_difference: of all probabilities.
         bytes: size of the file or folder.
         speeds: of one photo, by number of threads.
         failures: a sentence for each limit that isn't kept.
+        limits: what was required.
     """
 
     photos: int
@@ -69,10 +70,11 @@ class GateReport:
     bytes: int
     speeds: tuple[Speed, ...]
     failures: tuple[str, ...]
+    limits: Limits
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, as `export.json` holds them."""
-        return {**asdict(self), "passed": not self.failures}
+        """Plain values, as `export.json` holds them; `passed` is `None` where nothing was required."""
+        return {**asdict(self), "passed": not self.failures if self.limits != Limits() else None}
 
     def describe_failure(self) -> str:
         """Which limits aren't kept, line by line, and all figures."""
@@ -88,7 +90,7 @@ class GateReport:
 def check_file(
     open_file: Callable[[int], ExportedModel],
     checked: CheckedPhotos,
-    expected: np.ndarray,
+    expected: Mapping[str, np.ndarray],
     limits: Limits,
     threads: Sequence[int] = (),
     seconds: float = 1.0,
@@ -99,7 +101,7 @@ def check_file(
     Args:
         open_file: opens the file in a process of its own with so many threads.
         checked: the photos.
-        expected: the Keras model's probabilities, float32 `(photos, classes)`.
+        expected: the Keras model's probabilities by output of the file, float32 `(photos, classes)`.
         limits: what must be kept.
         threads: with how many threads speed is measured; 1 and all if there are none.
         seconds: how long.
@@ -114,15 +116,17 @@ def check_file(
             speeds.append(model.measure(photo[None], seconds))
             if count == counts[-1]:
                 with progress.track("comparing photos", len(checked.photos)) as advance:
-                    answers = exported_probabilities(model, checked, advance)[PROBABILITIES]
+                    answers = exported_probabilities(model, checked, advance)
                 path = model.path
-    figures = _compare(expected, answers, checked.labels)
+    figures = _compare(expected[PROBABILITIES], answers[PROBABILITIES], checked.labels)
+    figures["largest_difference"] = max(float(np.abs(expected[name] - answers[name]).max()) for name in expected)
     return GateReport(
         photos=len(checked.photos),
         **figures,
         bytes=file_bytes(path),
         speeds=tuple(speeds),
         failures=tuple(_failures(figures, limits)),
+        limits=limits,
     )
 
 
@@ -136,14 +140,12 @@ def _compare(expected: np.ndarray, answers: np.ndarray, labels: np.ndarray) -> d
     ordered = np.sort(expected, axis=1)
     decided = ordered[:, -1] - ordered[:, -2] > DECIDED_MARGIN
     same = expected.argmax(axis=1) == answers.argmax(axis=1)
-    differences = np.abs(expected - answers)
     return {
         "agreement": float(same.mean()),
         "decided_agreement": float(same[decided].mean()) if decided.any() else 1.0,
         "keras_accuracy": float((expected.argmax(axis=1) == labels).mean()),
         "accuracy": float((answers.argmax(axis=1) == labels).mean()),
-        "largest_difference": float(differences.max()),
-        "mean_difference": float(differences.mean()),
+        "mean_difference": float(np.abs(expected - answers).mean()),
     }
 
 

@@ -35,6 +35,5 @@ def classifier_to_onnx(model: keras.Model, contract: Contract, io: Io = "uint8")
     photos = tf.TensorSpec((None, size, size, 3), io, name="photos")
     with silenced():
         converted, _ = tf2onnx.convert.from_function(photo_function(model, size), [photos], opset=OPSET)
-    labels = "".join(f"{name}\n" for name in contract.class_names)
-    onnx.helper.set_model_props(converted, {LABELS_FILE: labels, CONTRACT_FILE: contract.to_json()})
+    onnx.helper.set_model_props(converted, {LABELS_FILE: contract.labels, CONTRACT_FILE: contract.to_json()})
     return converted.SerializeToString()

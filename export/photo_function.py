@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import keras
 import tensorflow as tf
 
-from clan_tf.export.pruning import PROBABILITIES
+from clan_tf.runtime.exported import PROBABILITIES
 
 
 def photo_function(model: keras.Model, input_size: int) -> Callable[[tf.Tensor], Mapping[str, tf.Tensor]]:

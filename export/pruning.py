@@ -9,8 +9,7 @@ from clan_tf.export.folding import fold
 from clan_tf.layers import NonLocalBlock
 from clan_tf.layers.relation import Tensor
 from clan_tf.models import COMBINED, BranchClassifier
-
-PROBABILITIES = "probabilities"
+from clan_tf.runtime.exported import PROBABILITIES
 
 
 def inference_model(

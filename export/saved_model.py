@@ -13,9 +13,9 @@ from clan_tf.data.pipeline import evaluation_view
 from clan_tf.data.reading import View
 from clan_tf.export.exif import exif_orientation
 from clan_tf.export.options import Io
-from clan_tf.export.pruning import PROBABILITIES
 from clan_tf.export.warmup import write_warmup
 from clan_tf.runtime.contract import CONTRACT_FILE, LABELS_FILE, Contract
+from clan_tf.runtime.exported import PROBABILITIES
 
 LABEL_IDS = "label_ids"
 
@@ -78,7 +78,7 @@ class _Servable(tf.Module):
     def __init__(self, models: Sequence[keras.Model], contract: Contract, folder: Path) -> None:
         super().__init__()
         self.weights = list({id(v): v.value for model in models for v in model.variables}.values())
-        (folder / LABELS_FILE).write_text("".join(f"{name}\n" for name in contract.class_names), encoding="utf-8")
+        (folder / LABELS_FILE).write_text(contract.labels, encoding="utf-8")
         (folder / CONTRACT_FILE).write_text(contract.to_json(), encoding="utf-8")
         self.assets = [tf.saved_model.Asset(str(folder / name)) for name in (LABELS_FILE, CONTRACT_FILE)]
 

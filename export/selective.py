@@ -8,7 +8,7 @@ import numpy as np
 
 from clan_tf.errors import UserError, nearest
 from clan_tf.export.options import CALIBRATED, Quantization
-from clan_tf.export.pruning import PROBABILITIES
+from clan_tf.runtime.exported import PROBABILITIES
 from clan_tf.silence import silenced
 
 _SIGNATURE = "serving_default"
@@ -63,7 +63,7 @@ class SelectiveQuantizer:
     def layers_to_keep(
         self, ranked: Sequence[str], photos: Sequence[np.ndarray], labels: np.ndarray, max_drop: float
     ) -> Iterator[Sequence[str]]:
-        """The layers to keep in float32: of those that suffer most 1, 2, 4 …, in the end all.
+        """The layers to keep in float32: of those that suffer most 1, 2, 4 …, half of all at most.
 
         Begins with the first of these numbers for which the accuracy of some photos drops little enough.
 
@@ -80,10 +80,9 @@ class SelectiveQuantizer:
         whole, count = accuracy(self._file), 1
         while count < len(ranked) and 100 * (whole - accuracy(self.quantize(ranked[:count]))) > max_drop:
             count *= 2
-        while count < len(ranked):
+        while count <= len(ranked) // 2:
             yield ranked[:count]
             count *= 2
-        yield ranked
 
     def ranked_layers(self, on_layer: Callable[[], None] = lambda: None) -> list[str]:
         """The layers, those first that change the answers most when they alone are quantized."""

@@ -25,6 +25,7 @@ from clan_tf.data.pipeline import evaluation_view as tensorflow_view
 from clan_tf.data.reading import View
 from clan_tf.errors import CheckFailed, UserError
 from clan_tf.export import ExportOptions, export
+from clan_tf.export.benchmark import benchmark_exports
 from clan_tf.export.exporting import Exporter
 from clan_tf.export.folding import convolution_macs, folded_convolution_macs
 from clan_tf.export.gate import Limits
@@ -37,7 +38,7 @@ from clan_tf.export.selective import SelectiveQuantizer
 from clan_tf.export.tflite import classifier_to_tflite
 from clan_tf.layers.relation import RELATIONS
 from clan_tf.models import CLAN, BranchClassifier, combine
-from clan_tf.run import RunDirectory, save_model
+from clan_tf.run import RunDirectory, load_model, save_model
 from clan_tf.runtime.contract import Contract, read_contract
 from clan_tf.runtime.exported import ExportedModel
 from clan_tf.runtime.photos import evaluation_view, read_photo
@@ -395,6 +396,7 @@ def test_what_exists_is_not_replaced_unless_asked(run: RunDirectory, tmp_path: P
 def test_a_failed_gate_keeps_nothing_and_tells_the_numbers(
     run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("clan_tf.export.gate.cores", lambda: 1)
     monkeypatch.setattr("clan_tf.export.gate.FLOAT32_DIFFERENCE", 0.0)
     monkeypatch.setattr("clan_tf.export.saved_model._whole_levels", lambda photo: tf.cast(photo // 2, tf.uint8))
     with pytest.raises(CheckFailed, match=r"(?s)wasn't kept.*a probability differs.*15 photos.*largest difference"):
@@ -425,6 +427,17 @@ def test_a_model_with_nan_weights_is_refused(run: RunDirectory, tmp_path: Path) 
     assert [path.name for path in tmp_path.iterdir()] == ["nan.keras"]
 
 
+def test_a_model_that_answers_nan_is_refused(run: RunDirectory, tmp_path: Path) -> None:
+    """Its weights are finite, but too large for float32."""
+    model = load_model(run.best)
+    kernel = model.get_layer("logits_top").kernel
+    kernel.assign(np.where(np.arange(kernel.shape[1]) % 2, 3e38, -3e38) * np.ones(kernel.shape))
+    save_model(model, tmp_path / "large.keras")
+    with pytest.raises(CheckFailed, match="the model answers NaN"):
+        export(str(tmp_path / "large.keras"), ExportOptions("tflite"), config=str(run.path / "config.yaml"))
+    assert [path.name for path in tmp_path.iterdir()] == ["large.keras"]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -444,8 +457,7 @@ def test_bad_combinations_are_one_clear_error(options: dict[str, object], messag
         ExportOptions(**options)
 
 
-def test_a_drop_of_accuracy_beyond_the_limit_fails(run: RunDirectory) -> None:
-    exporter = Exporter(str(run.path))
+def test_a_drop_of_accuracy_beyond_the_limit_fails() -> None:
     assert Limits.of(ExportOptions("tflite", "int8", max_drop=0.5)).drop == 0.5
     from clan_tf.export import gate
 
@@ -453,7 +465,6 @@ def test_a_drop_of_accuracy_beyond_the_limit_fails(run: RunDirectory) -> None:
     expected = np.eye(2)[labels]
     figures = gate._compare(expected, np.eye(2)[[*labels[:9], 1 - labels[9]]], labels)
     assert gate._failures(figures, gate.Limits(drop=9.0)) and not gate._failures(figures, gate.Limits(drop=10.0))
-    assert exporter.photos.labels.tolist() == sorted(exporter.photos.labels.tolist())
 
 
 def test_a_sample_holds_the_classes_in_turn(run: RunDirectory) -> None:
@@ -578,9 +589,9 @@ def test_layers_that_suffer_can_stay_float32(
     whole = error([])
     assert error(ranked) < whole / 2
     assert error(ranked[:8]) < whole
-    choices = list(quantizer.layers_to_keep(ranked, list(PHOTOS), expected.argmax(axis=1), 0.0))
-    assert [len(kept) for kept in choices[1:-1]] == [2 * len(kept) for kept in choices[:-2]]
-    assert choices[-1] == ranked
+    choices = list(quantizer.layers_to_keep(ranked, list(PHOTOS), expected.argmax(axis=1), 100.0))
+    assert choices == [ranked[: 2**power] for power in range(len(choices))]
+    assert len(ranked) / 4 < len(choices[-1]) <= len(ranked) / 2
 
 
 def test_an_int8_export_that_loses_too_much_keeps_layers_in_floats(
@@ -588,7 +599,9 @@ def test_an_int8_export_that_loses_too_much_keeps_layers_in_floats(
 ) -> None:
     pytest.importorskip("ai_edge_quantizer")
     monkeypatch.setattr(
-        SelectiveQuantizer, "layers_to_keep", lambda *arguments: iter([["logits_top"], ["logits_top", "top"], []])
+        SelectiveQuantizer,
+        "layers_to_keep",
+        lambda *arguments: iter([["logits_top"], ["logits_top", "top"], ["combined"]]),
     )
     monkeypatch.setattr("clan_tf.export.gate.cores", lambda: 1)
     # The first files are made to fail, so that the third is wanted.
@@ -605,16 +618,24 @@ def test_an_int8_export_that_loses_too_much_keeps_layers_in_floats(
 # Benchmark and fuzzing
 
 
-def test_benchmark_compares_exports_and_single_files(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_benchmark_compares_exports_and_single_files(
+    run: RunDirectory, models: dict[str, BranchClassifier], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     chosen = (ExportOptions("tflite"), ExportOptions("tflite", "dynamic"))
     monkeypatch.setattr("clan_tf.export.benchmark.ALL_EXPORTS", chosen)
-    words = ["benchmark", str(run.path), "--samples", "4", "--seconds", "0.1"]
-    answer = json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout)
+    few = ["--samples", "4", "--seconds", "0.1"]
+    answer = json.loads(CliRunner().invoke(app, ["benchmark", str(run.path), *few, "--json"]).stdout)
     assert list(answer) == ["tflite-float32", "tflite-dynamic"]
     assert all([speed["threads"] for speed in report["speeds"]] == [1, 2] for report in answer.values())
     assert answer["tflite-float32"]["photos"] == 4 and answer["tflite-float32"]["agreement"] == 1
-    table = CliRunner().invoke(app, words).output
-    assert "tflite-dynamic" in table and "memory" in table
+    file, _, _ = Exporter(str(run.path), samples=1).build(ExportOptions("tflite"), tmp_path, threads=[1], seconds=0.1)
+    table = CliRunner().invoke(app, ["benchmark", *few, str(file), "--run", str(run.path)]).output
+    assert file.name in table and "100.00 %" in table and "memory" in table
+    with pytest.raises(UserError, match="isn't in a run directory.*--run RUN"):
+        benchmark_exports(str(file), samples=1)
+    others = tflite_file(tmp_path / "others.tflite", models["gaussian"])
+    with pytest.raises(UserError, match="others.tflite: has other classes or branches than .*--run"):
+        benchmark_exports(str(others), samples=1, run=str(run.path))
 
 
 def test_damaged_files_of_every_kind_end_with_a_message(

@@ -36,6 +36,11 @@ class Contract:
     combination: str = "probabilities"
     per_branch: bool = False
 
+    @property
+    def labels(self) -> str:
+        """The class names, a line each."""
+        return "".join(f"{name}\n" for name in self.class_names)
+
     def to_json(self) -> str:
         """As it stands in the file."""
         return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
@@ -102,4 +107,5 @@ def _onnx_metadata(path: Path) -> dict[str, str]:
 
 
 def _numbered(path: Path) -> list[Path]:
-    return [child for child in path.iterdir() if child.name.isdigit()] if path.is_dir() else []
+    children = path.iterdir() if path.is_dir() else ()
+    return [child for child in children if child.name.isascii() and child.name.isdecimal()]

@@ -1,0 +1,37 @@
+"""What must hold before a model is exported."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from clan_tf.errors import CheckFailed, UserError
+
+REPORT_FILE = "export.json"
+
+
+def require_free(folder: Path, force: bool) -> None:
+    """Raises a `UserError` if a folder exists, unless it is an export that may give way."""
+    if not folder.exists():
+        return
+    if not force:
+        raise UserError(f"--output: {folder} exists. Name another folder, or replace it: --force.")
+    if not (folder / REPORT_FILE).is_file():
+        raise UserError(f"--force: {folder} isn't an export (it has no {REPORT_FILE}), and is left alone.")
+
+
+def require_finite(path: Path, model: keras.Model) -> None:
+    """Raises a `CheckFailed` if weights are NaN or infinite."""
+    damaged = [weight.path for weight in model.weights if not np.isfinite(keras.ops.convert_to_numpy(weight)).all()]
+    if damaged:
+        raise CheckFailed(
+            f"{path}: {len(damaged)} of its weights hold NaN or infinity, such as {damaged[0]}; it can't be exported."
+        )
+
+
+def require_lines(path: Path, class_names: Sequence[str]) -> None:
+    """Raises a `UserError` for a class name that doesn't fit on a line of a list of labels."""
+    for name in class_names:
+        if name.splitlines() != [name]:
+            raise UserError(f"{path}: the class name {name!r} isn't one line of text, as lists of labels need.")
