@@ -60,6 +60,8 @@ def test_ctrl_c_within_a_finalizer_still_stops_a_new_folder(tmp_path: Path, monk
         def __del__(self) -> None:
             signal.raise_signal(signal.SIGINT)
 
+    # A shell starts background jobs with Ctrl-C ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     ignored: list[object] = []
     monkeypatch.setattr(sys, "unraisablehook", lambda report: ignored.append(report.exc_type))
     with pytest.raises(KeyboardInterrupt), new_folder(tmp_path / "deep" / "folder"):
