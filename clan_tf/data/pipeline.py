@@ -155,7 +155,7 @@ def evaluation_view(image: tf.Tensor, view: View) -> tf.Tensor:
     """What the model sees of a photo outside training: resized, the centre cropped.
 
     Stretched photos are resized whole, because the exported files that cut the centre themselves get them so; a window
-    alone would be rounded to another level at 18 values in a million. Where the aspect is kept only the window is
+    alone would be rounded to the neighbouring level here and there. Where the aspect is kept only the window is
     computed: of a panorama whose shorter side is enlarged, the whole could fill gigabytes.
 
     Args:
