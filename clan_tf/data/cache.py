@@ -3,8 +3,8 @@
 Either way it is one file of raw pixels that TensorFlow maps into memory: a file without a name, which vanishes with the
 process, or one in the user's cache folder, which later runs on the same photos use again.
 
-A window of a cached photo is cut from the whole resized photo, and in training a `PhotoReader` resizes the window alone:
-here and there a value is rounded to the neighbouring level.
+A window of a cached photo is cut from the whole resized photo, and in training a `PhotoReader` resizes the window
+alone: here and there a value is rounded to the neighbouring level.
 """
 
 import hashlib
