@@ -50,17 +50,31 @@ def export(
         bool, typer.Option("--explain", help="For saved_model: add a signature with attention maps.")
     ] = False,
     calibration_photos: Annotated[
-        int, typer.Option("--calibration-photos", metavar="N", help="For int8 and int16x8: train photos to look at.")
-    ] = 200,
+        int | None,
+        typer.Option("--calibration-photos", metavar="N", help="For int8 and int16x8: train photos to look at; 200."),
+    ] = None,
     keep_float: Annotated[
         list[str] | None,
         typer.Option(
-            "--keep-float", metavar="LAYER", help="For float16 and int8: a layer that stays float32. Repeatable."
+            "--keep-float",
+            metavar="LAYER",
+            help="For float16, dynamic and int8: a layer that stays float32. Repeatable.",
         ),
     ] = None,
     max_drop: Annotated[
-        float, typer.Option("--max-drop", metavar="POINTS", help="How much accuracy a quantized file may lose.")
-    ] = 1.0,
+        float | None,
+        typer.Option(
+            "--max-drop", metavar="POINTS", help="For dynamic, int8 and int16x8: accuracy that may be lost; 1."
+        ),
+    ] = None,
+    min_agreement: Annotated[
+        float | None,
+        typer.Option(
+            "--min-agreement",
+            metavar="PERCENT",
+            help="For the same: photos that must get the model's class; 99 for dynamic, 98 for int8.",
+        ),
+    ] = None,
     config: Annotated[
         str | None, typer.Option("--config", metavar="CONFIG", help="Whose data to use; the run's own if left out.")
     ] = None,
@@ -84,6 +98,7 @@ def export(
         calibration_photos=calibration_photos,
         keep_float=tuple(keep_float or ()),
         max_drop=max_drop,
+        min_agreement=min_agreement,
     )
     result = export_model(model, options, output, samples, config, overrides or (), force, ConsoleProgress())
     if as_json:

@@ -67,7 +67,7 @@ def benchmark_exports(
         for options in ALL_EXPORTS:
             with tempfile.TemporaryDirectory() as folder:
                 try:
-                    _, _, found[options.kind] = exporter.build(options, Path(folder), THREADS, seconds)
+                    found[options.kind] = exporter.build(options, Path(folder), THREADS, seconds).report
                 except (CheckFailed, UserError) as error:
                     found[options.kind] = str(error)
             advance(options.kind)

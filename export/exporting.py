@@ -35,6 +35,8 @@ from clan_tf.run import find_model, load_model, save_model
 from clan_tf.runtime.contract import Contract
 from clan_tf.runtime.exported import PROBABILITIES, ExportedModel
 
+CALIBRATION_PHOTOS, VALIDATION_PHOTOS, RANKING_PHOTOS = 200, 200, 24
+"""How many photos tell how large activations get, how many layers must stay float32, and which suffer most."""
 _BATCH_SIZE = 32
 
 
@@ -47,12 +49,14 @@ class Export:
         folder: what holds it, and `export.json`.
         report: how its answers compare with the Keras model's.
         options: how it was exported, with the layers that stay float32.
+        contract: its labels and preprocessing.
     """
 
     path: Path
     folder: Path
     report: GateReport
     options: ExportOptions
+    contract: Contract
 
 
 def export(
@@ -121,38 +125,38 @@ class Exporter:
         require_finite(self.path, self.model)
         self.source = read_noted(self.experiment, self.progress)
         require_same_classes(self.path, self.model.class_names, self.source)
-        split = "test" if self.source.splits.get("test") else "val"
-        if split == "val":
+        self.split = "test" if self.source.splits.get("test") else "val"
+        if self.split == "val":
             self.progress.note("There are no test photos: validation photos are compared.")
-        photos = self.source.photos(split)
-        self.photos = self._checked(split, stratified(photos, samples) if samples else photos)
+        photos = self.source.photos(self.split)
+        self.photos = self._checked(self.split, stratified(photos, samples) if samples else photos)
+        self._quantizers: dict[ExportOptions, SelectiveQuantizer] = {}
 
     def export(self, options: ExportOptions, folder: Path, force: bool = False) -> Export:
         """Writes one export and checks it; arguments and errors are those of `export`."""
         require_free(folder, force)
         with new_folder(folder, replace=force) as temporary:
-            path, contract, report = self.build(options, temporary)
-            if report.failures and options.quantize in SELECTIVE and not options.keep_float:
-                options, report = self._keep_layers_until_it_passes(options, contract, report, temporary)
-            if report.failures:
-                raise CheckFailed(f"{self.path}: the export {options.kind} {report.describe_failure()}")
+            made = self.build(options, temporary)
+            if made.report.failures:
+                raise CheckFailed(f"{self.path}: the export {options.kind} {made.report.describe_failure()}")
             write_json(
                 temporary / REPORT_FILE,
                 {
-                    "file": path.name,
+                    "file": made.path.name,
                     "model": str(self.path),
-                    "options": asdict(options),
-                    "contract": asdict(contract) | {"class_names": list(contract.class_names)},
-                    "gate": report.to_json(),
+                    "split": self.split,
+                    "options": asdict(made.options),
+                    "contract": asdict(made.contract) | {"class_names": list(made.contract.class_names)},
+                    "gate": made.report.to_json(),
                     "environment": describe_environment(),
                 },
             )
-        return Export(folder / path.name, folder, report, options)
+        return replace(made, path=folder / made.path.name, folder=folder)
 
-    def build(
-        self, options: ExportOptions, folder: Path, threads: Sequence[int] = (), seconds: float = 1.0
-    ) -> tuple[Path, Contract, GateReport]:
+    def build(self, options: ExportOptions, folder: Path, threads: Sequence[int] = (), seconds: float = 1.0) -> Export:
         """Writes one export into a folder, and checks it, whatever comes of it.
+
+        Where it fails and may have layers in float32, it is written again with ever more of them until it passes.
 
         Args:
             options: the format, and what else may be chosen.
@@ -161,6 +165,19 @@ class Exporter:
             seconds: how long.
         """
         contract = self._contract(options, choose_branches(self.model.branches, options.branches))
+        made = self._build_once(options, contract, folder, threads, seconds)
+        if made.report.failures and options.quantize in SELECTIVE and not options.keep_float:
+            for kept in self._layers_to_keep(options, contract):
+                flags = " ".join(f"--keep-float {layer}" for layer in kept)
+                self.progress.note(f"{options.kind}: {'; '.join(made.report.failures)}. Next with {flags}")
+                made = self._build_once(replace(options, keep_float=tuple(kept)), contract, folder, threads, seconds)
+                if not made.report.failures:
+                    break
+        return made
+
+    def _build_once(
+        self, options: ExportOptions, contract: Contract, folder: Path, threads: Sequence[int], seconds: float
+    ) -> Export:
         path = self._write(options, contract, folder)
         own_contract = contract if options.format == "keras" else None
         limits = Limits.of(options)
@@ -168,7 +185,7 @@ class Exporter:
             report = self.check(path, contract, limits, own_contract, threads, seconds)
         except UserError as error:  # the file is ours, so that it can't be the user's mistake
             raise CheckFailed(f"{self.path}: the export {options.kind} can't be used: {error}") from error
-        return path, contract, report
+        return Export(path, folder, report, options, contract)
 
     def check(
         self,
@@ -231,38 +248,31 @@ class Exporter:
 
     def _tflite(self, pruned: keras.Model, options: ExportOptions, contract: Contract) -> bytes:
         if options.keep_float:
+            require_layers(options.keep_float, pruned)
             return self._selective(pruned, options, contract).quantize(options.keep_float)
         calibration = self._calibration(options, contract) if options.quantize in CALIBRATED else ()
         io = options.io or "float32"
         return classifier_to_tflite(pruned, contract.input_size, options.quantize, io, options.any_batch, calibration)
 
     def _selective(self, pruned: keras.Model, options: ExportOptions, contract: Contract) -> SelectiveQuantizer:
-        require_layers(options.keep_float, pruned)
-        io = options.io or "float32"
-        float_file = classifier_to_tflite(pruned, contract.input_size, "none", io, options.any_batch)
-        return SelectiveQuantizer(float_file, pruned, options.quantize, self._calibration(options, contract))
-
-    def _keep_layers_until_it_passes(
-        self, options: ExportOptions, contract: Contract, report: GateReport, folder: Path
-    ) -> tuple[ExportOptions, GateReport]:
-        """Builds with ever more layers in float32; the options and report of the last one, which may have failed."""
-        for kept in self._layers_to_keep(options, contract):
-            self.progress.note(f"{options.quantize} fails; next with --keep-float {' --keep-float '.join(kept)}")
-            options = replace(options, keep_float=tuple(kept))
-            _, _, report = self.build(options, folder)
-            if not report.failures:
-                break
-        return options, report
+        key = replace(options, keep_float=())
+        if key not in self._quantizers:
+            io = options.io or "float32"
+            float_file = classifier_to_tflite(pruned, contract.input_size, "none", io, options.any_batch)
+            calibration = self._calibration(options, contract) if options.quantize in CALIBRATED else ()
+            self._quantizers[key] = SelectiveQuantizer(float_file, pruned, options.quantize, calibration)
+        return self._quantizers[key]
 
     def _layers_to_keep(self, options: ExportOptions, contract: Contract) -> Iterator[Sequence[str]]:
         """Ever more layers that stay float32, beginning with as many as validation photos need."""
         pruned = inference_model(self.model, contract.branches, folded=options.fold)
         quantizer = self._selective(pruned, options, contract)
-        checked = self._checked("val", stratified(self.source.photos("val"), options.calibration_photos))
+        checked = self._checked("val", stratified(self.source.photos("val"), VALIDATION_PHOTOS))
         views = self._views(checked, contract, "reading validation photos")
+        few = views[:: -(-len(views) // RANKING_PHOTOS)]
         with self.progress.track("looking for sensitive layers", len(quantizer.layers)) as advance:
-            ranked = quantizer.ranked_layers(advance)
-        return quantizer.layers_to_keep(ranked, views, checked.labels, options.max_drop)
+            ranked = quantizer.ranked_layers(few, advance)
+        return quantizer.layers_to_keep(ranked, views, checked.labels, Limits.of(options))
 
     def _explaining_model(self, contract: Contract, fold: bool) -> keras.Model:
         maps = [name for name in self.model.features if name.startswith("attention_")]
@@ -272,7 +282,8 @@ class Exporter:
 
     def _calibration(self, options: ExportOptions, contract: Contract) -> list[np.ndarray]:
         """Train photos as the file takes them, stratified over classes."""
-        checked = self._checked("train", stratified(self.source.photos("train"), options.calibration_photos))
+        count = options.calibration_photos or CALIBRATION_PHOTOS
+        checked = self._checked("train", stratified(self.source.photos("train"), count))
         return self._views(checked, contract, "reading calibration photos")
 
     def _views(self, checked: CheckedPhotos, contract: Contract, description: str) -> list[np.ndarray]:

@@ -15,6 +15,10 @@ from clan_tf.runtime.exported import PROBABILITIES, ExportedModel, Speed, cores
 
 FLOAT32_DIFFERENCE, FLOAT16_DIFFERENCE = 1e-4, 5e-3
 """How far a probability may be from the model's."""
+DROP = 1.0
+"""By how many percentage points the accuracy of a lossy file may be lower."""
+AGREEMENT = {"dynamic": 99.0, "int8": 98.0}
+"""For how many percent of the photos a lossy file must answer the same class."""
 DECIDED_MARGIN = 1e-3
 """Photos whose two most probable classes are closer than this may change sides by rounding."""
 
@@ -27,10 +31,12 @@ class Limits:
         difference: the largest difference of any probability. With it, the most probable class must be the same for all
             photos whose two most probable classes are further apart than `DECIDED_MARGIN`.
         drop: by how many percentage points the accuracy may be lower.
+        agreement: for how many percent of the photos the most probable class must be the same.
     """
 
     difference: float | None = None
     drop: float | None = None
+    agreement: float | None = None
 
     @classmethod
     def of(cls, options: ExportOptions) -> "Limits":
@@ -39,7 +45,8 @@ class Limits:
             return cls(difference=FLOAT32_DIFFERENCE)
         if options.quantize == "float16":
             return cls(difference=FLOAT16_DIFFERENCE)
-        return cls(drop=options.max_drop)
+        agreement = AGREEMENT.get(options.quantize) if options.min_agreement is None else options.min_agreement
+        return cls(drop=DROP if options.max_drop is None else options.max_drop, agreement=agreement)
 
 
 @dataclass(frozen=True)
@@ -118,14 +125,13 @@ def check_file(
                 with progress.track("comparing photos", len(checked.photos)) as advance:
                     answers = exported_probabilities(model, checked, advance)
                 path = model.path
-    figures = _compare(expected[PROBABILITIES], answers[PROBABILITIES], checked.labels)
-    figures["largest_difference"] = max(float(np.abs(expected[name] - answers[name]).max()) for name in expected)
+    figures = compare(expected, answers, checked.labels)
     return GateReport(
         photos=len(checked.photos),
         **figures,
         bytes=file_bytes(path),
         speeds=tuple(speeds),
-        failures=tuple(_failures(figures, limits)),
+        failures=tuple(failed_limits(figures, limits)),
         limits=limits,
     )
 
@@ -136,7 +142,18 @@ def file_bytes(path: Path) -> int:
     return sum(file.stat().st_size for file in files)
 
 
-def _compare(expected: np.ndarray, answers: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+def compare(
+    expected: Mapping[str, np.ndarray], answers: Mapping[str, np.ndarray], labels: np.ndarray
+) -> dict[str, float]:
+    """The figures of a `GateReport` that follow from the answers alone.
+
+    Args:
+        expected: probabilities by output, `(photos, classes)`.
+        answers: the same outputs, and maybe more.
+        labels: int `(photos,)`.
+    """
+    largest = max(float(np.abs(values - answers[name]).max()) for name, values in expected.items())
+    expected, answers = expected[PROBABILITIES], answers[PROBABILITIES]
     ordered = np.sort(expected, axis=1)
     decided = ordered[:, -1] - ordered[:, -2] > DECIDED_MARGIN
     same = expected.argmax(axis=1) == answers.argmax(axis=1)
@@ -145,11 +162,13 @@ def _compare(expected: np.ndarray, answers: np.ndarray, labels: np.ndarray) -> d
         "decided_agreement": float(same[decided].mean()) if decided.any() else 1.0,
         "keras_accuracy": float((expected.argmax(axis=1) == labels).mean()),
         "accuracy": float((answers.argmax(axis=1) == labels).mean()),
+        "largest_difference": largest,
         "mean_difference": float(np.abs(expected - answers).mean()),
     }
 
 
-def _failures(figures: dict[str, float], limits: Limits) -> list[str]:
+def failed_limits(figures: Mapping[str, float], limits: Limits) -> list[str]:
+    """A sentence for each limit that the figures of `compare` don't keep."""
     failures = []
     if limits.difference is not None:
         if figures["largest_difference"] > limits.difference:
@@ -164,4 +183,10 @@ def _failures(figures: dict[str, float], limits: Limits) -> list[str]:
     # Accuracies are shares of a number of photos, which float64 rounds.
     if limits.drop is not None and drop > limits.drop + 1e-9:
         failures.append(f"the accuracy drops by {drop:.2f} points; at most {limits.drop:g} are allowed (--max-drop)")
+    agreement = 100 * figures["agreement"]
+    if limits.agreement is not None and agreement < limits.agreement - 1e-9:
+        failures.append(
+            f"the most probable class is the same for {agreement:.2f} % of the photos; it must be for "
+            f"{limits.agreement:g} % (--min-agreement)"
+        )
     return failures

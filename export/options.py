@@ -1,5 +1,6 @@
 """What may be asked of an export."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -9,8 +10,10 @@ Format = Literal["saved_model", "tflite", "onnx", "keras"]
 Quantization = Literal["none", "float16", "dynamic", "int8", "int16x8"]
 Io = Literal["float32", "uint8"]
 
-SELECTIVE = ("float16", "int8")
+SELECTIVE = ("float16", "dynamic", "int8")
 """With these, layers may stay float32."""
+LOSSY = ("dynamic", "int8", "int16x8")
+"""These store weights in whole numbers, and so lose more than digits."""
 CALIBRATED = ("int8", "int16x8")
 """These need photos to find out how large the activations get."""
 
@@ -29,9 +32,12 @@ class ExportOptions:
         per_branch: for `saved_model`, whether each branch's probabilities are answered, too.
         explain: for `saved_model`, whether there is a signature that answers with attention maps.
         fold: whether chains of linear layers become one.
-        calibration_photos: for `int8` and `int16x8`, how many train photos are looked at.
-        keep_float: for `float16` and `int8`, layers that stay float32.
-        max_drop: by how many percentage points a quantized file's accuracy may be lower.
+        calibration_photos: for `int8` and `int16x8`, how many train photos are looked at; 200 if `None`.
+        keep_float: for `float16`, `dynamic` and `int8`, layers that stay float32.
+        max_drop: for `dynamic`, `int8` and `int16x8`, by how many percentage points the accuracy may be lower; 1 if
+            `None`.
+        min_agreement: for the same, for how many percent of the photos the most probable class must be the model's; 99
+            for `dynamic`, 98 for `int8` and none for `int16x8` if `None`.
 
     Raises:
         UserError: for a value or a combination that isn't possible.
@@ -45,39 +51,59 @@ class ExportOptions:
     per_branch: bool = False
     explain: bool = False
     fold: bool = True
-    calibration_photos: int = 200
+    calibration_photos: int | None = None
     keep_float: tuple[str, ...] = ()
-    max_drop: float = 1.0
+    max_drop: float | None = None
+    min_agreement: float | None = None
 
     def __post_init__(self) -> None:
         _require_one_of("--format", self.format, get_args(Format))
         _require_one_of("--quantize", self.quantize, get_args(Quantization))
         if self.io is not None:
             _require_one_of("--io", self.io, get_args(Io))
-        is_tflite, is_servable = self.format == "tflite", self.format == "saved_model"
-        is_for_inference = self.format != "keras"
-        given_where = {
-            "--quantize": (self.quantize != "none", is_tflite, "tflite"),
-            "--any-batch": (self.any_batch, is_tflite, "tflite"),
-            "--per-branch": (self.per_branch, is_servable, "saved_model"),
-            "--explain": (self.explain, is_servable, "saved_model"),
-            "--io": (self.io is not None, is_for_inference, "saved_model, tflite and onnx"),
-            "--branches": (self.branches is not None, is_for_inference, "saved_model, tflite and onnx"),
-        }
-        for option, (given, possible, formats) in given_where.items():
-            if given and not possible:
-                raise UserError(f"{option}: is for --format {formats}; received --format {self.format}.")
-        if self.keep_float and self.quantize not in SELECTIVE:
-            raise UserError(f"--keep-float: is for --quantize float16 and int8; received --quantize {self.quantize}.")
-        if self.calibration_photos < 1:
+        inference = ("saved_model", "tflite", "onnx")
+        _require_use(
+            "--format",
+            self.format,
+            {
+                ("tflite",): {"--quantize": self.quantize != "none", "--any-batch": self.any_batch},
+                ("saved_model",): {"--per-branch": self.per_branch, "--explain": self.explain},
+                inference: {"--io": self.io is not None, "--branches": self.branches is not None},
+            },
+        )
+        _require_use(
+            "--quantize",
+            self.quantize,
+            {
+                SELECTIVE: {"--keep-float": bool(self.keep_float)},
+                LOSSY: {"--max-drop": self.max_drop is not None, "--min-agreement": self.min_agreement is not None},
+                CALIBRATED: {"--calibration-photos": self.calibration_photos is not None},
+            },
+        )
+        if self.calibration_photos is not None and self.calibration_photos < 1:
             raise UserError(f"--calibration-photos: must be 1 or more; received {self.calibration_photos}.")
-        if not self.max_drop >= 0:
-            raise UserError(f"--max-drop: must be 0 or more; received {self.max_drop}.")
+        for option, percent in (("--max-drop", self.max_drop), ("--min-agreement", self.min_agreement)):
+            if percent is not None and not 0 <= percent <= 100:
+                raise UserError(f"{option}: must be from 0 to 100; received {percent}.")
 
     @property
     def kind(self) -> str:
         """Format and quantization in one word, which names folders: `saved_model`, `tflite-int8`."""
         return self.format if self.format != "tflite" else f"tflite-{self.quantize.replace('none', 'float32')}"
+
+
+def _require_use(option: str, value: str, given_for: Mapping[tuple[str, ...], Mapping[str, bool]]) -> None:
+    """Raises a `UserError` if something is given that has no effect with this value of an option.
+
+    Args:
+        option: such as `--format`.
+        value: its value.
+        given_for: by the values with which they have an effect, which other options are given.
+    """
+    for values, given in given_for.items():
+        for name, is_given in given.items():
+            if is_given and value not in values:
+                raise UserError(f"{name}: is for {option} {', '.join(values)}; received {option} {value}.")
 
 
 def _require_one_of(option: str, value: str, values: tuple[str, ...]) -> None:

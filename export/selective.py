@@ -2,18 +2,20 @@
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from itertools import dropwhile
 
 import keras
 import numpy as np
 
 from clan_tf.errors import UserError, nearest
+from clan_tf.export.gate import Limits, compare, failed_limits
 from clan_tf.export.options import CALIBRATED, Quantization
 from clan_tf.runtime.exported import PROBABILITIES
 from clan_tf.silence import silenced
 
 _SIGNATURE = "serving_default"
-_RANKED_ON = 24
-"""How many calibration photos tell how much a layer suffers."""
+_ANSWER = "^StatefulPartitionedCall"
+"""The operator that gives the probabilities: in int8 they would be steps of 1/256."""
 _FLOAT16 = [
     {
         "regex": ".*",
@@ -30,30 +32,30 @@ _FLOAT16 = [
 
 
 class SelectiveQuantizer:
-    """Quantizes a float32 file to float16 or int8, all of it or without some layers, by ai-edge-quantizer.
+    """Quantizes a float32 file, all of it or without some layers, by ai-edge-quantizer.
 
     Args:
         float_file: what `classifier_to_tflite` gives, without quantization.
         model: the model it was made of, whose layers have the names.
-        quantization: `float16` or `int8`.
-        calibration: photos as the file takes them, uint8.
+        quantization: one of `SELECTIVE`.
+        calibration: for `int8`, photos as the file takes them, uint8.
 
     Raises:
         UserError: if ai-edge-quantizer isn't installed.
     """
 
     def __init__(
-        self, float_file: bytes, model: keras.Model, quantization: Quantization, calibration: Sequence[np.ndarray]
+        self, float_file: bytes, model: keras.Model, quantization: Quantization, calibration: Sequence[np.ndarray] = ()
     ) -> None:
         try:
             from ai_edge_quantizer import quantizer, recipe
         except ImportError as error:
             raise UserError("--keep-float: needs ai-edge-quantizer: pip install clan-tf[export].") from error
         self._file, self._quantizer = float_file, quantizer
-        self._recipe = _FLOAT16 if quantization == "float16" else recipe.static_wi8_ai8()
+        recipes = {"dynamic": recipe.dynamic_wi8_afp32, "int8": recipe.static_wi8_ai8, "float16": lambda: _FLOAT16}
+        self._recipe = recipes[quantization]()
         self.layers = _layers_that_compute(model)
-        self._photos = list(calibration)
-        self._calibration = self._calibrate() if quantization in CALIBRATED else None
+        self._calibration = self._calibrate(calibration) if quantization in CALIBRATED else None
 
     def quantize(self, keep_float: Sequence[str]) -> bytes:
         """The file with these of `layers` in float32."""
@@ -61,43 +63,56 @@ class SelectiveQuantizer:
             return bytes(self._quantizer_without(keep_float).quantize(self._calibration).quantized_model)
 
     def layers_to_keep(
-        self, ranked: Sequence[str], photos: Sequence[np.ndarray], labels: np.ndarray, max_drop: float
+        self, ranked: Sequence[str], photos: Sequence[np.ndarray], labels: np.ndarray, limits: Limits
     ) -> Iterator[Sequence[str]]:
-        """The layers to keep in float32: of those that suffer most 1, 2, 4 …, half of all at most.
+        """The layers to keep in float32: of the first 1, 2, 3, 5, 8, 12 …, half of all at most.
 
-        Begins with the first of these numbers for which the accuracy of some photos drops little enough.
+        Begins with the first of these numbers with which the limits are kept on some photos, or with the last one.
 
         Args:
             ranked: of `ranked_layers`.
             photos: as the file takes them; not those that the gate compares on.
             labels: their labels.
-            max_drop: by how many percentage points the accuracy may be lower than the float file's.
+            limits: what must be kept, beside the float file.
         """
-
-        def accuracy(file: bytes) -> float:
-            return float((_answers(file, photos).argmax(axis=1) == labels).mean())
-
-        whole, count = accuracy(self._file), 1
-        while count < len(ranked) and 100 * (whole - accuracy(self.quantize(ranked[:count]))) > max_drop:
-            count *= 2
-        while count <= len(ranked) // 2:
-            yield ranked[:count]
-            count *= 2
-
-    def ranked_layers(self, on_layer: Callable[[], None] = lambda: None) -> list[str]:
-        """The layers, those first that change the answers most when they alone are quantized."""
-        photos = self._photos[:_RANKED_ON]
         expected = _answers(self._file, photos)
-        harm = {}
-        for layer in self.layers:
-            others = [name for name in self.layers if name != layer]
-            harm[layer] = float(np.abs(_answers(self.quantize(others), photos) - expected).mean())
-            on_layer()
-        return sorted(self.layers, key=harm.__getitem__, reverse=True)
 
-    def _calibrate(self):
+        def fails(kept: Sequence[str]) -> list[str]:
+            answers = _answers(self.quantize(kept), photos)
+            figures = compare({PROBABILITIES: expected}, {PROBABILITIES: answers}, labels)
+            return failed_limits(figures, limits)
+
+        choices, count = [], 1
+        while count <= len(ranked) // 2:
+            choices.append(ranked[:count])
+            count += (count + 1) // 2
+        yield from dropwhile(lambda kept: kept is not choices[-1] and fails(kept), choices)
+
+    def ranked_layers(self, photos: Sequence[np.ndarray], on_layer: Callable[[], None] = lambda: None) -> list[str]:
+        """The layers, those first that should stay float32.
+
+        They are the ones that change the answers most when they alone are quantized, by the bytes that this saves;
+        layers smaller than the mean count as large as the mean.
+
+        Args:
+            photos: a few, as the file takes them.
+            on_layer: called after each layer, for progress.
+        """
+        expected, none = _answers(self._file, photos), self.quantize(self.layers)
+        # What belongs to no layer is quantized with each of them.
+        harm_of_none = float(np.abs(_answers(none, photos) - expected).mean())
+        harm, saved = {}, {}
+        for layer in self.layers:
+            file = self.quantize([name for name in self.layers if name != layer])
+            harm[layer] = float(np.abs(_answers(file, photos) - expected).mean()) - harm_of_none
+            saved[layer] = max(len(none) - len(file), 0)
+            on_layer()
+        mean = max(sum(saved.values()) / len(saved), 1.0)
+        return sorted(self.layers, key=lambda layer: harm[layer] / max(saved[layer], mean), reverse=True)
+
+    def _calibrate(self, photos: Sequence[np.ndarray]):
         dtype = _input_dtype(self._file)
-        examples = [{"photos": photo[None].astype(dtype)} for photo in self._photos]
+        examples = [{"photos": photo[None].astype(dtype)} for photo in photos]
         with silenced():
             return self._quantizer_without(()).calibrate({_SIGNATURE: examples})
 
@@ -107,6 +122,7 @@ class SelectiveQuantizer:
         # Photos and probabilities keep their types; MediaPipe doesn't take int8 photos.
         for operation in ("INPUT", "OUTPUT"):
             quantizer.update_quantization_recipe(".*", operation, algorithm_key="no_quantize")
+        quantizer.update_quantization_recipe(_ANSWER, "*", algorithm_key="no_quantize")
         for layer in layers:
             quantizer.update_quantization_recipe(_scope(layer), "*", algorithm_key="no_quantize")
         return quantizer

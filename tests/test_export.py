@@ -28,7 +28,7 @@ from clan_tf.export import ExportOptions, export
 from clan_tf.export.benchmark import benchmark_exports
 from clan_tf.export.exporting import Exporter
 from clan_tf.export.folding import convolution_macs, folded_convolution_macs
-from clan_tf.export.gate import Limits
+from clan_tf.export.gate import Limits, compare, failed_limits
 from clan_tf.export.metadata import with_metadata
 from clan_tf.export.onnx import classifier_to_onnx
 from clan_tf.export.pruning import inference_model
@@ -447,9 +447,12 @@ def test_a_model_that_answers_nan_is_refused(run: RunDirectory, tmp_path: Path) 
         ({"format": "tflite", "io": "int8"}, "--io: must be one of"),
         ({"format": "keras", "branches": ("top",)}, "--branches: is for"),
         ({"format": "tflite", "explain": True}, "--explain: is for --format saved_model"),
-        ({"format": "tflite", "keep_float": ("clca",)}, "--keep-float: is for --quantize float16 and int8"),
-        ({"format": "tflite", "calibration_photos": 0}, "--calibration-photos"),
-        ({"format": "tflite", "max_drop": -1.0}, "--max-drop"),
+        ({"format": "tflite", "keep_float": ("clca",)}, "--keep-float: is for --quantize float16, dynamic, int8"),
+        ({"format": "tflite", "quantize": "int8", "calibration_photos": 0}, "--calibration-photos: must be"),
+        ({"format": "onnx", "calibration_photos": 9}, "--calibration-photos: is for --quantize int8, int16x8"),
+        ({"format": "tflite", "quantize": "int8", "max_drop": -1.0}, "--max-drop: must be"),
+        ({"format": "tflite", "quantize": "float16", "max_drop": 1.0}, "--max-drop: is for --quantize dynamic"),
+        ({"format": "tflite", "quantize": "int8", "min_agreement": 101.0}, "--min-agreement: must be"),
     ],
 )
 def test_bad_combinations_are_one_clear_error(options: dict[str, object], message: str) -> None:
@@ -457,14 +460,15 @@ def test_bad_combinations_are_one_clear_error(options: dict[str, object], messag
         ExportOptions(**options)
 
 
-def test_a_drop_of_accuracy_beyond_the_limit_fails() -> None:
-    assert Limits.of(ExportOptions("tflite", "int8", max_drop=0.5)).drop == 0.5
-    from clan_tf.export import gate
-
+def test_accuracy_and_agreement_beyond_the_limits_fail() -> None:
+    assert Limits.of(ExportOptions("tflite", "int8", max_drop=0.5)) == Limits(drop=0.5, agreement=98.0)
+    assert Limits.of(ExportOptions("tflite", "dynamic", min_agreement=0.0)) == Limits(drop=1.0, agreement=0.0)
     labels = np.arange(10) % 2
-    expected = np.eye(2)[labels]
-    figures = gate._compare(expected, np.eye(2)[[*labels[:9], 1 - labels[9]]], labels)
-    assert gate._failures(figures, gate.Limits(drop=9.0)) and not gate._failures(figures, gate.Limits(drop=10.0))
+    expected, answers = np.eye(2)[labels], np.eye(2)[[*labels[:9], 1 - labels[9]]]
+    figures = compare({"probabilities": expected}, {"probabilities": answers}, labels)
+    assert figures["agreement"] == 0.9 and figures["largest_difference"] == 1
+    for kept, broken in ((Limits(drop=10.0), Limits(drop=9.0)), (Limits(agreement=90.0), Limits(agreement=91.0))):
+        assert not failed_limits(figures, kept) and len(failed_limits(figures, broken)) == 1
 
 
 def test_a_sample_holds_the_classes_in_turn(run: RunDirectory) -> None:
@@ -567,7 +571,7 @@ def test_damaged_files_get_a_message(models: dict[str, BranchClassifier], tmp_pa
 # Layers in floats
 
 
-@pytest.mark.parametrize("quantization", ["float16", "int8"])
+@pytest.mark.parametrize("quantization", ["float16", "dynamic", "int8"])
 def test_layers_that_suffer_can_stay_float32(
     models: dict[str, BranchClassifier], quantization: str, tmp_path: Path
 ) -> None:
@@ -576,7 +580,7 @@ def test_layers_that_suffer_can_stay_float32(
     pruned = inference_model(model, model.branches)
     float_file = classifier_to_tflite(pruned, RESIZE, io="uint8")
     quantizer = SelectiveQuantizer(float_file, pruned, quantization, PHOTOS[:6])
-    ranked = quantizer.ranked_layers()
+    ranked = quantizer.ranked_layers(PHOTOS[:6])
     assert sorted(ranked) == sorted(quantizer.layers) and "clca_mid_1" in ranked and "stage1_conv1" in ranked
     expected = keras_answers(model)
 
@@ -589,8 +593,8 @@ def test_layers_that_suffer_can_stay_float32(
     whole = error([])
     assert error(ranked) < whole / 2
     assert error(ranked[:8]) < whole
-    choices = list(quantizer.layers_to_keep(ranked, list(PHOTOS), expected.argmax(axis=1), 100.0))
-    assert choices == [ranked[: 2**power] for power in range(len(choices))]
+    choices = list(quantizer.layers_to_keep(ranked, list(PHOTOS), expected.argmax(axis=1), Limits()))
+    assert choices == [ranked[:count] for count in (1, 2, 3, 5, 8, 12, 18, 27)[: len(choices)]]
     assert len(ranked) / 4 < len(choices[-1]) <= len(ranked) / 2
 
 
@@ -606,7 +610,7 @@ def test_an_int8_export_that_loses_too_much_keeps_layers_in_floats(
     monkeypatch.setattr("clan_tf.export.gate.cores", lambda: 1)
     # The first files are made to fail, so that the third is wanted.
     outcomes = iter([("too much",), ("too much",), ()])
-    monkeypatch.setattr("clan_tf.export.gate._failures", lambda figures, limits: next(outcomes))
+    monkeypatch.setattr("clan_tf.export.gate.failed_limits", lambda figures, limits: next(outcomes))
     options = ExportOptions("tflite", "int8", calibration_photos=6)
     result = export(str(run.path), options, str(tmp_path / "out"), samples=3)
     written = json.loads((result.folder / "export.json").read_text(encoding="utf-8"))
@@ -628,7 +632,7 @@ def test_benchmark_compares_exports_and_single_files(
     assert list(answer) == ["tflite-float32", "tflite-dynamic"]
     assert all([speed["threads"] for speed in report["speeds"]] == [1, 2] for report in answer.values())
     assert answer["tflite-float32"]["photos"] == 4 and answer["tflite-float32"]["agreement"] == 1
-    file, _, _ = Exporter(str(run.path), samples=1).build(ExportOptions("tflite"), tmp_path, threads=[1], seconds=0.1)
+    file = Exporter(str(run.path), samples=1).build(ExportOptions("tflite"), tmp_path, threads=[1], seconds=0.1).path
     table = CliRunner().invoke(app, ["benchmark", *few, str(file), "--run", str(run.path)]).output
     assert file.name in table and "100.00 %" in table and "memory" in table
     with pytest.raises(UserError, match="isn't in a run directory.*--run RUN"):
