@@ -15,7 +15,7 @@ from clan_tf.inference import branch_probabilities, exported_probabilities, mode
 from clan_tf.models import COMBINED, combine
 from clan_tf.progress import Progress
 from clan_tf.run import RunDirectory, find_model, find_run_above, load_model
-from clan_tf.runtime.contract import is_exported
+from clan_tf.runtime.contract import find_exported
 from clan_tf.runtime.exported import PROBABILITIES, ExportedModel
 
 
@@ -54,7 +54,7 @@ def open_answering(model: str, branches: Sequence[str] | None) -> AnsweringModel
     Raises:
         UserError: if it can't be opened, or a branch isn't one of its.
     """
-    return ExportedFile(model, branches) if is_exported(Path(model)) else TrainedModel(model, branches)
+    return ExportedFile(model, branches) if find_exported(Path(model)) else TrainedModel(model, branches)
 
 
 def choose_branches(available: Sequence[str], names: Sequence[str] | None) -> tuple[str, ...]:

@@ -1,7 +1,6 @@
 """How fast the parts are on this machine, always beside a bound or a peer that is measured in the same run."""
 
 import itertools
-import os
 import statistics
 import time
 from collections.abc import Iterator, Mapping
@@ -22,6 +21,7 @@ from clan_tf.data.reading import PhotoReader, Reader
 from clan_tf.data.splits import check_splits
 from clan_tf.errors import UserError
 from clan_tf.progress import Progress
+from clan_tf.runtime.exported import cores
 
 DECODING, PIPELINE, CACHED, TORCH = "decoding alone", "pipeline", "pipeline, cached", "PyTorch DataLoader + Pillow"
 _ENDLESS = 1_000_000
@@ -114,10 +114,10 @@ def benchmark_data(
         if not without_torch:
             from clan_tf.torch_pipeline import torch_batches
 
-            contenders[TORCH] = stack.enter_context(torch_batches(checked, experiment, workers=_cores()))
+            contenders[TORCH] = stack.enter_context(torch_batches(checked, experiment, workers=cores()))
         rates = _measure(contenders, seconds, rounds, progress)
     return DataBenchmark(
-        len(checked.photos), _cores(), _median_size(checked), _summaries(rates), *_times_as_fast(rates), tuple(notes)
+        len(checked.photos), cores(), _median_size(checked), _summaries(rates), *_times_as_fast(rates), tuple(notes)
     )
 
 
@@ -216,7 +216,3 @@ def _median_size(checked: CheckedPhotos) -> tuple[int, int, int]:
     sizes = np.concatenate([checked.upright_sizes, [[len(read_content(photo))] for photo in checked.photos]], axis=1)
     height, width, length = np.median(sizes, axis=0).astype(int).tolist()
     return height, width, length
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

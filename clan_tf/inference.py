@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from clan_tf.data.photos import CheckedPhotos, decode, exif_orientation, problem_with, used_part
+from clan_tf.data.photos import CheckedPhotos, decode, exif_orientation, problem_with, read_content, used_part
 from clan_tf.data.pipeline import evaluation_batches, evaluation_view
 from clan_tf.data.reading import PhotoReader, View
 from clan_tf.models import COMBINED, BranchClassifier
 from clan_tf.run import find_model, load_model
-from clan_tf.runtime.exported import ExportedModel
+from clan_tf.runtime.exported import PROBABILITIES, SERVE_BYTES, ExportedModel
 
 
 def model_view(model: BranchClassifier) -> View:
@@ -110,7 +110,10 @@ class KerasClassifier:
 
 
 def exported_probabilities(
-    model: ExportedModel, checked: CheckedPhotos, on_photo: Callable[[], None] = lambda: None
+    model: ExportedModel,
+    checked: CheckedPhotos,
+    on_photo: Callable[[], None] = lambda: None,
+    signatures: Sequence[str] = (),
 ) -> dict[str, np.ndarray]:
     """Every output of an exported file for every photo, by the file's own preprocessing.
 
@@ -118,13 +121,19 @@ def exported_probabilities(
         model: the file.
         checked: the photos.
         on_photo: called after each photo, for progress.
+        signatures: of a SavedModel, further ones to ask.
 
     Returns:
-        Float32 arrays `(photos, classes)`: `probabilities`, and `probabilities_BRANCH` where the file has them.
+        Float32 arrays `(photos, classes)`: `probabilities`, `probabilities_BRANCH` where the file has them, and the
+        probabilities of the further signatures by their names.
     """
     answers = []
-    for photo in exported_views(model, checked):
-        answers.append(model(photo[None]))
+    for photo, view in zip(checked.photos, exported_views(model, checked), strict=True):
+        answer = model(view[None])
+        for name in signatures:
+            given = np.frombuffer(read_content(photo), "uint8") if name == SERVE_BYTES else view
+            answer[name] = model(given[None], name)[PROBABILITIES]
+        answers.append(answer)
         on_photo()
     return {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
 

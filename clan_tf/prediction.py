@@ -9,7 +9,7 @@ import numpy as np
 
 from clan_tf.progress import Progress
 from clan_tf.runtime.classifier import ExportedClassifier
-from clan_tf.runtime.contract import is_exported
+from clan_tf.runtime.contract import find_exported
 from clan_tf.runtime.photos import list_photos
 
 
@@ -35,8 +35,9 @@ def predict(
     """Labels of photos by the model's combined prediction.
 
     Args:
-        model: a run directory, a `.keras` file, or an exported `.tflite` or `.onnx` file or SavedModel folder, whose
-            labels and preprocessing are read from itself. `.tflite` and `.onnx` files need no TensorFlow.
+        model: a run directory, a `.keras` file, or an export: its folder, or the `.tflite` or `.onnx` file or
+            SavedModel folder, whose labels and preprocessing are read from itself. `.tflite` and `.onnx` files need no
+            TensorFlow.
         paths: photos, and folders whose photos are taken, subfolders included.
         top: how many labels per photo.
         progress: where progress is shown.
@@ -72,7 +73,7 @@ def predict(
 
 
 def _open_classifier(model: Path, batch_size: int) -> AbstractContextManager[PhotoClassifier]:
-    if is_exported(model):
+    if find_exported(model):
         return ExportedClassifier(model)
     from clan_tf.inference import KerasClassifier
 

@@ -40,15 +40,25 @@ _NUMBER = re.compile(r"[-+]?[\d.,]+(e[-+]?\d+)?( ?(%|[A-Za-z]{1,2}))?|…|")
 
 
 def quiet_tensorflow() -> None:
-    """Chooses the backend and silences TensorFlow's start-up noise; to be called before it is imported."""
+    """Chooses the backend and silences TensorFlow's start-up noise; to be called before it is imported.
+
+    Raises:
+        UserError: if TensorFlow or Keras isn't installed.
+    """
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     # TensorFlow's C++ side writes to the descriptor before its log level is read.
-    with discarded_stderr():
-        import tensorflow  # noqa: F401
+    try:
+        with discarded_stderr():
+            import tensorflow  # noqa: F401
 
-        import clan_tf.models  # noqa: F401
+            import clan_tf.models  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"{error.name} isn't installed, and only `predict` with a .tflite or .onnx file runs without it. "
+            "Install everything: pip install clan-tf."
+        ) from error
 
 
 def run_safely(command: Callable[[], Any]) -> None:

@@ -15,9 +15,9 @@ def predict(
     as_json: JsonOption = False,
 ) -> None:
     """Labels for photos and folders of photos. Exits with 1 if a photo couldn't be read."""
-    from clan_tf.runtime.contract import is_exported
+    from clan_tf.runtime.contract import find_exported
 
-    if not is_exported(Path(model)):
+    if not find_exported(Path(model)):
         quiet_tensorflow()
     from clan_tf.prediction import predict as predict_photos
 

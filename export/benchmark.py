@@ -10,7 +10,7 @@ from clan_tf.export.gate import GateReport, Limits
 from clan_tf.export.options import ExportOptions
 from clan_tf.progress import Progress
 from clan_tf.run import find_run_above
-from clan_tf.runtime.contract import is_exported, read_contract, saved_model_folder
+from clan_tf.runtime.contract import find_exported, read_contract
 
 ALL_EXPORTS = (
     ExportOptions("keras"),
@@ -53,13 +53,13 @@ def benchmark_exports(
     Raises:
         UserError: if the model or the data is wrong.
     """
-    if is_exported(Path(model)):
-        path = Path(model)
+    path = Path(model)
+    if file := find_exported(path):
         own = find_run_above(path)
         if run is None and own is None:
             raise UserError(f"{path}: isn't in a run directory, so say which run it was exported from: --run RUN.")
         exporter = Exporter(run or str(own.path), samples, config, overrides, progress)
-        contract = read_contract(saved_model_folder(path) or path)
+        contract = read_contract(file)
         return {path.name: exporter.check(path, contract, Limits(), None, THREADS, seconds)}
     exporter = Exporter(model, samples, config, overrides, progress)
     found: dict[str, GateReport | str] = {}

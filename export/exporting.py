@@ -22,7 +22,7 @@ from clan_tf.export.metadata import with_metadata
 from clan_tf.export.onnx import classifier_to_onnx
 from clan_tf.export.options import CALIBRATED, SELECTIVE, ExportOptions
 from clan_tf.export.pruning import inference_model
-from clan_tf.export.requirements import REPORT_FILE, require_finite, require_free, require_lines
+from clan_tf.export.requirements import require_finite, require_free, require_lines
 from clan_tf.export.sampling import stratified
 from clan_tf.export.saved_model import write_servable
 from clan_tf.export.selective import SelectiveQuantizer, require_layers
@@ -32,8 +32,8 @@ from clan_tf.inference import branch_probabilities, model_view
 from clan_tf.models import combine
 from clan_tf.progress import Progress
 from clan_tf.run import find_model, load_model, save_model
-from clan_tf.runtime.contract import Contract
-from clan_tf.runtime.exported import PROBABILITIES, ExportedModel
+from clan_tf.runtime.contract import EXPORT_FILE, Contract
+from clan_tf.runtime.exported import PROBABILITIES, SERVE_BYTES, ExportedModel
 
 CALIBRATION_PHOTOS, VALIDATION_PHOTOS, RANKING_PHOTOS = 200, 200, 24
 """How many photos tell how large activations get, how many layers must stay float32, and which suffer most."""
@@ -140,7 +140,7 @@ class Exporter:
             if made.report.failures:
                 raise CheckFailed(f"{self.path}: the export {options.kind} {made.report.describe_failure()}")
             write_json(
-                temporary / REPORT_FILE,
+                temporary / EXPORT_FILE,
                 {
                     "file": made.path.name,
                     "model": str(self.path),
@@ -182,7 +182,8 @@ class Exporter:
         own_contract = contract if options.format == "keras" else None
         limits = Limits.of(options)
         try:
-            report = self.check(path, contract, limits, own_contract, threads, seconds)
+            signatures = self._further_signatures(options)
+            report = self.check(path, contract, limits, own_contract, threads, seconds, signatures)
         except UserError as error:  # the file is ours, so that it can't be the user's mistake
             raise CheckFailed(f"{self.path}: the export {options.kind} can't be used: {error}") from error
         return Export(path, folder, report, options, contract)
@@ -195,6 +196,7 @@ class Exporter:
         own_contract: Contract | None = None,
         threads: Sequence[int] = (),
         seconds: float = 1.0,
+        signatures: Sequence[str] = (),
     ) -> GateReport:
         """Compares an exported file, which holds its contract unless one is given, with the model."""
         if contract.class_names != tuple(self.model.class_names) or not set(contract.branches) <= set(self._answers):
@@ -202,6 +204,7 @@ class Exporter:
         expected = {PROBABILITIES: combine([self._answers[name] for name in contract.branches], contract.combination)}
         if contract.per_branch:
             expected |= {f"{PROBABILITIES}_{name}": self._answers[name] for name in contract.branches}
+        expected |= dict.fromkeys(signatures, expected[PROBABILITIES])
         return check_file(
             lambda count: ExportedModel(path, count, own_contract),
             self.photos,
@@ -210,7 +213,18 @@ class Exporter:
             threads,
             seconds,
             self.progress,
+            signatures,
         )
+
+    def _further_signatures(self, options: ExportOptions) -> list[str]:
+        """Those of a SavedModel that are compared, too."""
+        if options.format != "saved_model":
+            return []
+        signatures = ["explain"] if options.explain else []
+        if any(photo.box for photo in self.photos.photos):
+            self.progress.note(f"{SERVE_BYTES} isn't compared: it takes whole photos, and here their boxes are used.")
+            return signatures
+        return [*signatures, SERVE_BYTES]
 
     def _contract(self, options: ExportOptions, branches: tuple[str, ...]) -> Contract:
         model = self.model

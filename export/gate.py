@@ -59,7 +59,7 @@ class GateReport:
         decided_agreement: the same of the photos that rounding can't change.
         keras_accuracy: top-1 accuracy of the Keras model, 0…1.
         accuracy: top-1 accuracy of the file, 0…1.
-        largest_difference: of any probability, those of single branches included where the file answers them.
+        largest_difference: of any probability, those of single branches and further signatures included.
         mean_difference: of all probabilities.
         bytes: size of the file or folder.
         speeds: of one photo, by number of threads.
@@ -102,17 +102,20 @@ def check_file(
     threads: Sequence[int] = (),
     seconds: float = 1.0,
     progress: Progress | None = None,
+    signatures: Sequence[str] = (),
 ) -> GateReport:
     """Runs photos through an exported file and compares its answers.
 
     Args:
         open_file: opens the file in a process of its own with so many threads.
         checked: the photos.
-        expected: the Keras model's probabilities by output of the file, float32 `(photos, classes)`.
+        expected: the Keras model's probabilities by output of the file and by further signature, float32 `(photos,
+            classes)`.
         limits: what must be kept.
         threads: with how many threads speed is measured; 1 and all if there are none.
         seconds: how long.
         progress: where progress is shown.
+        signatures: of a SavedModel, further ones that must answer alike.
     """
     progress = progress or Progress()
     counts = tuple(threads) or tuple(dict.fromkeys((1, cores())))
@@ -123,7 +126,7 @@ def check_file(
             speeds.append(model.measure(photo[None], seconds))
             if count == counts[-1]:
                 with progress.track("comparing photos", len(checked.photos)) as advance:
-                    answers = exported_probabilities(model, checked, advance)
+                    answers = exported_probabilities(model, checked, advance, signatures)
                 path = model.path
     figures = compare(expected, answers, checked.labels)
     return GateReport(

@@ -7,8 +7,7 @@ import keras
 import numpy as np
 
 from clan_tf.errors import CheckFailed, UserError
-
-REPORT_FILE = "export.json"
+from clan_tf.runtime.contract import EXPORT_FILE
 
 
 def require_free(folder: Path, force: bool) -> None:
@@ -17,8 +16,8 @@ def require_free(folder: Path, force: bool) -> None:
         return
     if not force:
         raise UserError(f"--output: {folder} exists. Name another folder, or replace it: --force.")
-    if not (folder / REPORT_FILE).is_file():
-        raise UserError(f"--force: {folder} isn't an export (it has no {REPORT_FILE}), and is left alone.")
+    if not (folder / EXPORT_FILE).is_file():
+        raise UserError(f"--force: {folder} isn't an export (it has no {EXPORT_FILE}), and is left alone.")
 
 
 def require_finite(path: Path, model: keras.Model) -> None:

@@ -6,9 +6,9 @@ from clan_tf.data import Photo
 from clan_tf.data.source import members_by_label, shuffled_members
 
 
-def stratified(photos: Sequence[Photo], count: int, seed: int = 0) -> list[Photo]:
+def stratified(photos: Sequence[Photo], count: int) -> list[Photo]:
     """So many photos, or all if there are fewer: from the classes in turn, at random within each."""
     members = members_by_label([photo.label for photo in photos])
-    queues = [shuffled_members(indices, seed, label) for label, indices in members.items()]
+    queues = [shuffled_members(indices, 0, label) for label, indices in members.items()]
     in_turn = [queue[turn] for turn in range(max(map(len, queues))) for queue in queues if turn < len(queue)]
     return [photos[index] for index in sorted(in_turn[:count])]

@@ -15,7 +15,7 @@ from clan_tf.export.exif import exif_orientation
 from clan_tf.export.options import Io
 from clan_tf.export.warmup import write_warmup
 from clan_tf.runtime.contract import CONTRACT_FILE, LABELS_FILE, Contract
-from clan_tf.runtime.exported import PROBABILITIES
+from clan_tf.runtime.exported import PROBABILITIES, SERVE_BYTES
 
 LABEL_IDS = "label_ids"
 
@@ -63,7 +63,7 @@ def write_servable(
         servable.serve_bytes = answers(lambda content: evaluation_view(_decode_upright(content), view), model)
         signatures = {f"serve_{dtype}": servable.serve.get_concrete_function(spec) for dtype, spec in photos.items()}
         strings = tf.TensorSpec((None,), tf.string, name="photos")
-        signatures["serve_bytes"] = servable.serve_bytes.get_concrete_function(strings)
+        signatures[SERVE_BYTES] = servable.serve_bytes.get_concrete_function(strings)
         signatures["serving_default"] = signatures[f"serve_{io}"]
         if explain:
             servable.explain = answers(lambda photo: evaluation_view(_whole_levels(photo), view), explain)

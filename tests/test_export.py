@@ -20,7 +20,7 @@ from clan_tf import evaluation, prediction
 from clan_tf.cli.main import app
 from clan_tf.config import load_experiment
 from clan_tf.data import read_source
-from clan_tf.data.photos import decode, exif_orientation
+from clan_tf.data.photos import decode, decode_stored, exif_orientation
 from clan_tf.data.pipeline import evaluation_view as tensorflow_view
 from clan_tf.data.reading import View
 from clan_tf.errors import CheckFailed, UserError
@@ -373,6 +373,7 @@ def test_every_format_passes_the_gate_and_is_taken_by_predict_and_evaluate(
         assert [speed["threads"] for speed in gate["speeds"]] == [1]
         assert json.loads((path.parent / "export.json").read_text(encoding="utf-8"))["gate"] == gate
         (by_file,) = prediction.predict(str(path), [photo])
+        assert prediction.predict(str(path.parent), [photo]) == [by_file]
         assert [p["label"] for p in by_file["predictions"]] == [p["label"] for p in by_keras]
         assert by_file["predictions"][0]["probability"] == pytest.approx(by_keras[0]["probability"], abs=5e-3)
         again = evaluation.evaluate(str(path))
@@ -402,6 +403,25 @@ def test_a_failed_gate_keeps_nothing_and_tells_the_numbers(
     with pytest.raises(CheckFailed, match=r"(?s)wasn't kept.*a probability differs.*15 photos.*largest difference"):
         export(str(run.path), ExportOptions("saved_model"), str(tmp_path / "out"))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("signature", ["serve_bytes", "explain"])
+def test_the_gate_asks_every_signature(
+    run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, signature: str
+) -> None:
+    monkeypatch.setattr("clan_tf.export.gate.cores", lambda: 1)
+    if signature == "serve_bytes":
+        monkeypatch.setattr("clan_tf.export.saved_model._decode_upright", lambda content: decode_stored(content) // 2)
+    else:
+        monkeypatch.setattr(Exporter, "_explaining_model", lambda self, contract, fold: halved(self.model))
+    with pytest.raises(CheckFailed, match="a probability differs by"):
+        export(str(run.path), ExportOptions("saved_model", explain=True), str(tmp_path / "out"), samples=3)
+
+
+def halved(model: BranchClassifier) -> keras.Model:
+    """The model, with probabilities that are half of what they should be."""
+    pruned = inference_model(model, model.branches)
+    return keras.Model(pruned.inputs, {"probabilities": pruned.output["probabilities"] / 2})
 
 
 def test_a_killed_export_leaves_nothing_under_the_final_name(run: RunDirectory, tmp_path: Path) -> None:
@@ -542,6 +562,8 @@ def test_the_command_predicts_without_importing_tensorflow(
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)[0]["predictions"][0]["label"] in NAMES
+    done = subprocess.run([sys.executable, "-c", code, "evaluate", str(path)], capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.startswith("clan-tf: tensorflow isn't installed"), done.stderr
 
 
 # Damaged files

@@ -9,6 +9,9 @@ from typing import Any
 from clan_tf.errors import UserError
 
 CONTRACT_FILE, LABELS_FILE = "clan_tf.json", "labels.txt"
+"""Inside an exported file."""
+EXPORT_FILE = "export.json"
+"""Beside it: how it was exported, and what the gate found."""
 
 
 @dataclass(frozen=True)
@@ -59,15 +62,26 @@ class Contract:
         return contract
 
 
-def is_exported(path: Path) -> bool:
-    """Whether a path has the form of an exported model: `.tflite`, `.onnx`, a SavedModel folder, or versions of one."""
-    return path.suffix in (".tflite", ".onnx") or saved_model_folder(path) is not None
+def find_exported(path: Path) -> Path | None:
+    """The exported file, or SavedModel folder, that a path stands for; `None` if it doesn't look like one.
 
-
-def saved_model_folder(path: Path) -> Path | None:
-    """The folder that holds `saved_model.pb`: `path` itself, or the highest version in it."""
+    Args:
+        path: a `.tflite` or `.onnx` file, a folder with `saved_model.pb`, the folder with versions of it, whose highest
+            is taken, or the folder that `clan-tf export` made.
+    """
+    if path.suffix in (".tflite", ".onnx"):
+        return path
     versions = [path / str(n) for n in sorted((int(p.name) for p in _numbered(path)), reverse=True)]
-    return next((folder for folder in (path, *versions) if (folder / "saved_model.pb").is_file()), None)
+    folders = (folder for folder in (path, *versions) if (folder / "saved_model.pb").is_file())
+    return next(folders, None) or _file_of_export(path)
+
+
+def _file_of_export(folder: Path) -> Path | None:
+    try:
+        name = Path(json.loads((folder / EXPORT_FILE).read_text(encoding="utf-8"))["file"]).name
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return find_exported(folder / name) if name else None
 
 
 def read_contract(path: Path) -> Contract:

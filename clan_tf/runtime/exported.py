@@ -14,10 +14,12 @@ import numpy as np
 
 from clan_tf.errors import UserError
 from clan_tf.runtime import worker_process
-from clan_tf.runtime.contract import Contract, read_contract, saved_model_folder
+from clan_tf.runtime.contract import Contract, find_exported, read_contract
 from clan_tf.runtime.photos import evaluation_view
 
 PROBABILITIES = "probabilities"
+SERVE_BYTES = "serve_bytes"
+"""The signature that takes encoded photos."""
 START_SECONDS, ANSWER_SECONDS = 300.0, 120.0
 """How long a file may take to load and to answer before it counts as damaged."""
 
@@ -45,7 +47,7 @@ class ExportedModel:
     """A `.tflite` or `.onnx` file or SavedModel folder, run in a process of its own; a context manager that ends it.
 
     Args:
-        path: the file, or a folder with `saved_model.pb` or versions of it.
+        path: the file, or what `find_exported` finds it by.
         threads: how many threads the runtime may use; all cores if `None`.
         contract: labels and preprocessing, where the file doesn't hold them (`.keras`).
 
@@ -55,9 +57,8 @@ class ExportedModel:
 
     def __init__(self, path: str | Path, threads: int | None = None, contract: Contract | None = None) -> None:
         self.path = Path(path)
-        folder = saved_model_folder(self.path)
-        file = folder or self.path
-        kind = "saved_model" if folder else self.path.suffix.removeprefix(".")
+        file = find_exported(self.path) or self.path
+        kind = "saved_model" if file.is_dir() else file.suffix.removeprefix(".")
         self.contract = contract or read_contract(file)
         self.threads = threads or cores()
         self._errors = tempfile.TemporaryFile()
@@ -85,11 +86,13 @@ class ExportedModel:
         self._process.communicate()
         self._errors.close()
 
-    def __call__(self, photos: np.ndarray) -> dict[str, np.ndarray]:
+    def __call__(self, photos: np.ndarray, signature: str | None = None) -> dict[str, np.ndarray]:
         """Probabilities of photos.
 
         Args:
-            photos: uint8 RGB `(photos, height, width, 3)`; of `contract.input_size`, unless it is `None`.
+            photos: uint8 RGB `(photos, height, width, 3)`; of `contract.input_size`, unless it is `None`. Or, for
+                `serve_bytes`, one encoded photo, its bytes as uint8 `(1, bytes)`.
+            signature: of a SavedModel; the default one if `None`.
 
         Returns:
             `probabilities` and, where the file has them, `probabilities_BRANCH`: float32 `(photos, classes)`.
@@ -97,7 +100,8 @@ class ExportedModel:
         Raises:
             UserError: if the file can't answer, or its answers aren't probabilities.
         """
-        _, outputs = self._exchange({}, {"photos": photos}, ANSWER_SECONDS)
+        request = {"signature": signature} if signature else {}
+        _, outputs = self._exchange(request, {"photos": photos}, ANSWER_SECONDS)
         answers = {name: values for name, values in outputs.items() if name.startswith(PROBABILITIES)}
         expected = (len(photos), len(self.contract.class_names))
         if PROBABILITIES not in answers or any(values.shape != expected for values in answers.values()):

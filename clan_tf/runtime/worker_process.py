@@ -72,17 +72,22 @@ def open_onnx(path: str, threads: int) -> Callable[[np.ndarray], Arrays]:
     return lambda photos: dict(zip(outputs, session.run(outputs, {photo.name: photos.astype(dtype)}), strict=True))
 
 
-def open_saved_model(path: str, threads: int) -> Callable[[np.ndarray], Arrays]:
-    """A function from photos, or from encoded photos as bytes, to a SavedModel's answers."""
+def open_saved_model(path: str, threads: int) -> Callable[..., Arrays]:
+    """A function from photos, or for `serve_bytes` from the bytes of encoded ones, to a SavedModel's answers."""
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
-    serve = tf.saved_model.load(path).signatures["serving_default"]
-    dtype = serve.structured_input_signature[1]["photos"].dtype
+    signatures = tf.saved_model.load(path).signatures
 
-    def answer(photos: np.ndarray) -> Arrays:
-        return {name: x.numpy() for name, x in serve(photos=tf.cast(photos, dtype)).items()}
+    def answer(photos: np.ndarray, signature: str = "serving_default") -> Arrays:
+        serve = signatures[signature]
+        dtype = serve.structured_input_signature[1]["photos"].dtype
+        if dtype == tf.string:
+            given = tf.constant([content.tobytes() for content in photos])
+        else:
+            given = tf.cast(photos, dtype)
+        return {name: x.numpy() for name, x in serve(photos=given).items()}
 
     return answer
 
@@ -147,10 +152,10 @@ def main() -> None:
         send(replies, {})
         while True:
             header, arrays = receive(requests)
-            if seconds := header.get("measure_seconds"):
+            if seconds := header.pop("measure_seconds", None):
                 reply = {"seconds": _measure(answer, arrays["photos"], seconds)}
             else:
-                reply = answer(arrays["photos"])
+                reply = answer(arrays["photos"], **header)
             send(replies, {"memory": max(0, _peak_bytes() - before)}, reply)
     except EOFError:
         return
