@@ -51,7 +51,8 @@ def classifier_to_tflite(
         calibration: for `int8` and `int16x8`, photos, uint8 `(input_size, input_size, 3)`.
 
     Raises:
-        CheckFailed: naming the operators that aren't built in, or if the converter fails otherwise.
+        CheckFailed: naming the operators that aren't built in, or if the converter fails otherwise or scales uint8
+            photos.
     """
     # An int8 file takes uint8 by the converter's own option, without a detour through floats.
     signature_io = "float32" if quantization == "int8" else io
@@ -59,7 +60,22 @@ def classifier_to_tflite(
         _write_signature(model, folder, input_size, signature_io, None if any_batch else 1)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["serving_default"])
         _quantize(converter, quantization, io, calibration)
-        return _convert(converter)
+        file = _convert(converter)
+    if io == "uint8" and signature_io != io:
+        _require_levels(file)
+    return file
+
+
+def _require_levels(file: bytes) -> None:
+    """Raises a `CheckFailed` unless the photos' numbers 0…255 stand for themselves, as everyone will take them to."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    scale, zero = Interpreter(model_content=file).get_input_details()[0]["quantization"]
+    if (scale, zero) != (1.0, 0):
+        raise CheckFailed(
+            f"--io uint8: TFLite gives the photos the scale {scale:.4g} and the zero point {zero}, instead of "
+            "1 and 0, for this model's preprocessing. Export with --io float32."
+        )
 
 
 def _write_signature(model: keras.Model, folder: str, input_size: int, io: Io, batch: int | None) -> None:

@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import keras
-from keras import applications
+import numpy as np
+from keras import applications, ops
 
 from clan_tf.errors import UserError, nearest
 from clan_tf.models import small_backbones
 
 Preprocessing = Literal["caffe", "torch", "tf", "none"]
 """What the photo, RGB in 0…255, goes through: Keras' names, and `"none"` where the backbone does it itself."""
+_CAFFE_MEAN_BGR = np.array([103.939, 116.779, 123.68], "float32")
 
 
 BATCH_NORM_MOMENTUM = 0.9
@@ -165,6 +167,9 @@ def preprocess(photos: Any, mode: Preprocessing) -> Any:
     """Symbolic photos, RGB in 0…255, to what a backbone's weights expect."""
     if mode == "none":
         return photos
+    if mode == "caffe":
+        # As Keras does it, but Keras stacks the channels, and TFLite then quantizes photos as if they went below 0.
+        return ops.subtract(photos[..., ::-1], _CAFFE_MEAN_BGR)
     return applications.imagenet_utils.preprocess_input(photos, data_format="channels_last", mode=mode)
 
 
