@@ -13,6 +13,7 @@ from clan_tf.config import Experiment, load_experiment
 from clan_tf.errors import UserError
 from clan_tf.files import only_process, replacing, write_json, write_text
 from clan_tf.models import BranchClassifier
+from clan_tf.runtime.contract import file_of_export
 
 Status = Literal["running", "finished", "stopped", "failed"]
 
@@ -183,12 +184,12 @@ def is_unstarted(path: Path) -> bool:
 
 
 def find_model(model: str | Path) -> tuple[Path, RunDirectory | None]:
-    """The `.keras` file that a run directory or path stands for, and the run it belongs to.
+    """The `.keras` file that a run directory, the folder of an export or a path stands for, and the run it lies in.
 
     Raises:
         UserError: if there is no such file, or the run has no checkpoint yet.
     """
-    path = Path(model)
+    path = file_of_export(Path(model)) or Path(model)
     if path.is_dir():
         run = RunDirectory(path)
         if not is_run(path):
@@ -200,7 +201,7 @@ def find_model(model: str | Path) -> tuple[Path, RunDirectory | None]:
         raise UserError(f"{path}: no such run directory or .keras file.")
     if path.suffix != ".keras":
         raise UserError(f"{path}: must be a run directory or a .keras file.")
-    return path, RunDirectory(path.parent) if is_run(path.parent) else None
+    return path, find_run_above(path)
 
 
 def find_run_above(path: Path) -> RunDirectory | None:

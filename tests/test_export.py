@@ -402,6 +402,16 @@ def test_every_format_passes_the_gate_and_is_taken_by_predict_and_evaluate(
         assert set(again.branches) == (set(evaluated.branches) if "--per-branch" in words else set())
 
 
+def test_the_folder_of_an_export_stands_for_its_file(run: RunDirectory, tmp_path: Path) -> None:
+    photo = read_source(run.experiment().data).photos("test")[0].name
+    exported = export(str(run.path), ExportOptions("keras"), str(tmp_path / "keras"), samples=2)
+    assert prediction.predict(str(tmp_path / "keras"), [photo]) == prediction.predict(str(exported.path), [photo])
+    for text in ("", "[]", "[" * 100_000, '{"file": 5}', '{"file": ".."}', '{"file": "../run.tflite"}', '{"file": ""}'):
+        (tmp_path / "keras" / "export.json").write_text(text, encoding="utf-8")
+        with pytest.raises(UserError, match=r"export.json: must name, as `file`"):
+            prediction.predict(str(tmp_path / "keras"), [photo])
+
+
 def test_what_exists_is_not_replaced_unless_asked(run: RunDirectory, tmp_path: Path) -> None:
     options = ExportOptions("keras")
     (tmp_path / "mine").mkdir()

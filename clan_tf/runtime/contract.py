@@ -68,20 +68,38 @@ def find_exported(path: Path) -> Path | None:
     Args:
         path: a `.tflite` or `.onnx` file, a folder with `saved_model.pb`, the folder with versions of it, whose highest
             is taken, or the folder that `clan-tf export` made.
+
+    Raises:
+        UserError: if the folder's `export.json` is damaged.
     """
     if path.suffix in (".tflite", ".onnx"):
         return path
     versions = [path / str(n) for n in sorted((int(p.name) for p in _numbered(path)), reverse=True)]
     folders = (folder for folder in (path, *versions) if (folder / "saved_model.pb").is_file())
-    return next(folders, None) or _file_of_export(path)
+    if folder := next(folders, None):
+        return folder
+    file = file_of_export(path)
+    return find_exported(file) if file else None
 
 
-def _file_of_export(folder: Path) -> Path | None:
+def file_of_export(folder: Path) -> Path | None:
+    """What lies in the folder of an export, by its `export.json`; `None` if it has none.
+
+    Raises:
+        UserError: if `export.json` doesn't name something in the folder.
+    """
     try:
-        name = Path(json.loads((folder / EXPORT_FILE).read_text(encoding="utf-8"))["file"]).name
-    except (OSError, ValueError, KeyError, TypeError):
+        name = json.loads((folder / EXPORT_FILE).read_text(encoding="utf-8"))["file"]
+        if Path(name).name != name or name in ("", ".."):
+            raise ValueError(name)
+    except OSError:
         return None
-    return find_exported(folder / name) if name else None
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UserError(
+            f"{folder / EXPORT_FILE}: must name, as `file`, what was exported into this folder; it is damaged. "
+            "Give the exported file itself."
+        ) from error
+    return folder / name
 
 
 def read_contract(path: Path) -> Contract:
