@@ -1,6 +1,7 @@
 """From a trained model to a file that has passed the gate."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -181,11 +182,9 @@ class Exporter:
         path = self._write(options, contract, folder)
         own_contract = contract if options.format == "keras" else None
         limits = Limits.of(options)
-        try:
-            signatures = self._further_signatures(options)
+        signatures = self._further_signatures(options)
+        with self._own_files(options):
             report = self.check(path, contract, limits, own_contract, threads, seconds, signatures)
-        except UserError as error:  # the file is ours, so that it can't be the user's mistake
-            raise CheckFailed(f"{self.path}: the export {options.kind} can't be used: {error}") from error
         return Export(path, folder, report, options, contract)
 
     def check(
@@ -274,7 +273,7 @@ class Exporter:
             io = options.io or "float32"
             float_file = classifier_to_tflite(pruned, contract.input_size, "none", io, options.any_batch)
             calibration = self._calibration(options, contract) if options.quantize in CALIBRATED else ()
-            self._quantizers[key] = SelectiveQuantizer(float_file, pruned, options.quantize, calibration)
+            self._quantizers[key] = SelectiveQuantizer(float_file, pruned, contract, options.quantize, calibration)
         return self._quantizers[key]
 
     def _layers_to_keep(self, options: ExportOptions, contract: Contract) -> Iterator[Sequence[str]]:
@@ -284,9 +283,18 @@ class Exporter:
         checked = self._checked("val", stratified(self.source.photos("val"), VALIDATION_PHOTOS))
         views = self._views(checked, contract, "reading validation photos")
         few = views[:: -(-len(views) // RANKING_PHOTOS)]
-        with self.progress.track("looking for sensitive layers", len(quantizer.layers)) as advance:
-            ranked = quantizer.ranked_layers(few, advance)
-        return quantizer.layers_to_keep(ranked, views, checked.labels, Limits.of(options))
+        with self._own_files(options):
+            with self.progress.track("looking for sensitive layers", len(quantizer.layers)) as advance:
+                ranked = quantizer.ranked_layers(few, advance)
+            yield from quantizer.layers_to_keep(ranked, views, checked.labels, Limits.of(options))
+
+    @contextmanager
+    def _own_files(self, options: ExportOptions) -> Iterator[None]:
+        """A file of ours that can't be run isn't the user's mistake."""
+        try:
+            yield
+        except UserError as error:
+            raise CheckFailed(f"{self.path}: the export {options.kind} can't be used: {error}") from error
 
     def _explaining_model(self, contract: Contract, fold: bool) -> keras.Model:
         maps = [name for name in self.model.features if name.startswith("attention_")]

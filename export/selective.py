@@ -1,8 +1,10 @@
 """Quantized files in which the layers that suffer most stay float32."""
 
 import re
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from itertools import dropwhile
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -10,7 +12,8 @@ import numpy as np
 from clan_tf.errors import UserError, nearest
 from clan_tf.export.gate import Limits, compare, failed_limits
 from clan_tf.export.options import CALIBRATED, Quantization
-from clan_tf.runtime.exported import PROBABILITIES
+from clan_tf.runtime.contract import Contract
+from clan_tf.runtime.exported import PROBABILITIES, ExportedModel
 from clan_tf.silence import silenced
 
 _SIGNATURE = "serving_default"
@@ -37,6 +40,7 @@ class SelectiveQuantizer:
     Args:
         float_file: what `classifier_to_tflite` gives, without quantization.
         model: the model it was made of, whose layers have the names.
+        contract: labels and preprocessing of the file.
         quantization: one of `SELECTIVE`.
         calibration: for `int8`, photos as the file takes them, uint8.
 
@@ -45,13 +49,18 @@ class SelectiveQuantizer:
     """
 
     def __init__(
-        self, float_file: bytes, model: keras.Model, quantization: Quantization, calibration: Sequence[np.ndarray] = ()
+        self,
+        float_file: bytes,
+        model: keras.Model,
+        contract: Contract,
+        quantization: Quantization,
+        calibration: Sequence[np.ndarray] = (),
     ) -> None:
         try:
             from ai_edge_quantizer import quantizer, recipe
         except ImportError as error:
             raise UserError("--keep-float: needs ai-edge-quantizer: pip install clan-tf[export].") from error
-        self._file, self._quantizer = float_file, quantizer
+        self._file, self._contract, self._quantizer = float_file, contract, quantizer
         recipes = {"dynamic": recipe.dynamic_wi8_afp32, "int8": recipe.static_wi8_ai8, "float16": lambda: _FLOAT16}
         self._recipe = recipes[quantization]()
         self.layers = _layers_that_compute(model)
@@ -74,11 +83,14 @@ class SelectiveQuantizer:
             photos: as the file takes them; not those that the gate compares on.
             labels: their labels.
             limits: what must be kept, beside the float file.
+
+        Raises:
+            UserError: if the runtime can't run one of the files.
         """
-        expected = _answers(self._file, photos)
+        expected = self._answers(self._file, photos)
 
         def fails(kept: Sequence[str]) -> list[str]:
-            answers = _answers(self.quantize(kept), photos)
+            answers = self._answers(self.quantize(kept), photos)
             figures = compare({PROBABILITIES: expected}, {PROBABILITIES: answers}, labels)
             return failed_limits(figures, limits)
 
@@ -97,21 +109,34 @@ class SelectiveQuantizer:
         Args:
             photos: a few, as the file takes them.
             on_layer: called after each layer, for progress.
+
+        Raises:
+            UserError: if the runtime can't run one of the files.
         """
-        expected, none = _answers(self._file, photos), self.quantize(self.layers)
+        expected, none = self._answers(self._file, photos), self.quantize(self.layers)
         # What belongs to no layer is quantized with each of them.
-        harm_of_none = float(np.abs(_answers(none, photos) - expected).mean())
+        harm_of_none = float(np.abs(self._answers(none, photos) - expected).mean())
         harm, saved = {}, {}
         for layer in self.layers:
             file = self.quantize([name for name in self.layers if name != layer])
-            harm[layer] = float(np.abs(_answers(file, photos) - expected).mean()) - harm_of_none
+            harm[layer] = float(np.abs(self._answers(file, photos) - expected).mean()) - harm_of_none
             saved[layer] = max(len(none) - len(file), 0)
             on_layer()
         mean = max(sum(saved.values()) / len(saved), 1.0)
         return sorted(self.layers, key=lambda layer: harm[layer] / max(saved[layer], mean), reverse=True)
 
+    def _answers(self, file: bytes, photos: Sequence[np.ndarray]) -> np.ndarray:
+        """Probabilities `(photos, classes)`, from a process of its own: a file may make its runtime abort."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "candidate.tflite"
+            path.write_bytes(file)
+            with ExportedModel(path, contract=self._contract) as model:
+                return np.concatenate([model(photo[None])[PROBABILITIES] for photo in photos])
+
     def _calibrate(self, photos: Sequence[np.ndarray]):
-        dtype = _input_dtype(self._file)
+        from ai_edge_litert.interpreter import Interpreter
+
+        dtype = Interpreter(model_content=self._file).get_input_details()[0]["dtype"]
         examples = [{"photos": photo[None].astype(dtype)} for photo in photos]
         with silenced():
             return self._quantizer_without(()).calibrate({_SIGNATURE: examples})
@@ -156,19 +181,3 @@ def _is_folded_away(layer: keras.layers.Layer) -> bool:
 def _scope(layer: str) -> str:
     """Finds the layer in an operator's name, where Keras may number it."""
     return rf"(^|/){re.escape(layer)}(_\d+)?(/|;|$)"
-
-
-def _input_dtype(file: bytes) -> np.dtype:
-    return _runner(file).get_input_details()["photos"]["dtype"]
-
-
-def _answers(file: bytes, photos: Sequence[np.ndarray]) -> np.ndarray:
-    runner, dtype = _runner(file), _input_dtype(file)
-    with silenced():  # the runtime tells what it runs on
-        return np.concatenate([runner(photos=photo[None].astype(dtype))[PROBABILITIES] for photo in photos])
-
-
-def _runner(file: bytes):
-    from ai_edge_litert.interpreter import Interpreter
-
-    return Interpreter(model_content=file).get_signature_runner(_SIGNATURE)

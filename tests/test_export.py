@@ -632,7 +632,7 @@ def test_layers_that_suffer_can_stay_float32(
     model = models["embedded_gaussian"]
     pruned = inference_model(model, model.branches)
     float_file = classifier_to_tflite(pruned, RESIZE, io="uint8")
-    quantizer = SelectiveQuantizer(float_file, pruned, quantization, PHOTOS[:6])
+    quantizer = SelectiveQuantizer(float_file, pruned, contract_of(model), quantization, PHOTOS[:6])
     ranked = quantizer.ranked_layers(PHOTOS[:6])
     assert sorted(ranked) == sorted(quantizer.layers) and "clca_mid_1" in ranked and "stage1_conv1" in ranked
     expected = keras_answers(model)
@@ -670,6 +670,12 @@ def test_an_int8_export_that_loses_too_much_keeps_layers_in_floats(
     assert written["options"]["keep_float"] == ["logits_top", "top"]
     with pytest.raises(UserError, match="no layer 'logits_tpo'. Did you mean logits_top"):
         export(str(run.path), replace(options, keep_float=("logits_tpo",)), str(tmp_path / "other"))
+    # A file that makes the runtime abort ends a process of its own.
+    monkeypatch.setattr("clan_tf.export.gate.failed_limits", lambda figures, limits: ("too much",))
+    monkeypatch.setattr(SelectiveQuantizer, "quantize", lambda *arguments: b"damaged")
+    with pytest.raises(CheckFailed, match="tflite-int8 can't be used: .*candidate.tflite: can't be run"):
+        export(str(run.path), options, str(tmp_path / "other"), samples=3)
+    assert not (tmp_path / "other").exists()
 
 
 # Benchmark and fuzzing
