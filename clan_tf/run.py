@@ -193,15 +193,22 @@ def find_model(model: str | Path) -> tuple[Path, RunDirectory | None]:
     if path.is_dir():
         run = RunDirectory(path)
         if not is_run(path):
-            raise UserError(f"{path}: not a run directory (it has no config.yaml and status.json).")
+            raise _no_model(path, "not a run directory (it has no config.yaml and status.json)")
         if not run.best.is_file():
             raise UserError(f"{path}: this run has no checkpoint yet; it is {run.read_status()['status']}.")
         return run.best, run
     if not path.is_file():
-        raise UserError(f"{path}: no such run directory or .keras file.")
+        raise _no_model(path, "no such file or folder")
     if path.suffix != ".keras":
-        raise UserError(f"{path}: must be a run directory or a .keras file.")
+        raise _no_model(path, "not a .keras file")
     return path, find_run_above(path)
+
+
+def _no_model(path: Path, reason: str) -> UserError:
+    return UserError(
+        f"{path}: {reason}. A model is a run directory or a .keras file; predict, evaluate and benchmark also take a "
+        ".tflite or .onnx file, a SavedModel folder, or the folder of an export."
+    )
 
 
 def find_run_above(path: Path) -> RunDirectory | None:

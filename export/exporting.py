@@ -16,7 +16,7 @@ from clan_tf.data.pipeline import evaluation_batches
 from clan_tf.data.reading import PhotoReader, View
 from clan_tf.data.splits import check_splits
 from clan_tf.environment import describe_environment
-from clan_tf.errors import CheckFailed, UserError
+from clan_tf.errors import CheckFailed, UserError, counted
 from clan_tf.evaluation import experiment_of, read_noted, require_same_classes
 from clan_tf.export.gate import GateReport, Limits, check_file
 from clan_tf.export.metadata import with_metadata
@@ -38,6 +38,8 @@ from clan_tf.runtime.exported import PROBABILITIES, SERVE_BYTES, ExportedModel
 
 CALIBRATION_PHOTOS, VALIDATION_PHOTOS, RANKING_PHOTOS = 200, 200, 24
 """How many photos tell how large activations get, how many layers must stay float32, and which suffer most."""
+FEW_PHOTOS = 50
+"""Of fewer compared photos a note warns: one is over 2 %, what an int8 file may lose."""
 _BATCH_SIZE = 32
 
 
@@ -131,6 +133,8 @@ class Exporter:
             self.progress.note("There are no test photos: validation photos are compared.")
         photos = self.source.photos(self.split)
         self.photos = self._checked(self.split, stratified(photos, samples) if samples else photos)
+        if len(self.photos.photos) < FEW_PHOTOS:
+            self.progress.note(f"{counted(len(self.photos.photos), 'photo')} compared: that says little of others.")
         self._quantizers: dict[ExportOptions, SelectiveQuantizer] = {}
 
     def export(self, options: ExportOptions, folder: Path, force: bool = False) -> Export:

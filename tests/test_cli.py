@@ -107,7 +107,7 @@ def test_train_evaluate_and_predict_as_a_user_would(fast_demo: list[str], tmp_pa
         (["train", "--set", "training.accumulation=5"], "must be a multiple of accumulation"),
         (["train", "--set", "training.loss_weight_schedules={mid: {start: 0, epochs: 1}}"], "Did you mean mid_1?"),
         (["evaluate", "."], "not a run directory"),
-        (["predict", "missing.keras", "photo.jpg"], "no such run directory"),
+        (["predict", "missing.keras", "photo.jpg"], "missing.keras: no such file or folder"),
         (["summary", "resnet5"], "Did you mean resnet50?"),
     ],
 )
