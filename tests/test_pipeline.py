@@ -12,13 +12,14 @@ import tensorflow as tf
 from PIL import Image
 
 from clan_tf.config import AugmentationConfig, DataConfig, Experiment, load_experiment
+from clan_tf.data import resizing
 from clan_tf.data.augmentation import batch_augmentation, photo_augmentation
 from clan_tf.data.cache import CachedReader, available_memory, decide_cache, open_reader
 from clan_tf.data.order import photo_order
 from clan_tf.data.photos import CheckedPhotos, check_photos, read_content, used_part
 from clan_tf.data.pipeline import Worker, evaluation_batches, evaluation_view, training_batches, training_view
 from clan_tf.data.reading import PhotoReader, View
-from clan_tf.data.resizing import resize_photo
+from clan_tf.data.resizing import Axis, resize_photo
 from clan_tf.data.source import Box, Photo, Span
 from clan_tf.data.splits import check_splits
 from clan_tf.errors import UserError
@@ -66,11 +67,21 @@ def reference(checked: CheckedPhotos, index: int, view: View) -> np.ndarray:
     return tf.image.resize(image, size, antialias=True).numpy()
 
 
-@pytest.mark.parametrize("size", [(30, 50), (100, 80), (20, 300)])
+@pytest.mark.parametrize("size", [(30, 50), (60, 90), (100, 80), (20, 300)])
 def test_resizing_is_tensorflows_antialiased_bilinear_rounded(size: tuple[int, int], rng: np.random.Generator) -> None:
     image = rng.integers(0, 256, (*size, 3), dtype="uint8")
     expected = np.floor(tf.image.resize(image, (48, 48), antialias=True).numpy() + 0.5)
     np.testing.assert_array_equal(resize_photo(tf.constant(image), 48), expected)
+
+
+def test_both_ways_to_resize_give_the_same_pixels(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = tf.constant(rng.integers(0, 256, (100, 130, 3), dtype="uint8"))
+    rows, columns = Axis(100, 70, 3, 60), Axis(130, 90, 7, 60)
+    windows = []
+    for limit in (0.0, 1.0):
+        monkeypatch.setattr(resizing, "MUCH_SMALLER", limit)
+        windows.append(resizing.resample(image[2:], (2, 0), rows, columns, mirrored=True).numpy())
+    np.testing.assert_array_equal(*windows)
 
 
 @pytest.mark.parametrize("mode", ["stretch", "keep_aspect"])
