@@ -82,7 +82,8 @@ def evaluate(
     """Evaluates a trained model on a split of its data.
 
     Args:
-        model: a run directory, a `.keras` file, or an exported `.tflite` or `.onnx` file or SavedModel folder.
+        model: a run directory, a `.keras` file, an exported `.tflite` or `.onnx` file or SavedModel folder, or the
+            folder of an export.
         split: `train`, `val` or `test`.
         branches: which to combine; all if `None`.
         config: whose data to use; the run's own if `None`.

@@ -52,9 +52,9 @@ def benchmark_exports(
 
     found = compare(model, samples, seconds, config, overrides or (), run, ConsoleProgress())
     if as_json:
-        print_json({kind: {"error": r} if isinstance(r, str) else r.to_json() for kind, r in found.items()})
+        print_json({kind: {"error": m} if isinstance(m, str) else m.to_json() for kind, m in found.items()})
         return
-    reports = {kind: report for kind, report in found.items() if not isinstance(report, str)}
+    reports = {kind: measured.report for kind, measured in found.items() if not isinstance(measured, str)}
     if reports:
         first = next(iter(reports.values()))
         threads = [f"ms, {speed.threads} thread{'s'[: speed.threads - 1]}" for speed in first.speeds]
@@ -66,8 +66,10 @@ def benchmark_exports(
         print(
             "Agreement: the same most probable class. Difference: the largest of any probability. ms: median per photo."
         )
-    for kind, report in found.items():
-        for failure in [report] if isinstance(report, str) else report.failures:
+    for kind, measured in found.items():
+        if not isinstance(measured, str) and measured.keep_float:
+            print(f"{kind}: in float32 are {', '.join(measured.keep_float)}")
+        for failure in [measured] if isinstance(measured, str) else measured.report.failures:
             print(f"{kind}: {failure}")
 
 

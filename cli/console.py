@@ -27,7 +27,10 @@ SetOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
 ModelArgument = Annotated[
     str,
-    typer.Argument(metavar="MODEL", help="A run directory, a .keras, .tflite or .onnx file, or a SavedModel folder."),
+    typer.Argument(
+        metavar="MODEL",
+        help="A run directory, a .keras, .tflite or .onnx file, a SavedModel folder, or the folder of an export.",
+    ),
 ]
 
 

@@ -22,7 +22,9 @@ COLUMNS = ("", "Keras", "exported")
 
 
 def export(
-    model: Annotated[str, typer.Argument(metavar="RUN", help="A run directory or a .keras file.")],
+    model: Annotated[
+        str, typer.Argument(metavar="RUN", help="A run directory, a .keras file, or the folder of one's export.")
+    ],
     format: Annotated[str, typer.Option("--format", help="saved_model, tflite, onnx or keras.")],
     quantize: Annotated[
         str, typer.Option("--quantize", help="For tflite: none, float16, dynamic, int8 or int16x8.")

@@ -2,7 +2,9 @@
 
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from clan_tf.errors import CheckFailed, UserError
 from clan_tf.export.exporting import Exporter
@@ -25,6 +27,23 @@ ALL_EXPORTS = (
 THREADS = (1, 2)
 
 
+@dataclass(frozen=True)
+class Measured:
+    """What the gate found of an export.
+
+    Attributes:
+        report: the figures.
+        keep_float: of a quantized file that was made here, the layers that stay float32.
+    """
+
+    report: GateReport
+    keep_float: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {**self.report.to_json(), "keep_float": list(self.keep_float)}
+
+
 def benchmark_exports(
     model: str,
     samples: int | None = None,
@@ -33,10 +52,10 @@ def benchmark_exports(
     overrides: Sequence[str] = (),
     run: str | None = None,
     progress: Progress | None = None,
-) -> dict[str, GateReport | str]:
+) -> dict[str, Measured | str]:
     """Size, accuracy, agreement, speed at 1 and 2 threads and memory of a model's exports, or of an exported file.
 
-    Nothing is kept.
+    Nothing is kept. Quantized files have as many layers in float32 as the gate needs, as `export` makes them.
 
     Args:
         model: a run directory or `.keras` file, all of whose exports are made; or one exported file.
@@ -60,14 +79,15 @@ def benchmark_exports(
             raise UserError(f"{path}: isn't in a run directory, so say which run it was exported from: --run RUN.")
         exporter = Exporter(run or str(own.path), samples, config, overrides, progress)
         contract = read_contract(file)
-        return {path.name: exporter.check(path, contract, Limits(), None, THREADS, seconds)}
+        return {path.name: Measured(exporter.check(path, contract, Limits(), None, THREADS, seconds))}
     exporter = Exporter(model, samples, config, overrides, progress)
-    found: dict[str, GateReport | str] = {}
+    found: dict[str, Measured | str] = {}
     with exporter.progress.track("exporting", len(ALL_EXPORTS)) as advance:
         for options in ALL_EXPORTS:
             with tempfile.TemporaryDirectory() as folder:
                 try:
-                    found[options.kind] = exporter.build(options, Path(folder), THREADS, seconds).report
+                    made = exporter.build(options, Path(folder), THREADS, seconds)
+                    found[options.kind] = Measured(made.report, made.options.keep_float)
                 except (CheckFailed, UserError) as error:
                     found[options.kind] = str(error)
             advance(options.kind)

@@ -3,13 +3,14 @@
 import tensorflow as tf
 
 _LOOKED_AT = 1 << 18
-"""EXIF data stands near the beginning: in a JPEG before the picture, at most 64 kB long."""
+"""EXIF data of a JPEG or PNG stands near the beginning: in a JPEG before the picture, at most 64 kB long."""
+_WEBP = r"(?s)RIFF\C{4}WEBP\C*"
 _ORIENTATION_TAG = 0x0112
 _APP1, _START_OF_SCAN = 0xE1, 0xDA
 
 
 def exif_orientation(content: tf.Tensor) -> tf.Tensor:
-    """1 (upright) to 8 by the EXIF data of a JPEG or PNG photo; 1 where it says nothing valid.
+    """1 (upright) to 8 by the EXIF data of a JPEG, PNG or WebP photo; 1 where it says nothing valid.
 
     Args:
         content: scalar string.
@@ -17,11 +18,15 @@ def exif_orientation(content: tf.Tensor) -> tf.Tensor:
     Returns:
         Scalar int32.
     """
-    data = tf.cast(tf.io.decode_raw(tf.strings.substr(content, 0, _LOOKED_AT), tf.uint8), tf.int32)
+    is_webp = tf.strings.regex_full_match(content, _WEBP)
+    # In a WebP it stands behind the picture.
+    looked_at = tf.cond(is_webp, lambda: content, lambda: tf.strings.substr(content, 0, _LOOKED_AT))
     # Whatever is read past the end is 0.
-    data = tf.concat([data, tf.zeros((64,), tf.int32)], axis=0)
+    data = tf.concat([tf.cast(tf.io.decode_raw(looked_at, tf.uint8), tf.int32), tf.zeros((64,), tf.int32)], axis=0)
     is_png = tf.reduce_all(data[:4] == [0x89, *b"PNG"])
-    start = tf.cond(is_png, lambda: _png_exif(data), lambda: _jpeg_exif(data))
+    start = tf.case(
+        [(is_webp, lambda: _webp_exif(data)), (is_png, lambda: _png_exif(data))], default=lambda: _jpeg_exif(data)
+    )
     return tf.cond(start > 0, lambda: _orientation(data, start), lambda: tf.constant(1))
 
 
@@ -60,6 +65,26 @@ def _png_exif(data: tf.Tensor) -> tf.Tensor:
 
     (place,) = tf.while_loop(goes_on, following, [tf.constant(8)])
     return tf.where(has_name(place, b"eXIf"), place + 8, 0)
+
+
+def _webp_exif(data: tf.Tensor) -> tf.Tensor:
+    """Where the TIFF header in a WebP's `EXIF` chunk begins; 0 if there is none."""
+
+    def is_exif(place: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_all(_bytes(data, place, 4) == list(b"EXIF"))
+
+    def goes_on(place: tf.Tensor) -> tf.Tensor:
+        return (place < tf.size(data)) & ~is_exif(place)
+
+    def following(place: tf.Tensor) -> tuple[tf.Tensor]:
+        length = _number(data, place + 4, 4, little=True)
+        # Chunks begin at even places.
+        return (tf.where((length >= 0) & (length < tf.size(data)), place + 8 + length + length % 2, tf.size(data)),)
+
+    (place,) = tf.while_loop(goes_on, following, [tf.constant(12)])
+    # Some writers put the name before the header, as in a JPEG.
+    has_prefix = tf.reduce_all(_bytes(data, place + 8, 6) == list(b"Exif\0\0"))
+    return tf.where(is_exif(place), place + tf.where(has_prefix, 14, 8), 0)
 
 
 def _orientation(data: tf.Tensor, start: tf.Tensor) -> tf.Tensor:

@@ -36,7 +36,7 @@ from clan_tf.run import find_model, load_model, save_model
 from clan_tf.runtime.contract import EXPORT_FILE, Contract
 from clan_tf.runtime.exported import PROBABILITIES, SERVE_BYTES, ExportedModel
 
-CALIBRATION_PHOTOS, VALIDATION_PHOTOS, RANKING_PHOTOS = 200, 200, 24
+CALIBRATION_PHOTOS, SEARCH_PHOTOS, RANKING_PHOTOS = 200, 200, 24
 """How many photos tell how large activations get, how many layers must stay float32, and which suffer most."""
 FEW_PHOTOS = 50
 """Of fewer compared photos a note warns: one is over 2 %, what an int8 file may lose."""
@@ -45,11 +45,11 @@ _BATCH_SIZE = 32
 
 @dataclass(frozen=True)
 class Export:
-    """An exported file.
+    """An exported file, which may have failed the gate.
 
     Attributes:
         path: the file, or the folder `NAME/` of a SavedModel's versions.
-        folder: what holds it, and `export.json`.
+        folder: what holds it and, if it is kept, `export.json`.
         report: how its answers compare with the Keras model's.
         options: how it was exported, with the layers that stay float32.
         contract: its labels and preprocessing.
@@ -60,6 +60,12 @@ class Export:
     report: GateReport
     options: ExportOptions
     contract: Contract
+
+    @property
+    def description(self) -> str:
+        """Its kind, and the layers that stay float32: `tflite-int8 with top, combined in float32`."""
+        kept = self.options.keep_float
+        return self.options.kind + (f" with {', '.join(kept)} in float32" if kept else "")
 
 
 def export(
@@ -77,7 +83,7 @@ def export(
     Args:
         model: a run directory or a `.keras` file.
         options: the format, and what else may be chosen.
-        output: the folder to make; `exports/KIND` beside the model if `None`.
+        output: the folder to make; `exports/KIND` in its run, or beside a file that has none, if `None`.
         samples: how many test photos the answers are compared on, stratified over classes; all if `None`.
         config: whose data to use; the run's own if `None`.
         overrides: `KEY=VALUE` texts on the config.
@@ -88,8 +94,8 @@ def export(
         UserError: if the model or an option is wrong, or the folder exists.
         CheckFailed: if the model's weights are damaged, an operator is missing, or the gate fails; nothing is kept.
     """
-    path, _ = find_model(model)
-    folder = Path(output) if output is not None else path.parent / "exports" / options.kind
+    path, run = find_model(model)
+    folder = Path(output) if output is not None else (run.path if run else path.parent) / "exports" / options.kind
     require_free(folder, force)
     exporter = Exporter(model, samples, config, overrides, progress)
     return exporter.export(options, folder, force)
@@ -104,6 +110,14 @@ class Exporter:
         config: whose data to use; the run's own if `None`.
         overrides: `KEY=VALUE` texts on the config.
         progress: where progress is shown.
+
+    Attributes:
+        path: the model's file.
+        experiment: whose data is used.
+        name: of the exported files.
+        model: the Keras model.
+        split: of the photos that are compared: `test`, or `val` where there is none.
+        photos: those photos.
 
     Raises:
         UserError: if the model or the data is wrong.
@@ -143,7 +157,7 @@ class Exporter:
         with new_folder(folder, replace=force) as temporary:
             made = self.build(options, temporary)
             if made.report.failures:
-                raise CheckFailed(f"{self.path}: the export {options.kind} {made.report.describe_failure()}")
+                raise CheckFailed(f"{self.path}: the export {made.description} {made.report.describe_failure()}")
             write_json(
                 temporary / EXPORT_FILE,
                 {
@@ -168,16 +182,27 @@ class Exporter:
             folder: an empty folder.
             threads: with how many threads speed is measured; 1 and all if there are none.
             seconds: how long.
+
+        Returns:
+            The first that passes, or the last; its report says why it failed.
+
+        Raises:
+            UserError: if an option isn't possible with this model.
+            CheckFailed: if a file can't be written or run.
         """
         contract = self._contract(options, choose_branches(self.model.branches, options.branches))
         made = self._build_once(options, contract, folder, threads, seconds)
-        if made.report.failures and options.quantize in SELECTIVE and not options.keep_float:
+        if not made.report.failures or options.quantize not in SELECTIVE or options.keep_float:
+            return made
+        try:
             for kept in self._layers_to_keep(options, contract):
                 flags = " ".join(f"--keep-float {layer}" for layer in kept)
                 self.progress.note(f"{options.kind}: {'; '.join(made.report.failures)}. Next with {flags}")
                 made = self._build_once(replace(options, keep_float=tuple(kept)), contract, folder, threads, seconds)
                 if not made.report.failures:
                     break
+        except UserError as error:
+            self.progress.note(f"{options.kind}: no layers are tried in float32. {error}")
         return made
 
     def _build_once(
@@ -216,14 +241,14 @@ class Exporter:
             threads,
             seconds,
             self.progress,
-            signatures,
         )
 
     def _further_signatures(self, options: ExportOptions) -> list[str]:
-        """Those of a SavedModel that are compared, too."""
+        """Those of a SavedModel that are compared beside the default one."""
         if options.format != "saved_model":
             return []
-        signatures = ["explain"] if options.explain else []
+        signatures = ["serve_uint8" if options.io == "float32" else "serve_float32"]
+        signatures += ["explain"] if options.explain else []
         if any(photo.box for photo in self.photos.photos):
             self.progress.note(f"{SERVE_BYTES} isn't compared: it takes whole photos, and here their boxes are used.")
             return signatures
@@ -281,11 +306,12 @@ class Exporter:
         return self._quantizers[key]
 
     def _layers_to_keep(self, options: ExportOptions, contract: Contract) -> Iterator[Sequence[str]]:
-        """Ever more layers that stay float32, beginning with as many as validation photos need."""
+        """Ever more layers that stay float32, beginning with as many as photos that aren't compared need."""
         pruned = inference_model(self.model, contract.branches, folded=options.fold)
         quantizer = self._selective(pruned, options, contract)
-        checked = self._checked("val", stratified(self.source.photos("val"), VALIDATION_PHOTOS))
-        views = self._views(checked, contract, "reading validation photos")
+        split = "val" if self.split == "test" else "train"
+        checked = self._checked(split, stratified(self.source.photos(split), SEARCH_PHOTOS))
+        views = self._views(checked, contract, f"reading {split} photos")
         few = views[:: -(-len(views) // RANKING_PHOTOS)]
         with self._own_files(options):
             with self.progress.track("looking for sensitive layers", len(quantizer.layers)) as advance:

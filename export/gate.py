@@ -60,6 +60,7 @@ class GateReport:
         keras_accuracy: top-1 accuracy of the Keras model, 0…1.
         accuracy: top-1 accuracy of the file, 0…1.
         largest_difference: of any probability, those of single branches and further signatures included.
+        largest_in: the output or signature with that difference.
         mean_difference: of all probabilities.
         bytes: size of the file or folder.
         speeds: of one photo, by number of threads.
@@ -73,6 +74,7 @@ class GateReport:
     keras_accuracy: float
     accuracy: float
     largest_difference: float
+    largest_in: str
     mean_difference: float
     bytes: int
     speeds: tuple[Speed, ...]
@@ -102,22 +104,21 @@ def check_file(
     threads: Sequence[int] = (),
     seconds: float = 1.0,
     progress: Progress | None = None,
-    signatures: Sequence[str] = (),
 ) -> GateReport:
     """Runs photos through an exported file and compares its answers.
 
     Args:
         open_file: opens the file in a process of its own with so many threads.
         checked: the photos.
-        expected: the Keras model's probabilities by output of the file and by further signature, float32 `(photos,
-            classes)`.
+        expected: the Keras model's probabilities by output of the file and, of a SavedModel, by further signature that
+            must answer alike, float32 `(photos, classes)`.
         limits: what must be kept.
         threads: with how many threads speed is measured; 1 and all if there are none.
         seconds: how long.
         progress: where progress is shown.
-        signatures: of a SavedModel, further ones that must answer alike.
     """
     progress = progress or Progress()
+    signatures = [name for name in expected if not name.startswith(PROBABILITIES)]
     counts = tuple(threads) or tuple(dict.fromkeys((1, cores())))
     speeds = []
     for count in counts:
@@ -127,12 +128,12 @@ def check_file(
             if count == counts[-1]:
                 with progress.track("comparing photos", len(checked.photos)) as advance:
                     answers = exported_probabilities(model, checked, advance, signatures)
-                path = model.path
+                file = model.file
     figures = compare(expected, answers, checked.labels)
     return GateReport(
         photos=len(checked.photos),
         **figures,
-        bytes=file_bytes(path),
+        bytes=file_bytes(file),
         speeds=tuple(speeds),
         failures=tuple(failed_limits(figures, limits)),
         limits=limits,
@@ -147,7 +148,7 @@ def file_bytes(path: Path) -> int:
 
 def compare(
     expected: Mapping[str, np.ndarray], answers: Mapping[str, np.ndarray], labels: np.ndarray
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """The figures of a `GateReport` that follow from the answers alone.
 
     Args:
@@ -155,7 +156,8 @@ def compare(
         answers: the same outputs, and maybe more.
         labels: int `(photos,)`.
     """
-    largest = max(float(np.abs(values - answers[name]).max()) for name, values in expected.items())
+    largest = {name: float(np.abs(values - answers[name]).max()) for name, values in expected.items()}
+    largest_in = max(largest, key=largest.__getitem__)
     expected, answers = expected[PROBABILITIES], answers[PROBABILITIES]
     ordered = np.sort(expected, axis=1)
     decided = ordered[:, -1] - ordered[:, -2] > DECIDED_MARGIN
@@ -165,18 +167,22 @@ def compare(
         "decided_agreement": float(same[decided].mean()) if decided.any() else 1.0,
         "keras_accuracy": float((expected.argmax(axis=1) == labels).mean()),
         "accuracy": float((answers.argmax(axis=1) == labels).mean()),
-        "largest_difference": largest,
+        "largest_difference": largest[largest_in],
+        "largest_in": largest_in,
         "mean_difference": float(np.abs(expected - answers).mean()),
     }
 
 
-def failed_limits(figures: Mapping[str, float], limits: Limits) -> list[str]:
+def failed_limits(figures: Mapping[str, Any], limits: Limits) -> list[str]:
     """A sentence for each limit that the figures of `compare` don't keep."""
     failures = []
     if limits.difference is not None:
         if figures["largest_difference"] > limits.difference:
             found = figures["largest_difference"]
-            failures.append(f"a probability differs by {found:.2g}; at most {limits.difference:g} is allowed")
+            failures.append(
+                f"a probability in {figures['largest_in']!r} differs by {found:.2g}; at most {limits.difference:g} is "
+                "allowed"
+            )
         if figures["decided_agreement"] < 1:
             failures.append(
                 f"the most probable class is the same for {100 * figures['decided_agreement']:.2f} % of the photos "

@@ -59,7 +59,7 @@ class SelectiveQuantizer:
         try:
             from ai_edge_quantizer import quantizer, recipe
         except ImportError as error:
-            raise UserError("--keep-float: needs ai-edge-quantizer: pip install clan-tf[export].") from error
+            raise UserError("Layers in float32 need ai-edge-quantizer: pip install clan-tf[export].") from error
         self._file, self._contract, self._quantizer = float_file, contract, quantizer
         recipes = {"dynamic": recipe.dynamic_wi8_afp32, "int8": recipe.static_wi8_ai8, "float16": lambda: _FLOAT16}
         self._recipe = recipes[quantization]()

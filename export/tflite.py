@@ -61,7 +61,7 @@ def classifier_to_tflite(
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["serving_default"])
         _quantize(converter, quantization, io, calibration)
         file = _convert(converter)
-    if io == "uint8" and signature_io != io:
+    if quantization == "int8" and io == "uint8":
         _require_levels(file)
     return file
 

@@ -23,8 +23,9 @@ from clan_tf.data import read_source
 from clan_tf.data.photos import decode, decode_stored, exif_orientation
 from clan_tf.data.pipeline import evaluation_view as tensorflow_view
 from clan_tf.data.reading import View
+from clan_tf.data.source import Box, Photo
 from clan_tf.errors import CheckFailed, UserError
-from clan_tf.export import ExportOptions, export
+from clan_tf.export import ExportOptions, export, saved_model
 from clan_tf.export.benchmark import benchmark_exports
 from clan_tf.export.exporting import Exporter
 from clan_tf.export.folding import convolution_macs, folded_convolution_macs
@@ -38,6 +39,7 @@ from clan_tf.export.selective import SelectiveQuantizer
 from clan_tf.export.tflite import classifier_to_tflite
 from clan_tf.layers.relation import RELATIONS
 from clan_tf.models import CLAN, BranchClassifier, combine
+from clan_tf.progress import Progress
 from clan_tf.run import RunDirectory, load_model, save_model
 from clan_tf.runtime.contract import Contract, read_contract
 from clan_tf.runtime.exported import ExportedModel
@@ -318,7 +320,7 @@ np.savez(sys.argv[3], **answers)
 
 
 def write_encoded(folder: Path) -> list[Path]:
-    """Photos as the world has them: JPEG, PNG, grey, CMYK, transparent, and all EXIF orientations."""
+    """Photos as the world has them: JPEG, PNG, WebP, grey, CMYK, transparent, and all EXIF orientations."""
     rng = np.random.default_rng(5)
     smooth = Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype="uint8")).resize((80, 60), Image.Resampling.BICUBIC)
     variants = {"rgb.jpg": smooth, "rgb.png": smooth, "grey.jpg": smooth.convert("L"), "grey.png": smooth.convert("L")}
@@ -330,6 +332,7 @@ def write_encoded(folder: Path) -> list[Path]:
         exif[0x0112] = orientation
         smooth.save(folder / f"turned_{orientation}.jpg", exif=exif)
         smooth.save(folder / f"turned_{orientation}.png", exif=exif)
+        smooth.save(folder / f"turned_{orientation}.webp", exif=exif, lossless=True)
     return sorted(folder.iterdir())
 
 
@@ -397,7 +400,7 @@ def test_every_format_passes_the_gate_and_is_taken_by_predict_and_evaluate(
         assert prediction.predict(str(path.parent), [photo]) == [by_file]
         assert [p["label"] for p in by_file["predictions"]] == [p["label"] for p in by_keras]
         assert by_file["predictions"][0]["probability"] == pytest.approx(by_keras[0]["probability"], abs=5e-3)
-        again = evaluation.evaluate(str(path))
+        again = evaluation.evaluate(str(path.parent if "float16" in words else path))
         assert again.combined == evaluated.combined and again.photos == 15
         assert set(again.branches) == (set(evaluated.branches) if "--per-branch" in words else set())
 
@@ -431,22 +434,35 @@ def test_a_failed_gate_keeps_nothing_and_tells_the_numbers(
     monkeypatch.setattr("clan_tf.export.gate.cores", lambda: 1)
     monkeypatch.setattr("clan_tf.export.gate.FLOAT32_DIFFERENCE", 0.0)
     monkeypatch.setattr("clan_tf.export.saved_model._whole_levels", lambda photo: tf.cast(photo // 2, tf.uint8))
-    with pytest.raises(CheckFailed, match=r"(?s)wasn't kept.*a probability differs.*15 photos.*largest difference"):
+    with pytest.raises(CheckFailed, match=r"(?s)wasn't kept.*a probability in .* differs.*15 photos.*largest"):
         export(str(run.path), ExportOptions("saved_model"), str(tmp_path / "out"))
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("signature", ["serve_bytes", "explain"])
+@pytest.mark.parametrize("signature", ["serve_bytes", "serve_float32", "explain"])
 def test_the_gate_asks_every_signature(
     run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, signature: str
 ) -> None:
     monkeypatch.setattr("clan_tf.export.gate.cores", lambda: 1)
     if signature == "serve_bytes":
         monkeypatch.setattr("clan_tf.export.saved_model._decode_upright", lambda content: decode_stored(content) // 2)
+    elif signature == "serve_float32":
+        whole = saved_model._whole_levels
+        monkeypatch.setattr(
+            saved_model, "_whole_levels", lambda photo: whole(photo) // (2 if photo.dtype == tf.float32 else 1)
+        )
     else:
         monkeypatch.setattr(Exporter, "_explaining_model", lambda self, contract, fold: halved(self.model))
-    with pytest.raises(CheckFailed, match="a probability differs by"):
+    with pytest.raises(CheckFailed, match=f"a probability in '{signature}' differs by"):
         export(str(run.path), ExportOptions("saved_model", explain=True), str(tmp_path / "out"), samples=3)
+
+
+def test_serve_bytes_is_not_asked_where_boxes_are_used() -> None:
+    exporter = object.__new__(Exporter)
+    exporter.progress = Progress()
+    for box, signatures in ((None, ["serve_float32", "serve_bytes"]), (Box(1, 1, 9, 9), ["serve_float32"])):
+        exporter.photos = SimpleNamespace(photos=[Photo("a", 0, box=box)])
+        assert exporter._further_signatures(ExportOptions("saved_model")) == signatures
 
 
 def halved(model: BranchClassifier) -> keras.Model:
@@ -641,14 +657,61 @@ def test_layers_that_suffer_can_stay_float32(
         path = tmp_path / "birds.tflite"
         path.write_bytes(with_metadata(quantizer.quantize(kept), "birds", contract_of(model), "a test"))
         with ExportedModel(path) as exported:
-            return float(np.abs(exported(PHOTOS)["probabilities"] - expected).mean())
+            answers = exported(PHOTOS)["probabilities"]
+        assert (answers * 256 % 1 > 0).any()  # not the steps of an int8
+        return float(np.abs(answers - expected).mean())
 
     whole = error([])
     assert error(ranked) < whole / 2
     assert error(ranked[:8]) < whole
-    choices = list(quantizer.layers_to_keep(ranked, list(PHOTOS), expected.argmax(axis=1), Limits()))
+    labels = expected.argmax(axis=1)
+    choices = list(quantizer.layers_to_keep(ranked, list(PHOTOS), labels, Limits()))
     assert choices == [ranked[:count] for count in (1, 2, 3, 5, 8, 12, 18, 27)[: len(choices)]]
     assert len(ranked) / 4 < len(choices[-1]) <= len(ranked) / 2
+    # Where no choice is good enough, only the last one is left.
+    assert list(quantizer.layers_to_keep(ranked, list(PHOTOS), labels, Limits(difference=0.0))) == [choices[-1]]
+
+
+def test_the_search_begins_with_the_first_layers_that_are_good_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Layers a, b and c do the same harm; c is much larger, d does none. A file stands for the layers it keeps."""
+    harm, size = {"a": 0.1, "b": 0.1, "c": 0.1, "d": 0.0}, {"a": 10, "b": 30, "c": 200, "d": 40}
+    quantizer = object.__new__(SelectiveQuantizer)
+    quantizer.layers, quantizer._file = list(harm), [*harm]
+
+    def answers(file: Kept, photos: object) -> np.ndarray:
+        lost = sum(harm[name] for name in harm if name not in file)
+        return np.array([[0.9 - lost, 0.1 + lost]])
+
+    monkeypatch.setattr(quantizer, "quantize", lambda kept: Kept(kept, 1000 + sum(size[name] for name in kept)))
+    monkeypatch.setattr(quantizer, "_answers", answers)
+    assert quantizer.ranked_layers([]) == ["a", "b", "c", "d"]
+    size["a"] = 300  # larger than c now
+    assert quantizer.ranked_layers([]) == ["b", "c", "a", "d"]
+    label = np.array([0])
+    for largest, first in ((0.35, 1), (0.25, 1), (0.15, 2), (0.05, 2)):
+        choices = list(quantizer.layers_to_keep(["a", "b", "c", "d"], [], label, Limits(difference=largest)))
+        assert choices[0] == ["a", "b", "c", "d"][:first], largest
+
+
+class Kept(list):
+    """The layers that a file keeps, with the length of the file."""
+
+    def __init__(self, layers: list[str], length: int) -> None:
+        super().__init__(layers)
+        self._length = length
+
+    def __len__(self) -> int:
+        return self._length
+
+
+def test_a_failed_gate_says_its_figures_where_no_layers_can_be_searched(
+    run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clan_tf.export.gate.cores", lambda: 1)
+    monkeypatch.setattr("clan_tf.export.gate.FLOAT16_DIFFERENCE", 0.0)
+    monkeypatch.setitem(sys.modules, "ai_edge_quantizer", None)
+    with pytest.raises(CheckFailed, match="(?s)tflite-float16 doesn't answer.*a probability in .* differs"):
+        export(str(run.path), ExportOptions("tflite", "float16"), str(tmp_path / "out"), samples=2)
 
 
 def test_an_int8_export_that_loses_too_much_keeps_layers_in_floats(
@@ -694,6 +757,9 @@ def test_benchmark_compares_exports_and_single_files(
     file = Exporter(str(run.path), samples=1).build(ExportOptions("tflite"), tmp_path, threads=[1], seconds=0.1).path
     table = CliRunner().invoke(app, ["benchmark", *few, str(file), "--run", str(run.path)]).output
     assert file.name in table and "100.00 %" in table and "memory" in table
+    kept = export(str(run.path), ExportOptions("tflite"), str(tmp_path / "kept"), samples=1)
+    (measured,) = benchmark_exports(str(kept.folder), samples=1, seconds=0.1, run=str(run.path)).values()
+    assert measured.report.bytes == kept.path.stat().st_size
     with pytest.raises(UserError, match="isn't in a run directory.*--run RUN"):
         benchmark_exports(str(file), samples=1)
     others = tflite_file(tmp_path / "others.tflite", models["gaussian"])

@@ -51,19 +51,25 @@ class ExportedModel:
         threads: how many threads the runtime may use; all cores if `None`.
         contract: labels and preprocessing, where the file doesn't hold them (`.keras`).
 
+    Attributes:
+        path: as it was given.
+        file: the file or folder that it stands for.
+        contract: labels and preprocessing.
+        threads: how many threads the runtime may use.
+
     Raises:
         UserError: if the file can't be read or run.
     """
 
     def __init__(self, path: str | Path, threads: int | None = None, contract: Contract | None = None) -> None:
         self.path = Path(path)
-        file = find_exported(self.path) or self.path
-        kind = "saved_model" if file.is_dir() else file.suffix.removeprefix(".")
-        self.contract = contract or read_contract(file)
+        self.file = find_exported(self.path) or self.path
+        kind = "saved_model" if self.file.is_dir() else self.file.suffix.removeprefix(".")
+        self.contract = contract or read_contract(self.file)
         self.threads = threads or cores()
         self._errors = tempfile.TemporaryFile()
         self._process = subprocess.Popen(
-            [sys.executable, "-I", worker_process.__file__, kind, str(file), str(self.threads)],
+            [sys.executable, "-I", worker_process.__file__, kind, str(self.file), str(self.threads)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
