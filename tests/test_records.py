@@ -220,6 +220,52 @@ def test_a_folder_without_records_is_refused(tmp_path: Path, toy_dir: Path) -> N
     assert len(read_source(DataConfig(source="records", root=toy_dir / "toy" / "1.0.0")).splits["test"]) == 4
 
 
+@pytest.mark.parametrize("file", ["dataset_info.json", "features.json"])
+@pytest.mark.parametrize("by_name", [True, False])
+def test_damaged_or_missing_descriptions_are_refused(tmp_path: Path, file: str, by_name: bool) -> None:
+    folder = toy(tmp_path, {"train": 4, "test": 2})
+    data = {"source": "tfds:toy", "root": tmp_path} if by_name else {"source": "records", "root": folder}
+    whole = (folder / file).read_text(encoding="utf-8")
+    for text in ("{", whole[: len(whole) // 2]):
+        (folder / file).write_text(text, encoding="utf-8")
+        assert f"{folder / file}: is damaged" in mistake(**data)
+    (folder / file).write_text("[1]", encoding="utf-8")
+    assert "can't be opened" in (text := mistake(**data)) or "is damaged" in text
+    (folder / file).unlink()
+    if not by_name:
+        assert f"holds no records: there is no {file}" in mistake(**data)
+    elif file == "dataset_info.json":
+        assert f"{folder} holds no records: there is no {file}" in mistake(**data)
+    else:
+        assert "there is toy/1.0.0" in mistake(**data)
+
+
+@pytest.mark.parametrize("scheme", ["ram://", "file://"])
+def test_records_are_read_from_any_file_system_of_tensorflow(tmp_path: Path, scheme: str) -> None:
+    root = f"{scheme}{tmp_path}/copy"
+    tf.io.gfile.makedirs(root)
+    for file in toy(tmp_path, {"train": 4, "test": 2}).iterdir():
+        tf.io.gfile.copy(str(file), f"{root}/{file.name}")
+    source = read_source(DataConfig(source="records", root=root))
+    assert source.class_names == ("robin", "hawk/eagle")
+    checked = check_photos(source.splits["test"])
+    assert checked.photos[0].span.file.startswith(scheme) and not checked.broken
+    np.testing.assert_array_equal(used_part(checked, 1), pixels(101))
+
+
+def test_a_pack_keeps_its_facts_in_any_file_system(near: Path) -> None:
+    packed = read_source(small(f"file://{near}/", source="records"))
+    assert packed.class_names == tuple(sorted(ODD_NAMES))
+
+
+def test_file_systems_that_are_not_read_are_named(toy_dir: Path) -> None:
+    for root in ("hdfs://host/toy", "nonsense://toy"):
+        assert f"reads no {root.partition('://')[0]}://" in mistake(source="records", root=root)
+        assert f"received {root}" in mistake(source="tfds:toy", root=root)
+    assert "ram://nowhere holds no records" in mistake(source="records", root="ram://nowhere")
+    assert len(read_source(DataConfig(source="tfds:toy", root=f"file://{toy_dir}")).splits["test"]) == 4
+
+
 def test_other_file_formats_are_refused_unless_there_are_tfrecords_too(tmp_path: Path) -> None:
     toy(tmp_path / "array", {"train": 4, "test": 2}, file_format="array_record")
     assert "is in the format array_record" in mistake(source="tfds:toy", root=tmp_path / "array")

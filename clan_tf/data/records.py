@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import chain
-from typing import Any
 
 from clan_tf.config import DataConfig
 from clan_tf.data.cutting import cut
@@ -10,7 +9,7 @@ from clan_tf.data.pack_facts import PackFacts
 from clan_tf.data.record_features import class_names, find_features
 from clan_tf.data.shards import Features, Record, read_shard
 from clan_tf.data.source import Photo, Source, require_folder
-from clan_tf.data.tfds_builders import open_folder, open_named, read_metadata, tfrecord_shards
+from clan_tf.data.tfds_builders import Prepared, open_folder, open_named
 from clan_tf.errors import UserError
 
 SPLIT_NAMES = {"train": "train", "validation": "val", "valid": "val", "val": "val", "test": "test"}
@@ -41,11 +40,15 @@ def read_records(config: DataConfig) -> Source:
     return _read(open_folder(str(require_folder(config.root, "records"))), config)
 
 
-def _read(builder: Any, config: DataConfig) -> Source:
-    info = builder.info
-    pack = PackFacts.from_metadata(read_metadata(builder), str(builder.data_dir))
+def _read(prepared: Prepared, config: DataConfig) -> Source:
+    info = prepared.info
+    pack = PackFacts.from_metadata(prepared.metadata, prepared.folder)
     features = find_features(info, with_box=config.crop_to_box and pack is None)
-    records = {name: _records(split, features) for name, split in info.splits.items() if name in SPLIT_NAMES}
+    records = {
+        name: _records(prepared.shards(split), split.shard_lengths, features)
+        for name, split in info.splits.items()
+        if name in SPLIT_NAMES
+    }
     if pack:
         splits = {split: _photos(found, len(pack.class_names), "") for split, found in records.items()}
         return Source(tuple(pack.class_names), splits, pack.notes(config), val_is_cut=pack.val_is_cut)
@@ -58,10 +61,10 @@ def _read(builder: Any, config: DataConfig) -> Source:
     return Source(names, splits, notes + split_notes + test_notes)
 
 
-def _records(split: Any, features: Features) -> list[Record]:
-    """The records of a split, as many in each shard as TFDS wrote."""
+def _records(shards: Sequence[str], lengths: Sequence[int], features: Features) -> list[Record]:
+    """The records of a split's shards, as many in each as TFDS wrote."""
     records: list[Record] = []
-    for file, expected in zip(tfrecord_shards(split), split.shard_lengths, strict=True):
+    for file, expected in zip(shards, lengths, strict=True):
         before = len(records)
         records += read_shard(file, features)
         if len(records) - before != expected:
