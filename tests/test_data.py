@@ -14,6 +14,7 @@ from sklearn.linear_model import LogisticRegression
 
 from clan_tf.config import DataConfig, Experiment, load_experiment
 from clan_tf.data import read_source
+from clan_tf.data.check import check_data
 from clan_tf.data.cutting import cut
 from clan_tf.data.generated import CLASS_NAMES, draw_photo
 from clan_tf.data.photos import CheckedPhotos, check_photos, decode, problem_with
@@ -117,6 +118,45 @@ def test_a_root_without_usable_classes_is_refused(tmp_path: Path) -> None:
     assert "at least two" in mistake(tmp_path)
     (tmp_path / "b").mkdir()
     assert "no train photos of 'b'" in mistake(tmp_path)
+
+
+@pytest.mark.parametrize("inner", ["a", "a/summer"])
+def test_a_folder_that_cannot_be_listed_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inner: str) -> None:
+    for name in ("a/summer", "b"):
+        for index in range(3):
+            write_photo(tmp_path / name / f"{index}.jpg", (90, 90, 90))
+    listing, closed = os.scandir, str(tmp_path / inner)
+
+    def scandir(path: Any) -> Any:
+        if os.fspath(path) == closed:
+            raise PermissionError(13, "Permission denied", closed)
+        return listing(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(UserError, match=f"{closed} can't be read: Permission denied"):
+        read_source(DataConfig(root=tmp_path))
+
+
+def test_links_that_lead_nowhere_are_broken_photos_unless_they_are_named_otherwise(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        for index in range(3):
+            write_photo(tmp_path / name / f"{index}.jpg", (90, 90, 90))
+    names = ("lost.jpg", "lost without suffix", "notes.txt", ".hidden.jpg", "itself.png")
+    for name in names:
+        (tmp_path / "a" / name).symlink_to(name if name == "itself.png" else "nowhere")
+    os.mkfifo(tmp_path / "a" / "pipe.jpg")
+    (tmp_path / "README.md").symlink_to("nowhere")
+    report = check_data(read_source(DataConfig(root=tmp_path)))
+    problems = {Path(entry["path"]).name: entry["problem"] for entry in report.broken}
+    assert problems == {
+        "lost.jpg": "No such file or directory",
+        "lost without suffix": "No such file or directory",
+        "itself.png": "Too many levels of symbolic links",
+    }
+    assert [Path(entry["path"]).name for entry in report.odd] == ["notes.txt"]
+    (tmp_path / "c").symlink_to("nowhere")
+    with pytest.raises(UserError, match="c is a link to nowhere, which isn't there"):
+        read_source(DataConfig(root=tmp_path))
 
 
 def test_photos_that_cannot_be_read_are_all_named(tmp_path: Path) -> None:

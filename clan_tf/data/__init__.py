@@ -48,7 +48,11 @@ def survey_source(config: DataConfig) -> Source:
     kind = config.source.partition(":")[0]
     if config.crop_to_box and kind not in WITH_BOXES:
         raise UserError(f"data.crop_to_box: the source {kind!r} has no boxes. Set it to false.")
-    source = READERS[kind](config)
+    try:
+        source = READERS[kind](config)
+    except OSError as error:
+        unread = error.filename or config.root or config.source
+        raise UserError(f"data.root: {unread} can't be read: {error.strerror or error}.") from error
     # The quarantined leave last, so that every other photo stays in its split.
     source = with_validation(source, config.validation_fraction, config.split_seed)
     splits = without_quarantined(source.splits, config.quarantine, config.root)

@@ -1,14 +1,18 @@
 """Photos in class folders: a folder per split and class, or one folder per class that is cut into splits."""
 
+import os
+import stat
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
+from typing import NoReturn
 
 from clan_tf.config import DataConfig
 from clan_tf.data.cutting import cut
 from clan_tf.data.source import Photo, Source, require_folder
 from clan_tf.errors import UserError, counted
+from clan_tf.runtime.photos import PHOTO_SUFFIXES
 
 SPLIT_FOLDERS = {
     "train": ("train", "training"),
@@ -28,10 +32,12 @@ def read_folders(config: DataConfig) -> Source:
     """`ROOT/train/CLASS/…` (with `val/` and `test/` where they exist), or `ROOT/CLASS/…`.
 
     From one folder per class the test photos are cut by a seeded stratified split. The classes are the names of the
-    folders of all splits, sorted. Files named as `DOCUMENTS` are left out, and a note says so.
+    folders of all splits, sorted. Files named as `DOCUMENTS` are left out, and a note says so. A link that leads
+    nowhere is a broken photo.
 
     Raises:
         UserError: for a folder that is missing or has no photos at all.
+        OSError: for one that can't be listed.
     """
     root = require_folder(config.root, "folders")
     split_folders = _split_folders(root)
@@ -72,9 +78,28 @@ def _files(folder: Path, class_names: Sequence[str]) -> list[Photo]:
     return [
         Photo(str(path), label)
         for label, name in enumerate(class_names)
-        for path in sorted((folder / name).rglob("*"))
-        if path.is_file() and not path.name.startswith(".") and path.name not in _CLUTTER
+        for path in _paths_below(folder / name)
+        if not path.name.startswith(".") and path.name not in _CLUTTER and _may_be_photo(path)
     ]
+
+
+def _paths_below(folder: Path) -> list[Path]:
+    """The files at any depth, sorted; links that lead nowhere are among them."""
+    if not folder.exists():
+        return []
+    return sorted(Path(place, name) for place, _, names in os.walk(folder, onerror=_refuse) for name in names)
+
+
+def _refuse(error: OSError) -> NoReturn:
+    raise error
+
+
+def _may_be_photo(path: Path) -> bool:
+    """Whether it is a file, or can't be looked at, which the check of the photos reports."""
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        return True
 
 
 def _photos(files: Iterable[Photo]) -> list[Photo]:
@@ -94,7 +119,14 @@ def _is_document(file: Photo) -> bool:
 
 
 def _subfolders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    paths = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
+    for path in paths:
+        is_file = path.suffix.lower() in (*DOCUMENTS, *PHOTO_SUFFIXES)
+        if path.is_symlink() and not path.exists() and not is_file:
+            raise UserError(
+                f"data.root: {path} is a link to {os.readlink(path)}, which isn't there. Mend or remove it."
+            )
+    return [path for path in paths if path.is_dir()]
 
 
 def _require_classes(folder: Path) -> None:
