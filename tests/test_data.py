@@ -93,7 +93,13 @@ def test_cub_is_read_by_its_official_split(cub_root: Path) -> None:
         ("images.txt", "7 001.Bird 1/none.jpg\n", "there is no"),
         ("images.txt", "7\n", "line 1"),
         ("image_class_labels.txt", "7 1\n", "no line for number 8"),
-        ("image_class_labels.txt", "\n".join(f"{n} 9" for n in range(7, 13)), "no line for number 9"),
+        (
+            "image_class_labels.txt",
+            "\n".join(f"{n} 9" for n in range(7, 13)),
+            r"image_class_labels.txt: .* 7 \(001.*'9'.* 1 to 2",
+        ),
+        ("train_test_split.txt", "7 1\n8 2\n", "train_test_split.txt: number 8 must be 0.* received '2'"),
+        ("train_test_split.txt", "7 True\n", "received 'True'"),
         ("classes.txt", None, "classes.txt"),
     ],
 )

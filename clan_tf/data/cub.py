@@ -1,5 +1,6 @@
 """CUB-200-2011 in its official layout."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from clan_tf.config import DataConfig
@@ -31,8 +32,11 @@ def read_cub(config: DataConfig) -> Source:
     order = {number: label for label, number in enumerate(classes)}
     splits: dict[str, list[Photo]] = {"train": [], "test": []}
     for number, name in read_table(root / "images.txt", LAYOUT).items():
-        label = look_up(order, look_up(labels, number, root / "image_class_labels.txt"), root / "classes.txt")
+        label = _label(number, name, look_up(labels, number, root / "image_class_labels.txt"), order, root)
         flag = look_up(is_train, number, root / "train_test_split.txt")
+        if flag not in ("0", "1"):
+            listed_in = root / "train_test_split.txt"
+            raise UserError(f"{listed_in}: number {number} must be 0, for test, or 1, for train; received {flag!r}.")
         path = inside(root / "images", name, root / "images.txt")
         box = _box(look_up(boxes, number, root / "bounding_boxes.txt"), root) if config.crop_to_box else None
         splits["train" if flag == "1" else "test"].append(Photo(str(path), label, box=box))
@@ -40,6 +44,17 @@ def read_cub(config: DataConfig) -> Source:
         raise UserError(f"{root / 'train_test_split.txt'}: no photo is marked 1, for train.")
     notes = official_counts(splits, OFFICIAL_PHOTOS) if len(classes) == OFFICIAL_CLASSES else ()
     return Source(tuple(classes.values()), splits, notes)
+
+
+def _label(number: str, name: str, class_number: str, order: Mapping[str, int], root: Path) -> int:
+    """The index of a photo's class, whose number stands in `classes.txt`."""
+    if class_number in order:
+        return order[class_number]
+    numbers = list(order) or ["none"]
+    raise UserError(
+        f"{root / 'image_class_labels.txt'}: number {number} ({name}) has the class {class_number!r}; the classes of "
+        f"{root / 'classes.txt'} are {numbers[0]} to {numbers[-1]}."
+    )
 
 
 def _box(text: str, root: Path) -> Box:
