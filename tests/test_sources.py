@@ -428,6 +428,27 @@ def test_every_mistake_in_a_csv_is_named_with_its_line(table: Path, tmp_path: Pa
         assert line in text
 
 
+@pytest.mark.parametrize("linked", ["photos", "photos/000.jpg"])
+def test_a_link_that_leaves_the_root_is_named_with_its_target(table: Path, tmp_path_factory: Any, linked: str) -> None:
+    link, target = table.parent / linked, tmp_path_factory.mktemp("elsewhere") / "target"
+    link.rename(target)
+    link.symlink_to(target)
+    write_lines(table, "path,label", *rows_of())
+    text = mistake(source="csv", root=table.parent)
+    assert f"'photos/000.jpg' leaves {table.parent}, because {link} is a link to {target}. Set data.root" in text
+
+
+def test_a_link_that_stays_in_the_root_is_followed_and_one_to_itself_refused(table: Path) -> None:
+    (table.parent / "alias").symlink_to("photos")
+    (table.parent / "loop.jpg").symlink_to("loop.jpg")
+    write_lines(table, "path,label", *(row.replace("photos", "alias") for row in rows_of()))
+    assert len(by_file(read_source(DataConfig(source="csv", root=table.parent)))) == 9
+    write_lines(table, "path,label", "loop.jpg,a", "alias/../../secret.jpg,b")
+    text = mistake(source="csv", root=table.parent)
+    assert "line 2: path: there is no" in text and "'alias/../../secret.jpg' leaves" in text
+    assert "is a link" not in text
+
+
 def test_only_the_first_twenty_mistakes_of_a_csv_are_listed(table: Path) -> None:
     write_lines(table, "path,label", *(f"none/{index}.jpg,a" for index in range(25)))
     text = mistake(source="csv", root=table.parent)

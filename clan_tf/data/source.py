@@ -1,6 +1,7 @@
 """What every source of photos fills: class names, and the photos of each split."""
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,15 +126,32 @@ def require_folder(root: Path | str | None, source: str) -> Path:
 
 
 def inside(root: Path, name: str, listed_in: Path) -> Path:
-    """The photo `name` below `root`; a `UserError` if it leaves `root` or doesn't exist."""
+    """The photo `name` below `root`; a `UserError` if it leaves `root`, by a link too, or doesn't exist."""
     if "\0" in name:
         raise UserError(f"{listed_in}: {name!r} is no path.")
     path = root / name
-    if not path.resolve().is_relative_to(root.resolve()):
-        raise UserError(f"{listed_in}: {name!r} leaves {root}.")
+    if not _is_inside(path, root):
+        link = _link_out_of(root, name)
+        if link is None:
+            raise UserError(f"{listed_in}: {name!r} leaves {root}.")
+        raise UserError(
+            f"{listed_in}: {name!r} leaves {root}, because {link} is a link to {os.path.realpath(link)}. Set data.root "
+            "to where the photos are, or put the photos themselves there."
+        )
     if not path.is_file():
         raise UserError(f"{listed_in}: there is no {path}.")
     return path
+
+
+def _is_inside(path: Path, root: Path) -> bool:
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root))
+
+
+def _link_out_of(root: Path, name: str) -> Path | None:
+    """The link by which the way from `root` to `name` leaves `root`, if it is a link."""
+    ways = [root.joinpath(*Path(name).parts[:count]) for count in range(1, len(Path(name).parts) + 1)]
+    left = next(way for way in ways if not _is_inside(way, root))
+    return left if left.is_symlink() else None
 
 
 def drawn_box(left: float, top: float, right: float, bottom: float, listed_in: Path | str) -> Box:
