@@ -85,6 +85,11 @@ def test_exactly_the_planted_broken_photos_are_reported(root: Path) -> None:
         "closed.jpg": whole[: len(whole) // 2] + whole[-2:],
         "half.png": encoded(picture(51), "PNG")[:-2000],
         "half.webp": encoded(picture(52), "WEBP")[:-100],
+        "header.webp": encoded(picture(54), "WEBP")[:20],
+        "quarter.png": encoded(picture(55), "PNG")[:40],
+        "header.jpg": whole[:40],
+        "header.gif": encoded(picture(56), "GIF")[:20],
+        "moving.webp": encoded(picture(57), "WEBP", save_all=True, append_images=[picture(58)]),
         "photo.tif": encoded(picture(53), "TIFF"),
     }
     for name, content in planted.items():
@@ -93,6 +98,10 @@ def test_exactly_the_planted_broken_photos_are_reported(root: Path) -> None:
     problems = {Path(entry["path"]).name: entry["problem"] for entry in report.broken}
     assert problems.keys() == planted.keys()
     assert "empty" in problems["empty.jpg"] and "truncated" in problems["closed.jpg"]
+    assert problems["text.jpg"] == "not an image"
+    assert "animated WebP isn't decoded" in problems["moving.webp"]
+    for name in ("half.jpg", "half.png", "half.webp", "header.webp", "quarter.png", "header.jpg", "header.gif"):
+        assert problems[name].startswith("damaged"), name
     assert (report.odd, report.pairs, report.failed) == ([], [], True)
 
 

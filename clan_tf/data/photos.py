@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from clan_tf.data.other_formats import other_format
+from clan_tf.data.other_formats import damaged_format, other_format
 from clan_tf.data.source import Box, Photo
 from clan_tf.data.truncation import CUT_SHORT, is_cut_short
 from clan_tf.runtime.photos import open_photo, orientation_of
@@ -196,10 +196,10 @@ def probe(content: bytes) -> PhotoFacts | str:
     except Image.DecompressionBombError as error:
         return str(error)
     except tf.errors.OpError as error:
-        return f"damaged or unsupported: {plain_message(error)}"
+        return other_format(content) or f"damaged or unsupported: {plain_message(error)}"
     # Pillow's parsers let struct.error, EOFError, KeyError, SyntaxError and others out of damaged headers.
     except Exception:  # noqa: BLE001
-        return other_format(content) or "not an image"
+        return other_format(content) or damaged_format(content) or "not an image"
     height, width, _ = pixels.shape
     return PhotoFacts(orientation, height, width, content.startswith(JPEG_START))
 
