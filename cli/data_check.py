@@ -1,5 +1,6 @@
 """`clan-tf data check`."""
 
+import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from clan_tf.cli.console import (
     print_table,
     quiet_tensorflow,
 )
-from clan_tf.errors import counted
+from clan_tf.errors import UserError, counted
 
 if TYPE_CHECKING:
     from clan_tf.config import Experiment
@@ -58,6 +59,7 @@ def data_check(
     from clan_tf.data import survey_source
     from clan_tf.data.check import check_data
 
+    _require_writable(quarantine, samples)
     data = experiment.data.model_copy(update={"quarantine": None, "fraction": 1.0} if quarantine else {})
     source = survey_source(data)
     report = check_data(source, ConsoleProgress())
@@ -72,6 +74,26 @@ def data_check(
         _print_next(report, written, quarantine, arguments)
     if report.failed:
         raise typer.Exit(1)
+
+
+def _require_writable(quarantine: str | None, samples: str | None) -> None:
+    """A `UserError` where what is to be written can't be, before the photos are looked at."""
+    from clan_tf.data.quarantine import require_quarantine
+
+    if quarantine:
+        require_quarantine(Path(quarantine))
+        _require_folder("--quarantine", Path(quarantine).absolute().parent)
+    if samples:
+        _require_folder("--samples", Path(samples).absolute())
+
+
+def _require_folder(option: str, folder: Path) -> None:
+    """A `UserError` unless `folder` is a folder that can be written to, or can become one."""
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    if not existing.is_dir():
+        raise UserError(f"{option}: {existing} is a file, and must be a folder. Give another path.")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise UserError(f"{option}: the folder {existing} can't be written to: permission denied. Give another path.")
 
 
 def _write_quarantine(path: Path, source: "Source", report: "DataReport", root: str | None) -> "Quarantine":

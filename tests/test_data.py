@@ -139,7 +139,7 @@ def test_a_folder_that_cannot_be_listed_is_refused(tmp_path: Path, monkeypatch: 
         return listing(path)
 
     monkeypatch.setattr(os, "scandir", scandir)
-    with pytest.raises(UserError, match=f"{closed} can't be read: Permission denied"):
+    with pytest.raises(UserError, match=f"{closed}: can't be read: Permission denied"):
         read_source(DataConfig(root=tmp_path))
 
 

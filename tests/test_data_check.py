@@ -372,3 +372,26 @@ def test_a_quarantine_list_replaces_no_other_file(spoilt: Path, tmp_path: Path) 
     done = run(spoilt, "--quarantine", str(precious))
     assert isinstance(done.exception, UserError) and "isn't such a list" in str(done.exception)
     assert precious.read_text(encoding="utf-8") == "name: precious"
+
+
+@pytest.mark.parametrize(
+    ("option", "path", "expected"),
+    [
+        ("--quarantine", "file.txt", "isn't such a list"),
+        ("--quarantine", "file.txt/list.txt", "file.txt is a file, and must be a folder"),
+        ("--quarantine", "photos", "can't be read as a text file: Is a directory"),
+        ("--samples", "file.txt", "file.txt is a file, and must be a folder"),
+        ("--samples", "file.txt/grids", "file.txt is a file, and must be a folder"),
+        ("--samples", "photos", "can't be written to"),
+    ],
+)
+def test_what_cannot_be_written_is_refused_before_the_photos_are_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str, path: str, expected: str
+) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "file.txt").write_text("precious", encoding="utf-8")
+    monkeypatch.setattr("os.access", lambda place, mode: False)
+    done = run(tmp_path / "photos", option, str(tmp_path / path))  # a folder that reading would refuse
+    assert isinstance(done.exception, UserError) and f"{option}: " in str(done.exception)
+    assert expected in str(done.exception)
+    assert (tmp_path / "file.txt").read_text(encoding="utf-8") == "precious"

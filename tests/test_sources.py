@@ -1,5 +1,6 @@
 """Each reader against a tiny copy of the layout that its data has on users' disks, with the traps that are in it."""
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -244,6 +245,33 @@ def test_cars_files_that_are_missing_or_no_matlab_files_are_refused(devkit: Path
     assert "car_ims/; devkit/, cars_train/ and cars_test/" in mistake(
         source="cars", root=tmp_path_factory.mktemp("elsewhere")
     )
+
+
+def test_a_cars_list_that_was_cut_is_called_damaged(one_list: Path) -> None:
+    file = one_list / "cars_annos.mat"
+    whole = file.read_bytes()
+    for length in (1, 100, 127, 130, 200, len(whole) // 2, len(whole) - 60, len(whole) - 8):
+        file.write_bytes(whole[:length])
+        text = mistake(source="cars", root=one_list)
+        assert text.startswith(f"{file}: ") and ("is damaged: it is cut short" in text or "MATLAB" in text), text
+        assert ("is damaged" in text) is (length >= 130)
+
+
+@pytest.mark.parametrize(("source", "file"), [("cars", "cars_annos.mat"), ("csv", "photos.csv")])
+def test_a_list_that_cannot_be_read_is_named_with_the_reason(
+    one_list: Path, monkeypatch: pytest.MonkeyPatch, source: str, file: str
+) -> None:
+    (one_list / "photos.csv").touch()
+    opening = io.open
+
+    def refuse(path: Any, *arguments: Any, **more: Any) -> Any:
+        if str(path) == str(one_list / file):
+            raise PermissionError(13, "Permission denied", str(path))
+        return opening(path, *arguments, **more)
+
+    monkeypatch.setattr(io, "open", refuse)
+    text = mistake(source=source, root=one_list)
+    assert text.startswith(f"{one_list / file}: can't be read: Permission denied.") and "data.root" in text
 
 
 # FGVC-Aircraft

@@ -52,7 +52,8 @@ def survey_source(config: DataConfig) -> Source:
         source = READERS[kind](config)
     except OSError as error:
         unread = error.filename or config.root or config.source
-        raise UserError(f"data.root: {unread} can't be read: {error.strerror or error}.") from error
+        reason = error.strerror or error
+        raise UserError(f"{unread}: can't be read: {reason}. Mend that, or name other data by data.root.") from error
     # The quarantined leave last, so that every other photo stays in its split.
     source = with_validation(source, config.validation_fraction, config.split_seed)
     splits = without_quarantined(source.splits, config.quarantine, config.root)

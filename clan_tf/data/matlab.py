@@ -1,6 +1,7 @@
 """Annotations in MATLAB files."""
 
 from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ def read_structs(path: Path, variable: str) -> list[Mapping[str, Any]]:
 
     Raises:
         UserError: if the file or the variable is missing, damaged or empty.
+        OSError: if the file can't be read.
     """
     structs = np.atleast_1d(_read(path, variable))
     if structs.dtype.names is None or not len(structs):
@@ -30,10 +32,27 @@ def read_names(path: Path, variable: str) -> tuple[str, ...]:
 def _read(path: Path, variable: str) -> np.ndarray:
     if not path.is_file():
         raise UserError(f"data.root: there is no {path}.")
+    content = path.read_bytes()
     try:
-        variables = loadmat(path, squeeze_me=True, variable_names=[variable])
+        variables = loadmat(BytesIO(content), squeeze_me=True, variable_names=[variable])
     except Exception as error:  # whatever SciPy meets in a damaged file
+        if _is_cut_short(content):
+            raise UserError(f"{path}: is damaged: it is cut short. Copy it again.") from error
         raise UserError(f"{path}: can't be read as a MATLAB file of version 4 to 7.2: {error}") from error
     if variable not in variables:
+        if _is_cut_short(content):
+            raise UserError(f"{path}: is damaged: it is cut short before {variable!r}. Copy it again.")
         raise UserError(f"{path}: has no variable {variable!r}.")
     return variables[variable]
+
+
+def _is_cut_short(content: bytes) -> bool:
+    """Whether a variable of a MATLAB file of version 5 to 7.2 goes on past its end.
+
+    After a header of 128 bytes, which tells the order of bytes, each variable begins with its kind and its length.
+    """
+    order = {b"IM": "little", b"MI": "big"}.get(content[126:128])
+    place = 128
+    while order and place < len(content):
+        place += 8 + int.from_bytes(content[place + 4 : place + 8], order)
+    return bool(order) and place > len(content)

@@ -66,14 +66,19 @@ def choose_quarantined(source: Source, report: DataReport) -> Quarantine:
     return Quarantine(broken, tuple(conflicting), tuple(copies), emptied)
 
 
+def require_quarantine(path: Path) -> None:
+    """A `UserError` if `path` is there and is another file than a list of photos to leave out."""
+    if path.exists() and not read_text(path, "--quarantine").startswith(HEADER):
+        raise UserError(f"--quarantine: {path} exists and isn't such a list. Give another file.")
+
+
 def write_quarantine(path: Path, quarantine: Quarantine, root: str | None) -> None:
     """Writes the list: a name a line, relative to `root` where it is in there, under headings that begin with `#`.
 
     Raises:
         UserError: if `path` is another file than such a list.
     """
-    if path.exists() and not read_text(path, "--quarantine").startswith(HEADER):
-        raise UserError(f"--quarantine: {path} exists and isn't such a list. Give another file.")
+    require_quarantine(path)
     lines = [HEADER]
     for heading, names in (
         ("can't be read", quarantine.broken),
