@@ -1,6 +1,7 @@
 """Each reader against a tiny copy of the layout that its data has on users' disks, with the traps that are in it."""
 
 import io
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -245,6 +246,16 @@ def test_cars_files_that_are_missing_or_no_matlab_files_are_refused(devkit: Path
     assert "car_ims/; devkit/, cars_train/ and cars_test/" in mistake(
         source="cars", root=tmp_path_factory.mktemp("elsewhere")
     )
+
+
+def test_cars_without_a_devkit_name_it_and_the_layouts(devkit: Path) -> None:
+    (devkit / "devkit" / "cars_meta.mat").unlink()
+    text = mistake(source="cars", root=devkit)
+    assert f"there is no {devkit / 'devkit' / 'cars_meta.mat'}, " in text and "Expected is one of" in text
+    shutil.rmtree(devkit / "devkit")
+    text = mistake(source="cars", root=devkit)
+    assert f"there is no {devkit / 'devkit'}, which goes with" in text
+    assert "car_ims/; devkit/, cars_train/ and cars_test/" in text
 
 
 def test_a_cars_list_that_was_cut_is_called_damaged(one_list: Path) -> None:
@@ -498,6 +509,16 @@ def test_only_the_first_twenty_mistakes_of_a_csv_are_listed(table: Path) -> None
 def test_a_csv_that_is_none_is_refused(table: Path, content: bytes, expected: str) -> None:
     table.write_bytes(content)
     assert expected in mistake(source="csv", root=table.parent)
+
+
+def test_a_csv_with_one_label_speaks_of_the_table_and_its_labels(table: Path) -> None:
+    write_lines(table, "path,label", *rows_of(["a"]))
+    for data in ({"root": table.parent}, {"csv": table}):
+        text = mistake(source="csv", **data)
+        assert text.startswith(f"data.csv: {table} has one class ('a')")
+        assert "in the column label" in text and "folder" not in text
+    write_lines(table, "path,label,split", "photos/000.jpg,a,train", "photos/001.jpg,b,test")
+    assert f"data.csv: {table} has no train photos of 'b'" in mistake(source="csv", csv=table)
 
 
 def test_a_csv_that_is_nowhere_is_refused(tmp_path: Path) -> None:

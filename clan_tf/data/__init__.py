@@ -6,7 +6,7 @@ from dataclasses import replace
 from clan_tf.config import DataConfig
 from clan_tf.data.aircraft import read_aircraft
 from clan_tf.data.cars import read_cars
-from clan_tf.data.csv_table import read_csv
+from clan_tf.data.csv_table import locate, read_csv
 from clan_tf.data.cub import read_cub
 from clan_tf.data.cutting import with_validation
 from clan_tf.data.folders import read_folders
@@ -29,6 +29,12 @@ READERS: dict[str, Callable[[DataConfig], Source]] = {
 """A reader gives the class names and the photos of the splits that the data has; `read_source` does the rest."""
 
 WITH_BOXES = ("cub", "cars", "aircraft", "tfds", "records")
+
+CLASSES_ARE = {
+    "folders": "Expected are a folder for each class, or train/ and test/ with a folder for each class.",
+    "csv": "Expected are two different texts or more in the column label.",
+}
+"""What tells the classes of the sources that users lay out themselves."""
 
 
 def read_source(config: DataConfig) -> Source:
@@ -58,7 +64,8 @@ def survey_source(config: DataConfig) -> Source:
     source = with_validation(source, config.validation_fraction, config.split_seed)
     splits = without_quarantined(source.splits, config.quarantine, config.root)
     source = replace(source, splits=take_fraction(splits, config.fraction, config.split_seed))
-    return replace(source, problems=class_problems(source, str(config.root or config.source)))
+    place = f"data.csv: {locate(config)[0]}" if kind == "csv" else f"data.root: {config.root or config.source}"
+    return replace(source, problems=class_problems(source, place, CLASSES_ARE.get(kind, "")))
 
 
 __all__ = ["READERS", "SPLITS", "Photo", "Source", "read_source", "survey_source"]

@@ -61,7 +61,11 @@ def _is_test(row: Mapping[str, Any], file: Path) -> bool:
 
 def _read_devkit(root: Path, config: DataConfig) -> Source:
     devkit = _folder(root, "devkit", "car_devkit/devkit") or root
-    class_names = read_names(devkit / "cars_meta.mat", "class_names")
+    meta = devkit / "cars_meta.mat"
+    if not meta.is_file():
+        missing = root / "devkit" if devkit == root else meta
+        raise UserError(f"data.root: there is no {missing}, which goes with {root / 'cars_train'}. {LAYOUTS}.")
+    class_names = read_names(meta, "class_names")
 
     def photos(split: str, file: Path) -> list[Photo]:
         folder = _folder(root, f"cars_{split}/cars_{split}", f"cars_{split}") or root / f"cars_{split}"

@@ -33,7 +33,7 @@ def read_csv(config: DataConfig) -> Source:
     Raises:
         UserError: for a missing table or column, or naming the mistakes in the rows with their lines.
     """
-    table, folder = _locate(config)
+    table, folder = locate(config)
     entries = _entries(_rows(table), folder, table)
     class_names = tuple(sorted({entry.label for entry in entries}))
     labels = {name: label for label, name in enumerate(class_names)}
@@ -47,7 +47,7 @@ def read_csv(config: DataConfig) -> Source:
     return Source(class_names, splits)
 
 
-def _locate(config: DataConfig) -> tuple[Path, Path]:
+def locate(config: DataConfig) -> tuple[Path, Path]:
     """The table, and the folder that its paths are relative to."""
     if config.csv is None and config.root is None:
         raise UserError("data.csv: the source 'csv' needs the table of the photos: --set data.csv=FILE.")

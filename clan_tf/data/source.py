@@ -171,22 +171,26 @@ def official_counts(splits: Mapping[str, Sequence[Photo]], expected: Mapping[str
     )
 
 
-def class_problems(source: Source, place: str) -> tuple[str, ...]:
-    """What keeps a training from starting: fewer than two classes, or classes without train photos."""
+def class_problems(source: Source, place: str, expected: str = "") -> tuple[str, ...]:
+    """What keeps a training from starting: fewer than two classes, or classes without train photos.
+
+    Args:
+        source: the data.
+        place: the key that names it, and its path.
+        expected: what tells its classes, for a source with one class alone.
+    """
     if not source.class_names:
-        return (f"data.root: {place} names no classes.",)
+        return (f"{place} names no classes.",)
     if len(source.class_names) < 2:
-        return (
-            f"data.root: {place} has one class ({source.class_names[0]!r}); telling classes apart needs at least two. "
-            "Expected are a folder for each class, or train/ and test/ with a folder for each class.",
-        )
+        only = f"{place} has one class ({source.class_names[0]!r}); telling classes apart needs at least two."
+        return (f"{only} {expected}".rstrip(),)
     missing = _without_photos(source, "train")
     if not missing:
         return ()
     nowhere = {*_without_photos(source, "val")} & {*_without_photos(source, "test")}
     elsewhere = [name for name in missing if name not in nowhere]
     hint = f" Other splits have photos of {listed(elsewhere)}." if elsewhere else ""
-    return (f"data.root: {place} has no train photos of {listed(missing)}.{hint}",)
+    return (f"{place} has no train photos of {listed(missing)}.{hint}",)
 
 
 def _without_photos(source: Source, split: str) -> list[str]:
