@@ -333,6 +333,15 @@ def test_damaged_shards_are_refused(tmp_path: Path, damage: Callable[[Path], Non
     assert expected in text and "toy-train.tfrecord" in text
 
 
+@pytest.mark.parametrize("file", ["dataset_info.json", "toy-train.tfrecord-00000-of-00001"])
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, file: str) -> None:
+    folder = toy(tmp_path, {"train": 4, "test": 2})
+    (folder / file).unlink()
+    (folder / file).mkdir()  # stands for one that the user has no right to read
+    text = mistake(source="records", root=folder)
+    assert text.startswith(f"data.root: {folder / file} can't be read: ") and text.count(file) == 1
+
+
 def test_shards_are_read_from_any_file_system_of_tensorflow(toy_dir: Path) -> None:
     shard = "ram://records/toy.tfrecord"
     tf.io.gfile.makedirs("ram://records")

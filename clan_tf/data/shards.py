@@ -56,13 +56,15 @@ def read_shard(file: str, features: Features) -> Iterator[Record]:
         features: what to read.
 
     Raises:
-        UserError: if the shard is missing or cut short, or a record lacks a feature.
+        UserError: if the shard is missing, can't be read or is cut short, or a record lacks a feature.
     """
     try:
         for number, (start, data) in enumerate(_frames(file)):
             yield _record(data, f"{file}, record {number}", Span(file, start, 0, 0), features)
     except tf.errors.NotFoundError as error:
         raise UserError(f"data.root: there is no {file}.") from error
+    except tf.errors.OpError as error:
+        raise UserError(f"data.root: {file} can't be read: {error.message.removeprefix(f'{file}; ')}.") from error
 
 
 def _frames(file: str) -> Iterator[tuple[int, bytes]]:

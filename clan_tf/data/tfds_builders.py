@@ -139,7 +139,7 @@ def _require_info(folder: str) -> None:
                 "folder, file:// or gs://."
             ) from error
         except tf.errors.OpError as error:
-            raise UserError(f"data.root: {file} can't be read: {error.message}.") from error
+            raise UserError(f"data.root: {file} can't be read: {error.message.removeprefix(f'{file}; ')}.") from error
         except ValueError as error:
             raise UserError(f"{file}: is damaged ({error}). Copy or prepare the data set again.") from error
 
