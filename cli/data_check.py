@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from clan_tf.data.check import DataReport, Pair
     from clan_tf.data.quarantine import Quarantine
 
+_MOST_CLASSES = 20
+"""So many are listed one by one."""
+
 
 def data_check(
     config: OptionalConfigArgument = "demo",
@@ -139,6 +142,7 @@ def _print_report(experiment: "Experiment", report: "DataReport") -> None:
             for split, classes in counts.items()
         ],
     )
+    _print_classes(counts)
     _print_images(report.images)
     found = _found(report, experiment.data.root)
     if found:
@@ -149,6 +153,17 @@ def _print_report(experiment: "Experiment", report: "DataReport") -> None:
             f"{counted(len(report.across_cut), 'pair')} across train and val: clan-tf cut these validation photos from "
             "train at random, so it is no leak of the data, but their accuracy will be a little too high."
         )
+
+
+def _print_classes(counts: Mapping[str, Mapping[str, int]]) -> None:
+    """Photos by class and split, of all classes or of those with the fewest train photos."""
+    classes = dict.fromkeys(name for split in counts.values() for name in split)
+    rows = [(name, *(split.get(name, 0) for split in counts.values())) for name in classes]
+    title = "Photos by class"
+    if len(rows) > _MOST_CLASSES:
+        title = f"The {_MOST_CLASSES} classes with the fewest {next(iter(counts))} photos; --json lists all"
+        rows = sorted(rows, key=lambda row: row[1])[:_MOST_CLASSES]
+    print_table(title, ("class", *counts), [(name, *(f"{count:,}" for count in row)) for name, *row in rows])
 
 
 def _extreme(classes: Mapping[str, int], choose: Callable[..., str]) -> str:

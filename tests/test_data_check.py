@@ -350,7 +350,19 @@ def test_the_table_is_short_and_says_what_to_do_next(spoilt: Path) -> None:
     assert bad.exit_code == 1
     for words in ("broken", "leak train-test, near", "labels differ", "--quarantine quarantine.txt"):
         assert words in bad.output
-    assert len(bad.output.splitlines()) < 50
+    assert len(bad.output.splitlines()) < 55
+
+
+def test_the_smallest_classes_are_counted_split_by_split(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small, large = CLASSES[1], CLASSES[0]
+    (root / "train" / small / "0.jpg").unlink()
+    rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in run(root).output.splitlines()]
+    assert [large, "6", "2", "2"] in rows and [small, "5", "2", "2"] in rows
+    monkeypatch.setattr("clan_tf.cli.data_check._MOST_CLASSES", 1)
+    output = run(root).output
+    rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in output.splitlines()]
+    assert "The 1 classes with the fewest train photos" in output
+    assert [small, "5", "2", "2"] in rows and [large, "6", "2", "2"] not in rows
 
 
 def test_a_clean_check_passes_writes_the_samples_and_changes_no_photo(root: Path, tmp_path: Path) -> None:

@@ -66,7 +66,8 @@ def read_photo(path: Path) -> np.ndarray | str:
 def evaluation_view(image: np.ndarray, size: int, resize_size: int, mode: str) -> np.ndarray:
     """What a model sees of a photo: resized, the centre cropped.
 
-    The values are those of `clan_tf.data.pipeline.evaluation_view`.
+    The values are those of `clan_tf.data.pipeline.evaluation_view`; where the aspect is kept, a few in ten thousand are
+    rounded to the next level, because that resizes only the window.
 
     Args:
         image: uint8 RGB `(height, width, 3)`.
