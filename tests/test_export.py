@@ -664,6 +664,8 @@ def test_layers_that_suffer_can_stay_float32(
     whole = error([])
     assert error(ranked) < whole / 2
     assert error(ranked[:8]) < whole
+    if quantization != "dynamic":  # once is enough
+        return
     labels = expected.argmax(axis=1)
     choices = list(quantizer.layers_to_keep(ranked, list(PHOTOS), labels, Limits()))
     assert choices == [ranked[:count] for count in (1, 2, 3, 5, 8, 12, 18, 27)[: len(choices)]]
