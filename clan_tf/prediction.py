@@ -7,10 +7,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from clan_tf.photos.listing import list_photos
 from clan_tf.progress import Progress
 from clan_tf.runtime.classifier import ExportedClassifier
 from clan_tf.runtime.contract import find_exported
-from clan_tf.runtime.photos import list_photos
 
 
 class PhotoClassifier(Protocol):

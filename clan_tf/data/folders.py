@@ -12,7 +12,7 @@ from clan_tf.config import DataConfig
 from clan_tf.data.cutting import cut
 from clan_tf.data.source import Photo, Source, require_folder
 from clan_tf.errors import UserError, counted
-from clan_tf.runtime.photos import PHOTO_SUFFIXES
+from clan_tf.photos.listing import PHOTO_SUFFIXES
 
 SPLIT_FOLDERS = {
     "train": ("train", "training"),

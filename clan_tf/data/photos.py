@@ -1,5 +1,6 @@
 """Encoded photos to upright RGB, and the check that every photo can be read before work on them starts."""
 
+import hashlib
 import os
 import re
 import warnings
@@ -49,6 +50,7 @@ class CheckedPhotos:
         windows: top, left, height and width of the part of each that is used, in pixels of the photo as stored, int32
             `(photos, 4)`.
         are_jpeg: which are JPEGs, bool `(photos,)`.
+        digests: SHA-256 of each encoded photo, in hexadecimal.
         broken: a line for each photo that can't be read, and isn't among these.
     """
 
@@ -56,6 +58,7 @@ class CheckedPhotos:
     orientations: np.ndarray
     windows: np.ndarray
     are_jpeg: np.ndarray
+    digests: Sequence[str] = ()
     broken: Sequence[str] = ()
 
     @property
@@ -126,7 +129,7 @@ def check_photos(photos: Sequence[Photo], on_photo: Callable[[], None] = lambda:
         photos: the photos to check.
         on_photo: called after each photo, for progress.
     """
-    good: list[tuple[Photo, PhotoFacts, tuple[int, ...]]] = []
+    good: list[tuple[Photo, PhotoFacts, tuple[int, ...], str]] = []
     problems = []
     with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
         warnings.simplefilter("ignore")  # Pillow's, of large photos and damaged EXIF; decoding tells what matters
@@ -137,10 +140,11 @@ def check_photos(photos: Sequence[Photo], on_photo: Callable[[], None] = lambda:
                 good.append((photo, *answer))
             on_photo()
     return CheckedPhotos(
-        [photo for photo, _, _ in good],
-        np.array([facts.orientation for _, facts, _ in good], dtype="int32"),
-        np.array([window for _, _, window in good], dtype="int32").reshape(-1, 4),
-        np.array([facts.is_jpeg for _, facts, _ in good], dtype=bool),
+        [photo for photo, *_ in good],
+        np.array([facts.orientation for _, facts, *_ in good], dtype="int32"),
+        np.array([window for _, _, window, _ in good], dtype="int32").reshape(-1, 4),
+        np.array([facts.is_jpeg for _, facts, *_ in good], dtype=bool),
+        [digest for *_, digest in good],
         problems,
     )
 
@@ -225,14 +229,14 @@ def box_window(photo: Photo, height: int, width: int) -> tuple[int, int, int, in
     return top, left, bottom - top, right - left
 
 
-def _check(photo: Photo) -> tuple[PhotoFacts, tuple[int, ...]] | str:
-    """A photo's facts and the window of its box, or why it can't be used."""
+def _check(photo: Photo) -> tuple[PhotoFacts, tuple[int, ...], str] | str:
+    """A photo's facts, the window of its box and its digest, or why it can't be used."""
     content, problem = try_reading(photo)
     facts = problem or probe(content)
     if isinstance(facts, str):
         return facts
     window = box_window(photo, facts.height, facts.width)
-    return window if isinstance(window, str) else (facts, window)
+    return window if isinstance(window, str) else (facts, window, hashlib.sha256(content).hexdigest())
 
 
 def plain_message(error: tf.errors.OpError) -> str:

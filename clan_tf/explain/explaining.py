@@ -16,9 +16,9 @@ from clan_tf.explain.maps import Explainer, Explanation
 from clan_tf.files import new_folder
 from clan_tf.inference import model_view, read_photo
 from clan_tf.models import BranchClassifier
+from clan_tf.photos.listing import list_photos
 from clan_tf.progress import Progress
 from clan_tf.run import find_model, load_model
-from clan_tf.runtime.photos import list_photos
 
 BATCH = 8
 SHEET_PHOTOS = 48

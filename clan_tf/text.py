@@ -1,0 +1,30 @@
+"""Names of files and classes as a person may safely read them."""
+
+import unicodedata
+
+_BIDI_CONTROLS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_ESCAPED = ("Cc", "Cs", "Zl", "Zp")
+"""Categories of Unicode: control characters, surrogates (bytes that aren't UTF-8), line and paragraph separators."""
+
+
+def printable(text: str, keep: str = "") -> str:
+    r"""A text without anything that a terminal obeys or that can't be encoded: `\x1b` instead of an escape character.
+
+    Args:
+        text: any text; bytes of file names that aren't UTF-8 stand in it as surrogates, as `os.fsdecode` gives them.
+        keep: control characters that stay, such as a line end.
+    """
+    return "".join(
+        _escape(character) if _is_unsafe(character) and character not in keep else character for character in text
+    )
+
+
+def _is_unsafe(character: str) -> bool:
+    return unicodedata.category(character) in _ESCAPED or character in _BIDI_CONTROLS
+
+
+def _escape(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:
+        return f"\\x{code - 0xDC00:02x}"
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
