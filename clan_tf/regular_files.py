@@ -1,0 +1,61 @@
+"""Reading files of users: regular ones only, because a pipe or a device may never end, and no more than is sensible."""
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+TEXT_BYTES = 2**20
+"""How long a config, a search space or another text that is written by hand may be."""
+TABLE_BYTES = 2**30
+"""How long a table or list of photos may be."""
+
+
+def open_regular_file(path: str | Path, limit: int | None = None) -> BinaryIO:
+    """Opens a file for reading bytes; links are followed.
+
+    Args:
+        path: the file.
+        limit: how many bytes it may have; any number if `None`.
+
+    Raises:
+        OSError: if it can't be opened, isn't a regular file (but a folder, a pipe, a socket or a device), or is too
+            large. `strerror` says so in words that fit behind the path.
+    """
+    _require_regular(os.stat(path), path, limit)  # before it is opened, which may already do something to a device
+    file = open(path, "rb", opener=_open_without_waiting)
+    try:
+        _require_regular(os.fstat(file.fileno()), path, limit)
+    except OSError:
+        file.close()
+        raise
+    return file
+
+
+def require_regular_file(path: str | Path, limit: int | None = None) -> None:
+    """Raises the `OSError` of `open_regular_file` for a file that is to be opened by its name elsewhere."""
+    open_regular_file(path, limit).close()
+
+
+def read_regular_file(path: str | Path, limit: int) -> bytes:
+    """The content of a file of at most `limit` bytes; errors are those of `open_regular_file`.
+
+    Files of the system that say they have no size, such as those in `/proc`, count as empty.
+    """
+    with open_regular_file(path, limit) as file:
+        return file.read(os.fstat(file.fileno()).st_size)
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _require_regular(status: os.stat_result, path: str | Path, limit: int | None) -> None:
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, "is a folder, not a file", os.fspath(path))
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "isn't a regular file", os.fspath(path))
+    if limit is not None and status.st_size > limit:
+        size, most = (f"{count / 1e6:,.1f} MB" for count in (status.st_size, limit))
+        raise OSError(errno.EFBIG, f"is too large: {size}, at most {most} are read", os.fspath(path))
