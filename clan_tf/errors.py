@@ -20,9 +20,13 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun if number == 1 else f'{noun}s'}"
 
 
-def shown(value: object, most: int = 200) -> str:
-    """A value as Python writes it, cut where it is longer than `most` characters."""
-    text = repr(value)
+def shown(value: object) -> str:
+    """A value as Python writes it, cut where it is long."""
+    return shortened(repr(value))
+
+
+def shortened(text: str, most: int = 200) -> str:
+    """The text, cut where it is longer than `most` characters."""
     return text if len(text) <= most else f"{text[:most]}… ({len(text):,} characters)"
 
 
