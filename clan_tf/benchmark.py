@@ -15,7 +15,7 @@ import tensorflow as tf
 from clan_tf.config import AugmentationConfig, Experiment
 from clan_tf.data import read_source
 from clan_tf.data.cache import decide_cache, open_reader
-from clan_tf.data.photos import CheckedPhotos, decode_stored, read_content
+from clan_tf.data.photos import CheckedPhotos, decode_in_graph, decode_outside_graph, read_content
 from clan_tf.data.pipeline import finish, training_batches, training_view
 from clan_tf.data.reading import PhotoReader, Reader
 from clan_tf.data.splits import check_splits
@@ -158,12 +158,17 @@ def _contenders(
 
 
 def _decoding(checked: CheckedPhotos, batch_size: int) -> Iterator[int]:
-    """TensorFlow's libjpeg-turbo (or other decoder) on encoded photos in memory, on all cores."""
+    """TensorFlow's libjpeg-turbo (or other decoder) on encoded photos in memory, on all cores.
+
+    Where TensorFlow gives other pixels of some, it is the decoder that the pipeline uses for those.
+    """
+    in_graph = [facts.same_in_graph for facts in checked.facts]
+    decode = decode_in_graph if all(in_graph) else decode_outside_graph
     contents = tf.constant([read_content(photo) for photo in checked.photos])
 
     def decoded_pixels(index: tf.Tensor) -> tf.Tensor:
         # Only a number leaves the call: batches of photos of any size would be another cost.
-        return tf.size(decode_stored(contents[index % len(checked.photos)]))
+        return tf.size(decode(contents[index % len(checked.photos)]))
 
     sizes = tf.data.Dataset.range(_ENDLESS * batch_size).map(decoded_pixels, tf.data.AUTOTUNE).batch(batch_size)
     return (int(batch.shape[0]) for batch in finish(sizes))

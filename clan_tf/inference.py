@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from clan_tf.data.photos import CheckedPhotos, decode, exif_orientation, problem_with, read_content, used_part
+from clan_tf.data.photos import CheckedPhotos, read_content, used_part
 from clan_tf.data.pipeline import evaluation_batches, evaluation_view
 from clan_tf.data.reading import PhotoReader, View
 from clan_tf.models import COMBINED, BranchClassifier
+from clan_tf.photos.reading import read_photo
 from clan_tf.run import find_model, load_model
 from clan_tf.runtime.exported import PROBABILITIES, SERVE_BYTES, ExportedModel
 
@@ -18,18 +19,6 @@ from clan_tf.runtime.exported import PROBABILITIES, SERVE_BYTES, ExportedModel
 def model_view(model: BranchClassifier) -> View:
     """What a model sees of a photo."""
     return View(model.image_size, model.resize_size, model.resize_mode)
-
-
-def read_photo(photo: Path) -> tf.Tensor | str:
-    """A photo file as upright uint8 RGB `(height, width, 3)`, or why it can't be read."""
-    try:
-        content = photo.read_bytes()
-    except OSError as error:
-        return error.strerror or str(error)
-    problem = problem_with(content)
-    if problem:
-        return problem
-    return decode(tf.constant(content), tf.constant(exif_orientation(content)))
 
 
 def branch_probabilities(
@@ -100,7 +89,7 @@ class KerasClassifier:
     def read(self, photo: Path) -> np.ndarray | str:
         """What the model sees of a photo, uint8 RGB; or why it can't be read."""
         image = read_photo(photo)
-        return image if isinstance(image, str) else evaluation_view(image, model_view(self._model)).numpy()
+        return image if isinstance(image, str) else evaluation_view(tf.constant(image), model_view(self._model)).numpy()
 
     def probabilities(self, views: Sequence[np.ndarray]) -> np.ndarray:
         """Combined probabilities `(views, classes)`."""

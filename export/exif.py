@@ -1,12 +1,12 @@
-"""The EXIF orientation of an encoded photo, read inside a TensorFlow graph."""
+"""The orientation of an encoded photo, read inside a TensorFlow graph by the rule of `clan_tf.photos.orientation`."""
 
 import tensorflow as tf
 
-_LOOKED_AT = 1 << 18
-"""EXIF data of a JPEG or PNG stands near the beginning: in a JPEG before the picture, at most 64 kB long."""
-_WEBP = r"(?s)RIFF\C{4}WEBP\C*"
-_ORIENTATION_TAG = 0x0112
-_APP1, _START_OF_SCAN = 0xE1, 0xDA
+from clan_tf.export.graph_bytes import GraphBytes
+from clan_tf.photos.containers import JPEG_START, PNG_START
+from clan_tf.photos.orientation import EXIF_PREFIX, LONG, MOST_ENTRIES, SHORT, TAG
+
+_APP1, _END_OF_IMAGE, _START_OF_SCAN = 0xE1, 0xD9, 0xDA
 
 
 def exif_orientation(content: tf.Tensor) -> tf.Tensor:
@@ -18,97 +18,91 @@ def exif_orientation(content: tf.Tensor) -> tf.Tensor:
     Returns:
         Scalar int32.
     """
-    is_webp = tf.strings.regex_full_match(content, _WEBP)
-    # In a WebP it stands behind the picture.
-    looked_at = tf.cond(is_webp, lambda: content, lambda: tf.strings.substr(content, 0, _LOOKED_AT))
-    # Whatever is read past the end is 0.
-    data = tf.concat([tf.cast(tf.io.decode_raw(looked_at, tf.uint8), tf.int32), tf.zeros((64,), tf.int32)], axis=0)
-    is_png = tf.reduce_all(data[:4] == [0x89, *b"PNG"])
-    start = tf.case(
-        [(is_webp, lambda: _webp_exif(data)), (is_png, lambda: _png_exif(data))], default=lambda: _jpeg_exif(data)
+    data = GraphBytes.of(content)
+    start, end = tf.case(
+        [
+            (data.has(JPEG_START), lambda: _jpeg_exif(data)),
+            (data.has(PNG_START), lambda: _chunk(data, b"eXIf", first=8, little=False)),
+            (data.has(b"WEBP", 8), lambda: _chunk(data, b"EXIF", first=12, little=True)),
+        ],
+        default=lambda: (tf.constant(0), tf.constant(0)),
     )
-    return tf.cond(start > 0, lambda: _orientation(data, start), lambda: tf.constant(1))
+    start = tf.where(data.has(EXIF_PREFIX, start), start + len(EXIF_PREFIX), start)
+    return tf.cond(end - start >= 8, lambda: _orientation(data, start, end), lambda: tf.constant(1))
 
 
-def _jpeg_exif(data: tf.Tensor) -> tf.Tensor:
-    """Where the TIFF header of a JPEG's EXIF segment begins; 0 if there is none."""
+def _jpeg_exif(data: GraphBytes) -> tuple[tf.Tensor, tf.Tensor]:
+    """Where the data of a JPEG's EXIF segment begins and ends; 0 and 0 if there is none."""
+    size = data.size
+
+    def is_segment(place: tf.Tensor) -> tf.Tensor:
+        marker = data.at(place + 1)
+        is_standalone = (marker <= 0x01) | ((marker >= 0xD0) & (marker <= 0xD8))
+        return (data.at(place) == 0xFF) & (marker != 0xFF) & ~is_standalone
 
     def is_exif(place: tf.Tensor) -> tf.Tensor:
-        return (_byte(data, place + 1) == _APP1) & tf.reduce_all(_bytes(data, place + 4, 6) == list(b"Exif\0\0"))
+        is_named = data.has(EXIF_PREFIX, place + 4)
+        is_whole = place + 2 + data.number(place + 2, 2, little=False) <= size
+        return is_segment(place) & (data.at(place + 1) == _APP1) & is_named & is_whole
 
     def goes_on(place: tf.Tensor) -> tf.Tensor:
-        is_segment = (_byte(data, place) == 0xFF) & (_byte(data, place + 1) != _START_OF_SCAN)
-        return is_segment & ~is_exif(place)
+        marker = data.at(place + 1)
+        is_last = is_segment(place) & ((marker == _START_OF_SCAN) | (marker == _END_OF_IMAGE))
+        return (place < size) & ~is_last & ~is_exif(place)
 
     def following(place: tf.Tensor) -> tuple[tf.Tensor]:
-        # Between segments there may be filling.
-        is_filling = _byte(data, place + 1) == 0xFF
-        return (place + tf.where(is_filling, 1, 2 + _number(data, place + 2, 2, little=False)),)
+        length = data.number(place + 2, 2, little=False)
+        # A length that isn't in the data, as of a damaged photo, ends the search.
+        behind = tf.where((length >= 2) & (place + 2 + length <= size), place + 2 + length, size)
+        is_filling = (data.at(place) != 0xFF) | (data.at(place + 1) == 0xFF)
+        return (tf.where(is_segment(place), behind, place + tf.where(is_filling, 1, 2)),)
 
     (place,) = tf.while_loop(goes_on, following, [tf.constant(2)])
-    return tf.where(is_exif(place), place + 10, 0)
+    end = place + 2 + data.number(place + 2, 2, little=False)
+    found = (place < size) & is_exif(place)
+    return tf.where(found, place + 4, 0), tf.where(found, end, 0)
 
 
-def _png_exif(data: tf.Tensor) -> tf.Tensor:
-    """Where the TIFF header in a PNG's `eXIf` chunk begins; 0 if there is none."""
+def _chunk(data: GraphBytes, name: bytes, first: int, little: bool) -> tuple[tf.Tensor, tf.Tensor]:
+    """Where the data of the first chunk of a name begins and ends; 0 and 0 if there is none.
 
-    def has_name(place: tf.Tensor, name: bytes) -> tf.Tensor:
-        return tf.reduce_all(_bytes(data, place + 4, 4) == list(name))
+    A PNG's chunks are length, name, data and checksum; a WebP's are name, length and data, filled up to even places.
+    """
+    size = data.size
+    name_at, length_at = (0, 4) if little else (4, 0)
 
-    def goes_on(place: tf.Tensor) -> tf.Tensor:
-        return (place < tf.size(data)) & ~has_name(place, b"eXIf") & ~has_name(place, b"IEND")
+    def is_wanted(place: tf.Tensor) -> tf.Tensor:
+        return data.has(name, place + name_at)
 
-    def following(place: tf.Tensor) -> tuple[tf.Tensor]:
-        length = _number(data, place, 4, little=False)
-        # A length that isn't in the data, as of a damaged photo, ends the search.
-        return (tf.where((length >= 0) & (length < tf.size(data)), place + 12 + length, tf.size(data)),)
+    def length_of(place: tf.Tensor) -> tf.Tensor:
+        return data.number(place + length_at, 4, little)
 
-    (place,) = tf.while_loop(goes_on, following, [tf.constant(8)])
-    return tf.where(has_name(place, b"eXIf"), place + 8, 0)
-
-
-def _webp_exif(data: tf.Tensor) -> tf.Tensor:
-    """Where the TIFF header in a WebP's `EXIF` chunk begins; 0 if there is none."""
-
-    def is_exif(place: tf.Tensor) -> tf.Tensor:
-        return tf.reduce_all(_bytes(data, place, 4) == list(b"EXIF"))
+    def is_whole(place: tf.Tensor) -> tf.Tensor:
+        rest = size - place - (8 if little else 12)
+        return (length_of(place) >= 0) & (length_of(place) <= rest)
 
     def goes_on(place: tf.Tensor) -> tf.Tensor:
-        return (place < tf.size(data)) & ~is_exif(place)
+        return (place < size) & is_whole(place) & ~is_wanted(place)
 
     def following(place: tf.Tensor) -> tuple[tf.Tensor]:
-        length = _number(data, place + 4, 4, little=True)
-        # Chunks begin at even places.
-        return (tf.where((length >= 0) & (length < tf.size(data)), place + 8 + length + length % 2, tf.size(data)),)
+        length = length_of(place)
+        return (place + 8 + length + (length % 2 if little else 4),)
 
-    (place,) = tf.while_loop(goes_on, following, [tf.constant(12)])
-    # Some writers put the name before the header, as in a JPEG.
-    has_prefix = tf.reduce_all(_bytes(data, place + 8, 6) == list(b"Exif\0\0"))
-    return tf.where(is_exif(place), place + tf.where(has_prefix, 14, 8), 0)
+    (place,) = tf.while_loop(goes_on, following, [tf.constant(first)])
+    found = (place < size) & is_whole(place) & is_wanted(place)
+    return tf.where(found, place + 8, 0), tf.where(found, place + 8 + length_of(place), 0)
 
 
-def _orientation(data: tf.Tensor, start: tf.Tensor) -> tf.Tensor:
-    """By the TIFF header at `start`."""
-    little = _byte(data, start) == ord("I")
-    directory = start + tf.clip_by_value(_number(data, start + 4, 4, little), 0, tf.size(data))
-    entries = directory + 2 + 12 * tf.range(tf.minimum(_number(data, directory, 2, little), 512))
-    tags = _number(data, entries, 2, little)
-    values = _number(data, entries + 8, 2, little)
-    found = tf.boolean_mask(values, (tags == _ORIENTATION_TAG) & (values >= 1) & (values <= 8))
+def _orientation(data: GraphBytes, start: tf.Tensor, end: tf.Tensor) -> tf.Tensor:
+    """By the TIFF data from `start` to `end`."""
+    little, big = data.has(b"II*\0", start), data.has(b"MM\0*", start)
+    offset = data.number(start + 4, 4, little)
+    is_inside = (offset >= 0) & (offset <= end - start - 2)
+    directory = start + tf.where(is_inside, offset, 0)
+    entries = directory + 2 + 12 * tf.range(tf.minimum(data.number(directory, 2, little), MOST_ENTRIES))
+    tags, kinds = (data.number(entries + place, 2, little) for place in (0, 2))
+    short, long = (data.number(entries + 8, length, little) for length in (2, 4))
+    values = tf.where(kinds == SHORT, short, long)
+    is_valid = (tags == TAG) & ((kinds == SHORT) | (kinds == LONG)) & (values >= 1) & (values <= 8)
+    found = tf.boolean_mask(values, is_valid & (entries + 12 <= end) & (little | big) & is_inside)
     return tf.cond(tf.size(found) > 0, lambda: found[0], lambda: tf.constant(1))
-
-
-def _number(data: tf.Tensor, place: tf.Tensor, length: int, little: tf.Tensor | bool) -> tf.Tensor:
-    """The unsigned number at each place, int32; numbers of 2 GB and more are negative."""
-    digits = [_byte(data, place + index) for index in range(length)]
-    low_first = sum(digit * (1 << 8 * index) for index, digit in enumerate(digits))
-    high_first = sum(digit * (1 << 8 * index) for index, digit in enumerate(reversed(digits)))
-    return tf.where(little, low_first, high_first)
-
-
-def _bytes(data: tf.Tensor, place: tf.Tensor, length: int) -> tf.Tensor:
-    return _byte(data, place + tf.range(length))
-
-
-def _byte(data: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
-    return tf.gather(data, tf.clip_by_value(place, 0, tf.size(data) - 1))

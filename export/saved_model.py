@@ -8,10 +8,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from clan_tf.data.photos import decode_stored, upright
 from clan_tf.data.pipeline import evaluation_view
 from clan_tf.data.reading import View
-from clan_tf.export.exif import exif_orientation
+from clan_tf.export.encoded_photos import decode_upright
 from clan_tf.export.options import Io
 from clan_tf.export.warmup import write_warmup
 from clan_tf.runtime.contract import CONTRACT_FILE, LABELS_FILE, Contract
@@ -41,7 +40,7 @@ def write_servable(
     - `serve_uint8` and `serve_float32` take `photos`, RGB in 0…255, `(batch, height, width, 3)` of any size, and
       `serving_default` is one of them;
     - `serve_bytes` takes `photos`, encoded JPEG, PNG, GIF, BMP or WebP strings `(batch,)`, turned upright by EXIF. One
-      that can't be decoded is an error of its request;
+      that can't be decoded is an error of its request, and so are the few kinds that `encoded_photos` names;
     - `explain`, if there is such a model, takes `photos` as `serving_default`, and answers its outputs.
 
     Args:
@@ -60,7 +59,7 @@ def write_servable(
 
         view = View(contract.image_size, contract.resize_size, contract.resize_mode)
         servable.serve = answers(lambda photo: evaluation_view(_whole_levels(photo), view), model)
-        servable.serve_bytes = answers(lambda content: evaluation_view(_decode_upright(content), view), model)
+        servable.serve_bytes = answers(lambda content: evaluation_view(decode_upright(content), view), model)
         signatures = {f"serve_{dtype}": servable.serve.get_concrete_function(spec) for dtype, spec in photos.items()}
         strings = tf.TensorSpec((None,), tf.string, name="photos")
         signatures[SERVE_BYTES] = servable.serve_bytes.get_concrete_function(strings)
@@ -96,7 +95,3 @@ def _answer(model: keras.Model, views: tf.Tensor) -> Mapping[str, tf.Tensor]:
 def _whole_levels(photo: tf.Tensor) -> tf.Tensor:
     """RGB in 0…255 of any type to uint8, as in an image file."""
     return photo if photo.dtype == tf.uint8 else tf.cast(tf.clip_by_value(photo, 0.0, 255.0) + 0.5, tf.uint8)
-
-
-def _decode_upright(content: tf.Tensor) -> tf.Tensor:
-    return upright(decode_stored(content), exif_orientation(content))

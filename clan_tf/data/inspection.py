@@ -6,14 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 from PIL import Image
 
 from clan_tf.data.duplicates import THUMBNAIL_SIZE
-from clan_tf.data.photos import box_window, decode_stored, problem_with, try_reading, upright
+from clan_tf.data.photos import box_window, try_reading
 from clan_tf.data.source import Photo
-from clan_tf.data.truncation import CUT_SHORT, is_cut_short
-from clan_tf.runtime.photos import open_photo, orientation_of
+from clan_tf.photos.decoding import PhotoError, PhotoFacts, decode
 
 HUGE_PIXELS = 50_000_000
 HUGE_BYTES = 50_000_000
@@ -43,34 +41,25 @@ class Facts:
 def inspect_photo(photo: Photo) -> Facts | str:
     """Decodes a photo once: its facts, or why it can't be used."""
     content, problem = try_reading(photo)
-    if problem or not content:
-        return problem or "the file is empty"
+    if problem:
+        return problem
     try:
-        return _facts(photo, content)
-    # Pillow's parsers let struct.error, EOFError, KeyError and others out of damaged files.
-    except Exception as error:  # noqa: BLE001
-        return problem_with(content) or f"damaged: {error}"
-
-
-def _facts(photo: Photo, content: bytes) -> Facts | str:
-    with open_photo(content) as image:
-        orientation = orientation_of(image)
-        window = box_window(photo, image.height, image.width)
-        if isinstance(window, str):
-            return window
-        stored = decode_stored(tf.constant(content))
-        if is_cut_short(image, content, stored.numpy()):
-            return CUT_SHORT
-        pixels = upright(stored, tf.constant(orientation)).numpy()
-        thumbnail = _thumbnail(pixels)
-        oddities = tuple(_oddities(photo, content, image, orientation, thumbnail))
-        size = (pixels.shape[1], pixels.shape[0])
-        return Facts(hashlib.sha256(content).digest(), size, image.mode, _format(image), oddities, thumbnail)
-
-
-def _format(image: Image.Image) -> str:
-    """A camera's multi-picture file is a JPEG with more behind it, and named so."""
-    return "JPEG" if image.format == "MPO" else str(image.format)
+        picture = decode(content)
+    except PhotoError as error:
+        return str(error)
+    window = box_window(photo, picture.facts.height, picture.facts.width)
+    if isinstance(window, str):
+        return window
+    pixels = picture.upright
+    thumbnail = _thumbnail(pixels)
+    return Facts(
+        hashlib.sha256(content).digest(),
+        (pixels.shape[1], pixels.shape[0]),
+        picture.facts.mode,
+        picture.facts.format,
+        tuple(_oddities(photo, len(content), picture.facts, thumbnail)),
+        thumbnail,
+    )
 
 
 def _thumbnail(pixels: np.ndarray) -> np.ndarray:
@@ -79,25 +68,23 @@ def _thumbnail(pixels: np.ndarray) -> np.ndarray:
     return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR, reducing_gap=3.0))
 
 
-def _oddities(
-    photo: Photo, content: bytes, image: Image.Image, orientation: int, thumbnail: np.ndarray
-) -> Iterator[tuple[str, str]]:
-    suffix, image_format = Path(photo.name).suffix.lower(), _format(image)
+def _oddities(photo: Photo, size: int, facts: PhotoFacts, thumbnail: np.ndarray) -> Iterator[tuple[str, str]]:
+    suffix = Path(photo.name).suffix.lower()
     named = Image.registered_extensions().get(suffix)
     is_file = photo.content is None and photo.span is None
-    if is_file and named and named != image_format:
-        yield "wrongly_named", f"{suffix} holds {image_format}"
-    if image.mode in ("1", "L", "LA") or image.mode.startswith("I"):
-        yield "grayscale", f"mode {image.mode}"
+    if is_file and named and named != facts.format.upper():
+        yield "wrongly_named", f"{suffix} holds {facts.format}"
+    if facts.mode in ("1", "L", "LA") or facts.mode.startswith("I"):
+        yield "grayscale", f"mode {facts.mode}"
     elif np.ptp(thumbnail.astype("int16"), axis=-1).max() <= 1:
-        yield "grayscale", f"mode {image.mode}, its channels equal"
-    if image.mode == "CMYK":
+        yield "grayscale", f"mode {facts.mode}, its channels equal"
+    if facts.mode == "CMYK":
         yield "cmyk", "mode CMYK"
-    if orientation != 1:
-        yield "exif_rotated", f"EXIF orientation {orientation}"
-    if image_format == "PNG" and content[24] == 16:  # the header's bit depth
+    if facts.orientation != 1:
+        yield "exif_rotated", f"EXIF orientation {facts.orientation}"
+    if facts.is_deep:
         yield "16_bit", "16 bits a channel"
-    if image.format != "MPO" and getattr(image, "is_animated", False):
-        yield "animated", f"{image.n_frames} frames; the first is used"
-    if image.width * image.height > HUGE_PIXELS or len(content) > HUGE_BYTES:
-        yield "huge", f"{image.width} x {image.height} pixels, {len(content) / 1e6:.1f} MB"
+    if facts.frames > 1:
+        yield "animated", f"{facts.frames} frames; the first is used"
+    if facts.height * facts.width > HUGE_PIXELS or size > HUGE_BYTES:
+        yield "huge", f"{facts.width} x {facts.height} pixels, {size / 1e6:.1f} MB"

@@ -3,41 +3,20 @@
 import hashlib
 import os
 import re
-import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 import numpy as np
 import tensorflow as tf
-from PIL import Image
 
-from clan_tf.data.other_formats import damaged_format, other_format
 from clan_tf.data.source import Box, Photo
-from clan_tf.data.truncation import CUT_SHORT, is_cut_short
-from clan_tf.runtime.photos import open_photo, orientation_of
+from clan_tf.photos import orientation
+from clan_tf.photos.decoding import PhotoError, PhotoFacts, decode, examine
+from clan_tf.photos.files import read_photo_file
 
-JPEG_START = b"\xff\xd8\xff"
 DCT = "INTEGER_ACCURATE"
 """As Pillow and phones decode. TensorFlow's default is another, by a level or two."""
-
-
-@dataclass(frozen=True)
-class PhotoFacts:
-    """What decoding once tells of a photo.
-
-    Attributes:
-        orientation: the EXIF orientation, 1 (upright) to 8.
-        height: rows of the photo as stored.
-        width: columns of the photo as stored.
-        is_jpeg: whether it is a JPEG, whatever its name says.
-    """
-
-    orientation: int
-    height: int
-    width: int
-    is_jpeg: bool
 
 
 @dataclass(frozen=True)
@@ -49,7 +28,7 @@ class CheckedPhotos:
         orientations: the EXIF orientation of each, 1 (upright) to 8, int32 `(photos,)`.
         windows: top, left, height and width of the part of each that is used, in pixels of the photo as stored, int32
             `(photos, 4)`.
-        are_jpeg: which are JPEGs, bool `(photos,)`.
+        facts: what each is.
         digests: SHA-256 of each encoded photo, in hexadecimal.
         broken: a line for each photo that can't be read, and isn't among these.
     """
@@ -57,7 +36,7 @@ class CheckedPhotos:
     photos: Sequence[Photo]
     orientations: np.ndarray
     windows: np.ndarray
-    are_jpeg: np.ndarray
+    facts: Sequence[PhotoFacts] = ()
     digests: Sequence[str] = ()
     broken: Sequence[str] = ()
 
@@ -73,23 +52,23 @@ class CheckedPhotos:
         return np.where(self.orientations[:, None] > 4, sizes[:, ::-1], sizes)
 
 
-def decode(content: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
-    """An encoded JPEG, PNG, GIF, BMP or WebP photo as upright uint8 RGB `(height, width, 3)`.
+def decode_in_graph(content: tf.Tensor) -> tf.Tensor:
+    """An encoded photo as it is stored, uint8 RGB `(height, width, 3)`, by TensorFlow's operators.
 
-    Args:
-        content: scalar string.
-        orientation: scalar int32, the EXIF orientation 1…8.
+    Right only for photos of which `PhotoFacts.same_in_graph` says so.
     """
-    return upright(decode_stored(content), orientation)
-
-
-def decode_stored(content: tf.Tensor) -> tf.Tensor:
-    """An encoded photo as it is stored, uint8 RGB `(height, width, 3)`."""
     image = tf.cond(
         tf.io.is_jpeg(content),
         lambda: tf.io.decode_jpeg(content, channels=3, dct_method=DCT),
         lambda: tf.io.decode_image(content, channels=3, expand_animations=False),
     )
+    return tf.ensure_shape(image, (None, None, 3))
+
+
+def decode_outside_graph(content: tf.Tensor) -> tf.Tensor:
+    """As `decode_in_graph`, right for all photos, slower, and nothing that can be saved."""
+    # Stateless: with op determinism a stateful operation would make the pipeline run serially.
+    image = tf.numpy_function(lambda data: decode(data).stored, [content], tf.uint8, stateful=False)
     return tf.ensure_shape(image, (None, None, 3))
 
 
@@ -118,8 +97,9 @@ def upright(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
 def used_part(checked: CheckedPhotos, index: int) -> tf.Tensor:
     """One whole photo, decoded, cut to its box and upright: uint8 RGB `(height, width, 3)`."""
     top, left, height, width = map(int, checked.windows[index])
-    image = decode_stored(tf.constant(read_content(checked.photos[index])))
-    return upright(image[top : top + height, left : left + width], tf.constant(checked.orientations[index]))
+    stored = decode(read_content(checked.photos[index])).stored
+    part = stored[top : top + height, left : left + width]
+    return tf.constant(orientation.upright(part, int(checked.orientations[index])))
 
 
 def check_photos(photos: Sequence[Photo], on_photo: Callable[[], None] = lambda: None) -> CheckedPhotos:
@@ -131,8 +111,7 @@ def check_photos(photos: Sequence[Photo], on_photo: Callable[[], None] = lambda:
     """
     good: list[tuple[Photo, PhotoFacts, tuple[int, ...], str]] = []
     problems = []
-    with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
-        warnings.simplefilter("ignore")  # Pillow's, of large photos and damaged EXIF; decoding tells what matters
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
         for photo, answer in zip(photos, pool.map(_check, photos), strict=True):
             if isinstance(answer, str):
                 problems.append(f"{photo.name}: {answer}")
@@ -143,7 +122,7 @@ def check_photos(photos: Sequence[Photo], on_photo: Callable[[], None] = lambda:
         [photo for photo, *_ in good],
         np.array([facts.orientation for _, facts, *_ in good], dtype="int32"),
         np.array([window for _, _, window, _ in good], dtype="int32").reshape(-1, 4),
-        np.array([facts.is_jpeg for _, facts, *_ in good], dtype=bool),
+        [facts for _, facts, *_ in good],
         [digest for *_, digest in good],
         problems,
     )
@@ -154,9 +133,9 @@ def read_content(photo: Photo) -> bytes:
     if photo.content is not None:
         return photo.content
     if photo.span is None:
-        return Path(photo.name).read_bytes()
+        return read_photo_file(photo.name)
     file, record, offset, length = photo.span
-    data = record_at(tf.constant(file), tf.constant(record, tf.int64)).get_single_element().numpy()
+    data = record_at(tf.constant(os.fsencode(file)), tf.constant(record, tf.int64)).get_single_element().numpy()
     return data[offset : offset + length]
 
 
@@ -171,41 +150,22 @@ def record_at(file: tf.Tensor, start: tf.Tensor) -> tf.data.Dataset:
     return tf.data.experimental.from_variant(records, tf.TensorSpec((), tf.string)).take(1)
 
 
-def exif_orientation(content: bytes) -> int:
-    """The EXIF orientation of an encoded photo; 1 where it says nothing valid.
-
-    Raises:
-        OSError: if it isn't a photo.
-    """
-    with open_photo(content) as image:
-        return orientation_of(image)
-
-
-def problem_with(content: bytes) -> str | None:
-    """Why an encoded photo can't be read, or `None`."""
-    facts = probe(content)
-    return facts if isinstance(facts, str) else None
-
-
 def probe(content: bytes) -> PhotoFacts | str:
-    """Decodes an encoded photo: its facts, or why it can't be read."""
-    if not content:
-        return "the file is empty"
+    """Decodes an encoded photo as far as it takes to be sure of it: its facts, or why it can't be used."""
     try:
-        with open_photo(content) as image:
-            orientation = orientation_of(image)
-            pixels = decode_stored(tf.constant(content)).numpy()
-            if is_cut_short(image, content, pixels):
-                return CUT_SHORT
-    except Image.DecompressionBombError as error:
+        facts = examine(content)
+        if facts.format == "JPEG" or not facts.same_in_graph:
+            return facts
+        return replace(facts, same_in_graph=_is_same_in_graph(content))
+    except PhotoError as error:
         return str(error)
-    except tf.errors.OpError as error:
-        return other_format(content) or f"damaged or unsupported: {plain_message(error)}"
-    # Pillow's parsers let struct.error, EOFError, KeyError, SyntaxError and others out of damaged headers.
-    except Exception:  # noqa: BLE001
-        return other_format(content) or damaged_format(content) or "not an image"
-    height, width, _ = pixels.shape
-    return PhotoFacts(orientation, height, width, content.startswith(JPEG_START))
+
+
+def _is_same_in_graph(content: bytes) -> bool:
+    try:
+        return np.array_equal(decode_in_graph(tf.constant(content)).numpy(), decode(content).stored)
+    except tf.errors.OpError:
+        return False
 
 
 def try_reading(photo: Photo) -> tuple[bytes, str | None]:

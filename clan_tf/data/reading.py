@@ -1,5 +1,6 @@
 """Photos by index, read and resized inside a `tf.data` pipeline."""
 
+import os
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
@@ -7,7 +8,14 @@ import numpy as np
 import tensorflow as tf
 
 from clan_tf.config import ResizeMode
-from clan_tf.data.photos import DCT, CheckedPhotos, decode_stored, record_at, upright
+from clan_tf.data.photos import (
+    DCT,
+    CheckedPhotos,
+    decode_in_graph,
+    decode_outside_graph,
+    record_at,
+    upright,
+)
 from clan_tf.data.resizing import Axis, centre, centre_start, full_lengths, resample, resize_window
 
 
@@ -70,8 +78,12 @@ class PhotoReader:
         self.full_sizes = tf.constant(full_sizes(checked, view))
         # libjpeg gives other colours at the left and right edge of a part, which only matters where a box ends there.
         cut = np.array([bool(photo.box and (photo.box.left or photo.box.right)) for photo in checked.photos])
-        self.are_plain_jpeg = tf.constant(checked.are_jpeg & (checked.orientations == 1) & ~cut)
+        in_graph = np.array([facts.same_in_graph for facts in checked.facts])
+        are_jpeg = np.array([facts.format == "JPEG" for facts in checked.facts])
+        self.are_plain_jpeg = tf.constant(are_jpeg & in_graph & (checked.orientations == 1) & ~cut)
+        self._in_graph = tf.constant(in_graph)
         # A branch in the graph costs time for every photo, so it is there only where it is needed.
+        self._all_in_graph = bool(in_graph.all())
         self._only_plain_jpeg = bool(tf.reduce_all(self.are_plain_jpeg))
         self._only_resized = not bool(tf.reduce_any(tf.reduce_all(self.sizes == self.full_sizes, axis=1)))
 
@@ -85,11 +97,11 @@ class PhotoReader:
         if self._photos[0].content is not None:
             contents = tf.constant([photo.content for photo in self._photos])
             return numbers.map(lambda number: (number, contents[index_of(number)]), tf.data.AUTOTUNE)
-        names = tf.constant([photo.name for photo in self._photos])
+        names = tf.constant([os.fsencode(photo.name) for photo in self._photos])
         return numbers.map(lambda number: (number, tf.io.read_file(names[index_of(number)])), tf.data.AUTOTUNE)
 
     def _encoded_in_records(self, numbers: tf.data.Dataset, index_of: IndexOf) -> tf.data.Dataset:
-        files = tf.constant([photo.span.file for photo in self._photos])
+        files = tf.constant([os.fsencode(photo.span.file) for photo in self._photos])
         places = tf.constant(np.array([photo.span[1:] for photo in self._photos], dtype="int64"))
 
         def read(number: tf.Tensor) -> tf.data.Dataset:
@@ -119,6 +131,12 @@ class PhotoReader:
     def _whole(self, index: tf.Tensor, content: tf.Tensor) -> tf.Tensor:
         return self._resized(index, content, (tf.constant(0), tf.constant(0)), self.full_lengths(index))
 
+    def _decode(self, index: tf.Tensor, content: tf.Tensor) -> tf.Tensor:
+        if self._all_in_graph:
+            return decode_in_graph(content)
+        in_graph = self._in_graph[index]
+        return tf.cond(in_graph, lambda: decode_in_graph(content), lambda: decode_outside_graph(content))
+
     def _resized(
         self,
         index: tf.Tensor,
@@ -137,7 +155,7 @@ class PhotoReader:
             return tf.image.decode_and_crop_jpeg(content, tf.stack(part), channels=3, dct_method=DCT)
 
         def decode_whole() -> tf.Tensor:
-            image = tf.slice(decode_stored(content), [stored[0], stored[1], 0], [stored[2], stored[3], 3])
+            image = tf.slice(self._decode(index, content), [stored[0], stored[1], 0], [stored[2], stored[3], 3])
             return upright(image, self.orientations[index])[first_row:end_row, first_column:end_column]
 
         is_plain = self.are_plain_jpeg[index]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from clan_tf.answering import choose_branches
 from clan_tf.data.pipeline import evaluation_view
@@ -14,9 +15,10 @@ from clan_tf.explain.drawing import Picture, draw_contact_sheet, draw_sheet
 from clan_tf.explain.geometry import seen_window
 from clan_tf.explain.maps import Explainer, Explanation
 from clan_tf.files import new_folder
-from clan_tf.inference import model_view, read_photo
+from clan_tf.inference import model_view
 from clan_tf.models import BranchClassifier
 from clan_tf.photos.listing import list_photos
+from clan_tf.photos.reading import read_photo
 from clan_tf.progress import Progress
 from clan_tf.run import find_model, load_model
 
@@ -137,7 +139,7 @@ class _Job:
                 f"{photo.shape[0]} pixels: columns {left} to {round(window.left + window.width) - 1}, rows {top} to "
                 f"{round(window.top + window.height) - 1}"
             )
-        return _Loaded(path, photo.numpy(), evaluation_view(photo, view).numpy())
+        return _Loaded(path, photo, evaluation_view(tf.constant(photo), view).numpy())
 
     def _explain(self, loaded: Sequence["_Loaded"]) -> Iterator[Explanation]:
         if not loaded:

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from clan_tf.photos.reading import read_photo
 from clan_tf.runtime.exported import PROBABILITIES, ExportedModel
-from clan_tf.runtime.photos import read_photo
 
 
 class ExportedClassifier:

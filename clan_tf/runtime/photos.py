@@ -1,48 +1,6 @@
-"""Photos without TensorFlow: decoded by Pillow, resized by NumPy to the pixels that training and evaluation see."""
-
-from io import BytesIO
-from pathlib import Path
+"""What a model sees of a photo, without TensorFlow: resized by NumPy to the pixels of training and evaluation."""
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
-
-READABLE_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
-
-
-def open_photo(content: bytes) -> Image.Image:
-    """Pillow's view of an encoded photo, which reads its header only, in the formats that TensorFlow decodes.
-
-    Raises:
-        OSError: if it isn't a photo.
-    """
-    return Image.open(BytesIO(content), formats=READABLE_FORMATS)
-
-
-def orientation_of(image: Image.Image) -> int:
-    """The EXIF orientation of an opened photo; 1 where it says nothing valid."""
-    orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-    return orientation if orientation in range(1, 9) else 1
-
-
-def read_photo(path: Path) -> np.ndarray | str:
-    """A photo, upright by EXIF: uint8 RGB `(height, width, 3)`; or why it can't be read."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        return error.strerror or str(error)
-    if not content:
-        return "the file is empty"
-    try:
-        image = open_photo(content)
-    except Image.DecompressionBombError as error:
-        return str(error)
-    # Pillow's parsers let struct.error, EOFError, KeyError, SyntaxError and others out of damaged headers.
-    except Exception:  # noqa: BLE001
-        return "not an image"
-    try:
-        return _rgb(ImageOps.exif_transpose(image))
-    except Exception as error:  # noqa: BLE001
-        return f"damaged or unsupported: {error}"
 
 
 def evaluation_view(image: np.ndarray, size: int, resize_size: int, mode: str) -> np.ndarray:
@@ -96,10 +54,3 @@ def _resample_outer_axis(matrix: np.ndarray, size: int) -> np.ndarray:
     for place, weight in zip(np.minimum(places, length - 1).T, weights.T, strict=True):
         values += weight[:, None] * matrix[place].astype("float32")
     return values
-
-
-def _rgb(image: Image.Image) -> np.ndarray:
-    if image.mode.startswith("I"):  # 16 bits: the upper 8, as TensorFlow takes
-        grey = (np.asarray(image).astype("int32") >> 8).astype("uint8")
-        return np.repeat(grey[..., None], 3, axis=2)
-    return np.asarray(image.convert("RGB"))

@@ -1,0 +1,149 @@
+"""What photo files are made of: the segments of a JPEG, the chunks of a PNG or WebP, the first frame of a GIF."""
+
+import struct
+from collections.abc import Iterator
+from typing import NamedTuple
+from zlib import crc32
+
+JPEG_START, PNG_START = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
+START_OF_SCAN, END_OF_IMAGE = 0xDA, 0xD9
+_STANDALONE = (0x00, 0x01, *range(0xD0, 0xD9))
+"""Markers that nothing belongs to."""
+_GIF_TRANSPARENCY, _WEBP_ANIMATION = 1, 2
+"""Bits of flags."""
+
+
+class Part(NamedTuple):
+    """A segment or chunk: its name, where its data begins and ends, and where the whole of it does, in bytes."""
+
+    name: bytes
+    start: int
+    end: int
+    whole_start: int
+    whole_end: int
+
+
+class GifFrame(NamedTuple):
+    """The first frame of a GIF on its canvas, in pixels.
+
+    Attributes:
+        canvas: width and height.
+        left: columns before it.
+        top: rows above it.
+        size: its own width and height.
+        is_transparent: whether it has a transparent colour.
+    """
+
+    canvas: tuple[int, int]
+    left: int
+    top: int
+    size: tuple[int, int]
+    is_transparent: bool
+
+    @property
+    def fills_canvas(self) -> bool:
+        """Whether the frame is the whole picture."""
+        return (self.left, self.top) == (0, 0) and self.size == self.canvas
+
+
+def jpeg_segments(content: bytes) -> Iterator[Part]:
+    """The segments of a JPEG up to its first scan, which is the last that is given; `name` is the marker's one byte.
+
+    Bytes that stand between segments are skipped, as libjpeg does.
+
+    Raises:
+        ValueError: if the file ends before a scan.
+    """
+    place = 2
+    while True:
+        start = place = content.find(b"\xff", place)
+        if place < 0:
+            raise ValueError("no picture data")
+        while content[place : place + 1] == b"\xff":  # any number of them may fill up
+            place += 1
+        marker = content[place] if place < len(content) else END_OF_IMAGE
+        if marker == END_OF_IMAGE:
+            raise ValueError("no picture data")
+        if marker in _STANDALONE:
+            place += 1
+            continue
+        length = int.from_bytes(content[place + 1 : place + 3])
+        end = place + 1 + length
+        if length < 2 or end > len(content):
+            raise ValueError("a segment longer than the file")
+        yield Part(bytes([marker]), place + 3, end, start, end)
+        if marker == START_OF_SCAN:
+            return
+        place = end
+
+
+def png_chunks(content: bytes) -> Iterator[Part]:
+    """The chunks of a PNG up to its end marker.
+
+    Raises:
+        ValueError: if the file ends before, or a chunk that a decoder needs isn't as its checksum says.
+    """
+    place = len(PNG_START)
+    while True:
+        head = content[place : place + 8]
+        start, length = place + 8, int.from_bytes(head[:4])
+        end = start + length
+        if len(head) < 8 or end + 4 > len(content):
+            raise ValueError("the file ends before its end marker")
+        name = head[4:]
+        if is_critical(name) and crc32(content[place + 4 : end]) != int.from_bytes(content[end : end + 4]):
+            raise ValueError(f"the checksum of its {name.decode('ascii', 'replace')} data is wrong")
+        yield Part(name, start, end, place, end + 4)
+        if name == b"IEND":
+            return
+        place = end + 4
+
+
+def is_critical(name: bytes) -> bool:
+    """Whether a PNG's picture can't be decoded without the chunks of a name."""
+    return name[:1].isupper()
+
+
+def webp_chunks(content: bytes) -> Iterator[Part]:
+    """The chunks of a WebP that are whole."""
+    place = 12
+    while place + 8 <= len(content):
+        name, length = content[place : place + 4], int.from_bytes(content[place + 4 : place + 8], "little")
+        start, end = place + 8, place + 8 + length
+        if end > len(content):
+            return
+        yield Part(name, start, end, place, end)
+        place = end + length % 2  # chunks begin at even places
+
+
+def is_animated_webp(content: bytes) -> bool:
+    """Whether a WebP says that it is an animation, however many frames it has."""
+    return content[12:16] == b"VP8X" and len(content) > 20 and bool(content[20] & _WEBP_ANIMATION)
+
+
+def gif_first_frame(content: bytes) -> GifFrame:
+    """Where the first frame of a GIF stands.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    try:
+        width, height, flags = struct.unpack_from("<HHB", content, 6)
+        place, is_transparent = 13 + _color_table_bytes(flags), False
+        while content[place] == ord("!"):
+            if content[place + 1] == 0xF9 and content[place + 2] >= 4:
+                is_transparent = bool(content[place + 3] & _GIF_TRANSPARENCY)
+            place += 2
+            while content[place]:
+                place += 1 + content[place]
+            place += 1
+        if content[place] != ord(","):
+            raise ValueError("no frame")
+        left, top, *size = struct.unpack_from("<HHHH", content, place + 1)
+    except (IndexError, struct.error) as error:
+        raise ValueError("no frame") from error
+    return GifFrame((width, height), left, top, (size[0], size[1]), is_transparent)
+
+
+def _color_table_bytes(flags: int) -> int:
+    return 3 << (flags & 7) + 1 if flags & 0x80 else 0

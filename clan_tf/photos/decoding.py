@@ -1,0 +1,333 @@
+"""Encoded photos to pixels: one rule for training, evaluation, prediction, explanation, checks and exported files.
+
+What a photo is, is told by its content, never by its name. Its pixels are those that a browser or photo viewer shows,
+but for colour management and blending: colour profiles and gamma are not applied, and transparency is dropped, so that
+a transparent pixel has the colour that is stored for it.
+
+| format | rule |
+|---|---|
+| JPEG | 8 bits, baseline or progressive; grey, YCbCr, RGB, CMYK and YCCK. CMYK is inverted only if Adobe's marker says who wrote it. Of several pictures (MPO, Ultra HDR) the first. |
+| PNG | all colour types and depths; of 16 bits the upper 8. Checksums of auxiliary data don't matter. Of an animation the default picture. |
+| GIF | the first frame on the whole canvas, which is white elsewhere. |
+| BMP | palettes, run lengths, 16 bits and colour masks as Pillow reads them. |
+| WebP | lossy and lossless; of an animation the first frame. |
+
+A photo is refused, with the same sentence everywhere, if it is damaged or cut, in another format, or of more than
+`MAX_PIXELS`. TensorFlow's operators give the same pixels of most files, `same_in_graph` says of which not; a table of
+files in the tests compares all readers.
+"""  # noqa: E501
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from io import BytesIO
+
+import numpy as np
+import simplejpeg
+from PIL import BmpImagePlugin, GifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
+
+from clan_tf.photos.containers import (
+    PNG_START,
+    START_OF_SCAN,
+    gif_first_frame,
+    is_animated_webp,
+    is_critical,
+    jpeg_segments,
+    png_chunks,
+)
+from clan_tf.photos.formats import format_of, why_not_decoded
+from clan_tf.photos.orientation import orientation_of, upright
+
+MAX_PIXELS = 180_000_000
+_DAMAGE = ("Corrupt JPEG data", "Premature end", "Inconsistent progression")
+"""How libjpeg begins its warnings of wrong or missing picture data; others are of odd but harmless headers."""
+_JFIF, _ADOBE = 0xE0, 0xEE
+_FRAMES = {0xC0, 0xC1, 0xC2}
+"""Baseline, extended and progressive; other start-of-frame markers are of JPEGs that browsers don't decode either."""
+_OTHER_FRAMES = {*range(0xC3, 0xD0)} - {0xC4, 0xC8, 0xCC}
+
+
+class PhotoError(ValueError):
+    """A photo that can't be decoded; the text is the reason, for a person to read."""
+
+
+@dataclass(frozen=True)
+class PhotoFacts:
+    """What an encoded photo is.
+
+    Attributes:
+        format: `JPEG`, `PNG`, `GIF`, `BMP` or `WebP`.
+        mode: how pixels are stored, by Pillow's names: `RGB`, `L` (grey), `CMYK`, `P` (palette) …
+        height: rows of the photo as stored.
+        width: columns of the photo as stored.
+        orientation: the EXIF orientation, 1 (upright) to 8.
+        frames: how many pictures an animation has; 1 for all else.
+        is_deep: whether colours have 16 bits.
+        same_in_graph: whether TensorFlow's operators give the same pixels, without a word on standard error. Only of
+            JPEGs this is known from the header; of others it says that they may.
+    """
+
+    format: str
+    mode: str
+    height: int
+    width: int
+    orientation: int
+    frames: int = 1
+    is_deep: bool = False
+    same_in_graph: bool = False
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A decoded photo.
+
+    Attributes:
+        facts: what it is.
+        stored: its pixels as stored, uint8 RGB `(height, width, 3)`.
+    """
+
+    facts: PhotoFacts
+    stored: np.ndarray
+
+    @property
+    def upright(self) -> np.ndarray:
+        """Its pixels turned upright, uint8 RGB."""
+        return upright(self.stored, self.facts.orientation)
+
+
+def decode(content: bytes) -> Picture:
+    """An encoded photo's facts and pixels.
+
+    Raises:
+        PhotoError: if it can't be decoded, or isn't whole.
+    """
+    opened = _open(content)
+    opened.check()
+    return Picture(opened.facts, opened.pixels())
+
+
+def examine(content: bytes) -> PhotoFacts:
+    """An encoded photo's facts, once it is sure that it can be decoded; of a JPEG it takes a third of the time.
+
+    Raises:
+        PhotoError: as `decode`.
+    """
+    opened = _open(content)
+    opened.check()
+    if not (opened.facts.format == "JPEG" and opened.facts.same_in_graph):
+        opened.pixels()
+    return opened.facts
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A photo whose header has been read: `check` finds damage that `pixels` wouldn't notice."""
+
+    facts: PhotoFacts
+    check: Callable[[], None]
+    pixels: Callable[[], np.ndarray]
+
+
+def _open(content: bytes) -> _Opened:
+    name = format_of(content)
+    if name is None:
+        raise PhotoError(why_not_decoded(content))
+    try:
+        return _OPENERS[name](content)
+    except PhotoError:
+        raise
+    # Pillow's parsers let struct.error, EOFError, KeyError, SyntaxError and others out of damaged headers.
+    except Exception as error:  # noqa: BLE001
+        raise _damaged(name, error) from error
+
+
+def _open_jpeg(content: bytes) -> _Opened:
+    essential, adobe, is_tidy = _essential_jpeg(content)
+    image = JpegImagePlugin.JpegImageFile(BytesIO(essential))
+    _require_size(image)
+    damage, is_plain = _libjpeg_verdict(essential, image.mode)
+    facts = PhotoFacts(
+        "JPEG",
+        image.mode,
+        image.height,
+        image.width,
+        orientation_of(content),
+        same_in_graph=is_plain and is_tidy and image.mode != "CMYK",
+    )
+
+    def check() -> None:
+        if damage:
+            raise PhotoError(damage)
+
+    def convert(image: Image.Image) -> np.ndarray:
+        # Pillow takes every CMYK JPEG for inverted, as Adobe writes them.
+        straight = image.mode == "CMYK" and not adobe
+        return _rgb(Image.fromarray(255 - np.asarray(image), "CMYK") if straight else image)
+
+    return _Opened(facts, check, lambda: _load("JPEG", image, convert))
+
+
+def _essential_jpeg(content: bytes) -> tuple[bytes, bool, bool]:
+    """The JPEG without metadata, which may be damaged without harm; whether it has Adobe's marker; whether it is tidy.
+
+    What stands behind the first picture, as a camera's second one does, isn't looked at by decoders. Bytes between
+    segments, which shouldn't be there, are left out; decoders skip them and warn.
+    """
+    kept, adobe, is_tidy, place = [content[:2]], False, True, 2
+    for part in jpeg_segments(content):
+        marker = part.name[0]
+        is_tidy = is_tidy and part.whole_start == place
+        place = part.whole_end
+        if marker in _OTHER_FRAMES:
+            raise PhotoError(
+                "a lossless, hierarchical or arithmetically coded JPEG isn't decoded; convert it, for example: "
+                "magick PHOTO PHOTO.png"
+            )
+        if marker in _FRAMES and content[part.start] != 8:
+            raise PhotoError(
+                f"a JPEG of {content[part.start]} bits isn't decoded; convert it, for example: magick PHOTO PHOTO.png"
+            )
+        is_adobe = marker == _ADOBE and content[part.start : part.end].startswith(b"Adobe")
+        adobe = adobe or is_adobe
+        if marker == START_OF_SCAN:
+            kept.append(content[part.whole_start :])
+        elif is_adobe or marker == _JFIF or not (0xE0 <= marker <= 0xEF or marker == 0xFE):
+            kept.append(content[part.whole_start : part.whole_end])
+    return b"".join(kept), adobe, is_tidy
+
+
+def _libjpeg_verdict(content: bytes, mode: str) -> tuple[str | None, bool]:
+    """What is wrong with a JPEG's picture data, if anything, and whether libjpeg has nothing at all to say of it.
+
+    libjpeg goes on after wrong data and only warns; `simplejpeg` tells its warning. An eighth of the size is enough.
+    """
+    warning = _libjpeg_warning(content, mode)
+    if warning is None or not warning.startswith(_DAMAGE):
+        return None, warning is None
+    reason = warning.removeprefix("Corrupt JPEG data: ")
+    is_cut = "remature end" in warning
+    what = "truncated: its picture data ends early" if is_cut else "damaged: its picture data is corrupt"
+    return f"{what} (libjpeg: {reason})", False
+
+
+def _libjpeg_warning(content: bytes, mode: str) -> str | None:
+    try:
+        simplejpeg.decode_jpeg(content, "CMYK" if mode == "CMYK" else "GRAY", min_factor=8)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _open_png(content: bytes) -> _Opened:
+    chunks = list(png_chunks(content))
+    parts = (content[chunk.whole_start : chunk.whole_end] for chunk in chunks if is_critical(chunk.name))
+    image = PngImagePlugin.PngImageFile(BytesIO(PNG_START + b"".join(parts)))
+    _require_size(image)
+    animation = next((chunk for chunk in chunks if chunk.name == b"acTL"), None)
+    frames = int.from_bytes(content[animation.start : animation.start + 4]) if animation else 1
+    facts = PhotoFacts(
+        "PNG",
+        image.mode,
+        image.height,
+        image.width,
+        orientation_of(content),
+        frames=max(1, frames),
+        is_deep=content[chunks[0].start + 8] == 16,
+        same_in_graph=True,
+    )
+    return _Opened(facts, _nothing, lambda: _load("PNG", image, _rgb))
+
+
+def _open_webp(content: bytes) -> _Opened:
+    image = WebPImagePlugin.WebPImageFile(BytesIO(content))
+    _require_size(image)
+    frames = getattr(image, "n_frames", 1)
+    mode = image.mode
+    facts = PhotoFacts(
+        "WebP",
+        mode,
+        image.height,
+        image.width,
+        orientation_of(content),
+        frames=frames,
+        same_in_graph=mode == "RGB" and not is_animated_webp(content),
+    )
+    return _Opened(facts, _nothing, lambda: _load("WebP", image, _rgb))
+
+
+def _open_gif(content: bytes) -> _Opened:
+    frame = gif_first_frame(content)
+    image = GifImagePlugin.GifImageFile(BytesIO(content))
+    _require_size(image)
+    facts = PhotoFacts("GIF", image.mode, image.height, image.width, 1, frames=_gif_frames(content))
+
+    def place(image: Image.Image) -> np.ndarray:
+        pixels = _rgb(image)
+        inside = (slice(frame.top, frame.top + frame.size[1]), slice(frame.left, frame.left + frame.size[0]))
+        canvas = np.full_like(pixels, 255)
+        canvas[inside] = pixels[inside]
+        return canvas
+
+    return _Opened(facts, _nothing, lambda: _load("GIF", image, place))
+
+
+def _gif_frames(content: bytes) -> int:
+    """How many frames can be counted; a later one may be damaged, and doesn't matter."""
+    image = GifImagePlugin.GifImageFile(BytesIO(content))
+    try:
+        return image.n_frames
+    except Exception:  # noqa: BLE001
+        return image.tell() + 1
+
+
+def _open_bmp(content: bytes) -> _Opened:
+    image = BmpImagePlugin.BmpImageFile(BytesIO(content))
+    _require_size(image)
+    facts = PhotoFacts("BMP", image.mode, image.height, image.width, 1)
+    return _Opened(facts, _nothing, lambda: _load("BMP", image, _rgb))
+
+
+_OPENERS: dict[str, Callable[[bytes], _Opened]] = {
+    "JPEG": _open_jpeg,
+    "PNG": _open_png,
+    "GIF": _open_gif,
+    "BMP": _open_bmp,
+    "WebP": _open_webp,
+}
+
+
+def _nothing() -> None:
+    """Of formats other than JPEG decoding notices all damage that can be noticed."""
+
+
+def _require_size(image: Image.Image) -> None:
+    if image.width * image.height > MAX_PIXELS:
+        raise PhotoError(
+            f"it has {image.width:,} x {image.height:,} pixels, and at most {MAX_PIXELS / 1e6:.0f} million are "
+            "decoded; scale it down, for example: magick PHOTO -resize 50% PHOTO.jpg"
+        )
+
+
+def _load(name: str, image: Image.Image, convert: Callable[[Image.Image], np.ndarray]) -> np.ndarray:
+    try:
+        image.load()
+        return np.ascontiguousarray(convert(image))
+    except Exception as error:  # noqa: BLE001
+        raise _damaged(name, error) from error
+
+
+def _damaged(name: str, error: Exception) -> PhotoError:
+    return PhotoError(f"damaged or cut short: it begins as a {name} and can't be read ({_first_line(error)})")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+def _rgb(image: Image.Image) -> np.ndarray:
+    """Uint8 RGB `(height, width, 3)` of an image in any mode; transparency is dropped."""
+    if image.mode.startswith("I"):  # 16 bits: the upper 8
+        grey = (np.asarray(image).astype("int32") >> 8).astype("uint8")
+        return np.repeat(grey[..., None], 3, axis=2)
+    if image.mode == "RGBA":
+        return np.asarray(image)[..., :3]
+    return np.asarray(image.convert("RGB"))

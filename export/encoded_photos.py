@@ -1,0 +1,117 @@
+"""Encoded photos decoded inside a TensorFlow graph, as the signature `serve_bytes` takes them.
+
+The pixels are those of `clan_tf.photos.decoding`, of CMYK JPEGs within a level. What TensorFlow's operators decode
+otherwise is refused, before they see it: animated WebP even corrupts their memory. Damage that libjpeg only warns of,
+and the limit of pixels, are not noticed here.
+"""
+
+import struct
+
+import tensorflow as tf
+
+from clan_tf.data.photos import decode_in_graph, upright
+from clan_tf.export.exif import exif_orientation
+from clan_tf.export.graph_bytes import GraphBytes
+from clan_tf.photos.containers import JPEG_START, PNG_START, gif_first_frame, is_animated_webp
+from clan_tf.photos.decoding import PhotoFacts
+from clan_tf.photos.formats import format_of
+
+_UNKNOWN = "isn't a JPEG, PNG, GIF, BMP or WebP photo"
+_ANIMATED = "an animated WebP isn't decoded by serve_bytes; send its first frame as a JPEG or PNG"
+_PARTIAL = (
+    "a GIF with transparency, or whose first frame isn't the whole picture, isn't decoded by serve_bytes; send a PNG"
+)
+_INDIRECT = "only BMPs of 24 or 32 bits without palette, masks and compression are decoded by serve_bytes; send a PNG"
+_STARTS = (JPEG_START, PNG_START, b"GIF87a", b"GIF89a", b"BM", b"RIFF")
+_ANIMATION = 2
+"""The bit for it in the flags of an extended WebP, at byte 20."""
+_EXTENSION, _FRAME, _GRAPHIC_CONTROL = 0x21, 0x2C, 0xF9
+
+
+def why_not_served(content: bytes, facts: PhotoFacts) -> str | None:
+    """Why `serve_bytes` refuses a photo that can be decoded, or can't be relied on to give its pixels; or `None`."""
+    name = format_of(content)
+    if name == "WebP" and is_animated_webp(content):
+        return _ANIMATED
+    if name == "GIF":
+        frame = gif_first_frame(content)
+        return None if frame.fills_canvas and not frame.is_transparent else _PARTIAL
+    if name == "BMP":
+        return None if _is_direct_bmp(content) else _INDIRECT
+    is_opaque_webp = name == "WebP" and facts.mode == "RGB"
+    if (name == "PNG" or is_opaque_webp) and not facts.same_in_graph:
+        return f"TensorFlow's operators give other pixels of this {name}"
+    return None
+
+
+def decode_upright(content: tf.Tensor) -> tf.Tensor:
+    """An encoded photo, scalar string, as upright uint8 RGB `(height, width, 3)`; an error for what is refused."""
+    content = _require(content)
+    return upright(_decode(content), exif_orientation(content))
+
+
+def _require(content: tf.Tensor) -> tf.Tensor:
+    """The photo; an error of its request if it is refused."""
+    data = GraphBytes.of(content)
+    is_gif, is_bmp = data.has(b"GIF8"), data.has(b"BM")
+    checks = [
+        tf.debugging.Assert(tf.reduce_any([data.has(start) for start in _STARTS]), [_UNKNOWN]),
+        tf.debugging.Assert(~_is_animated(data), [_ANIMATED]),
+        tf.debugging.Assert(tf.cond(is_gif, lambda: _is_whole_gif(data), lambda: True), [_PARTIAL]),
+        tf.debugging.Assert(~is_bmp | _is_direct(data), [_INDIRECT]),
+    ]
+    with tf.control_dependencies(checks):
+        return tf.identity(content)
+
+
+def _decode(content: tf.Tensor) -> tf.Tensor:
+    """WebP alone must be decoded with as many channels as it has."""
+    return tf.cond(
+        GraphBytes.of(content).has(b"RIFF"),
+        lambda: tf.ensure_shape(tf.io.decode_image(content, 0, expand_animations=False)[..., :3], (None, None, 3)),
+        lambda: decode_in_graph(content),
+    )
+
+
+def _is_animated(data: GraphBytes) -> tf.Tensor:
+    is_extended = data.has(b"RIFF") & data.has(b"VP8X", 12)
+    return is_extended & (tf.bitwise.bitwise_and(data.at(20), _ANIMATION) > 0)
+
+
+def _is_direct(data: GraphBytes) -> tf.Tensor:
+    header, bits, compression = data.number(14, 4, True), data.number(28, 2, True), data.number(30, 4, True)
+    return (header >= 40) & (compression == 0) & ((bits == 24) | (bits == 32))
+
+
+def _is_direct_bmp(content: bytes) -> bool:
+    (header,) = struct.unpack_from("<I", content, 14)
+    bits, compression = struct.unpack_from("<HI", content, 28)
+    return header >= 40 and compression == 0 and bits in (24, 32)
+
+
+def _is_whole_gif(data: GraphBytes) -> tf.Tensor:
+    """Whether a GIF's first frame fills its canvas and has no transparent colour."""
+
+    def goes_on(place: tf.Tensor, transparent: tf.Tensor, in_block: tf.Tensor) -> tf.Tensor:
+        return (place < data.size) & (in_block | (data.at(place) == _EXTENSION))
+
+    def following(
+        place: tf.Tensor, transparent: tf.Tensor, in_block: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        length = data.at(place)
+        is_control = ~in_block & (data.at(place + 1) == _GRAPHIC_CONTROL) & (data.at(place + 2) >= 4)
+        has_color = tf.bitwise.bitwise_and(data.at(place + 3), 1) > 0
+        return (
+            place + tf.where(in_block, 1 + length, 2),
+            tf.where(is_control, has_color, transparent),
+            tf.where(in_block, length > 0, True),
+        )
+
+    flags = data.at(10)
+    has_table = tf.bitwise.bitwise_and(flags, 0x80) > 0
+    table = tf.where(has_table, 3 * tf.bitwise.left_shift(1, tf.bitwise.bitwise_and(flags, 7) + 1), 0)
+    place, transparent, _ = tf.while_loop(goes_on, following, [13 + table, tf.constant(False), tf.constant(False)])
+    is_frame = data.at(place) == _FRAME
+    places = [data.number(place + 1 + 2 * index, 2, True) for index in range(4)]
+    fills = tf.reduce_all(tf.stack(places) == tf.stack([0, 0, data.number(6, 2, True), data.number(8, 2, True)]))
+    return is_frame & fills & ~transparent
