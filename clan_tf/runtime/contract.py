@@ -104,14 +104,19 @@ def find_exported(path: Path) -> Path | None:
     Raises:
         UserError: if the folder's `export.json` is damaged.
     """
+    file = _servable(path)
+    if file is None and (exported := file_of_export(path)):
+        return _servable(exported)
+    return file
+
+
+def _servable(path: Path) -> Path | None:
+    """A `.tflite` or `.onnx` file, a folder with `saved_model.pb`, or the highest version in a folder."""
     if path.suffix in (".tflite", ".onnx"):
         return path
     versions = [path / str(n) for n in sorted((int(p.name) for p in _numbered(path)), reverse=True)]
     folders = (folder for folder in (path, *versions) if (folder / "saved_model.pb").is_file())
-    if folder := next(folders, None):
-        return folder
-    file = file_of_export(path)
-    return find_exported(file) if file else None
+    return next(folders, None)
 
 
 def file_of_export(folder: Path) -> Path | None:
@@ -154,7 +159,7 @@ def read_contract(path: Path) -> Contract:
     except FileNotFoundError as error:
         raise UserError(f"{path}: there is no {error.filename}.") from error
     except OSError as error:
-        raise UserError(f"{path}: can't be read: {error.strerror or error}.") from error
+        raise UserError(f"{error.filename or path}: can't be read: {error.strerror or error}.") from error
     except ImportError as error:
         raise UserError(
             f"{path}: ONNX files need the packages onnx and onnxruntime: pip install clan-tf[onnx]."
