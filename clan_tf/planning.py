@@ -12,7 +12,7 @@ from clan_tf.models import complexity
 from clan_tf.models.build import build_model
 from clan_tf.run import RunDirectory
 from clan_tf.training.disk import disk_bytes
-from clan_tf.training.recipe import check_loss_weight_schedules, learning_rate_at
+from clan_tf.training.recipe import check_loss_weight_schedules, learning_rates_at
 from clan_tf.training.training import require_class_count
 
 
@@ -105,5 +105,5 @@ def _decoded_size(source: Source, data: DataConfig) -> str:
 
 def _rate_changes(experiment: Experiment, steps: int) -> list[tuple[int, float]]:
     training = experiment.training
-    rates = [(epoch + 1, learning_rate_at(training, steps, epoch * steps)) for epoch in range(training.epochs)]
-    return [rate for index, rate in enumerate(rates) if index == 0 or rate[1] != rates[index - 1][1]]
+    rates = learning_rates_at(training, steps, [epoch * steps for epoch in range(training.epochs)])
+    return [(index + 1, rate) for index, rate in enumerate(rates) if index == 0 or rate != rates[index - 1]]

@@ -2,17 +2,20 @@
 
 import json
 import shutil
+import warnings
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import keras
+import numpy as np
 
 from clan_tf.config import Experiment, load_experiment
-from clan_tf.errors import UserError
+from clan_tf.errors import CheckFailed, UserError
 from clan_tf.files import only_process, replacing, write_json, write_text
 from clan_tf.models import BranchClassifier
+from clan_tf.models.archive import ForeignModel, require_own_model
 from clan_tf.runtime.contract import file_of_export
 
 Status = Literal["running", "finished", "stopped", "failed"]
@@ -198,7 +201,7 @@ def find_model(model: str | Path) -> tuple[Path, RunDirectory | None]:
             raise UserError(f"{path}: this run has no checkpoint yet; it is {run.read_status()['status']}.")
         return run.best, run
     if not path.is_file():
-        raise _no_model(path, "no such file or folder")
+        raise _no_model(path, "not a regular file" if path.exists() else "no such file or folder")
     if path.suffix != ".keras":
         raise _no_model(path, "not a .keras file")
     return path, find_run_above(path)
@@ -217,15 +220,43 @@ def find_run_above(path: Path) -> RunDirectory | None:
 
 
 def load_model(path: Path) -> BranchClassifier:
-    """A model that `save_model` wrote; a `UserError` if the file is damaged or holds another model."""
+    """A model that `save_model` wrote.
+
+    Nothing but the file is read, and no class but ours is made, whatever its config says.
+
+    Raises:
+        UserError: if the file is damaged, isn't a regular file, or holds another model.
+        CheckFailed: if weights are NaN or infinite.
+    """
     try:
-        model = keras.saving.load_model(path, compile=False)
+        require_own_model(path)
+        # Keras only warns of layers that keep their random weights.
+        with warnings.catch_warnings(action="error", category=UserWarning):
+            model = keras.saving.load_model(path, compile=False)
+    except ForeignModel as error:
+        raise UserError(f"{path}: {error}.") from error
     except Exception as error:  # Keras raises many types for a damaged or foreign file.
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path}: can't be loaded as a Keras model: {reason}") from error
-    if not isinstance(model, BranchClassifier):
-        raise UserError(f"{path}: is a {type(model).__name__}, not a model of clan-tf.")
+        raise UserError(f"{path}: can't be loaded as a Keras model: {_reason(error)}") from error
+    require_finite(path, model)
     return model
+
+
+def require_finite(path: Path, model: keras.Model) -> None:
+    """Raises a `CheckFailed` if weights are NaN or infinite."""
+    damaged = [weight.path for weight in model.weights if not np.isfinite(keras.ops.convert_to_numpy(weight)).all()]
+    if damaged:
+        raise CheckFailed(
+            f"{path}: {len(damaged)} of its weights hold NaN or infinity, such as {damaged[0]}; the model is damaged. "
+            "Take another checkpoint, or train again."
+        )
+
+
+def _reason(error: Exception) -> str:
+    """One line of what a library says."""
+    text = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
+    if text.startswith("A total of ") or isinstance(error, UserWarning):  # Keras goes on over many lines
+        return "its weights aren't those of the model that its config.json describes"
+    return text.splitlines()[0][:500]
 
 
 def save_model(model: BranchClassifier, path: Path) -> None:

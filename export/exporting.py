@@ -23,7 +23,7 @@ from clan_tf.export.metadata import with_metadata
 from clan_tf.export.onnx import classifier_to_onnx
 from clan_tf.export.options import CALIBRATED, SELECTIVE, ExportOptions
 from clan_tf.export.pruning import inference_model
-from clan_tf.export.requirements import require_finite, require_free, require_lines
+from clan_tf.export.requirements import require_free, require_lines
 from clan_tf.export.sampling import stratified
 from clan_tf.export.saved_model import write_servable
 from clan_tf.export.selective import SelectiveQuantizer, require_layers
@@ -139,7 +139,6 @@ class Exporter:
         self.experiment = experiment_of(self.path, run, config, overrides)
         self.name = self.experiment.name
         self.model = load_model(self.path)
-        require_finite(self.path, self.model)
         self.source = read_noted(self.experiment, self.progress)
         require_same_classes(self.path, self.model.class_names, self.source)
         self.split = "test" if self.source.splits.get("test") else "val"

@@ -3,10 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import keras
-import numpy as np
-
-from clan_tf.errors import CheckFailed, UserError
+from clan_tf.errors import UserError
 from clan_tf.runtime.contract import EXPORT_FILE
 
 
@@ -18,15 +15,6 @@ def require_free(folder: Path, force: bool) -> None:
         raise UserError(f"--output: {folder} exists. Name another folder, or replace it: --force.")
     if not (folder / EXPORT_FILE).is_file():
         raise UserError(f"--force: {folder} isn't an export (it has no {EXPORT_FILE}), and is left alone.")
-
-
-def require_finite(path: Path, model: keras.Model) -> None:
-    """Raises a `CheckFailed` if weights are NaN or infinite."""
-    damaged = [weight.path for weight in model.weights if not np.isfinite(keras.ops.convert_to_numpy(weight)).all()]
-    if damaged:
-        raise CheckFailed(
-            f"{path}: {len(damaged)} of its weights hold NaN or infinity, such as {damaged[0]}; it can't be exported."
-        )
 
 
 def require_lines(path: Path, class_names: Sequence[str]) -> None:

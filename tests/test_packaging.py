@@ -18,6 +18,8 @@ FLOORS = {
     "silence": 0,
     "text": 0,
     "regular_files": 0,
+    "parsing": 0,
+    "limits": -1,
     "config_section": 0,
     "environment": 0,
     "layers": 1,
