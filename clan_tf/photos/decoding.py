@@ -17,7 +17,7 @@ A photo is refused, with the same sentence everywhere, if it is damaged or cut, 
 files in the tests compares all readers.
 """  # noqa: E501
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 
@@ -28,6 +28,7 @@ from PIL import BmpImagePlugin, GifImagePlugin, Image, JpegImagePlugin, PngImage
 from clan_tf.photos.containers import (
     PNG_START,
     START_OF_SCAN,
+    Part,
     gif_first_frame,
     is_animated_webp,
     is_critical,
@@ -44,6 +45,12 @@ _JFIF, _ADOBE = 0xE0, 0xEE
 _FRAMES = {0xC0, 0xC1, 0xC2}
 """Baseline, extended and progressive; other start-of-frame markers are of JPEGs that browsers don't decode either."""
 _OTHER_FRAMES = {*range(0xC3, 0xD0)} - {0xC4, 0xC8, 0xCC}
+
+
+_PNG_CHUNKS = {b"IHDR", b"PLTE", b"IDAT", b"IEND"}
+"""The critical ones that there are."""
+_PNG_PALETTE = 3
+"""The colour type of indices."""
 
 
 class PhotoError(ValueError):
@@ -219,6 +226,7 @@ def _libjpeg_warning(content: bytes, mode: str) -> str | None:
 
 def _open_png(content: bytes) -> _Opened:
     chunks = list(png_chunks(content))
+    _require_known_chunks(content, chunks)
     parts = (content[chunk.whole_start : chunk.whole_end] for chunk in chunks if is_critical(chunk.name))
     image = PngImagePlugin.PngImageFile(BytesIO(PNG_START + b"".join(parts)))
     _require_size(image)
@@ -235,6 +243,15 @@ def _open_png(content: bytes) -> _Opened:
         same_in_graph=True,
     )
     return _Opened(facts, _nothing, lambda: _load("PNG", image, _rgb))
+
+
+def _require_known_chunks(content: bytes, chunks: Sequence[Part]) -> None:
+    """As libpng and browsers: Pillow skips unknown critical chunks, and takes indices without a palette for grey."""
+    needed = [chunk.name for chunk in chunks if is_critical(chunk.name)]
+    if unknown := set(needed) - _PNG_CHUNKS:
+        raise ValueError(f"unknown critical data: {', '.join(map(repr, sorted(unknown)))}")
+    if content[chunks[0].start + 9] == _PNG_PALETTE and b"PLTE" not in needed:
+        raise ValueError("its palette is missing")
 
 
 def _open_webp(content: bytes) -> _Opened:
