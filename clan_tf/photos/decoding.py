@@ -41,7 +41,8 @@ from clan_tf.photos.orientation import orientation_of, upright
 MAX_PIXELS = 180_000_000
 _DAMAGE = ("Corrupt JPEG data", "Premature end", "Inconsistent progression")
 """How libjpeg begins its warnings of wrong or missing picture data; others are of odd but harmless headers."""
-_JFIF, _ADOBE = 0xE0, 0xEE
+_JFIF_DATA, _ADOBE_DATA = (0xE0, b"JFIF\0", 14), (0xEE, b"Adobe", 12)
+"""Marker, beginning and least length of what says how colours are stored; libjpeg takes no notice of shorter data."""
 _FRAMES = {0xC0, 0xC1, 0xC2}
 """Baseline, extended and progressive; other start-of-frame markers are of JPEGs that browsers don't decode either."""
 _OTHER_FRAMES = {*range(0xC3, 0xD0)} - {0xC4, 0xC8, 0xCC}
@@ -193,13 +194,17 @@ def _essential_jpeg(content: bytes) -> tuple[bytes, bool, bool]:
             raise PhotoError(
                 f"a JPEG of {content[part.start]} bits isn't decoded; convert it, for example: magick PHOTO PHOTO.png"
             )
-        is_adobe = marker == _ADOBE and content[part.start : part.end].startswith(b"Adobe")
+        is_adobe, is_jfif = (_is_named(content, part, *named) for named in (_ADOBE_DATA, _JFIF_DATA))
         adobe = adobe or is_adobe
         if marker == START_OF_SCAN:
             kept.append(content[part.whole_start :])
-        elif is_adobe or marker == _JFIF or not (0xE0 <= marker <= 0xEF or marker == 0xFE):
+        elif is_adobe or is_jfif or not (0xE0 <= marker <= 0xEF or marker == 0xFE):
             kept.append(content[part.whole_start : part.whole_end])
     return b"".join(kept), adobe, is_tidy
+
+
+def _is_named(content: bytes, part: Part, marker: int, name: bytes, length: int) -> bool:
+    return part.name[0] == marker and part.end - part.start >= length and content.startswith(name, part.start)
 
 
 def _libjpeg_verdict(content: bytes, mode: str) -> tuple[str | None, bool]:
