@@ -404,4 +404,4 @@ def _other_kinds() -> Iterator[PhotoFile]:
     content = bytearray(plain.encode())
     place = content.index(b"\xff\xc0") + 5
     content[place : place + 4] = struct.pack(">HH", 20_000, 20_000)
-    yield refused("huge.jpg", bytes(content), "20,000 x 20,000 pixels, and at most 180 million", "unnoticed")
+    yield refused("huge.jpg", bytes(content), "20,000 x 20,000 pixels, and at most 178 million")

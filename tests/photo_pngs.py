@@ -252,4 +252,4 @@ def _damaged() -> Iterator[PhotoFile]:
         yield refused(f"{name}.png", content, "damaged or cut short")
     yield refused("critical_unknown.png", png(upright, before=chunk(b"CgBI", bytes(4))), "damaged or cut short")
     huge = START + chunk(b"IHDR", header(20_000, 20_000, 8, RGB)) + whole[33:]
-    yield refused("huge.png", huge, "at most 180 million")
+    yield refused("huge.png", huge, "at most 178 million")
