@@ -17,6 +17,7 @@ FLOORS = {
     "progress": 0,
     "silence": 0,
     "text": 0,
+    "temporary": 0,
     "config_section": 0,
     "environment": 0,
     "layers": 1,
