@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from filelock import FileLock
 
@@ -71,6 +71,14 @@ class TrialResult:
         return sum(repeat.seconds for repeat in self.repeats)
 
 
+@dataclass(frozen=True)
+class _Began:
+    """`search.json`: what the search began with."""
+
+    experiment: dict[str, Any]
+    search: dict[str, Any]
+
+
 class SearchDirectory:
     """A folder with everything about one search; several processes may share it."""
 
@@ -121,8 +129,8 @@ class SearchDirectory:
             return None
         way_out = "Remove it, and the trial is trained again; what is finished of it is kept."
         result = read_json(self._result(trial), TrialResult, way_out)
-        if result.reason is None and not result.repeats:
-            raise UserError(f"{self._result(trial)}: is damaged (no training is in it). {way_out}")
+        if result.trial != trial or (result.reason is None and not result.repeats):
+            raise UserError(f"{self._result(trial)}: is damaged (it isn't how this trial ended). {way_out}")
         return result
 
     def results(self) -> list[TrialResult]:
@@ -185,7 +193,7 @@ class SearchDirectory:
             raise UserError(
                 f"--search-dir: no search is in {self.path}. The chief makes it, in a folder that all workers see."
             )
-        began = read_json(self._search_file, dict[Literal["experiment", "search"], dict[str, Any]], _RESTORE)
+        began = asdict(read_json(self._search_file, _Began, _RESTORE))
         before, given = dict(flatten(began)), dict(flatten(_identity(experiment, search)))
         changeable = {f"experiment.{key}" for key in CHANGEABLE} | {f"search.{key}" for key in BUDGET}
         keys = [key for key in {**before, **given} if before.get(key) != given.get(key) and key not in changeable]
