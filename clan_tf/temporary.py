@@ -81,7 +81,16 @@ def restore_swapped(path: Path) -> None:
 
 def remove_leftovers(path: Path) -> None:
     """Removes what killed processes left that were writing `path`."""
-    for left in path.parent.glob(f".partial-*-{glob.escape(_tail(path))}"):
+    _remove_left(path.parent, glob.escape(_tail(path)))
+
+
+def remove_all_leftovers(folder: Path) -> None:
+    """Removes what killed processes left that were writing anything into a folder."""
+    _remove_left(folder, "*")
+
+
+def _remove_left(folder: Path, tails: str) -> None:
+    for left in folder.glob(f".partial-*-{tails}"):
         with _claimed(left) as is_left, suppress(OSError):
             if is_left:
                 shutil.rmtree(left) if left.is_dir() else left.unlink()

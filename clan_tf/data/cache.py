@@ -32,6 +32,7 @@ from clan_tf.data.reading import IndexOf, PhotoReader, View, centre_corner, full
 from clan_tf.data.resizing import mirror
 from clan_tf.errors import UserError
 from clan_tf.files import replacing
+from clan_tf.temporary import remove_all_leftovers
 
 Track = Callable[[str, int], AbstractContextManager[Callable[..., None]]]
 MEMORY_SHARE = 3
@@ -130,6 +131,7 @@ def open_reader(checked: CheckedPhotos, view: View, mode: CacheMode, track: Trac
         _write_pixels(plain, len(sizes), file, track)
         return CachedReader(path, sizes, view, file)
     path = _cache_file(checked, view)
+    remove_all_leftovers(path.parent)  # they may be large, and nobody may want the same photos again
     file = _opened(path, needed)
     if not file:
         _write_file(plain, len(sizes), path, track)
