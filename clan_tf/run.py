@@ -89,6 +89,8 @@ class _Environment(BaseModel):
     platform: str
     packages: dict[str, str | None]
     devices: list[str]
+    computing: dict[str, str] = {}
+    resumed: list[dict[str, str]] = []
 
 
 class RunDirectory:
@@ -187,7 +189,7 @@ class RunDirectory:
     def write_start(self, experiment: Experiment, environment: dict[str, Any], data: dict[str, Any]) -> None:
         """Writes what is known before training: the resolved config, the environment and the data's description."""
         write_text(self.config, experiment.to_yaml() + _END)
-        write_json(self.path / "environment.json", environment)
+        self.write_environment(environment)
         write_json(self.path / "data.json", data)
         write_text(self.path / "labels.txt", "".join(f"{name}\n" for name in data["class_names"]))
         self.write_status("running")
@@ -200,6 +202,10 @@ class RunDirectory:
         """
         require_unstarted(self.path)
         write_text(self.path / START, "A training that was killed before its first status may be begun anew here.\n")
+
+    def write_environment(self, environment: dict[str, Any]) -> None:
+        """Writes where the run was made, and where it was resumed otherwise."""
+        write_json(self.path / "environment.json", environment)
 
     def write_status(self, status: Status, **details: Any) -> None:
         """Writes whether the run is going on or how it ended."""

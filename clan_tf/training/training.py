@@ -34,7 +34,7 @@ from clan_tf.training.disk import require_space
 from clan_tf.training.failures import explained, recording, way_to_go_on
 from clan_tf.training.loop import TrainingLoop
 from clan_tf.training.recipe import check_loss_weight_schedules
-from clan_tf.training.resuming import require_same_data, resumed_experiment
+from clan_tf.training.resuming import note_other_computing, require_same_data, resumed_experiment
 
 
 @dataclass(frozen=True)
@@ -122,6 +122,8 @@ def train(
                 if chief:
                     existing.remove_checkpoints()  # a kill may have come between the two
                 return TrainingResult(existing, outcome, source, chief)
+            if chief:
+                note_other_computing(existing, progress.note)
         steps_per_epoch(len(source.photos("train")), experiment.training.batch_size)
         experiment = _with_precision(experiment)
         model = _build(experiment, source, strategy)
