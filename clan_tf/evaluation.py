@@ -15,13 +15,15 @@ from clan_tf.data import SPLITS, Source, read_source
 from clan_tf.data.photos import CheckedPhotos
 from clan_tf.data.splits import check_splits
 from clan_tf.errors import UserError, listed, nearest
-from clan_tf.files import replacing, write_json
+from clan_tf.files import read_json, read_rows, replacing, write_json
 from clan_tf.models import COMBINED
 from clan_tf.plots import plot_confusion
 from clan_tf.progress import Progress
 from clan_tf.run import RunDirectory
 
 Scores = dict[str, float]
+EVALUATE_AGAIN = "Evaluate the run again: clan-tf evaluate."
+"""What to do about a damaged evaluation."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,7 @@ def experiment_of(
         return load_experiment(config, overrides)
     if run is None:
         raise UserError(f"{path}: isn't in a run directory, so say whose data to use: --config CONFIG.")
-    return load_experiment(run.path / "config.yaml", overrides)
+    return run.experiment(overrides)
 
 
 def read_noted(experiment: Experiment, progress: Progress) -> Source:
@@ -158,10 +160,16 @@ def subset_name(split: str, branches: Sequence[str] | None) -> str:
 
 def read_predictions(folder: Path) -> list[dict[str, str]]:
     """The `predictions.csv` of an evaluation: a row per photo with `photo`, `true`, and of every branch and `combined`
-    the predicted class (`BRANCH`) and its probability (`BRANCH_probability`).
+    the predicted class (`BRANCH`) and its probability (`BRANCH_probability`). A `UserError` if it is damaged.
     """
-    with (folder / "predictions.csv").open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    path, columns = folder / "predictions.csv", ("photo", "true", COMBINED, f"{COMBINED}_probability")
+    rows = read_rows(path, columns, EVALUATE_AGAIN, is_number=lambda column: column.endswith("_probability"))
+    metrics = folder / "metrics.json"
+    if metrics.is_file():
+        photos = read_json(metrics, dict[str, Any], EVALUATE_AGAIN).get("photos", len(rows))
+        if photos != len(rows):
+            raise UserError(f"{path}: is damaged ({len(rows)} of {photos} photos are in it). {EVALUATE_AGAIN}")
+    return rows
 
 
 def top_k_accuracy(labels: np.ndarray, probabilities: np.ndarray, k: int) -> float:
@@ -245,8 +253,9 @@ def _write(
         for name, row in zip(names, result.confusion, strict=True)
     ]
     _write_csv(folder / "confusion.csv", rows)
-    _write_csv(folder / "predictions.csv", _prediction_rows(checked, probabilities, names))
     plot_confusion(result.confusion, names, folder / "confusion.png")
+    # Last: where it is, everything is.
+    _write_csv(folder / "predictions.csv", _prediction_rows(checked, probabilities, names))
 
 
 def _prediction_rows(

@@ -23,7 +23,7 @@ from clan_tf.export.metadata import with_metadata
 from clan_tf.export.onnx import classifier_to_onnx
 from clan_tf.export.options import CALIBRATED, SELECTIVE, ExportOptions
 from clan_tf.export.pruning import inference_model
-from clan_tf.export.requirements import require_free, require_lines
+from clan_tf.export.requirements import files_in, require_free, require_lines
 from clan_tf.export.sampling import stratified
 from clan_tf.export.saved_model import write_servable
 from clan_tf.export.selective import SelectiveQuantizer, require_layers
@@ -161,6 +161,7 @@ class Exporter:
                 temporary / EXPORT_FILE,
                 {
                     "file": made.path.name,
+                    "files": files_in(temporary),
                     "model": str(self.path),
                     "split": self.split,
                     "options": asdict(made.options),
@@ -169,6 +170,7 @@ class Exporter:
                     "environment": describe_environment(),
                 },
             )
+            require_free(folder, force)  # the export took a while
         return replace(made, path=folder / made.path.name, folder=folder)
 
     def build(self, options: ExportOptions, folder: Path, threads: Sequence[int] = (), seconds: float = 1.0) -> Export:

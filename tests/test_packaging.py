@@ -20,6 +20,7 @@ FLOORS = {
     "regular_files": 0,
     "parsing": 0,
     "limits": -1,
+    "temporary": 0,
     "config_section": 0,
     "environment": 0,
     "layers": 1,

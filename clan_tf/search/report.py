@@ -1,7 +1,6 @@
 """What a search leaves behind: its table, its picture, TensorBoard's HParams, and the best experiment."""
 
 import csv
-import shutil
 from collections.abc import Sequence
 
 import tensorflow as tf
@@ -82,7 +81,7 @@ def _markdown(experiment: Experiment, ranked: Sequence[TrialResult], search: Sea
 
 
 def _write_hparams(ranked: Sequence[TrialResult], search: SearchConfig, directory: SearchDirectory) -> None:
-    shutil.rmtree(directory.tensorboard, ignore_errors=True)
+    directory.remove_logs()
     for result in ranked:
         values = {key: _tensorboard_value(value) for key, value in result.values.items()}
         writer = tf.summary.create_file_writer(str(directory.tensorboard / result.trial))

@@ -1,10 +1,10 @@
 """Whether a run may go on: only as the same experiment on the same photos."""
 
-import json
 from collections.abc import Callable
 
 from clan_tf.config import Experiment
 from clan_tf.data import Source
+from clan_tf.environment import describe_computing
 from clan_tf.errors import UserError
 from clan_tf.run import RunDirectory
 
@@ -17,6 +17,7 @@ CHANGEABLE = (
     "data.root",
 )
 """Keys that say how a training is computed, not what. A run that goes on with others isn't the same bit for bit."""
+_NOT_THE_SAME = "The run is resumed, but not bit for bit the same."
 
 
 def resumed_experiment(run: RunDirectory, experiment: Experiment, note: Callable[[str], None]) -> Experiment:
@@ -37,9 +38,32 @@ def resumed_experiment(run: RunDirectory, experiment: Experiment, note: Callable
     return _with_decided(experiment, run.experiment(), decided)
 
 
+def note_other_computing(run: RunDirectory, note: Callable[[str], None]) -> None:
+    """Notes what the last digits depend on and isn't as it was, and records it in `environment.json`.
+
+    Args:
+        run: the run that is resumed.
+        note: told of each difference to when the run began, or to an earlier resume.
+    """
+    try:
+        environment = run.read_environment()
+    except UserError as error:
+        note(f"{error} Whether this machine computes as the one before can't be told.")
+        return
+    now, began, resumed = describe_computing(), environment["computing"], environment["resumed"]
+    differing = [key for key in now if key in began and now[key] != began[key]]
+    for key in differing:
+        note(f"{key}: {now[key] or 'none'} now, {began[key] or 'none'} when the run began. {_NOT_THE_SAME}")
+    between = {key for other in resumed for key in began if key in other and other[key] != began[key]}
+    if between and not differing:
+        note(f"An earlier resume had other {', '.join(sorted(between))} than when the run began. {_NOT_THE_SAME}")
+    if now != (resumed[-1] if resumed else began):
+        run.write_environment({**environment, "resumed": [*resumed, now]})
+
+
 def require_same_data(run: RunDirectory, source: Source) -> None:
     """Raises a `UserError` if photos were added, removed or moved since the run began."""
-    began = json.loads((run.path / "data.json").read_text(encoding="utf-8"))
+    began = run.read_data()
     if began["file_list_sha256"] != source.fingerprint():
         now = sum(map(len, source.splits.values()))
         raise UserError(

@@ -21,7 +21,7 @@ from clan_tf.errors import UserError
 from clan_tf.models import BranchClassifier
 from clan_tf.models.build import build_model
 from clan_tf.progress import Progress
-from clan_tf.run import Outcome, RunDirectory, is_run, is_unstarted
+from clan_tf.run import Outcome, RunDirectory, is_run, is_unstarted, require_unstarted
 from clan_tf.training.devices import (
     choose_precision,
     is_chief,
@@ -34,7 +34,7 @@ from clan_tf.training.disk import require_space
 from clan_tf.training.failures import explained, recording, way_to_go_on
 from clan_tf.training.loop import TrainingLoop
 from clan_tf.training.recipe import check_loss_weight_schedules
-from clan_tf.training.resuming import require_same_data, resumed_experiment
+from clan_tf.training.resuming import note_other_computing, require_same_data, resumed_experiment
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,11 @@ def train(
             require_same_data(existing, source)
             if outcome := existing.outcome():
                 progress.note(f"{existing.path} is finished")
+                if chief:
+                    existing.remove_checkpoints()  # a kill may have come between the two
                 return TrainingResult(existing, outcome, source, chief)
+            if chief:
+                note_other_computing(existing, progress.note)
         steps_per_epoch(len(source.photos("train")), experiment.training.batch_size)
         experiment = _with_precision(experiment)
         model = _build(experiment, source, strategy)
@@ -128,10 +132,12 @@ def train(
         data = data or prepare_data(experiment, source, progress)
         steps_per_epoch(len(data.checked["train"].photos), experiment.training.batch_size)
         experiment = _with_cache(experiment, data)
+        is_made = run_dir is None or not Path(run_dir).exists()
         run = existing or _new_run(experiment, run_dir, runs_root, chief)
         if chief and not existing:
             stack.enter_context(run.claimed())
-        with recording(run, not existing, progress) if chief else nullcontext():
+            run.mark_start()
+        with recording(run, not existing, is_made, progress) if chief else nullcontext():
             if chief:
                 _write_start(experiment, run, data, not existing)
             _announce(experiment, run, strategy, progress)
@@ -177,7 +183,7 @@ def _existing_run(run_dir: str | None, resume: bool, several: bool) -> RunDirect
     if is_unstarted(Path(run_dir)):
         return None
     if not is_run(Path(run_dir)):
-        raise UserError(f"--run-dir: {run_dir} isn't a run directory (it has no config.yaml and status.json).")
+        require_unstarted(Path(run_dir))
     return RunDirectory(run_dir)
 
 
