@@ -200,6 +200,9 @@ def _found(report: "DataReport", root: str | None) -> dict[str, list[str]]:
         (entry["kind"].replace("_", " "), f"{relative_name(entry['path'], root)}: {entry['detail']}")
         for entry in report.odd
     ]
+    for item in report.left_out:
+        what = f": {counted(item.files, 'file')}" if item.is_folder or item.files > 1 else ""
+        lines.append((f"left out, {item.reason.replace('_', ' ')}", f"{relative_name(item.path, root)}{what}"))
     if any(report.counts["test"].values()):
         lines += [("no test photos", name) for name in report.classes_without_test]
     found: dict[str, list[str]] = {}

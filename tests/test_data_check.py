@@ -256,10 +256,12 @@ def test_documents_among_the_photos_are_left_out_and_listed(root: Path) -> None:
         (root / "train" / CLASSES[0] / name).write_text("not a photo", encoding="utf-8")
     (root / "train" / CLASSES[0] / "photo.unknown").write_bytes(encoded(picture(71)))
     report = checked(root)
-    odd = {(Path(entry["path"]).name, entry["kind"]) for entry in report.odd}
-    assert odd == {(name, "not_a_photo") for name in named[:3]}
+    reasons = ("document", "document", "document", "system", "hidden")
+    assert {Path(item.path).name: item.reason for item in report.left_out} == dict(zip(named, reasons, strict=True))
+    assert report.to_json()["left_out"]["files"] == {"document": 3, "system": 1, "hidden": 1}
     assert report.counts["train"][CLASSES[0]] == 7 and not report.failed
-    assert "Not photos by name, and left out: 3 files, such as " in report.notes[0]
+    (note,) = report.notes
+    assert "Left out: 1 hidden file, such as " in note and "; 3 files by name no photos, such as " in note
 
 
 def test_copies_never_part_where_the_validation_photos_are_cut_at_random(root: Path) -> None:

@@ -47,7 +47,7 @@ def explain_photos(
 
     Args:
         model: a run directory or a `.keras` file.
-        paths: photos, and folders whose photos are taken.
+        paths: photos, and folders whose photos are taken, as `predict` takes them.
         output: the folder to make.
         at: column and row of a pixel of the upright photo, whose relations are shown too.
         branches: whose Grad-CAM is wanted; all if `None`.
@@ -62,7 +62,7 @@ def explain_photos(
         CheckFailed: if no photo could be explained; nothing is written then.
     """
     progress = progress or Progress()
-    photos = list_photos(paths)
+    photos = list_photos(paths, progress.note)
     loaded = load_model(find_model(model)[0])
     chosen = choose_branches(loaded.branches, branches)
     _require_relations(loaded, at)
