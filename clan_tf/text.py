@@ -19,6 +19,11 @@ def printable(text: str, keep: str = "") -> str:
     )
 
 
+def encodable(json_text: str) -> str:
+    r"""A JSON text as UTF-8 can hold it: bytes that aren't UTF-8 become escapes such as `\udce9`, as JSON reads them."""
+    return json_text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def _is_unsafe(character: str) -> bool:
     return unicodedata.category(character) in _ESCAPED or character in _BIDI_CONTROLS
 

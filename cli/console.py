@@ -15,6 +15,7 @@ import typer
 from clan_tf.errors import CheckFailed, ProcessLost, UserError
 from clan_tf.progress import Progress
 from clan_tf.silence import discarded_stderr
+from clan_tf.text import encodable, printable
 
 ConfigArgument = Annotated[str, typer.Argument(metavar="CONFIG", help="A YAML file, or the name of a shipped config.")]
 OptionalConfigArgument = Annotated[
@@ -71,7 +72,7 @@ def run_safely(command: Callable[[], Any]) -> None:
     except UserError as error:
         _fail(str(error), 2)
     except ProcessLost as error:
-        print(f"clan-tf: {error}", file=sys.stderr, flush=True)
+        print(f"clan-tf: {_shown(str(error))}", file=sys.stderr, flush=True)
         os._exit(1)
     except CheckFailed as error:
         _fail(str(error), 1)
@@ -86,8 +87,13 @@ def run_safely(command: Callable[[], Any]) -> None:
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on stdout."""
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    r"""One JSON document on stdout; bytes of names that aren't UTF-8 stand in it as `\udc80` to `\udcff`."""
+    print(encodable(json.dumps(value, indent=2, ensure_ascii=False)))
+
+
+def say(text: str = "") -> None:
+    """Prints a text on stdout, what a terminal would obey in it escaped."""
+    print(_shown(text))
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -97,13 +103,13 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     from rich.text import Text
 
     console = Console(width=None if sys.stdout.isatty() else 110)
-    console.print(title, style="bold", markup=False, highlight=False)
+    console.print(_shown(title), style="bold", markup=False, highlight=False)
     table = Table()
     for index, column in enumerate(columns):
         is_number = all(_NUMBER.fullmatch(row[index]) for row in rows)
-        table.add_column(column, justify="right" if is_number else "left", overflow="fold")
+        table.add_column(Text(_shown(column)), justify="right" if is_number else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(_shown(cell)) for cell in row))
     console.print(table)
 
 
@@ -139,20 +145,20 @@ class ConsoleProgress(Progress):
         from rich.progress import Progress as Bars
 
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[text]}"),
+            TextColumn("{task.fields[text]}", markup=False),
         )
         with Bars(*columns, console=self._console, transient=True) as bars:
-            task = bars.add_task(description, total=total, text="")
-            yield lambda text="": bars.update(task, advance=1, text=text)
+            task = bars.add_task(printable(description), total=total, text="")
+            yield lambda text="": bars.update(task, advance=1, text=printable(text))
 
     def note(self, text: str) -> None:
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(_shown(text), markup=False, highlight=False, soft_wrap=True)
 
 
 class _LineProgress:
@@ -182,5 +188,9 @@ def _duration(seconds: float) -> str:
 
 
 def _fail(message: str, code: int) -> None:
-    print(f"clan-tf: {message}", file=sys.stderr)
+    print(f"clan-tf: {_shown(message)}", file=sys.stderr)
     raise SystemExit(code)
+
+
+def _shown(text: str) -> str:
+    return printable(text, keep="\n")

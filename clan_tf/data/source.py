@@ -183,8 +183,10 @@ def class_problems(source: Source, place: str, expected: str = "") -> tuple[str,
     """
     if not source.class_names:
         return (f"{place} names no classes.",)
-    if problems := class_name_problems(source.class_names, place):
-        return problems
+    return (*class_name_problems(source.class_names, place), *_class_count_problems(source, place, expected))
+
+
+def _class_count_problems(source: Source, place: str, expected: str) -> tuple[str, ...]:
     if len(source.class_names) < 2:
         only = f"{place} has one class ({source.class_names[0]!r}); telling classes apart needs at least two."
         return (f"{only} {expected}".rstrip(),)

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from clan_tf.errors import UserError
 from clan_tf.photos.naming import REASONS, Reason, described, file_reason, folder_reason, is_not_decoded
+from clan_tf.text import printable
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ def left_out_note(left_out: Sequence[LeftOut]) -> str:
             folders = [item for item in items if item.is_folder]
             inside = sum(item.files for item in folders)
             text = described(reason, sum(item.files for item in items) - inside, len(folders), inside)
-            parts.append(f"{text}, such as {items[0].path}")
+            parts.append(f"{text}, such as {printable(items[0].path)}")
     return f"Left out: {'; '.join(parts)}." if parts else ""
 
 

@@ -12,13 +12,13 @@ Reason = Literal["hidden", "system", "document", "special", "repeated", "loose",
 REASONS: dict[Reason, tuple[str, str, str]] = {
     "hidden": ("hidden file", "hidden folder", ""),
     "system": ("system file", "system folder", ""),
-    "document": ("document", "folder of documents", " by name"),
-    "special": ("special file", "special folder", " (a pipe, socket or device)"),
-    "repeated": ("link", "link", " to a folder that is read already or lies around it"),
+    "document": ("file", "folder", " named as documents"),
+    "special": ("special file", "special folder", " (pipe, socket or device)"),
+    "repeated": ("link", "link", " to a folder that is read already or holds the link"),
     "loose": ("photo", "folder", " beside the class folders"),
     "unlabelled": ("photo", "folder", " of a split without class folders"),
     "unused": ("photo", "folder", " beside the splits"),
-    "not_decoded": ("photo", "folder", " in a format that isn't decoded"),
+    "not_decoded": ("photo", "folder", " in a format that isn't decoded (convert to JPEG or PNG)"),
 }
 """For each reason a file of that kind, a folder of that kind, and what follows the noun."""
 
