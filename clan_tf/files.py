@@ -14,7 +14,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from clan_tf.errors import UserError
-from clan_tf.text import encodable
+from clan_tf.text import escaped_json
 
 
 @contextmanager
@@ -51,7 +51,7 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Writes a JSON file whole or not at all."""
-    write_text(path, encodable(json.dumps(value, indent=2, ensure_ascii=False)) + "\n")
+    write_text(path, escaped_json(json.dumps(value, indent=2, ensure_ascii=False)) + "\n")
 
 
 def _temporary(path: Path) -> Path:

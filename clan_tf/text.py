@@ -14,14 +14,19 @@ def printable(text: str, keep: str = "") -> str:
         text: any text; bytes of file names that aren't UTF-8 stand in it as surrogates, as `os.fsdecode` gives them.
         keep: control characters that stay, such as a line end.
     """
+    if text.isprintable():
+        return text
     return "".join(
         _escape(character) if _is_unsafe(character) and character not in keep else character for character in text
     )
 
 
-def encodable(json_text: str) -> str:
-    r"""A JSON text as UTF-8 can hold it: bytes that aren't UTF-8 become escapes such as `\udce9`, as JSON reads them."""
-    return json_text.encode("utf-8", "backslashreplace").decode("utf-8")
+def escaped_json(json_text: str) -> str:
+    r"""A JSON text of the same values that `printable` leaves as it is, by JSON's own escapes: `\u009b`, `\udce9`."""
+    return "".join(
+        f"\\u{ord(character):04x}" if _is_unsafe(character) and character != "\n" else character
+        for character in json_text
+    )
 
 
 def _is_unsafe(character: str) -> bool:

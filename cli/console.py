@@ -15,7 +15,7 @@ import typer
 from clan_tf.errors import CheckFailed, ProcessLost, UserError
 from clan_tf.progress import Progress
 from clan_tf.silence import discarded_stderr
-from clan_tf.text import encodable, printable
+from clan_tf.text import escaped_json, printable
 
 ConfigArgument = Annotated[str, typer.Argument(metavar="CONFIG", help="A YAML file, or the name of a shipped config.")]
 OptionalConfigArgument = Annotated[
@@ -88,7 +88,7 @@ def run_safely(command: Callable[[], Any]) -> None:
 
 def print_json(value: Any) -> None:
     r"""One JSON document on stdout; bytes of names that aren't UTF-8 stand in it as `\udc80` to `\udcff`."""
-    print(encodable(json.dumps(value, indent=2, ensure_ascii=False)))
+    print(escaped_json(json.dumps(value, indent=2, ensure_ascii=False)))
 
 
 def say(text: str = "") -> None:

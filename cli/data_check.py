@@ -201,9 +201,7 @@ def _found(report: "DataReport", root: str | None) -> dict[str, list[str]]:
     lines += [(f"leak {'-'.join(pair.splits)}, {pair.kind}", equation(pair)) for pair in report.leaks]
     lines += [("labels differ", f"{equation(pair)} ({' / '.join(pair.labels)})") for pair in report.conflicts]
     lines += [(f"duplicate {within(pair)}, {pair.kind}", equation(pair)) for pair in report.duplicates]
-    lines += [
-        (entry["kind"].replace("_", " "), f"{named(entry['path'])}: {entry['detail']}") for entry in report.odd
-    ]
+    lines += [(entry["kind"].replace("_", " "), f"{named(entry['path'])}: {entry['detail']}") for entry in report.odd]
     for item in report.left_out:
         what = f": {counted(item.files, 'file')}" if item.is_folder or item.files > 1 else ""
         lines.append((f"left out, {item.reason.replace('_', ' ')}", f"{named(item.path)}{what}"))

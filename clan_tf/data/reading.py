@@ -1,5 +1,6 @@
 """Photos by index, read and resized inside a `tf.data` pipeline."""
 
+import os
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
@@ -85,7 +86,7 @@ class PhotoReader:
         if self._photos[0].content is not None:
             contents = tf.constant([photo.content for photo in self._photos])
             return numbers.map(lambda number: (number, contents[index_of(number)]), tf.data.AUTOTUNE)
-        names = tf.constant([photo.name for photo in self._photos])
+        names = tf.constant([os.fsencode(photo.name) for photo in self._photos])
         return numbers.map(lambda number: (number, tf.io.read_file(names[index_of(number)])), tf.data.AUTOTUNE)
 
     def _encoded_in_records(self, numbers: tf.data.Dataset, index_of: IndexOf) -> tf.data.Dataset:
