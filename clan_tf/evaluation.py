@@ -1,6 +1,5 @@
 """Evaluation of a trained model on one split, in numbers, tables and pictures."""
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +10,12 @@ from sklearn.metrics import confusion_matrix
 
 from clan_tf.answering import AnsweringModel, open_answering
 from clan_tf.config import Experiment, load_experiment
+from clan_tf.csv_files import read_rows, write_csv
 from clan_tf.data import SPLITS, Source, read_source
 from clan_tf.data.photos import CheckedPhotos
 from clan_tf.data.splits import check_splits
 from clan_tf.errors import UserError, listed, nearest
-from clan_tf.files import read_json, read_rows, replacing, write_json
+from clan_tf.files import read_json, write_json
 from clan_tf.models import COMBINED
 from clan_tf.plots import plot_confusion
 from clan_tf.progress import Progress
@@ -246,16 +246,17 @@ def _write(
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "metrics.json", result.to_json())
-    _write_csv(folder / "per_class.csv", result.per_class)
-    _write_csv(folder / "confused_pairs.csv", result.confused_pairs)
-    rows = [
-        {"true \\ predicted": name, **dict(zip(names, map(int, row), strict=True))}
-        for name, row in zip(names, result.confusion, strict=True)
-    ]
-    _write_csv(folder / "confusion.csv", rows)
+    for name, found, columns in (
+        ("per_class.csv", result.per_class, ("class", "photos", "accuracy")),
+        ("confused_pairs.csv", result.confused_pairs, ("true", "predicted", "photos")),
+    ):
+        write_csv(folder / name, columns, [[row[column] for column in columns] for row in found])
+    counts = [[name, *map(int, row)] for name, row in zip(names, result.confusion, strict=True)]
+    write_csv(folder / "confusion.csv", ("true \\ predicted", *names), counts)
     plot_confusion(result.confusion, names, folder / "confusion.png")
     # Last: where it is, everything is.
-    _write_csv(folder / "predictions.csv", _prediction_rows(checked, probabilities, names))
+    rows = _prediction_rows(checked, probabilities, names)
+    write_csv(folder / "predictions.csv", list(rows[0]), [list(row.values()) for row in rows])
 
 
 def _prediction_rows(
@@ -269,10 +270,3 @@ def _prediction_rows(
             row |= {branch: names[best], f"{branch}_probability": round(float(values[index, best]), 6)}
         rows.append(row)
     return rows
-
-
-def _write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]) if rows else ["true", "predicted", "photos"])
-        writer.writeheader()
-        writer.writerows(rows)

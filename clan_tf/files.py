@@ -2,12 +2,11 @@
 
 import csv
 import errno
-import io
 import json
 import math
 import os
 import signal
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from threading import current_thread, main_thread
@@ -19,6 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from clan_tf.errors import UserError
 from clan_tf.parsing import parse_json
 from clan_tf.temporary import restore_swapped, swap_folder, temporary_file, temporary_folder
+from clan_tf.text import escaped_json
 
 LOCK = ".lock"
 """The file by which `only_process` keeps a folder."""
@@ -75,7 +75,7 @@ def _naming(path: Path) -> Iterator[None]:
 def read_text(path: Path, key: str) -> str:
     """A UTF-8 text file; a `UserError` that begins with `key` if it can't be read."""
     try:
-        return _regular_text(path)
+        return regular_text(path)
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{key}: {path} can't be read as a text file: {_reason(error)}.") from error
 
@@ -91,43 +91,14 @@ def read_json(path: Path, kind: Any, way_out: str) -> Any:
     Raises:
         UserError: naming the file and what is wrong with it.
     """
-    with _explaining_damage(path, way_out):
-        values = parse_json(_regular_text(path))
+    with explaining_damage(path, way_out):
+        values = parse_json(regular_text(path))
         return TypeAdapter(kind).validate_python(values)
 
 
-def read_rows(
-    path: Path, columns: Collection[str], way_out: str, is_number: Callable[[str], bool] = lambda column: False
-) -> list[dict[str, str]]:
-    """The rows of a CSV file that clan-tf wrote, at least one.
-
-    Args:
-        path: the file.
-        columns: those that must be there.
-        way_out: a sentence that says what to do about a damaged file.
-        is_number: which columns must hold finite numbers.
-
-    Raises:
-        UserError: naming the file and what is wrong with it.
-    """
-    with _explaining_damage(path, way_out):
-        reader = csv.DictReader(io.StringIO(_regular_text(path), newline=""), strict=True)
-        rows = list(reader)
-        missing = [column for column in columns if column not in (reader.fieldnames or ())]
-        if missing:
-            raise ValueError(f"there is no column {missing[0]!r}")
-        if not rows:
-            raise ValueError("there are no rows")
-        for row in rows:
-            if None in row or None in row.values():
-                raise ValueError(f"the rows don't have {len(reader.fieldnames)} cells each")
-            for column in filter(is_number, row):
-                _finite(row[column])
-        return rows
-
-
 @contextmanager
-def _explaining_damage(path: Path, way_out: str) -> Iterator[None]:
+def explaining_damage(path: Path, way_out: str) -> Iterator[None]:
+    """Turns what reading a damaged file of ours raises into a `UserError` that names it."""
     try:
         yield
     except OSError as error:
@@ -148,18 +119,11 @@ def _reason(error: BaseException) -> str:
     return text.splitlines()[0] if text else type(error).__name__
 
 
-def _regular_text(path: Path) -> str:
+def regular_text(path: Path) -> str:
     """A UTF-8 text; waits for no pipe, and reads no device without an end."""
     if path.exists() and not path.is_file():
         raise OSError("it isn't a regular file")
     return path.read_text(encoding="utf-8")
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"{text[:20]} isn't a finite number")
-    return value
 
 
 def write_text(path: Path, text: str) -> None:
@@ -174,8 +138,11 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def json_text(value: Any, ascii_only: bool = False) -> str:
-    """A value as JSON; numbers that aren't finite, which JSON doesn't know, become null."""
-    return json.dumps(_without_nan(value), indent=2, ensure_ascii=ascii_only, allow_nan=False)
+    r"""A value as JSON; numbers that aren't finite, which JSON doesn't know, become null.
+
+    What a terminal would obey is escaped, and so are bytes of names that aren't UTF-8: `\udc80` to `\udcff`.
+    """
+    return escaped_json(json.dumps(_without_nan(value), indent=2, ensure_ascii=ascii_only, allow_nan=False))
 
 
 def _without_nan(value: Any) -> Any:

@@ -18,8 +18,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
 
 from clan_tf.config import Experiment, flatten, load_experiment
+from clan_tf.csv_files import read_rows
 from clan_tf.errors import CheckFailed, UserError, listed
-from clan_tf.files import LOCK, only_process, read_json, read_rows, read_text, replacing, write_json, write_text
+from clan_tf.files import LOCK, only_process, read_json, read_text, replacing, write_json, write_text
 from clan_tf.models import BranchClassifier
 from clan_tf.models.archive import ForeignModel, require_own_model
 from clan_tf.runtime.contract import file_of_export

@@ -15,6 +15,7 @@ from clan_tf.cli.streams import Unfailing, flush_stdout, prepare_streams
 from clan_tf.errors import CheckFailed, ProcessLost, UserError
 from clan_tf.progress import Progress
 from clan_tf.silence import discarded_stderr
+from clan_tf.text import printable
 
 ConfigArgument = Annotated[str, typer.Argument(metavar="CONFIG", help="A YAML file, or the name of a shipped config.")]
 OptionalConfigArgument = Annotated[
@@ -79,7 +80,7 @@ def run_safely(command: Callable[[], Any]) -> None:
     elif unwritten and not message:
         message, code = f"the output can't be written: {unwritten.strerror}", 1
     if message:
-        print(f"clan-tf: {message}", file=Unfailing(sys.stderr), flush=True)
+        print(f"clan-tf: {_shown(message)}", file=Unfailing(sys.stderr), flush=True)
     if code is not None:
         raise SystemExit(code)
 
@@ -92,7 +93,7 @@ def _outcome(command: Callable[[], Any]) -> tuple[str, Any]:
     except UserError as error:
         return str(error), 2
     except ProcessLost as error:
-        print(f"clan-tf: {error}", file=sys.stderr, flush=True)
+        print(f"clan-tf: {_shown(str(error))}", file=sys.stderr, flush=True)
         os._exit(1)
     except CheckFailed as error:
         return str(error), 1
@@ -130,6 +131,11 @@ def print_json(value: Any) -> None:
     print(text)
 
 
+def say(text: str = "") -> None:
+    """Prints a text on stdout, what a terminal would obey in it escaped."""
+    print(_shown(text))
+
+
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table on stdout: columns of numbers are aligned to the right, texts to the left."""
     from rich.console import Console
@@ -137,13 +143,13 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     from rich.text import Text
 
     console = Console(width=None if sys.stdout.isatty() else 110)
-    console.print(title, style="bold", markup=False, highlight=False)
+    console.print(_shown(title), style="bold", markup=False, highlight=False)
     table = Table()
     for index, column in enumerate(columns):
         is_number = all(_NUMBER.fullmatch(row[index]) for row in rows)
-        table.add_column(column, justify="right" if is_number else "left", overflow="fold")
+        table.add_column(Text(_shown(column)), justify="right" if is_number else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(_shown(cell)) for cell in row))
     console.print(table)
 
 
@@ -179,20 +185,20 @@ class ConsoleProgress(Progress):
         from rich.progress import Progress as Bars
 
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[text]}"),
+            TextColumn("{task.fields[text]}", markup=False),
         )
         with Bars(*columns, console=self._console, transient=True) as bars:
-            task = bars.add_task(description, total=total, text="")
-            yield lambda text="": bars.update(task, advance=1, text=text)
+            task = bars.add_task(printable(description), total=total, text="")
+            yield lambda text="": bars.update(task, advance=1, text=printable(text))
 
     def note(self, text: str) -> None:
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(_shown(text), markup=False, highlight=False, soft_wrap=True)
 
 
 class _LineProgress:
@@ -219,3 +225,7 @@ def _duration(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+
+
+def _shown(text: str) -> str:
+    return printable(text, keep="\n")

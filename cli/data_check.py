@@ -16,8 +16,10 @@ from clan_tf.cli.console import (
     print_json,
     print_table,
     quiet_tensorflow,
+    say,
 )
 from clan_tf.errors import UserError, counted
+from clan_tf.text import printable
 
 if TYPE_CHECKING:
     from clan_tf.config import Experiment
@@ -131,7 +133,7 @@ def _first_readable(source: "Source", report: "DataReport", per_class: int = 6, 
 
 def _print_report(experiment: "Experiment", report: "DataReport") -> None:
     for note in report.notes:
-        print(note)
+        say(note)
     counts = {split: classes for split, classes in report.counts.items() if any(classes.values())}
     total = sum(sum(classes.values()) for classes in counts.values())
     print_table(
@@ -149,7 +151,7 @@ def _print_report(experiment: "Experiment", report: "DataReport") -> None:
         rows = [(what, f"{len(entries):,}", _examples(entries)) for what, entries in found.items()]
         print_table("Found", ("what", "photos or pairs", "such as"), rows)
     if report.across_cut:
-        print(
+        say(
             f"{counted(len(report.across_cut), 'pair')} across train and val: clan-tf cut these validation photos from "
             "train at random, so it is no leak of the data, but their accuracy will be a little too high."
         )
@@ -178,28 +180,31 @@ def _print_images(images: Mapping[str, Any]) -> None:
         rows = [(side, *(f"{images[side][name]:,}" for name in names)) for side in ("width", "height")]
         print_table("Pixels", ("", "smallest", "median", "largest"), rows)
     for what in ("modes", "formats"):
-        print(f"{what.capitalize()}: " + ", ".join(f"{name} {count:,}" for name, count in images[what].items()))
+        say(f"{what.capitalize()}: " + ", ".join(f"{name} {count:,}" for name, count in images[what].items()))
 
 
 def _found(report: "DataReport", root: str | None) -> dict[str, list[str]]:
     """A line for each thing that was found, by what it is, the worst first."""
     from clan_tf.data.source import relative_name
 
+    def named(path: str) -> str:
+        return printable(relative_name(path, root))
+
     def equation(pair: "Pair") -> str:
-        return f"{relative_name(pair.a, root)} = {relative_name(pair.b, root)}"
+        return f"{named(pair.a)} = {named(pair.b)}"
 
     def within(pair: "Pair") -> str:
         return "-".join(dict.fromkeys(pair.splits))
 
     lines = [("stops a training", problem) for problem in report.problems]
-    lines += [("broken", f"{relative_name(entry['path'], root)}: {entry['problem']}") for entry in report.broken]
+    lines += [("broken", f"{named(entry['path'])}: {entry['problem']}") for entry in report.broken]
     lines += [(f"leak {'-'.join(pair.splits)}, {pair.kind}", equation(pair)) for pair in report.leaks]
     lines += [("labels differ", f"{equation(pair)} ({' / '.join(pair.labels)})") for pair in report.conflicts]
     lines += [(f"duplicate {within(pair)}, {pair.kind}", equation(pair)) for pair in report.duplicates]
-    lines += [
-        (entry["kind"].replace("_", " "), f"{relative_name(entry['path'], root)}: {entry['detail']}")
-        for entry in report.odd
-    ]
+    lines += [(entry["kind"].replace("_", " "), f"{named(entry['path'])}: {entry['detail']}") for entry in report.odd]
+    for item in report.left_out:
+        what = f": {counted(item.files, 'file')}" if item.is_folder or item.files > 1 else ""
+        lines.append((f"left out, {item.reason.replace('_', ' ')}", f"{named(item.path)}{what}"))
     if any(report.counts["test"].values()):
         lines += [("no test photos", name) for name in report.classes_without_test]
     found: dict[str, list[str]] = {}
@@ -214,18 +219,18 @@ def _examples(entries: Sequence[str], most: int = 2) -> str:
 
 def _print_next(report: "DataReport", written: "Quarantine | None", path: str | None, arguments: list[str]) -> None:
     if written and path:
-        print(f"{path}: {counted(len(written.names), 'photo')} to leave out.")
+        say(f"{path}: {counted(len(written.names), 'photo')} to leave out.")
         if written.emptied:
-            print(f"No train photo would be left of {', '.join(written.emptied)}: mend or add photos first.")
+            say(f"No train photo would be left of {', '.join(written.emptied)}: mend or add photos first.")
         next_command = ["clan-tf", "train", *arguments, "--set", f"data.quarantine={path}"]
-        print("Look through it, then:")
+        say("Look through it, then:")
     elif report.failed:
-        print("Broken photos stop a training; leaks and wrong labels falsify its accuracies. --json lists them all.")
+        say("Broken photos stop a training; leaks and wrong labels falsify its accuracies. --json lists them all.")
         next_command = ["clan-tf", "data", "check", *arguments, "--quarantine", "quarantine.txt"]
         if report.problems:
-            print("There must be train photos of every class, and two classes at least.")
-        print("Mend it, or write a list of photos to leave out:")
+            say("There must be train photos of every class, and two classes at least.")
+        say("Mend it, or write a list of photos to leave out:")
     else:
         next_command = ["clan-tf", "train", *arguments]
-        print("Nothing stands in the way:")
-    print(f"  {shlex.join(next_command)}")
+        say("Nothing stands in the way:")
+    say(f"  {shlex.join(next_command)}")

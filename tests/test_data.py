@@ -159,7 +159,13 @@ def test_links_that_lead_nowhere_are_broken_photos_unless_they_are_named_otherwi
         "lost without suffix": "No such file or directory",
         "itself.png": "Too many levels of symbolic links",
     }
-    assert [Path(entry["path"]).name for entry in report.odd] == ["notes.txt"]
+    left_out = {Path(item.path).name: item.reason for item in report.left_out}
+    assert left_out == {
+        "notes.txt": "document",
+        "README.md": "document",
+        ".hidden.jpg": "hidden",
+        "pipe.jpg": "special",
+    }
     (tmp_path / "c").symlink_to("nowhere")
     with pytest.raises(UserError, match="c is a link to nowhere, which isn't there"):
         read_source(DataConfig(root=tmp_path))

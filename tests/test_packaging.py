@@ -25,6 +25,7 @@ FLOORS = {
     "environment": 0,
     "layers": 1,
     "files": 1,
+    "csv_files": 2,
     "photos": 1,
     "training_config": 1,
     "config": 2,

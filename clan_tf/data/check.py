@@ -14,6 +14,7 @@ import numpy as np
 from clan_tf.data.duplicates import count_blocks, near_duplicates
 from clan_tf.data.inspection import Facts, inspect_photo
 from clan_tf.data.source import SPLITS, Photo, Source
+from clan_tf.photos.listing import LeftOut, left_out_counts
 from clan_tf.progress import Progress
 
 
@@ -60,6 +61,7 @@ class DataReport:
         pairs: photos that show the same picture.
         notes: what the source says of itself.
         problems: what keeps a training from starting.
+        left_out: what lies among the photos and isn't used.
     """
 
     counts: Mapping[str, Mapping[str, int]]
@@ -69,6 +71,7 @@ class DataReport:
     pairs: Sequence[Pair]
     notes: Sequence[str]
     problems: Sequence[str]
+    left_out: Sequence[LeftOut] = ()
 
     @property
     def duplicates(self) -> list[Pair]:
@@ -131,6 +134,10 @@ class DataReport:
             "duplicates": [pair.to_json() for pair in self.duplicates],
             "leaks": [pair.to_json() for pair in self.leaks],
             "conflicts": [pair.to_json() for pair in self.conflicts],
+            "left_out": {
+                "files": left_out_counts(self.left_out),
+                "paths": [{"path": item.path, "reason": item.reason, "files": item.files} for item in self.left_out],
+            },
             "notes": list(self.notes),
             "problems": list(self.problems),
             "failed": self.failed,
@@ -164,9 +171,9 @@ def check_data(source: Source, progress: Progress | None = None) -> DataReport:
         for member in members
         for kind, detail in member.facts.oddities
     ]
-    odd += [{"path": name, "kind": "not_a_photo", "detail": "by its name; left out"} for name in source.left_out]
     pairs = list(_pairs(members, source, progress))
-    return DataReport(_counts(source), _images(members), broken, odd, pairs, source.notes, source.problems)
+    counts, images = _counts(source), _images(members)
+    return DataReport(counts, images, broken, odd, pairs, source.notes, source.problems, source.left_out)
 
 
 def _inspect(photos: Sequence[Photo], progress: Progress) -> Iterator[Facts | str]:

@@ -1,5 +1,6 @@
 """Which of a source's photos are used: all but the quarantined ones, or a fraction for a quick look."""
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +17,8 @@ def without_quarantined(splits: Splits, quarantine: Path | None, root: str | Non
 
     Args:
         splits: photos by split.
-        quarantine: a text file with a photo's name a line, relative to `root` or whole; `#` starts a comment line.
+        quarantine: a text file with a photo's name a line, relative to `root` or whole, or as a JSON string; `#` starts
+            a comment line.
         root: the folder of the data.
 
     Raises:
@@ -25,7 +27,7 @@ def without_quarantined(splits: Splits, quarantine: Path | None, root: str | Non
     if quarantine is None:
         return {split: list(photos) for split, photos in splits.items()}
     lines = (line.rstrip("\r") for line in read_text(quarantine, "data.quarantine").split("\n"))
-    listed = {line for line in lines if line.strip() and not line.startswith("#")}
+    listed = {_name(line) for line in lines if line.strip() and not line.startswith("#")}
     names = {photo.name: relative_name(photo.name, root) for photos in splits.values() for photo in photos}
     unknown = listed - names.keys() - set(names.values())
     if unknown:
@@ -44,6 +46,15 @@ def take_fraction(splits: Splits, fraction: float, seed: int) -> dict[str, list[
     if fraction == 1:
         return {split: list(photos) for split, photos in splits.items()}
     return {split: _part(photos, fraction, seed) for split, photos in splits.items()}
+
+
+def _name(line: str) -> str:
+    """The name in a line, which may be a JSON string; a line that only begins like one is the name itself."""
+    try:
+        value = json.loads(line) if line.startswith('"') else line
+    except json.JSONDecodeError:
+        return line
+    return value if isinstance(value, str) else line
 
 
 def _part(photos: Sequence[Photo], fraction: float, seed: int) -> list[Photo]:

@@ -1,6 +1,5 @@
 """From finished runs to a table as Markdown and CSV."""
 
-import csv
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from clan_tf.csv_files import write_csv
 from clan_tf.data import Source
 from clan_tf.evaluation import read_predictions
-from clan_tf.files import replacing, write_text
+from clan_tf.files import write_text
 from clan_tf.models import COMBINED
 from clan_tf.progress import Progress
 from clan_tf.reproduce.paper import DATA_SETS, Row, Table
@@ -144,10 +144,7 @@ def markdown(
 
 def write_rows(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Writes a CSV file whole or not at all."""
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(path, list(rows[0]), [list(row.values()) for row in rows])
 
 
 def describe_orders(results: Sequence[Result], backbone: str, data_set: str | None) -> list[str]:
