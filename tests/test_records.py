@@ -168,7 +168,7 @@ def test_test_photos_are_cut_from_the_only_split(tmp_path: Path) -> None:
     toy(tmp_path, {"train": 20})
     source = read_source(DataConfig(source="tfds:toy", root=tmp_path))
     assert {split: len(photos) for split, photos in source.splits.items()} == {"train": 14, "test": 4, "val": 2}
-    assert "4 test photos were cut" in source.notes[0]
+    assert "the test photos are cut from it" in source.notes[0]
 
 
 def test_a_test_split_without_labels_is_left_out(tmp_path: Path) -> None:
