@@ -28,7 +28,7 @@ def training_problems(experiment: Experiment, source: Source, broken: Collection
 
 
 def require_ready(experiment: Experiment, source: Source, checked: Mapping[str, CheckedPhotos] | None = None) -> None:
-    """Raises a `UserError` with all `training_problems`; those of the photos that can be read, once they are `checked`."""
+    """Raises a `UserError` with all `training_problems`, after the check those of the photos that can be read."""
     broken: set[str] = set()
     if checked is not None:
         readable = {photo.name for photos in checked.values() for photo in photos.photos}
