@@ -11,7 +11,7 @@ from sklearn.metrics import confusion_matrix
 from clan_tf.answering import AnsweringModel, open_answering
 from clan_tf.config import Experiment, load_experiment
 from clan_tf.csv_files import read_rows, write_csv
-from clan_tf.data import SPLITS, Source, read_source
+from clan_tf.data import SPLITS, Photo, Source
 from clan_tf.data.photos import CheckedPhotos
 from clan_tf.data.splits import check_splits
 from clan_tf.errors import UserError, listed, nearest
@@ -19,7 +19,9 @@ from clan_tf.files import read_json, write_json
 from clan_tf.models import COMBINED
 from clan_tf.plots import plot_confusion
 from clan_tf.progress import Progress
+from clan_tf.ranking import are_in_top
 from clan_tf.run import RunDirectory
+from clan_tf.run_data import RunData, read_model_data
 
 Scores = dict[str, float]
 EVALUATE_AGAIN = "Evaluate the run again: clan-tf evaluate."
@@ -42,6 +44,7 @@ class Evaluation:
         confused_pairs: true class, predicted class and number of photos, most photos first.
         confusion: counts `(classes, classes)`, rows are true classes.
         folder: where everything was written; `None` if nowhere.
+        notes: what a user should know of the photos, such as those that changed since the run began.
     """
 
     model: str
@@ -55,6 +58,7 @@ class Evaluation:
     confused_pairs: list[dict[str, Any]]
     confusion: np.ndarray
     folder: Path | None
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, as `evaluate --json` prints them."""
@@ -67,6 +71,7 @@ class Evaluation:
             "expected_calibration_error": self.calibration_error,
             "per_class": self.per_class,
             "confused_pairs": self.confused_pairs,
+            "notes": list(self.notes),
         }
 
 
@@ -82,6 +87,9 @@ def evaluate(
     source: Source | None = None,
 ) -> Evaluation:
     """Evaluates a trained model on a split of its data.
+
+    Photos are looked up by the run's `splits.csv`, wherever its data is now; with `config`, or overrides of keys that
+    say which photos there are (`OTHER_DATA`), the data is read anew.
 
     Args:
         model: a run directory, a `.keras` file, an exported `.tflite` or `.onnx` file or SavedModel folder, or the
@@ -109,15 +117,15 @@ def evaluate(
         experiment = experiment_of(path, run, config, overrides)
         if run and run.read_status()["status"] != "finished":
             progress.note(f"note: the run {run.path} is {run.read_status()['status']}")
-        source = source or read_noted(experiment, progress)
-        require_same_classes(path, answering.class_names, source)
-        photos = source.photos(split)
-        checked = check_splits({split: photos}, experiment.data, progress)[split]
+        data = read_noted(run, experiment, config, progress, source)
+        require_same_classes(path, answering.class_names, data.source)
+        checked = check_noted(data, split, data.photos(split), progress)
         probabilities = answering.answer(checked, batch_size, progress)
     name = subset_name(split, None if answering.chosen == answering.branches else answering.chosen)
     own = run is not None and path == run.best and not config and not overrides
     folder = Path(output) if output else run.evaluation(name) if own else None
-    return _summarize(answering, split, checked, probabilities, folder)
+    notes = (*data.notes, *data.content_notes(split, checked))
+    return _summarize(answering, split, checked, probabilities, folder, notes)
 
 
 def experiment_of(
@@ -131,12 +139,26 @@ def experiment_of(
     return run.experiment(overrides)
 
 
-def read_noted(experiment: Experiment, progress: Progress) -> Source:
-    """The experiment's photos; what a user should know of them is noted."""
-    source = read_source(experiment.data)
-    for note in source.notes:
+def read_noted(
+    run: RunDirectory | None,
+    experiment: Experiment,
+    config: str | None,
+    progress: Progress,
+    source: Source | None = None,
+) -> RunData:
+    """The photos that a model meets (`read_model_data`); what a user should know of them is noted."""
+    data = read_model_data(run, experiment, config, source)
+    for note in data.notes:
         progress.note(f"note: {note}")
-    return source
+    return data
+
+
+def check_noted(data: RunData, split: str, photos: Sequence[Photo], progress: Progress) -> CheckedPhotos:
+    """Photos of a split, each decoded once; what their content says is noted."""
+    checked = check_splits({split: photos}, data.config, progress)[split]
+    for note in data.content_notes(split, checked):
+        progress.note(f"note: {note}")
+    return checked
 
 
 def require_same_classes(path: Path, expected: Sequence[str], source: Source) -> None:
@@ -173,15 +195,13 @@ def read_predictions(folder: Path) -> list[dict[str, str]]:
 
 
 def top_k_accuracy(labels: np.ndarray, probabilities: np.ndarray, k: int) -> float:
-    """Share of photos whose label is among the `k` most probable classes; ties count against the label.
+    """Share of photos whose label is among the `k` most probable classes, as `are_in_top` says it.
 
     Args:
         labels: `(photos,)`.
         probabilities: `(photos, classes)`.
     """
-    own = probabilities[np.arange(len(labels)), labels]
-    others_at_least = (~(probabilities < own[:, None])).sum(axis=1) - 1  # NaN counts against the label, too
-    return float((others_at_least < k).mean())
+    return float(are_in_top(labels, probabilities, k).mean())
 
 
 def expected_calibration_error(labels: np.ndarray, probabilities: np.ndarray, bins: int = 15) -> float:
@@ -194,7 +214,12 @@ def expected_calibration_error(labels: np.ndarray, probabilities: np.ndarray, bi
 
 
 def _summarize(
-    model: AnsweringModel, split: str, checked: CheckedPhotos, probabilities: dict[str, np.ndarray], folder: Path | None
+    model: AnsweringModel,
+    split: str,
+    checked: CheckedPhotos,
+    probabilities: dict[str, np.ndarray],
+    folder: Path | None,
+    notes: tuple[str, ...],
 ) -> Evaluation:
     labels, names, combined = checked.labels, model.class_names, probabilities[COMBINED]
     matrix = confusion_matrix(labels, combined.argmax(axis=1), labels=range(len(names)))
@@ -210,6 +235,7 @@ def _summarize(
         confused_pairs=_confused_pairs(matrix, names),
         confusion=matrix,
         folder=folder,
+        notes=notes,
     )
     if folder:
         _write(result, checked, probabilities, names, folder)

@@ -9,6 +9,7 @@ import numpy as np
 
 from clan_tf.photos.listing import list_photos
 from clan_tf.progress import Progress
+from clan_tf.ranking import ranked_labels
 from clan_tf.runtime.classifier import ExportedClassifier
 from clan_tf.runtime.contract import find_exported
 
@@ -86,6 +87,6 @@ def _answers(classifier: PhotoClassifier, views: Sequence[np.ndarray], top: int)
         return []
     names = classifier.class_names
     return [
-        [{"label": names[label], "probability": float(row[label])} for label in np.argsort(-row)[:top]]
+        [{"label": names[label], "probability": float(row[label])} for label in ranked_labels(row)[:top]]
         for row in classifier.probabilities(views)
     ]

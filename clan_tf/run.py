@@ -105,6 +105,7 @@ class RunDirectory:
         "config.yaml",
         "environment.json",
         "data.json",
+        "splits.csv",
         "labels.txt",
         "status.json",
         "samples.png",
@@ -161,6 +162,11 @@ class RunDirectory:
     def checkpoints(self) -> Path:
         """Folder of the states that a stopped training goes on from."""
         return self.path / "checkpoints"
+
+    @property
+    def splits(self) -> Path:
+        """Which photo was in which split, with the hash of its content."""
+        return self.path / "splits.csv"
 
     @property
     def metrics(self) -> Path:

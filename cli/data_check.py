@@ -1,8 +1,10 @@
 """`clan-tf data check`."""
 
+import json
 import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -67,16 +69,20 @@ def data_check(
     _require_writable(quarantine, samples)
     data = experiment.data.model_copy(update={"quarantine": None, "fraction": 1.0} if quarantine else {})
     source = survey_source(data)
-    report = check_data(source, ConsoleProgress())
+    report = check_data(source, ConsoleProgress(), experiment)
     written = _write_quarantine(Path(quarantine), source, report, data.root) if quarantine else None
     if samples:
         _write_samples(Path(samples), source, report, experiment)
     if as_json:
-        print_json(report.to_json() | {"quarantine": written and {"path": quarantine, "photos": len(written.names)}})
+        answer = report.to_json() | {"can_start": report.can_start(experiment.data.on_broken)}
+        print_json(answer | {"quarantine": written and {"path": quarantine, "photos": len(written.names)}})
     else:
         arguments = [config, *(word for override in overrides or () for word in ("--set", override))]
         _print_report(experiment, report)
-        _print_next(report, written, quarantine, arguments)
+        if written and quarantine:
+            _print_written(experiment, written, quarantine, arguments)
+        else:
+            _print_next(experiment, source, report, arguments)
     if report.failed:
         raise typer.Exit(1)
 
@@ -217,20 +223,77 @@ def _examples(entries: Sequence[str], most: int = 2) -> str:
     return "\n".join([*entries[:most], "…"] if len(entries) > most else entries)
 
 
-def _print_next(report: "DataReport", written: "Quarantine | None", path: str | None, arguments: list[str]) -> None:
-    if written and path:
-        say(f"{path}: {counted(len(written.names), 'photo')} to leave out.")
-        if written.emptied:
-            say(f"No train photo would be left of {', '.join(written.emptied)}: mend or add photos first.")
-        next_command = ["clan-tf", "train", *arguments, "--set", f"data.quarantine={path}"]
-        say("Look through it, then:")
-    elif report.failed:
-        say("Broken photos stop a training; leaks and wrong labels falsify its accuracies. --json lists them all.")
-        next_command = ["clan-tf", "data", "check", *arguments, "--quarantine", "quarantine.txt"]
-        if report.problems:
-            say("There must be train photos of every class, and two classes at least.")
-        say("Mend it, or write a list of photos to leave out:")
+def _print_written(experiment: "Experiment", written: "Quarantine", path: str, arguments: list[str]) -> None:
+    """What is left to do once the photos to leave out are listed."""
+    from clan_tf.config import with_values
+    from clan_tf.data import survey_source
+    from clan_tf.data.readiness import fitting_batch, training_problems
+
+    say(f"{path}: {counted(len(written.names), 'photo')} to leave out.")
+    if written.emptied:
+        say(f"No train photo would be left of {', '.join(written.emptied)}: mend or add photos first.")
+    cleaned = with_values(experiment, {"data.quarantine": path})
+    without = [*arguments, "--set", f"data.quarantine={_as_yaml(path)}"]
+    source = survey_source(cleaned.data)
+    problems = training_problems(cleaned, source)
+    if problems:
+        _print_problems(problems, fitting_batch(cleaned, source), without)
     else:
-        next_command = ["clan-tf", "train", *arguments]
-        say("Nothing stands in the way:")
-    say(f"  {shlex.join(next_command)}")
+        _print_command("Look through it, then:", ["train", *without])
+
+
+def _print_next(experiment: "Experiment", source: "Source", report: "DataReport", arguments: list[str]) -> None:
+    """What to do after the report; a command is printed only if it runs."""
+    from clan_tf.data.readiness import fitting_batch
+
+    broken = {entry["path"] for entry in report.broken}
+    found = report.broken or report.leaks or report.conflicts
+    if report.problems:
+        _print_problems(report.problems, fitting_batch(experiment, source, broken), arguments)
+    if found:
+        skipped = "are skipped (data.on_broken)" if experiment.data.on_broken == "skip" else "stop a training"
+        say(f"Broken photos {skipped}; leaks and wrong labels falsify its accuracies. --json lists them all.")
+        quarantine = ["data", "check", *arguments, "--quarantine", _free_list()]
+        _print_command("Mend it, or write a list of photos to leave out:", quarantine)
+    elif not report.problems:
+        _print_command("Nothing in the photos stands in the way:", ["train", *arguments])
+
+
+def _print_problems(problems: Sequence[str], batch: Mapping[str, int], arguments: list[str]) -> None:
+    """Why a training can't start, and the command that can where the batch alone is too large."""
+    say("A training can't start on these photos:")
+    for problem in problems:
+        say(f"  {problem}")
+    if batch:
+        smaller = [word for key, value in batch.items() for word in ("--set", f"{key}={value}")]
+        _print_command("With a smaller batch it can:", ["train", *arguments, *smaller])
+
+
+def _print_command(heading: str, words: Sequence[str]) -> None:
+    say(heading)
+    say(f"  {shlex.join(['clan-tf', *words])}")
+
+
+def _free_list(name: str = "quarantine.txt") -> str:
+    """A name for a quarantine list that no other file has."""
+    from clan_tf.data.quarantine import require_quarantine
+
+    for number in count(1):
+        path = name if number == 1 else f"quarantine-{number}.txt"
+        try:
+            require_quarantine(Path(path))
+            break
+        except UserError:
+            continue
+    return path
+
+
+def _as_yaml(text: str) -> str:
+    """A text as the value of `--set`, which is read as YAML."""
+    import yaml
+
+    try:
+        is_plain = yaml.safe_load(text) == text
+    except yaml.YAMLError:
+        is_plain = False
+    return text if is_plain else json.dumps(text, ensure_ascii=False)

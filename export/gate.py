@@ -15,6 +15,7 @@ from clan_tf.export.options import ExportOptions
 from clan_tf.inference import exported_probabilities, exported_views
 from clan_tf.photos.decoding import PhotoFacts, decode
 from clan_tf.progress import Progress
+from clan_tf.ranking import are_in_top
 from clan_tf.runtime.exported import PROBABILITIES, SERVE_BYTES, ExportedModel, Speed, cores
 from clan_tf.text import printable
 
@@ -223,12 +224,12 @@ def compare(
     expected, answers = expected[PROBABILITIES], answers[PROBABILITIES]
     ordered = np.sort(expected, axis=1)
     decided = ordered[:, -1] - ordered[:, -2] > DECIDED_MARGIN
-    same = expected.argmax(axis=1) == answers.argmax(axis=1)
+    same = are_in_top(expected.argmax(axis=1), answers, 1)
     return {
         "agreement": float(same.mean()),
         "decided_agreement": float(same[decided].mean()) if decided.any() else 1.0,
-        "keras_accuracy": float((expected.argmax(axis=1) == labels).mean()),
-        "accuracy": float((answers.argmax(axis=1) == labels).mean()),
+        "keras_accuracy": float(are_in_top(labels, expected, 1).mean()),
+        "accuracy": float(are_in_top(labels, answers, 1).mean()),
         "largest_difference": largest[largest_in],
         "largest_in": largest_in,
         "mean_difference": float(np.abs(expected - answers).mean()),
@@ -244,7 +245,7 @@ def failed_limits(figures: Mapping[str, Any], limits: Limits) -> list[str]:
     """A sentence for each limit that the figures of `compare` don't keep."""
     failures = []
     if limits.difference is not None:
-        if figures["largest_difference"] > limits.difference:
+        if not figures["largest_difference"] <= limits.difference:  # NaN, too
             found = figures["largest_difference"]
             failures.append(
                 f"a probability in {figures['largest_in']!r} differs by {found:.2g}; at most {limits.difference:g} is "

@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from clan_tf.config import Experiment
 from clan_tf.data.duplicates import count_blocks, near_duplicates
 from clan_tf.data.inspection import Facts, inspect_photo
+from clan_tf.data.readiness import training_problems
 from clan_tf.data.source import SPLITS, Photo, Source
 from clan_tf.photos.listing import LeftOut, left_out_counts
 from clan_tf.progress import Progress
@@ -118,6 +120,10 @@ class DataReport:
         """
         return bool(self.problems or self.broken or self.leaks or self.conflicts)
 
+    def can_start(self, on_broken: str) -> bool:
+        """Whether `train` would start, with `data.on_broken` as given."""
+        return not self.problems and (on_broken == "skip" or not self.broken)
+
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         return {
@@ -153,10 +159,15 @@ class _Member:
     facts: Facts
 
 
-def check_data(source: Source, progress: Progress | None = None) -> DataReport:
+def check_data(source: Source, progress: Progress | None = None, experiment: Experiment | None = None) -> DataReport:
     """Decodes every photo once, on all cores, and compares each with all others.
 
     Photos that can't be read are in the report, whatever is wrong with them; nothing is written.
+
+    Args:
+        source: the photos.
+        progress: where progress is shown.
+        experiment: whose training is to start; without it only the source's own `problems` are reported.
     """
     progress = progress or Progress()
     placed = [(photo, split) for split in SPLITS for photo in source.splits.get(split, ())]
@@ -172,8 +183,11 @@ def check_data(source: Source, progress: Progress | None = None) -> DataReport:
         for kind, detail in member.facts.oddities
     ]
     pairs = list(_pairs(members, source, progress))
+    problems = source.problems
+    if experiment:
+        problems = training_problems(experiment, source, {entry["path"] for entry in broken})
     counts, images = _counts(source), _images(members)
-    return DataReport(counts, images, broken, odd, pairs, source.notes, source.problems, source.left_out)
+    return DataReport(counts, images, broken, odd, pairs, source.notes, problems, source.left_out)
 
 
 def _inspect(photos: Sequence[Photo], progress: Progress) -> Iterator[Facts | str]:

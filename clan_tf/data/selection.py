@@ -1,11 +1,11 @@
 """Which of a source's photos are used: all but the quarantined ones, or a fraction for a quick look."""
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from clan_tf.data.source import Photo, members_by_label, relative_name, shuffled_members
+from clan_tf.data.cutting import content_key, places_by_content, with_digests
+from clan_tf.data.source import Photo, members_by_label, relative_name
 from clan_tf.errors import UserError
 from clan_tf.files import read_text
 
@@ -42,10 +42,14 @@ def without_quarantined(splits: Splits, quarantine: Path | None, root: str | Non
 
 
 def take_fraction(splits: Splits, fraction: float, seed: int) -> dict[str, list[Photo]]:
-    """About `fraction` of each split's photos of every class, at least one, chosen by `seed`, in their given order."""
+    """About `fraction` of each split's photos of every class, at least one, in their given order.
+
+    They are chosen by a hash of their content and `seed`, as `cut` does, so that a larger fraction holds the smaller
+    one and added photos change nothing for the others.
+    """
     if fraction == 1:
         return {split: list(photos) for split, photos in splits.items()}
-    return {split: _part(photos, fraction, seed) for split, photos in splits.items()}
+    return {split: _part(with_digests(photos), fraction, seed) for split, photos in splits.items()}
 
 
 def _name(line: str) -> str:
@@ -58,7 +62,17 @@ def _name(line: str) -> str:
 
 
 def _part(photos: Sequence[Photo], fraction: float, seed: int) -> list[Photo]:
-    chosen: list[int] = []
-    for label, members in members_by_label([photo.label for photo in photos]).items():
-        chosen += shuffled_members(members, seed, label)[: math.ceil(fraction * len(members))]
+    places = places_by_content(photos, seed, "fraction")
+    own = [places[content_key(photo)] for photo in photos]
+    chosen: set[int] = set()
+    for members in members_by_label([photo.label for photo in photos]).values():
+        few = [index for index in members if own[index] < fraction]
+        chosen.update(few or [min(members, key=own.__getitem__)])
     return [photos[index] for index in sorted(chosen)]
+
+
+def left_behind(splits: Splits, kept: Splits) -> dict[str, list[Photo]]:
+    """The photos of each split that are in `splits` and not in `kept`, where there are any."""
+    names = {photo.name for photos in kept.values() for photo in photos}
+    behind = {split: [photo for photo in photos if photo.name not in names] for split, photos in splits.items()}
+    return {split: photos for split, photos in behind.items() if photos}

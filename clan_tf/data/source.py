@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,6 +52,7 @@ class Photo:
         content: the encoded photo, where it is in memory.
         span: where it stands, if it is part of a larger file.
         box: the part of it that is used; `None` for all.
+        digest: SHA-256 of the encoded photo in hexadecimal, where it is known already.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Photo:
     content: bytes | None = None
     span: Span | None = None
     box: Box | None = None
+    digest: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ class Source:
         problems: what keeps a training from starting.
         left_out: what lies among the photos and isn't used, and why; told by the sources that list folders.
         val_is_cut: whether the validation photos were cut at random from the data's train photos.
+        unused: by reason (`quarantined`, `left out`) the photos of each split that the data has, but that aren't used.
     """
 
     class_names: tuple[str, ...]
@@ -80,6 +83,7 @@ class Source:
     problems: tuple[str, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
     val_is_cut: bool = False
+    unused: Mapping[str, Mapping[str, Sequence[Photo]]] = field(default_factory=dict)
 
     def photos(self, split: str) -> Sequence[Photo]:
         """The photos of a split; a `UserError` where there are none."""

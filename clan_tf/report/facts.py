@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sklearn.metrics import confusion_matrix
 
 from clan_tf.config import Experiment
-from clan_tf.data import Source, read_source
+from clan_tf.data import Source
 from clan_tf.errors import UserError
 from clan_tf.evaluation import EVALUATE_AGAIN, evaluate, read_predictions
 from clan_tf.files import read_json
@@ -18,6 +18,7 @@ from clan_tf.models import COMBINED
 from clan_tf.progress import Progress
 from clan_tf.report.statistics import Share
 from clan_tf.run import RunDirectory, is_run
+from clan_tf.run_data import read_run_data
 
 
 class _Scores(BaseModel):
@@ -154,7 +155,9 @@ def read_facts(path: str, progress: Progress) -> tuple[RunFacts, Source | None, 
         raise UserError(f"{path}: not a run directory (it has no config.yaml and status.json).")
     run, notes, source = RunDirectory(path), [], None
     try:
-        source = read_source(run.experiment().data)
+        data = read_run_data(run, run.experiment().data)
+        source = data.source
+        notes += [f"{note[0].upper()}{note[1:]}." for note in data.notes if note not in source.notes]
     except UserError as error:
         notes.append(f"The photos can't be read any more, so there are no examples: {error}")
     split = _choose_split(run)

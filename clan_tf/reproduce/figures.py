@@ -20,6 +20,7 @@ from clan_tf.progress import Progress
 from clan_tf.reproduce.paper import FULL_CLAN, REFINEMENTS, Network
 from clan_tf.reproduce.runs import Job
 from clan_tf.run import load_model
+from clan_tf.run_data import read_run_data
 
 SIZE = 224
 """Longest side of a photo in a figure, in pixels."""
@@ -49,7 +50,8 @@ def draw_figure(name: str, jobs: Sequence[Job], split: str, source: Source, outp
     Returns:
         The PNG file.
     """
-    photos = check_photos(_spread(source.photos(split), 3 * _PHOTOS[name]))
+    own = read_run_data(jobs[0].run, jobs[0].experiment.data, source)
+    photos = check_photos(_spread(own.photos(split), 3 * _PHOTOS[name]))
     count = min(_PHOTOS[name], len(photos.photos))
     pixels = [used_part(photos, index).numpy() for index in range(count)]
     first = [job for job in jobs if job.seed == jobs[0].seed]
