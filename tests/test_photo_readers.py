@@ -191,7 +191,7 @@ def test_whole_photos_for_the_gate_are_the_same(table: Table, checked: CheckedPh
 
 
 def test_a_pack_of_all_photos_holds_the_same_pixels(table: Table, tmp_path: Path, views: dict[str, np.ndarray]) -> None:
-    for split, rows in (("train", table.good), ("test", table.good[:1])):
+    for split, rows in (("train", table.good), ("val", table.good[:1]), ("test", table.good[:1])):
         (tmp_path / "photos" / split / "any").mkdir(parents=True)
         for number, row in enumerate(rows):
             # Whatever they hold, they are called alike.
@@ -255,17 +255,33 @@ def explaining_reader(mode: str) -> Callable[[Path], np.ndarray | str]:
     return read
 
 
-@pytest.mark.parametrize("mode", VIEWS)
-@pytest.mark.parametrize("reader", [keras_reader, exported_reader, explaining_reader])
+@pytest.mark.parametrize(
+    ("reader", "mode", "step"),
+    # Not all by all, where the same function resizes them slowly, outside a graph.
+    [
+        (keras_reader, "stretch", 1),
+        (keras_reader, "keep_aspect", 5),
+        (explaining_reader, "stretch", 5),
+        (explaining_reader, "keep_aspect", 5),
+        (exported_reader, "stretch", 1),
+        (exported_reader, "keep_aspect", 1),
+    ],
+)
 def test_prediction_and_explanation_see_the_same_pixels_or_give_the_same_sentence(
-    reader: Callable[[str], Callable[[Path], np.ndarray | str]], mode: str, table: Table, views: dict[str, np.ndarray]
+    reader: Callable[[str], Callable[[Path], np.ndarray | str]],
+    mode: str,
+    step: int,
+    table: Table,
+    views: dict[str, np.ndarray],
 ) -> None:
-    read = {row.name: reader(mode)(table.folder / row.name) for row in table.rows}
-    assert {name: text for name, text in read.items() if isinstance(text, str)} == table.sentences
-    given = [read[row.name] for row in table.good]
+    read = reader(mode)
+    for name, sentence in table.sentences.items():
+        assert read(table.folder / name) == sentence
+    names = [row.name for row in table.good][::step]
+    given = [read(table.folder / name) for name in names]
     # NumPy resizes the whole photo, the graph the window alone.
     allowed = 1 if (reader, mode) == (exported_reader, "keep_aspect") else 0
-    assert differing(given, views[mode], [row.name for row in table.good], allowed) == {}
+    assert differing(given, views[mode][::step], names, allowed) == {}
 
 
 # serve_bytes
@@ -301,14 +317,20 @@ def damaged(rows: Sequence[PhotoFile], count: int, head: int) -> Iterator[tuple[
         yield f"{row.name} ({number})", next(mutations(row.content[:head], rng)) + row.content[head:]
 
 
+def _can_be_decoded(content: bytes) -> bool:
+    return not isinstance(probe(content), str)
+
+
 def test_the_orientation_is_the_same_in_the_graph_whatever_the_data_say(table: Table) -> None:
     string = tf.TensorSpec((), tf.string)
     graph = tf.function(exif_orientation, [string], autograph=False).get_concrete_function()
     turned = [row for row in table.rows if "exif" in row.name and len(row.content) < 100_000]
     copies = [(row.name, row.content) for row in turned] + list(damaged(turned, 600, 120))
-    found = {name: (orientation_of(content), int(graph(tf.constant(content)))) for name, content in copies}
+    # Of a PNG whose checksums are wrong Python doesn't look for it; such a photo is refused.
+    compared = [(name, content) for name, content in copies if ".png" not in name or _can_be_decoded(content)]
+    found = {name: (orientation_of(content), int(graph(tf.constant(content)))) for name, content in compared}
     assert {name: pair for name, pair in found.items() if pair[0] != pair[1]} == {}
-    assert len({pair[0] for pair in found.values()}) == 8
+    assert len(found) > 300 and {pair[0] for pair in found.values()} == {*range(1, 9)}
 
 
 def test_serve_bytes_answers_of_damaged_photos_what_others_see_or_refuses(
@@ -336,7 +358,7 @@ def test_serve_bytes_answers_of_damaged_photos_what_others_see_or_refuses(
 READ_ALL = """
 import sys
 from pathlib import Path
-import numpy as np
+import tensorflow as tf
 from clan_tf.data.inspection import inspect_photo
 from clan_tf.data.photos import check_photos
 from clan_tf.data.pipeline import evaluation_batches
@@ -344,6 +366,9 @@ from clan_tf.data.reading import PhotoReader, View
 from clan_tf.data.source import Photo
 
 photos = [Photo(str(path), 0) for path in sorted(Path(sys.argv[1]).iterdir())]
+# What TensorFlow says when it starts has nothing to do with photos.
+tf.constant(0)
+print("BEGIN", file=sys.stderr, flush=True)
 for photo in photos:
     inspect_photo(photo)
 checked = check_photos(photos)
@@ -359,10 +384,4 @@ def test_no_decoder_writes_to_standard_error(table: Table) -> None:
         [sys.executable, "-W", "always", "-c", READ_ALL, table.folder], capture_output=True, text=True, env=environment
     )
     assert done.stdout == f"{len(table.good)}\n", done.stderr
-    noise = [line for line in done.stderr.splitlines() if not _is_of_tensorflows_start(line)]
-    assert noise == []
-
-
-def _is_of_tensorflows_start(line: str) -> bool:
-    """What TensorFlow says when it is imported, which has nothing to do with photos."""
-    return "DeprecationWarning" in line or "absl::InitializeLog" in line or "cuInit" in line
+    assert done.stderr.split("BEGIN\n")[1] == ""
