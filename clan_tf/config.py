@@ -4,21 +4,30 @@ from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from clan_tf.config_section import Fraction, NotNegative, Positive, Section, Share
-from clan_tf.errors import UserError, nearest
+from clan_tf import limits
+from clan_tf.config_section import Fraction, Name, Section, Share, Text, positive
+from clan_tf.errors import UserError, nearest, shortened, shown
+from clan_tf.parsing import parse_yaml
+from clan_tf.regular_files import TEXT_BYTES, read_regular_file
+from clan_tf.text import printable
 from clan_tf.training_config import TrainingConfig
 
 ResizeMode = Literal["stretch", "keep_aspect"]
 Sampling = Literal["shuffle", "class_balanced"]
 CacheMode = Literal["auto", "none", "memory", "disk"]
+GeneratedPhotos = dict[Literal["train", "val", "test"], positive(limits.GENERATED_PHOTOS)]
 
 
 SOURCES = ("folders", "csv", "cub", "cars", "aircraft", "records", "generated")
+MISTAKES = 50
+"""How many are listed."""
+KEY_DEPTH = 10
+"""More dots than any key has."""
 
 
 class AugmentationConfig(Section):
@@ -31,12 +40,12 @@ class AugmentationConfig(Section):
     """
 
     policy: Literal["none", "trivial_augment", "rand_augment"] = "none"
-    operations: Positive = 2
+    operations: positive(100) = 2
     magnitude: Share = 0.5
     color_jitter: Share = 0.0
     random_erasing: Share = 0.0
     mixup: Share = 0.0
-    mixup_alpha: Annotated[float, Field(gt=0)] = 0.2
+    mixup_alpha: Annotated[float, Field(gt=0, le=1000)] = 0.2
     cutmix: Share = 0.0
 
     @model_validator(mode="after")
@@ -58,26 +67,26 @@ class DataConfig(Section):
     commands that run without the data.
     """
 
-    source: str = "folders"
-    root: str | None = None
+    source: Text = "folders"
+    root: Text | None = None
     csv: Path | None = None
     level: Literal["variant", "family", "manufacturer"] = "variant"
     crop_to_box: bool = False
-    classes: Positive | None = None
+    classes: positive(limits.CLASSES) | None = None
     quarantine: Path | None = None
     on_broken: Literal["refuse", "skip"] = "refuse"
     fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
-    split_seed: Annotated[int, Field(ge=0)] = 0
+    split_seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
     test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
-    generated_photos: dict[Literal["train", "val", "test"], Positive] = {"train": 2400, "val": 400, "test": 800}
-    image_size: Annotated[int, Field(ge=16)] = 448
-    resize_size: Annotated[int, Field(ge=16)] | None = None
+    generated_photos: GeneratedPhotos = {"train": 2400, "val": 400, "test": 800}
+    image_size: Annotated[int, Field(ge=16, le=limits.IMAGE_SIZE)] = 448
+    resize_size: Annotated[int, Field(ge=16, le=limits.RESIZE_SIZE)] | None = None
     resize_mode: ResizeMode = "stretch"
     flip: bool = True
     augmentation: AugmentationConfig = AugmentationConfig()
     sampling: Sampling = "shuffle"
-    repeats: Positive = 1
+    repeats: positive(limits.REPEATS) = 1
     cache: CacheMode = "auto"
 
     @field_validator("source")
@@ -85,7 +94,7 @@ class DataConfig(Section):
     def _check_source(cls, source: str) -> str:
         if source not in SOURCES and not (source.startswith("tfds:") and source != "tfds:"):
             names = [*SOURCES, "tfds:NAME"]
-            raise ValueError(f"must be one of {', '.join(names)}; received {source!r}.{nearest(source, names)}")
+            raise ValueError(f"must be one of {', '.join(names)}; received {shown(source)}.{nearest(source, names)}")
         return source
 
     @field_validator("root", mode="before")
@@ -93,12 +102,14 @@ class DataConfig(Section):
     def _resolve_root(cls, root: Any) -> Any:
         """Absolute, unless it is in another file system, such as `gs://…`."""
         is_local = isinstance(root, str | Path) and "://" not in str(root)
-        return str(Path(root).expanduser().resolve()) if is_local else root
+        return _require_utf8(str(Path(root).expanduser().resolve())) if is_local else root
 
     @field_validator("csv", "quarantine")
     @classmethod
     def _make_absolute(cls, path: Path | None) -> Path | None:
-        return path.expanduser().absolute() if path else path
+        if path and len(str(path)) > limits.PATH_LENGTH:
+            raise ValueError(f"has {len(str(path)):,} characters; at most {limits.PATH_LENGTH:,} are read")
+        return Path(_require_utf8(str(path.expanduser().absolute()))) if path else path
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -119,27 +130,27 @@ class ModelConfig(Section):
     """The network; the arguments of `clan_tf.CLAN` by the same names."""
 
     architecture: Literal["clan", "plain"] = "clan"
-    backbone: str = "resnet50"
-    weights: str | None = None
-    scales: Annotated[int, Field(ge=2)] | None = None
-    mid: Annotated[list[str], Field(min_length=1)] | None = None
+    backbone: Name = "resnet50"
+    weights: Text | None = None
+    scales: Annotated[int, Field(ge=2, le=limits.TAPS + 1)] | None = None
+    mid: Annotated[list[Name], Field(min_length=1, max_length=limits.TAPS)] | None = None
     mid_refinement: Literal["gap", "non_local", "clca"] = "clca"
     relation: Literal["gaussian", "embedded_gaussian", "dot_product"] = "dot_product"
-    embed_dim: Positive | None = None
+    embed_dim: positive(limits.EMBED_DIM) | None = None
     spatial_attention: bool = True
     spatial_pooling: Literal["avg", "max", "avg_max"] = "avg_max"
     spatial_activation: Literal["sigmoid", "linear"] = "sigmoid"
-    spatial_kernel_size: Positive = 3
+    spatial_kernel_size: positive(limits.KERNEL_SIZE) = 3
     combination: Literal["probabilities", "logits"] = "probabilities"
     dropout: Fraction = 0.0
-    loss_weights: dict[str, NotNegative] = {}
+    loss_weights: dict[Name, Annotated[float, Field(ge=0, le=limits.LOSS_WEIGHT)]] = {}
 
     @field_validator("weights")
     @classmethod
     def _resolve_weights(cls, weights: str | None) -> str | None:
         if weights in (None, "none"):
             return None
-        return weights if weights == "imagenet" else str(Path(weights).expanduser().absolute())
+        return weights if weights == "imagenet" else _require_utf8(str(Path(weights).expanduser().absolute()))
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -161,7 +172,7 @@ class Experiment(Section):
         training: the recipe.
     """
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")] = "experiment"
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$", max_length=100)] = "experiment"
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
     training: TrainingConfig = TrainingConfig()
@@ -196,16 +207,16 @@ def load_experiment(config: str | Path, overrides: Sequence[str] = ()) -> Experi
     """
     label, text = _read(config)
     try:
-        values = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
-        raise UserError(f"{label}: not a YAML file: {' '.join(str(error).split())}") from error
+        values = parse_yaml(text) or {}
+    except ValueError as error:
+        raise UserError(f"{label}: not a YAML file: {error}") from error
     if not isinstance(values, dict):
         raise UserError(f"{label}: must hold keys such as `data:` and `model:`; received {type(values).__name__}.")
     mistakes = [mistake for override in overrides if (mistake := _set(values, override))]
     try:
         experiment = Experiment.model_validate(values)
     except ValidationError as error:
-        mistakes += [_explain(mistake) for mistake in error.errors()]
+        mistakes += _explain_all(error)
     if mistakes:
         count = "one mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
         raise UserError("\n".join([f"{label}: {count}", *(f"  {mistake}" for mistake in mistakes)]))
@@ -224,7 +235,7 @@ def with_values(experiment: Experiment, values: Mapping[str, Any]) -> Experiment
     try:
         return Experiment.model_validate(changed)
     except ValidationError as error:
-        raise UserError("\n".join(_explain(mistake) for mistake in error.errors())) from error
+        raise UserError("\n".join(_explain_all(error))) from error
 
 
 def shipped_configs() -> dict[str, Any]:
@@ -233,13 +244,23 @@ def shipped_configs() -> dict[str, Any]:
     return {file.name.removesuffix(".yaml"): file for file in sorted(files, key=str) if file.name.endswith(".yaml")}
 
 
+def _require_utf8(path: str) -> str:
+    """A path that a config file can hold; photos in `data.root` may have any names."""
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:
+        raise ValueError(f"must be a path in UTF-8; received {printable(path)}. Rename the folder or file") from None
+    return path
+
+
 def _read(config: str | Path) -> tuple[str, str]:
     path, shipped = Path(config), shipped_configs()
-    if path.is_file():
+    if path.is_file() or (path.exists() and str(config) not in shipped):
         try:
-            return str(path), path.read_text(encoding="utf-8")
+            return str(path), read_regular_file(path, TEXT_BYTES).decode("utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"{path}: can't be read as a YAML text: {error}") from error
+            reason = getattr(error, "strerror", None) or error
+            raise UserError(f"{path}: can't be read as a YAML text: {reason}.") from error
     if str(config) in shipped:
         return str(config), shipped[str(config)].read_text(encoding="utf-8")
     raise UserError(
@@ -252,11 +273,13 @@ def _set(values: dict[str, Any], override: str) -> str | None:
     """Applies a `KEY=VALUE` text, or says what is wrong with it."""
     path, equals, text = override.partition("=")
     if not equals or not path.strip():
-        return f"--set {override!r}: must be KEY=VALUE, for example training.epochs=20."
+        return f"--set {shown(override)}: must be KEY=VALUE, for example training.epochs=20."
+    if path.count(".") > KEY_DEPTH:
+        return f"--set {shown(override)}: a key has at most {KEY_DEPTH} dots."
     try:
-        _put(values, path.strip(), yaml.safe_load(text))
-    except yaml.YAMLError as error:
-        return f"--set {override!r}: the value isn't YAML: {' '.join(str(error).split())}"
+        _put(values, path.strip(), parse_yaml(text))
+    except ValueError as error:
+        return f"--set {shown(override)}: the value isn't YAML: {error}"
     return None
 
 
@@ -270,21 +293,30 @@ def _put(values: dict[str, Any], path: str, value: Any) -> None:
     values[key] = value
 
 
+def _explain_all(error: ValidationError) -> list[str]:
+    """A line for each mistake, but no endless list."""
+    found = error.errors()
+    more = [f"and {len(found) - MISTAKES:,} more"] if len(found) > MISTAKES else []
+    return [_explain(mistake) for mistake in found[:MISTAKES]] + more
+
+
 def _explain(mistake: Any) -> str:
     location = [str(part) for part in mistake["loc"]]
-    name = ".".join(location) or "experiment"
+    name = shortened(".".join(location)) or "experiment"
     value = mistake["input"]
     if mistake["type"] == "extra_forbidden":
         valid = _valid_keys(location[:-1])
         return f"{name}: no such key.{_nearest_key(location)} Valid here: {', '.join(valid)}."
     if mistake["type"] == "literal_error":
         valid = [part.strip("' ") for part in mistake["ctx"]["expected"].replace(" or ", ",").split(",")]
-        return f"{name}: must be {mistake['ctx']['expected']}; received {value!r}.{nearest(str(value), valid)}"
+        return (
+            f"{name}: must be {mistake['ctx']['expected']}; received {shown(value)}.{nearest(str(value)[:100], valid)}"
+        )
     if mistake["type"] == "value_error":
         text = str(mistake["ctx"]["error"])
         return f"{name}: {text}" if text[-1] in ".?" else f"{name}: {text}."
     rule = mistake["msg"][0].lower() + mistake["msg"][1:]
-    return f"{name}: {rule}; received {value!r}."
+    return f"{name}: {rule}; received {shown(value)}."
 
 
 def _nearest_key(location: Sequence[str]) -> str:
@@ -316,5 +348,6 @@ def _is_section(annotation: Any) -> bool:
 def _valid_keys(location: Sequence[str]) -> list[str]:
     section: Any = Experiment
     for part in location:
-        section = section.model_fields[part].annotation
+        # In a mapping, such as the branches of `loss_weight_schedules`, every key has the same keys.
+        section = section.model_fields[part].annotation if _is_section(section) else get_args(section)[1]
     return list(section.model_fields)

@@ -1,14 +1,22 @@
 """What the sections of an experiment share."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from clan_tf import limits
+
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[int, Field(ge=1)]
-PositiveNumber = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+PositiveNumber = Annotated[float, Field(gt=0, le=1e9)]
+NotNegative = Annotated[float, Field(ge=0, le=1e9)]
+Name = Annotated[str, Field(max_length=limits.NAME_LENGTH)]
+Text = Annotated[str, Field(max_length=limits.PATH_LENGTH)]
+
+
+def positive(most: int) -> Any:
+    """A whole number from 1 to `most`."""
+    return Annotated[int, Field(ge=1, le=most)]
 
 
 class Section(BaseModel):

@@ -20,6 +20,16 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun if number == 1 else f'{noun}s'}"
 
 
+def shown(value: object) -> str:
+    """A value as Python writes it, cut where it is long."""
+    return shortened(repr(value))
+
+
+def shortened(text: str, most: int = 200) -> str:
+    """The text, cut where it is longer than `most` characters."""
+    return text if len(text) <= most else f"{text[:most]}… ({len(text):,} characters)"
+
+
 def listed(names: Sequence[str], most: int = 5) -> str:
     """Quoted names, the first `most` of them: `'a', 'b' and 3 more`."""
     rest = f" and {len(names) - most} more" if len(names) > most else ""

@@ -8,8 +8,6 @@ from typing import BinaryIO
 
 TEXT_BYTES = 2**20
 """How long a config, a search space or another text that is written by hand may be."""
-TABLE_BYTES = 2**30
-"""How long a table or list of photos may be."""
 
 
 def open_regular_file(path: str | Path, limit: int | None = None) -> BinaryIO:

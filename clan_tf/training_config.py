@@ -4,7 +4,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from clan_tf.config_section import Fraction, NotNegative, Positive, PositiveNumber, Section
+from clan_tf import limits
+from clan_tf.config_section import Fraction, Name, NotNegative, PositiveNumber, Section, positive
+
+Epochs = Annotated[float, Field(gt=0, le=limits.EPOCHS)]
 
 Precision = Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"]
 
@@ -18,14 +21,14 @@ class ScheduleConfig(Section):
 
     kind: Literal["constant", "step", "exponential", "cosine"] = "step"
     factor: Annotated[float, Field(gt=0, le=1)] = 0.9
-    every: PositiveNumber = 2
+    every: Epochs = 2
 
 
 class LossWeightSchedule(Section):
     """A branch's loss weight goes in a straight line from `start` to its value in `model.loss_weights`."""
 
-    start: NotNegative
-    epochs: PositiveNumber
+    start: Annotated[float, Field(ge=0, le=limits.LOSS_WEIGHT)]
+    epochs: Epochs
 
 
 class TrainingConfig(Section):
@@ -37,12 +40,12 @@ class TrainingConfig(Section):
     leaves its batch norm so for the whole run.
     """
 
-    epochs: Positive = 120
-    batch_size: Positive = 36
-    accumulation: Positive = 1
+    epochs: positive(limits.EPOCHS) = 120
+    batch_size: positive(limits.BATCH_SIZE) = 36
+    accumulation: positive(limits.BATCH_SIZE) = 1
     learning_rate: PositiveNumber = 0.01
     head_learning_rate_factor: PositiveNumber = 1.0
-    warmup_epochs: NotNegative = 0.0
+    warmup_epochs: Annotated[float, Field(ge=0, le=limits.EPOCHS)] = 0.0
     schedule: ScheduleConfig = ScheduleConfig()
     momentum: Fraction = 0.9
     weight_decay: NotNegative = 1e-4
@@ -50,12 +53,12 @@ class TrainingConfig(Section):
     label_smoothing: Fraction = 0.0
     clipnorm: PositiveNumber | None = None
     ema: Fraction | None = None
-    freeze_epochs: Annotated[int, Field(ge=0)] = 0
+    freeze_epochs: Annotated[int, Field(ge=0, le=limits.EPOCHS)] = 0
     freeze_batch_norm: bool = False
-    loss_weight_schedules: dict[str, LossWeightSchedule] = {}
-    early_stopping: Positive | None = None
+    loss_weight_schedules: dict[Name, LossWeightSchedule] = {}
+    early_stopping: positive(limits.EPOCHS) | None = None
     precision: Precision = "float32"
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|gpu|gpu:\d+(,\d+)*)$")] = "auto"
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|gpu|gpu:[0-9]{1,4}(,[0-9]{1,4})*)$", max_length=200)] = "auto"
     cluster: Literal["auto", "slurm"] = "auto"
     deterministic: bool | None = None
     checkpoint_minutes: PositiveNumber = 10.0

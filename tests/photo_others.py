@@ -187,9 +187,8 @@ def packed(samples: np.ndarray, bits: int, top_down: bool = False) -> bytes:
     if bits >= 8:
         data = [row.astype("<u4").view("uint8").reshape(-1, 4)[:, : bits // 8].tobytes() for row in rows]
     else:
-        data = [
-            np.packbits(np.unpackbits(row.astype("uint8")[:, None], axis=1)[:, 8 - bits :]).tobytes() for row in rows
-        ]
+        digits = (np.unpackbits(row.astype("uint8")[:, None], axis=1)[:, 8 - bits :] for row in rows)
+        data = [np.packbits(row).tobytes() for row in digits]
     return b"".join(row + bytes(-len(row) % 4) for row in data)
 
 
@@ -218,11 +217,8 @@ def bmp_files() -> Iterator[PhotoFile]:
     numbers = packed_colors(drawn)
     for bits in (1, 4, 8):
         indices, colors = noise(13, 19, 2**bits), palette_of(2**bits)
-        for name, height, top_down, header in (
-            ("", 13, False, 40),
-            ("_top_down", -13, True, 40),
-            ("_os2", 13, False, 12),
-        ):
+        headers = (("", 13, False, 40), ("_top_down", -13, True, 40), ("_os2", 13, False, 12))
+        for name, height, top_down, header in headers:
             content = bmp(packed(indices, bits, top_down), (height, 19), bits, palette=colors, header=header)
             yield PhotoFile(f"palette_{bits}{name}.bmp", content, colors[indices], served="refused")
     grey = np.repeat(np.arange(256, dtype="uint8")[:, None], 3, axis=1)

@@ -40,6 +40,16 @@ class CheckedPhotos:
     digests: Sequence[str] = ()
     broken: Sequence[str] = ()
 
+    def subset(self, indices: Sequence[int]) -> "CheckedPhotos":
+        """Some of the photos; none of them is broken."""
+        return CheckedPhotos(
+            [self.photos[index] for index in indices],
+            self.orientations[list(indices)],
+            self.windows[list(indices)],
+            [self.facts[index] for index in indices],
+            [self.digests[index] for index in indices],
+        )
+
     @property
     def labels(self) -> np.ndarray:
         """The label of each photo, int32 `(photos,)`."""

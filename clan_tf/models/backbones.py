@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import applications, ops
 
-from clan_tf.errors import UserError, nearest
+from clan_tf.errors import UserError, nearest, shown
 from clan_tf.models import small_backbones
 
 Preprocessing = Literal["caffe", "torch", "tf", "none"]
@@ -109,9 +109,9 @@ BACKBONES: dict[str, BackboneSpec] = {
 
 def backbone_spec(name: str) -> BackboneSpec:
     """The row of a backbone; a `UserError` with the right names where there is none."""
-    if name not in BACKBONES:
+    if not isinstance(name, str) or name not in BACKBONES:
         raise UserError(
-            f"model.backbone: unknown backbone {name!r}.{nearest(name, list(BACKBONES))} "
+            f"model.backbone: unknown backbone {shown(name)}.{nearest(str(name), list(BACKBONES))} "
             f"There are: {', '.join(BACKBONES)}."
         )
     return BACKBONES[name]
@@ -217,16 +217,23 @@ def _load_weights(base: keras.Model, name: str, path: Path) -> None:
         raise UserError(f"model.weights: there is no file {path}. Give a path, `imagenet` or `none`.")
     if path.suffix not in (".h5", ".keras"):
         raise UserError(f"model.weights: {path} must end in .weights.h5, .h5 or .keras.")
+    # `archive` needs the models, which need this module.
+    from clan_tf.models.archive import require_known_model, require_plain_weights
+
     try:
         # Keras only warns of layers that keep their random weights.
         with warnings.catch_warnings(action="error", category=UserWarning):
             if path.suffix == ".keras":
+                require_known_model(path)
                 _copy_weights(keras.saving.load_model(path, compile=False), base, name)
             else:
+                require_plain_weights(path)
                 base.load_weights(path)
-    except (ValueError, KeyError, OSError, TypeError, UserWarning) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    except Exception as error:  # Keras raises many types for a damaged or foreign file.
+        reason = str(error).splitlines()[0][:500] if str(error) else type(error).__name__
         raise UserError(f"model.weights: {path} doesn't fit the backbone {name}: {reason}") from error
+    if not all(np.isfinite(values).all() for values in base.get_weights()):
+        raise UserError(f"model.weights: {path} holds NaN or infinity; take another file, or `none`.")
 
 
 def _copy_weights(source: keras.Model, base: keras.Model, name: str) -> None:

@@ -1,16 +1,27 @@
 """What CLAN and the plain baseline share: branches, their combination, and training on one label per photo."""
 
+import numbers
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
 import keras
 from keras import ops
 
-from clan_tf.errors import UserError, nearest
+from clan_tf import limits
+from clan_tf.errors import UserError, nearest, shown
 
 Combination = Literal["probabilities", "logits"]
 ResizeMode = Literal["stretch", "keep_aspect"]
 COMBINED = "combined"
+WHOLE_NUMBERS = {
+    "classes": limits.CLASSES,
+    "image_size": limits.IMAGE_SIZE,
+    "resize_size": limits.RESIZE_SIZE,
+    "embed_dim": limits.EMBED_DIM,
+    "spatial_kernel_size": limits.KERNEL_SIZE,
+}
+"""Constructor arguments that are positive whole numbers, and the largest."""
+OPTIONAL = ("resize_size", "embed_dim")
 
 Tensor = Any
 
@@ -122,7 +133,8 @@ class BranchClassifier(keras.Model):
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "BranchClassifier":
-        return cls(**config)
+        """Without backbone weights, whatever the config says: a saved model brings its own, and nothing is fetched."""
+        return cls(**{name: value for name, value in config.items() if name != "weights"})
 
     @staticmethod
     def _labels_by_output(y: Any, names: Iterable[str]) -> Any:
@@ -157,21 +169,47 @@ def branch_head(x: Tensor, classes: int, branch: str, dropout: float = 0.0) -> T
 
 def check_settings(settings: Mapping[str, Any]) -> None:
     """Raises a `ValueError` for constructor arguments that no `BranchClassifier` can have."""
-    for name in ("classes", "image_size"):
-        if settings[name] < 1:
-            raise ValueError(f"`{name}` must be a positive number. Received: {name}={settings[name]!r}")
+    for name, most in WHOLE_NUMBERS.items():
+        value = settings.get(name)
+        if name in settings and not (value is None and name in OPTIONAL) and not _is_whole(value, most):
+            raise ValueError(f"`{name}` must be a positive number up to {most:,}. Received: {name}={shown(value)}")
     for name, values in (("combination", get_args(Combination)), ("resize_mode", get_args(ResizeMode))):
         if settings[name] not in values:
-            raise ValueError(f"`{name}` must be one of {', '.join(values)}. Received: {name}={settings[name]!r}")
-    if not 0 <= settings["dropout"] < 1:
-        raise ValueError(f"`dropout` must be at least 0 and below 1. Received: dropout={settings['dropout']!r}")
+            raise ValueError(f"`{name}` must be one of {', '.join(values)}. Received: {name}={shown(settings[name])}")
+    dropout = settings["dropout"]
+    if not (isinstance(dropout, numbers.Real) and 0 <= dropout < 1):
+        raise ValueError(f"`dropout` must be at least 0 and below 1. Received: dropout={shown(dropout)}")
+    attention = settings.get("spatial_attention", True)
+    if not isinstance(attention, bool):
+        raise ValueError(f"`spatial_attention` must be true or false. Received: spatial_attention={shown(attention)}")
+    resize_size = settings["resize_size"]
+    if resize_size is not None and resize_size < settings["image_size"]:
+        raise ValueError(
+            f"`resize_size` must be at least image_size, {settings['image_size']}. Received: resize_size={resize_size}"
+        )
+    _check_names(settings)
+
+
+def _is_whole(value: Any, most: int) -> bool:
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool) and 1 <= value <= most
+
+
+def _check_names(settings: Mapping[str, Any]) -> None:
+    for name in ("class_names", "mid"):
+        for text in settings.get(name) or ():
+            if not isinstance(text, str) or len(text) > limits.NAME_LENGTH:
+                raise ValueError(
+                    f"`{name}` must hold texts of at most {limits.NAME_LENGTH:,} characters. Received: {shown(text)}"
+                )
     names = settings["class_names"]
     if names is not None and len(names) != settings["classes"]:
         raise ValueError(f"`class_names` must have {settings['classes']} names. Received: {len(names)} names")
+    if len(settings.get("mid", ())) > limits.TAPS:
+        raise ValueError(f"`mid` must name at most {limits.TAPS} layers. Received: {len(settings['mid'])} layers")
 
 
 def full_loss_weights(given: Mapping[str, float] | None, branches: Sequence[str]) -> dict[str, float]:
-    """The weight of every branch, 1 where none is given (eqs. 12-14); a `UserError` for an unknown branch."""
+    """The weight of every branch, 1 where none is given (eqs. 12-14); a `UserError` for an unknown branch or weight."""
     given = dict(given or {})
     for name in given:
         if name not in branches:
@@ -179,7 +217,13 @@ def full_loss_weights(given: Mapping[str, float] | None, branches: Sequence[str]
                 f"model.loss_weights: no branch {name!r}.{nearest(name, list(branches))} "
                 f"This model's branches: {', '.join(branches)}."
             )
-    return {branch: float(given.get(branch, 1.0)) for branch in branches}
+    weights = {branch: float(given.get(branch, 1.0)) for branch in branches}
+    for name, weight in weights.items():
+        if not 0 <= weight <= limits.LOSS_WEIGHT:
+            raise UserError(
+                f"model.loss_weights: {name} must be from 0 to {limits.LOSS_WEIGHT:,.0f}; received {weight}."
+            )
+    return weights
 
 
 def _combined_output(logits: list[Tensor], probabilities: list[Tensor], rule: Combination) -> Tensor:

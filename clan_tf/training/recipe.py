@@ -74,6 +74,13 @@ def learning_rate_at(training: TrainingConfig, steps: int, step: int) -> float:
     return float(f"{float(schedule(step) if callable(schedule) else schedule):.6g}")
 
 
+def learning_rates_at(training: TrainingConfig, steps: int, at: Sequence[int]) -> list[float]:
+    """The learning rates of many steps at once, to five digits: TensorFlow rounds vectors differently from numbers."""
+    schedule = learning_rate_schedule(training, steps)
+    rates = np.asarray(schedule(np.array(at, "float32"))) if callable(schedule) else np.full(len(at), schedule)
+    return [float(f"{rate:.5g}") for rate in rates]
+
+
 def _after_warmup(training: TrainingConfig, steps: int, warmup: int) -> float | LearningRateSchedule:
     schedule, rate = training.schedule, training.learning_rate
     if schedule.kind == "constant":

@@ -1,0 +1,32 @@
+"""The largest values that are taken from configs, models and search spaces: far above what anybody trains.
+
+They are checked before anything is allocated or looped over, so that a number with a digit too many, or a file that was
+made to do harm, gets a sentence instead of a full memory.
+"""
+
+CLASSES = 100_000
+IMAGE_SIZE = 4096
+RESIZE_SIZE = 8192
+TAPS = 16
+"""Mid-level layers."""
+EMBED_DIM = 8192
+KERNEL_SIZE = 63
+LOSS_WEIGHT = 1e6
+NAME_LENGTH = 1000
+"""Characters of the name of a class, a layer or a branch."""
+PATH_LENGTH = 4096
+"""Characters of a path or address."""
+
+EPOCHS = 100_000
+BATCH_SIZE = 65_536
+GENERATED_PHOTOS = 20_000
+"""Drawn for each split; they are kept in memory."""
+REPEATS = 1000
+
+PARAMETERS = 100
+"""Keys of a search space."""
+CONDITIONS = 10_000
+"""Combinations of the values that conditions of a search space name."""
+VALUES = 10_000
+"""Values of one key of a search space, written out or `step` apart."""
+TRIALS = 100_000

@@ -1,0 +1,178 @@
+"""Looks through a `.keras` file before Keras does: it may come from a stranger.
+
+Keras makes every object that a `.keras` file names, among them layers that read files, and reads what the archive and
+the HDF5 file in it refer to. A model of clan-tf is one object of a known class with plain values, and weights that lie
+in the file. Nothing else is handed to Keras.
+"""
+
+import inspect
+import math
+import zipfile
+from collections.abc import Iterator, Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import h5py
+import keras
+
+from clan_tf.errors import shown
+from clan_tf.limits import NAME_LENGTH
+from clan_tf.models.classifier import BranchClassifier
+from clan_tf.models.foreign import require_known_layers
+from clan_tf.parsing import parse_json
+from clan_tf.regular_files import open_regular_file
+
+CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
+CONFIG_BYTES = 2**24
+COLLECTIONS = {"mid": list, "class_names": list, "loss_weights": dict}
+"""The settings that aren't a number or text."""
+EXPANSION = 100
+"""How many times larger than stored a member of the archive, or the weights in their file, may be."""
+SMALLEST_MAP, SMALLEST_TOP = 8, 128
+"""No map of any backbone has fewer channels, and no top-level map: what a relation and a head must at least weigh."""
+
+
+def require_own_model(path: Path) -> None:
+    """Checks that a `.keras` file holds a model of clan-tf and nothing that Keras would fetch from elsewhere.
+
+    Raises:
+        OSError: if the file can't be read or isn't a regular file.
+        ValueError: saying what is wrong with it; an unknown class is refused with `ForeignModel`.
+        zipfile.BadZipFile: if it is damaged.
+    """
+    with open_regular_file(path) as file, _open_archive(file) as archive:
+        config = _read_config(archive)
+        settings = _require_own_class(config)
+        weights = archive.getinfo(WEIGHTS).file_size
+        _require_weight("classes", settings.get("classes"), SMALLEST_TOP, weights)
+        if settings.get("mid_refinement") != "gap":
+            _require_weight("embed_dim", settings.get("embed_dim"), SMALLEST_MAP, weights)
+        require_plain_weights(archive.read(WEIGHTS))
+
+
+def require_known_model(path: Path) -> None:
+    """Checks a `.keras` file whose backbone is wanted: a model of clan-tf, or one of the plain layers of Keras.
+
+    Raises:
+        OSError: if the file can't be read or isn't a regular file.
+        ValueError: saying what is wrong with it.
+    """
+    with open_regular_file(path) as file, _open_archive(file) as archive:
+        config = _read_config(archive)
+        is_own = keras.saving.get_registered_object(str(config.get("registered_name"))) is not None
+        if not is_own:
+            require_known_layers(config)
+            _require_size(config, archive.getinfo(WEIGHTS).file_size)
+        require_plain_weights(archive.read(WEIGHTS))
+    if is_own:
+        require_own_model(path)
+
+
+class ForeignModel(ValueError):
+    """A sound `.keras` file of another model."""
+
+
+def require_plain_weights(content: bytes | Path) -> None:
+    """Checks that an HDF5 file, or its bytes, holds its numbers itself and in a sensible size.
+
+    Raises:
+        ValueError: if it refers to other files or places, or declares far more numbers than it has.
+        OSError: if it isn't an HDF5 file.
+    """
+    size = content.stat().st_size if isinstance(content, Path) else len(content)
+    with h5py.File(BytesIO(content) if isinstance(content, bytes) else content, "r") as file:
+        if file.visititems_links(_name_of_soft_link) is not None:
+            raise ValueError("its weights refer to another file or place")
+        declared = sum(_declared_bytes(item) for item in _datasets(file))
+    if declared > EXPANSION * size:
+        raise ValueError(f"its weights would take {declared:,} bytes, and the file has {size:,}")
+
+
+def _name_of_soft_link(name: str, link: Any) -> str | None:
+    return None if isinstance(link, h5py.HardLink) else name
+
+
+def _datasets(file: h5py.File) -> Iterator[h5py.Dataset]:
+    found: list[h5py.Dataset] = []
+    file.visititems(lambda name, item: found.append(item) if isinstance(item, h5py.Dataset) else None)
+    return iter(found)
+
+
+def _declared_bytes(dataset: h5py.Dataset) -> int:
+    if dataset.external or dataset.is_virtual:
+        raise ValueError("its weights refer to another file or place")
+    return dataset.nbytes
+
+
+def _require_size(config: Mapping[str, Any], weights: int) -> None:
+    """Refuses a model that has more weights than its file, without allocating them."""
+    with keras.StatelessScope(initialize_variables=False):
+        model = keras.saving.deserialize_keras_object({**config, "compile_config": None})
+    numbers = sum(math.prod(weight.shape) for weight in model.weights)
+    if numbers > weights:  # of at least a byte each
+        raise ValueError(f"its layers have {numbers:,} weights, and {WEIGHTS} has {weights:,} bytes")
+
+
+def _open_archive(file: Any) -> zipfile.ZipFile:
+    """The archive, if it has exactly the members that Keras writes, in their natural size."""
+    archive = zipfile.ZipFile(file)
+    names = sorted(info.filename for info in archive.infolist())
+    if names not in ([CONFIG, METADATA, WEIGHTS], [CONFIG, WEIGHTS]):
+        raise ValueError(f"it must hold {CONFIG}, {METADATA} and {WEIGHTS}, each once; received {shown(names)}")
+    for info in archive.infolist():
+        if info.file_size > EXPANSION * info.compress_size:
+            raise ValueError(f"{info.filename} would grow from {info.compress_size:,} to {info.file_size:,} bytes")
+    return archive
+
+
+def _read_config(archive: zipfile.ZipFile) -> dict[str, Any]:
+    if archive.getinfo(CONFIG).file_size > CONFIG_BYTES:
+        raise ValueError(f"{CONFIG} has more than {CONFIG_BYTES:,} bytes")
+    try:
+        config = parse_json(archive.read(CONFIG))
+    except ValueError as error:
+        raise ValueError(f"{CONFIG}: {error}") from error
+    if not isinstance(config, dict):
+        raise ValueError(f"{CONFIG} must describe a model; received {shown(config)}")
+    return config
+
+
+def _require_own_class(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The settings of a model whose class is ours, or registered with Keras by the running program."""
+    owner = keras.saving.get_registered_object(str(config.get("registered_name")))
+    if not (inspect.isclass(owner) and issubclass(owner, BranchClassifier)):
+        kind, name = shown(config.get("class_name")), shown(config.get("registered_name"))
+        raise ForeignModel(f"is a {kind.strip(chr(39))} (registered as {name}), not a model of clan-tf")
+    settings = config.get("config")
+    if not isinstance(settings, dict):
+        raise ValueError(f"{CONFIG} must hold the model's settings; received {shown(settings)}")
+    known = {"name", *inspect.signature(owner).parameters} - {"kwargs"}
+    if unknown := sorted(set(settings) - known):
+        raise ValueError(f"{CONFIG} has settings that {owner.__name__} doesn't: {shown(unknown)}")
+    for name, value in settings.items():
+        _require_plain_value(name, value)
+    names = settings.get("class_names") or []
+    if len(set(names)) < len(names):
+        raise ValueError(f"{CONFIG} names a class twice")
+    return settings
+
+
+def _require_plain_value(name: str, value: Any) -> None:
+    """A number or text; a list of texts or mapping to numbers where that is the setting's kind: never an object."""
+    kind = COLLECTIONS.get(name)
+    if isinstance(value, dict | list) and not isinstance(value, kind or ()):
+        raise ValueError(f"{CONFIG}: {name} must be a plain value; received {shown(value)}")
+    if kind and value is not None and not isinstance(value, kind):
+        raise ValueError(f"{CONFIG}: {name} must be a {kind.__name__}; received {shown(value)}")
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    if any(isinstance(part, dict | list) for part in parts):
+        raise ValueError(f"{CONFIG}: {name} must hold plain values; received {shown(value)}")
+    if isinstance(value, str) and len(value) > NAME_LENGTH:
+        raise ValueError(f"{CONFIG}: {name} has {len(value):,} characters; at most {NAME_LENGTH:,} are read")
+
+
+def _require_weight(name: str, number: Any, inputs: int, weights: int) -> None:
+    """Refuses a number of outputs for which the file has too few float32 weights, before they are allocated."""
+    if isinstance(number, int) and 4 * inputs * number > weights:
+        raise ValueError(f"{name} is {shown(number)}, and {WEIGHTS} is too small for so many: {weights:,} bytes")
