@@ -17,8 +17,8 @@ from clan_tf.errors import UserError
 Use = Literal["used", "skipped", "quarantined", "left out"]
 USES = ("used", "skipped", "quarantined", "left out")
 WAY_OUT = (
-    "Put the run's own file back; or say whose data to use by --config CONFIG, whose test split may hold photos that the "
-    "run was trained on."
+    "Put the run's own file back; or say whose data to use by --config CONFIG, whose test split may hold photos that "
+    "the run was trained on."
 )
 """What to do about a damaged table."""
 
