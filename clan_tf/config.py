@@ -14,6 +14,7 @@ from clan_tf.config_section import Fraction, Name, Section, Share, Text, positiv
 from clan_tf.errors import UserError, nearest, shortened, shown
 from clan_tf.parsing import parse_yaml
 from clan_tf.regular_files import TEXT_BYTES, read_regular_file
+from clan_tf.text import printable
 from clan_tf.training_config import TrainingConfig
 
 ResizeMode = Literal["stretch", "keep_aspect"]
@@ -101,14 +102,14 @@ class DataConfig(Section):
     def _resolve_root(cls, root: Any) -> Any:
         """Absolute, unless it is in another file system, such as `gs://…`."""
         is_local = isinstance(root, str | Path) and "://" not in str(root)
-        return str(Path(root).expanduser().resolve()) if is_local else root
+        return _require_utf8(str(Path(root).expanduser().resolve())) if is_local else root
 
     @field_validator("csv", "quarantine")
     @classmethod
     def _make_absolute(cls, path: Path | None) -> Path | None:
         if path and len(str(path)) > limits.PATH_LENGTH:
             raise ValueError(f"has {len(str(path)):,} characters; at most {limits.PATH_LENGTH:,} are read")
-        return path.expanduser().absolute() if path else path
+        return Path(_require_utf8(str(path.expanduser().absolute()))) if path else path
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -149,7 +150,7 @@ class ModelConfig(Section):
     def _resolve_weights(cls, weights: str | None) -> str | None:
         if weights in (None, "none"):
             return None
-        return weights if weights == "imagenet" else str(Path(weights).expanduser().absolute())
+        return weights if weights == "imagenet" else _require_utf8(str(Path(weights).expanduser().absolute()))
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -241,6 +242,15 @@ def shipped_configs() -> dict[str, Any]:
     """The configs that are installed with the package, by name."""
     files = resources.files("clan_tf.configs").iterdir()
     return {file.name.removesuffix(".yaml"): file for file in sorted(files, key=str) if file.name.endswith(".yaml")}
+
+
+def _require_utf8(path: str) -> str:
+    """A path that a config file can hold; photos in `data.root` may have any names."""
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:
+        raise ValueError(f"must be a path in UTF-8; received {printable(path)}. Rename the folder or file") from None
+    return path
 
 
 def _read(config: str | Path) -> tuple[str, str]:

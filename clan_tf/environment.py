@@ -1,6 +1,8 @@
 """Where a run was made: versions, devices, commit and command."""
 
+import os
 import platform
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -11,6 +13,14 @@ from typing import Any
 import tensorflow as tf
 
 PACKAGES = ("clan-tf", "tensorflow", "keras", "numpy")
+INSTRUCTIONS = re.compile(r"(avx|amx|fma|sse4|asimd|sve|bf16|i8mm).*")
+"""Of a processor, those that libraries choose their kernels by."""
+SETTINGS = (
+    *("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "ONEDNN_DEFAULT_FPMATH_MODE", "TF_ENABLE_ONEDNN_OPTS"),
+    *("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS", "TF_XLA_FLAGS", "XLA_FLAGS"),
+    *("NVIDIA_TF32_OVERRIDE", "TF_CUDNN_USE_AUTOTUNE"),
+)
+"""Environment variables that change the last digits of a result."""
 
 
 def describe_environment() -> dict[str, Any]:
@@ -18,13 +28,27 @@ def describe_environment() -> dict[str, Any]:
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": sys.argv,
-        "working_directory": str(Path.cwd()),
+        "working_directory": os.getcwd(),
         "git_commit": _git_commit(),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {name: _version(name) for name in PACKAGES},
         "devices": describe_devices(),
+        "computing": describe_computing(),
     }
+
+
+def describe_computing() -> dict[str, str]:
+    """What the last digits of a result depend on, beside the experiment: a text each."""
+    threads = tf.config.threading.get_intra_op_parallelism_threads() or _usable_cores()
+    described = {
+        "threads": str(threads),
+        "processor": _cpu_facts().get("model name", platform.machine()),
+        "instructions": " ".join(sorted(filter(INSTRUCTIONS.fullmatch, _cpu_flags()))),
+        "settings": " ".join(f"{name}={os.environ[name]}" for name in SETTINGS if name in os.environ),
+        "devices": ", ".join(describe_devices()),
+    }
+    return described | {name: _version(name) or "" for name in PACKAGES if name != "clan-tf"}
 
 
 def describe_devices() -> list[str]:
@@ -32,6 +56,25 @@ def describe_devices() -> list[str]:
     gpus = tf.config.list_physical_devices("GPU")
     details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
     return [f"GPU {item.get('device_name', 'unknown')}" for item in details] or [f"CPU {platform.machine()}"]
+
+
+def _usable_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _cpu_flags() -> list[str]:
+    facts = _cpu_facts()
+    return (facts.get("flags") or facts.get("Features") or "").split()
+
+
+def _cpu_facts() -> dict[str, str]:
+    """Of the first processor, as Linux tells them; none on other systems."""
+    try:
+        first = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").partition("\n\n")[0]
+    except OSError:
+        return {}
+    pairs = (line.partition(":") for line in first.splitlines())
+    return {name.strip(): value.strip() for name, _, value in pairs}
 
 
 def _version(package: str) -> str | None:

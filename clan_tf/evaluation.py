@@ -1,6 +1,5 @@
 """Evaluation of a trained model on one split, in numbers, tables and pictures."""
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,17 +10,22 @@ from sklearn.metrics import confusion_matrix
 
 from clan_tf.answering import AnsweringModel, open_answering
 from clan_tf.config import Experiment, load_experiment
-from clan_tf.data import SPLITS, Source, read_source
+from clan_tf.csv_files import read_rows, write_csv
+from clan_tf.data import SPLITS, Photo, Source
 from clan_tf.data.photos import CheckedPhotos
 from clan_tf.data.splits import check_splits
 from clan_tf.errors import UserError, listed, nearest
-from clan_tf.files import replacing, write_json
+from clan_tf.files import read_json, write_json
 from clan_tf.models import COMBINED
 from clan_tf.plots import plot_confusion
 from clan_tf.progress import Progress
+from clan_tf.ranking import are_in_top
 from clan_tf.run import RunDirectory
+from clan_tf.run_data import RunData, read_model_data
 
 Scores = dict[str, float]
+EVALUATE_AGAIN = "Evaluate the run again: clan-tf evaluate."
+"""What to do about a damaged evaluation."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,7 @@ class Evaluation:
         confused_pairs: true class, predicted class and number of photos, most photos first.
         confusion: counts `(classes, classes)`, rows are true classes.
         folder: where everything was written; `None` if nowhere.
+        notes: what a user should know of the photos, such as those that changed since the run began.
     """
 
     model: str
@@ -53,6 +58,7 @@ class Evaluation:
     confused_pairs: list[dict[str, Any]]
     confusion: np.ndarray
     folder: Path | None
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, as `evaluate --json` prints them."""
@@ -65,6 +71,7 @@ class Evaluation:
             "expected_calibration_error": self.calibration_error,
             "per_class": self.per_class,
             "confused_pairs": self.confused_pairs,
+            "notes": list(self.notes),
         }
 
 
@@ -80,6 +87,9 @@ def evaluate(
     source: Source | None = None,
 ) -> Evaluation:
     """Evaluates a trained model on a split of its data.
+
+    Photos are looked up by the run's `splits.csv`, wherever its data is now; with `config`, or overrides of keys that
+    say which photos there are (`OTHER_DATA`), the data is read anew.
 
     Args:
         model: a run directory, a `.keras` file, an exported `.tflite` or `.onnx` file or SavedModel folder, or the
@@ -107,15 +117,15 @@ def evaluate(
         experiment = experiment_of(path, run, config, overrides)
         if run and run.read_status()["status"] != "finished":
             progress.note(f"note: the run {run.path} is {run.read_status()['status']}")
-        source = source or read_noted(experiment, progress)
-        require_same_classes(path, answering.class_names, source)
-        photos = source.photos(split)
-        checked = check_splits({split: photos}, experiment.data, progress)[split]
+        data = read_noted(run, experiment, config, progress, source)
+        require_same_classes(path, answering.class_names, data.source)
+        checked = check_noted(data, split, data.photos(split), progress)
         probabilities = answering.answer(checked, batch_size, progress)
     name = subset_name(split, None if answering.chosen == answering.branches else answering.chosen)
     own = run is not None and path == run.best and not config and not overrides
     folder = Path(output) if output else run.evaluation(name) if own else None
-    return _summarize(answering, split, checked, probabilities, folder)
+    notes = (*data.notes, *data.content_notes(split, checked))
+    return _summarize(answering, split, checked, probabilities, folder, notes)
 
 
 def experiment_of(
@@ -126,15 +136,29 @@ def experiment_of(
         return load_experiment(config, overrides)
     if run is None:
         raise UserError(f"{path}: isn't in a run directory, so say whose data to use: --config CONFIG.")
-    return load_experiment(run.path / "config.yaml", overrides)
+    return run.experiment(overrides)
 
 
-def read_noted(experiment: Experiment, progress: Progress) -> Source:
-    """The experiment's photos; what a user should know of them is noted."""
-    source = read_source(experiment.data)
-    for note in source.notes:
+def read_noted(
+    run: RunDirectory | None,
+    experiment: Experiment,
+    config: str | None,
+    progress: Progress,
+    source: Source | None = None,
+) -> RunData:
+    """The photos that a model meets (`read_model_data`); what a user should know of them is noted."""
+    data = read_model_data(run, experiment, config, source)
+    for note in data.notes:
         progress.note(f"note: {note}")
-    return source
+    return data
+
+
+def check_noted(data: RunData, split: str, photos: Sequence[Photo], progress: Progress) -> CheckedPhotos:
+    """Photos of a split, each decoded once; what their content says is noted."""
+    checked = check_splits({split: photos}, data.config, progress)[split]
+    for note in data.content_notes(split, checked):
+        progress.note(f"note: {note}")
+    return checked
 
 
 def require_same_classes(path: Path, expected: Sequence[str], source: Source) -> None:
@@ -158,22 +182,26 @@ def subset_name(split: str, branches: Sequence[str] | None) -> str:
 
 def read_predictions(folder: Path) -> list[dict[str, str]]:
     """The `predictions.csv` of an evaluation: a row per photo with `photo`, `true`, and of every branch and `combined`
-    the predicted class (`BRANCH`) and its probability (`BRANCH_probability`).
+    the predicted class (`BRANCH`) and its probability (`BRANCH_probability`). A `UserError` if it is damaged.
     """
-    with (folder / "predictions.csv").open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    path, columns = folder / "predictions.csv", ("photo", "true", COMBINED, f"{COMBINED}_probability")
+    rows = read_rows(path, columns, EVALUATE_AGAIN, is_number=lambda column: column.endswith("_probability"))
+    metrics = folder / "metrics.json"
+    if metrics.is_file():
+        photos = read_json(metrics, dict[str, Any], EVALUATE_AGAIN).get("photos", len(rows))
+        if photos != len(rows):
+            raise UserError(f"{path}: is damaged ({len(rows)} of {photos} photos are in it). {EVALUATE_AGAIN}")
+    return rows
 
 
 def top_k_accuracy(labels: np.ndarray, probabilities: np.ndarray, k: int) -> float:
-    """Share of photos whose label is among the `k` most probable classes; ties count against the label.
+    """Share of photos whose label is among the `k` most probable classes, as `are_in_top` says it.
 
     Args:
         labels: `(photos,)`.
         probabilities: `(photos, classes)`.
     """
-    own = probabilities[np.arange(len(labels)), labels]
-    others_at_least = (~(probabilities < own[:, None])).sum(axis=1) - 1  # NaN counts against the label, too
-    return float((others_at_least < k).mean())
+    return float(are_in_top(labels, probabilities, k).mean())
 
 
 def expected_calibration_error(labels: np.ndarray, probabilities: np.ndarray, bins: int = 15) -> float:
@@ -186,7 +214,12 @@ def expected_calibration_error(labels: np.ndarray, probabilities: np.ndarray, bi
 
 
 def _summarize(
-    model: AnsweringModel, split: str, checked: CheckedPhotos, probabilities: dict[str, np.ndarray], folder: Path | None
+    model: AnsweringModel,
+    split: str,
+    checked: CheckedPhotos,
+    probabilities: dict[str, np.ndarray],
+    folder: Path | None,
+    notes: tuple[str, ...],
 ) -> Evaluation:
     labels, names, combined = checked.labels, model.class_names, probabilities[COMBINED]
     matrix = confusion_matrix(labels, combined.argmax(axis=1), labels=range(len(names)))
@@ -202,6 +235,7 @@ def _summarize(
         confused_pairs=_confused_pairs(matrix, names),
         confusion=matrix,
         folder=folder,
+        notes=notes,
     )
     if folder:
         _write(result, checked, probabilities, names, folder)
@@ -238,15 +272,17 @@ def _write(
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "metrics.json", result.to_json())
-    _write_csv(folder / "per_class.csv", result.per_class)
-    _write_csv(folder / "confused_pairs.csv", result.confused_pairs)
-    rows = [
-        {"true \\ predicted": name, **dict(zip(names, map(int, row), strict=True))}
-        for name, row in zip(names, result.confusion, strict=True)
-    ]
-    _write_csv(folder / "confusion.csv", rows)
-    _write_csv(folder / "predictions.csv", _prediction_rows(checked, probabilities, names))
+    for name, found, columns in (
+        ("per_class.csv", result.per_class, ("class", "photos", "accuracy")),
+        ("confused_pairs.csv", result.confused_pairs, ("true", "predicted", "photos")),
+    ):
+        write_csv(folder / name, columns, [[row[column] for column in columns] for row in found])
+    counts = [[name, *map(int, row)] for name, row in zip(names, result.confusion, strict=True)]
+    write_csv(folder / "confusion.csv", ("true \\ predicted", *names), counts)
     plot_confusion(result.confusion, names, folder / "confusion.png")
+    # Last: where it is, everything is.
+    rows = _prediction_rows(checked, probabilities, names)
+    write_csv(folder / "predictions.csv", list(rows[0]), [list(row.values()) for row in rows])
 
 
 def _prediction_rows(
@@ -260,10 +296,3 @@ def _prediction_rows(
             row |= {branch: names[best], f"{branch}_probability": round(float(values[index, best]), 6)}
         rows.append(row)
     return rows
-
-
-def _write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]) if rows else ["true", "predicted", "photos"])
-        writer.writeheader()
-        writer.writerows(rows)

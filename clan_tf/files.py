@@ -1,45 +1,129 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all, and the small ones of ours read back with suspicion."""
 
-import glob
+import csv
+import errno
 import json
+import math
 import os
-import shutil
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from threading import current_thread, main_thread
 from typing import Any
 
 from filelock import FileLock, Timeout
+from pydantic import TypeAdapter, ValidationError
 
 from clan_tf.errors import UserError
+from clan_tf.parsing import parse_json
+from clan_tf.temporary import restore_swapped, swap_folder, temporary_file, temporary_folder
+from clan_tf.text import escaped_json
+
+LOCK = ".lock"
+"""The file by which `only_process` keeps a folder."""
+_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""What goes wrong with an open file, whose name such an error doesn't hold."""
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yields a temporary path in the same folder; it becomes `path` if the block ends well, and vanishes if not.
+    """Yields a temporary file in the same folder; it becomes `path` if the block ends well, and vanishes if not.
 
     Every process has its own, so that two may write the same file. What a killed process left is removed by the next.
+    Where `path` is a link, the file that it leads to is replaced.
+
+    Raises:
+        UserError: if `path` is there and isn't a file.
+        OSError: if it can't be written; it names `path`.
     """
-    temporary = _temporary(path)
-    try:
+    require_file_or_nothing(path)
+    path = _behind_links(path)
+    with _naming(path), temporary_file(path) as temporary:
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
         _flush_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+
+
+def require_file_or_nothing(path: Path) -> None:
+    """Raises a `UserError` if a file can't be written to `path`, because a folder or a device is there."""
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder; name a file.")
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path}: isn't a regular file, and is left alone; name a file.")
+
+
+def _behind_links(path: Path) -> Path:
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Lets errors of the temporary file in the block name `path` instead."""
+    try:
+        yield
+    except OSError as error:
+        full = error.filename is None and error.errno in _WRITING
+        if full or str(error.filename).startswith(str(path.parent / ".partial-")):
+            error.filename = str(path)
+            error.filename2 = None
+        raise
 
 
 def read_text(path: Path, key: str) -> str:
     """A UTF-8 text file; a `UserError` that begins with `key` if it can't be read."""
     try:
-        return path.read_text(encoding="utf-8")
+        return regular_text(path)
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"{key}: {path} can't be read as a text file: {reason}.") from error
+        raise UserError(f"{key}: {path} can't be read as a text file: {_reason(error)}.") from error
+
+
+def read_json(path: Path, kind: Any, way_out: str) -> Any:
+    """A JSON file that clan-tf wrote.
+
+    Args:
+        path: the file.
+        kind: what it must hold: a type that pydantic checks, such as `dict[str, Any]` or a dataclass.
+        way_out: a sentence that says what to do about a damaged file.
+
+    Raises:
+        UserError: naming the file and what is wrong with it.
+    """
+    with explaining_damage(path, way_out):
+        values = parse_json(regular_text(path))
+        return TypeAdapter(kind).validate_python(values)
+
+
+@contextmanager
+def explaining_damage(path: Path, way_out: str) -> Iterator[None]:
+    """Turns what reading a damaged file of ours raises into a `UserError` that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{path}: can't be read: {_reason(error)}. {way_out}") from error
+    except (ValueError, csv.Error, RecursionError, MemoryError) as error:
+        raise UserError(f"{path}: is damaged ({_reason(error)}). {way_out}") from error
+
+
+def _reason(error: BaseException) -> str:
+    """In one line what an error says."""
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        return f"{place}: {first['msg']}" if place else first["msg"]
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    text = str(getattr(error, "strerror", None) or error)
+    return text.splitlines()[0] if text else type(error).__name__
+
+
+def regular_text(path: Path) -> str:
+    """A UTF-8 text; waits for no pipe, and reads no device without an end."""
+    if path.exists() and not path.is_file():
+        raise OSError("it isn't a regular file")
+    return path.read_text(encoding="utf-8")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -50,15 +134,23 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Writes a JSON file whole or not at all."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    write_text(path, json_text(value) + "\n")
 
 
-def _temporary(path: Path) -> Path:
-    """This process' own name for what becomes `path`; what killed processes left under such names is removed."""
-    for left in path.parent.glob(f".partial-*-{glob.escape(path.name)}"):
-        if not _is_running(left.name.split("-")[1]):
-            shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
-    return path.with_name(f".partial-{os.getpid()}-{path.name}")
+def json_text(value: Any, ascii_only: bool = False) -> str:
+    r"""A value as JSON; numbers that aren't finite, which JSON doesn't know, become null.
+
+    What a terminal would obey is escaped, and so are bytes of names that aren't UTF-8: `\udc80` to `\udcff`.
+    """
+    return escaped_json(json.dumps(_without_nan(value), indent=2, ensure_ascii=ascii_only, allow_nan=False))
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @contextmanager
@@ -66,13 +158,19 @@ def only_process(folder: Path) -> Iterator[None]:
     """Keeps a folder for this process while the block runs; the claim ends with the process, however that ends.
 
     Raises:
-        UserError: if another process keeps it.
+        UserError: if another process keeps it, or nothing can be written into it.
     """
+    lock = FileLock(folder / LOCK, blocking=False)
     try:
-        with FileLock(folder / ".lock", blocking=False):
-            yield
+        lock.acquire()
     except Timeout as error:
         raise UserError(f"{folder}: another process is working in it. Wait for it, or stop it.") from error
+    except OSError as error:
+        raise UserError(f"{folder}: can't be written into: {_reason(error)}. Use a folder that can.") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _flush_folder(folder: Path) -> None:
@@ -83,16 +181,6 @@ def _flush_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def _is_running(process: str) -> bool:
-    try:
-        os.kill(int(process), 0)
-    except ProcessLookupError:
-        return False
-    except (ValueError, OSError):
-        return True
-    return True
 
 
 @contextmanager
@@ -108,35 +196,46 @@ def new_folder(path: Path, replace: bool = False) -> Iterator[Path]:
     Raises:
         UserError: if `path` exists and doesn't give way, or can't be made.
     """
+    path = _behind_links(path)
+    restore_swapped(path)
     if path.exists() and not replace:
         raise UserError(f"{path}: exists; name a folder that doesn't.")
-    temporary, made = _temporary(path), [parent for parent in path.parents if not parent.exists()]
-    replaced = temporary.with_name(f"{temporary.name}.replaced")
+    made = [parent for parent in path.parents if not parent.exists()]
     try:
-        with _noticing_interrupts() as interrupts:
-            _make_folder(temporary, path)
+        with _noticing_interrupts() as interrupts, _made_folder(path) as temporary:
             yield temporary
             for file in filter(Path.is_file, temporary.rglob("*")):
                 with file.open("rb+") as written:
                     os.fsync(written.fileno())
             if interrupts:
                 raise KeyboardInterrupt
-            if path.exists():
-                path.rename(replaced)
-            temporary.rename(path)
+            _put_in_place(temporary, path, replace)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(replaced, ignore_errors=True)
         for parent in made:
             with suppress(OSError):  # it holds something, such as `path`
                 parent.rmdir()
 
 
-def _make_folder(temporary: Path, path: Path) -> None:
+@contextmanager
+def _made_folder(path: Path) -> Iterator[Path]:
+    stack = ExitStack()
     try:
-        temporary.mkdir(parents=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = stack.enter_context(temporary_folder(path))
     except OSError as error:
         raise UserError(f"{path}: can't be made: {error.strerror}. Name another folder.") from error
+    with stack:
+        yield temporary
+
+
+def _put_in_place(temporary: Path, path: Path, replace: bool) -> None:
+    if replace and path.exists():
+        swap_folder(temporary, path)
+        return
+    try:
+        temporary.rename(path)
+    except OSError as error:
+        raise UserError(f"{path}: can't be made any more: {error.strerror}. Name another folder.") from error
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Running a model over photos, on one device or several."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +117,7 @@ def exported_probabilities(
     checked: CheckedPhotos,
     on_photo: Callable[[], None] = lambda: None,
     signatures: Sequence[str] = (),
+    not_served: Collection[int] = (),
 ) -> dict[str, np.ndarray]:
     """Every output of an exported file for every photo, by the file's own preprocessing.
 
@@ -125,16 +126,21 @@ def exported_probabilities(
         checked: the photos.
         on_photo: called after each photo, for progress.
         signatures: of a SavedModel, further ones to ask.
+        not_served: indices of the photos that `serve_bytes` isn't asked.
 
     Returns:
         Float32 arrays `(photos, classes)`: `probabilities`, `probabilities_BRANCH` where the file has them, and the
-        probabilities of the further signatures by their names.
+        probabilities of the further signatures by their names; NaN where one wasn't asked.
     """
     answers = []
-    for photo, view in zip(checked.photos, exported_views(model, checked), strict=True):
+    for index, view in enumerate(exported_views(model, checked)):
         answer = model(view[None])
         for name in signatures:
-            given = np.frombuffer(read_content(photo), "uint8") if name == SERVE_BYTES else view
+            if name == SERVE_BYTES and index in not_served:
+                answer[name] = np.full_like(answer[PROBABILITIES], np.nan)
+                continue
+            encoded = name == SERVE_BYTES
+            given = np.frombuffer(read_content(checked.photos[index]), "uint8") if encoded else view
             answer[name] = model(given[None], name)[PROBABILITIES]
         answers.append(answer)
         on_photo()

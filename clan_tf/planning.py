@@ -6,14 +6,15 @@ from typing import Any
 
 from clan_tf.config import DataConfig, Experiment
 from clan_tf.data import Source, read_source
+from clan_tf.data.generated import CLASS_NAMES
 from clan_tf.data.pipeline import steps_per_epoch
+from clan_tf.data.readiness import require_ready
 from clan_tf.errors import UserError
 from clan_tf.models import complexity
 from clan_tf.models.build import build_model
 from clan_tf.run import RunDirectory
 from clan_tf.training.disk import disk_bytes
 from clan_tf.training.recipe import check_loss_weight_schedules, learning_rates_at
-from clan_tf.training.training import require_class_count
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,8 @@ def count_classes(experiment: Experiment) -> int:
     """`data.classes`, or the number of classes in the data."""
     if experiment.data.classes:
         return experiment.data.classes
+    if experiment.data.source == "generated":
+        return len(CLASS_NAMES)  # drawing thousands of photos would tell the same
     try:
         return len(read_source(experiment.data).class_names)
     except UserError as error:
@@ -74,7 +77,7 @@ def plan_training(experiment: Experiment, run_dir: str | None) -> TrainingPlan:
     if run_dir is not None and Path(run_dir).exists():
         raise UserError(f"--run-dir: {run_dir} exists, and a run is never overwritten. Give another folder.")
     source = read_source(data)
-    require_class_count(experiment, source)
+    require_ready(experiment, source)
     steps = steps_per_epoch(len(source.photos("train")), training.batch_size)
     # A dry run downloads nothing.
     model = build_model(experiment, len(source.class_names), load_weights=experiment.model.weights != "imagenet")

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -13,6 +14,7 @@ from matplotlib.font_manager import fontManager
 from matplotlib.text import Text
 
 from clan_tf.files import replacing
+from clan_tf.text import printable
 
 _FALLBACK_FONTS = (
     *("Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans CJK KR", "Source Han Sans SC", "WenQuanYi Zen Hei"),
@@ -23,11 +25,17 @@ _FALLBACK_FONTS = (
 )
 
 
+PLAIN_TEXT = {"text.parse_math": False, "text.usetex": False}
+"""Settings of Matplotlib by which `$` in a name is no formula, for where a text is made and where it is drawn."""
+
+
 def save_figure(figure: Figure, path: Path) -> None:
-    """Writes a PNG whole or not at all, its texts in the fonts of this machine that have their letters."""
+    """Writes a PNG whole or not at all, its texts as they are, in the fonts of this machine that have their letters."""
     for text in figure.findobj(Text):
         text.set_fontfamily(_font_families())
-    with replacing(path) as temporary, warnings.catch_warnings():
+        text.set_parse_math(False)
+        text.set_usetex(False)
+    with matplotlib.rc_context(PLAIN_TEXT), replacing(path) as temporary, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)  # no font here has it: a box is drawn
         figure.savefig(temporary, format="png", dpi=110, bbox_inches="tight")
 
@@ -90,8 +98,9 @@ def plot_confusion(matrix: np.ndarray, class_names: Sequence[str], path: Path) -
     figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.8)
     cell_points = 72 * 0.77 * side / classes
     fontsize = min(9, 0.7 * cell_points)
-    axes.set_xticks(range(classes), class_names, rotation=90, fontsize=fontsize)
-    axes.set_yticks(range(classes), class_names, fontsize=fontsize)
+    names = [printable(name) for name in class_names]
+    axes.set_xticks(range(classes), names, rotation=90, fontsize=fontsize)
+    axes.set_yticks(range(classes), names, fontsize=fontsize)
     axes.set(xlabel="predicted", ylabel="true", title="Confusion matrix (photos)")
     if classes <= 60:
         for row, column in np.argwhere(matrix > 0):
@@ -105,7 +114,7 @@ def plot_labelled_photos(photos: Sequence[np.ndarray], labels: Sequence[str], pa
     figure, grid = frameless_grid(-(-len(photos) // columns), columns, (1.9, 2.2))
     for axes, photo, label in zip(grid.ravel(), photos, labels, strict=False):
         axes.imshow(photo)
-        axes.set_title(label, fontsize=7)
+        axes.set_title(printable(label, keep="\n"), fontsize=7)
     save_figure(figure, path)
 
 
@@ -116,6 +125,8 @@ def plot_photo_grid(photos: Mapping[str, Sequence[np.ndarray]], path: Path) -> N
     for axes_row, (name, row) in zip(grid, photos.items(), strict=True):
         for axes, photo in zip(axes_row, row, strict=False):
             axes.imshow(photo)
-        axes_row[0].text(-0.1, 0.5, name, transform=axes_row[0].transAxes, ha="right", va="center", fontsize=9)
+        axes_row[0].text(
+            -0.1, 0.5, printable(name), transform=axes_row[0].transAxes, ha="right", va="center", fontsize=9
+        )
     figure.subplots_adjust(wspace=0.04, hspace=0.06)
     save_figure(figure, path)

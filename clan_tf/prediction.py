@@ -9,6 +9,7 @@ import numpy as np
 
 from clan_tf.photos.listing import list_photos
 from clan_tf.progress import Progress
+from clan_tf.ranking import ranked_labels
 from clan_tf.runtime.classifier import ExportedClassifier
 from clan_tf.runtime.contract import find_exported
 
@@ -38,7 +39,8 @@ def predict(
         model: a run directory, a `.keras` file, or an export: its folder, or the `.tflite` or `.onnx` file or
             SavedModel folder, whose labels and preprocessing are read from itself. `.tflite` and `.onnx` files need no
             TensorFlow.
-        paths: photos, and folders whose photos are taken, subfolders included.
+        paths: photos, and folders whose photos are taken, subfolders included, as training takes them; what is left out
+            is noted.
         top: how many labels per photo.
         progress: where progress is shown.
         batch_size: how many photos are predicted at a time.
@@ -51,7 +53,7 @@ def predict(
         UserError: if the model can't be loaded or there are no photos.
     """
     progress = progress or Progress()
-    photos = list_photos(paths)
+    photos = list_photos(paths, progress.note)
     results: list[dict[str, Any]] = []
     with (
         _open_classifier(Path(model), batch_size) as classifier,
@@ -85,6 +87,6 @@ def _answers(classifier: PhotoClassifier, views: Sequence[np.ndarray], top: int)
         return []
     names = classifier.class_names
     return [
-        [{"label": names[label], "probability": float(row[label])} for label in np.argsort(-row)[:top]]
+        [{"label": names[label], "probability": float(row[label])} for label in ranked_labels(row)[:top]]
         for row in classifier.probabilities(views)
     ]

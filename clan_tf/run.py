@@ -1,24 +1,39 @@
 """The run directory: the one place that knows its file names; and models by the path that a user gives."""
 
-import json
-import shutil
+import errno
+import glob
+import re
 import warnings
-from contextlib import AbstractContextManager
+import zipfile
+import zlib
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import keras
 import numpy as np
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
 
-from clan_tf.config import Experiment, load_experiment
-from clan_tf.errors import CheckFailed, UserError
-from clan_tf.files import only_process, replacing, write_json, write_text
+from clan_tf.config import Experiment, flatten, load_experiment
+from clan_tf.csv_files import read_rows
+from clan_tf.errors import CheckFailed, UserError, listed
+from clan_tf.files import LOCK, only_process, read_json, read_text, replacing, write_json, write_text
 from clan_tf.models import BranchClassifier
 from clan_tf.models.archive import ForeignModel, require_own_model
 from clan_tf.runtime.contract import file_of_export
+from clan_tf.temporary import is_temporary
 
 Status = Literal["running", "finished", "stopped", "failed"]
+START = ".clan-tf-start"
+"""A file that a run directory holds until it has a status: what was killed before may be begun anew."""
+_CHECKPOINT = re.compile(r"state-\d{9,}\.(npz|damaged)|best-\d+\.keras")
+_LOG = re.compile(r"events\.out\.tfevents\..+")
+_END = "...\n"
+"""How YAML ends a document: what is cut short hasn't it."""
+_RESTORE = "Restore it from a copy, or train anew in another --run-dir."
 
 
 @dataclass(frozen=True)
@@ -38,6 +53,51 @@ class Outcome:
     seconds: float
 
 
+class _Ended(BaseModel):
+    """`status.json` of a run that is finished."""
+
+    status: Literal["finished"]
+    epochs: int = Field(ge=1)
+    best_epoch: int = Field(ge=1)
+    best_accuracy: float
+    seconds: float
+
+
+class _Unfinished(BaseModel):
+    """`status.json` of another run."""
+
+    model_config = ConfigDict(extra="allow")
+    status: Literal["running", "stopped", "failed"]
+
+
+class _Data(BaseModel):
+    """`data.json`."""
+
+    model_config = ConfigDict(extra="allow")
+    source: str
+    root: str | None
+    photos: dict[str, NonNegativeInt]
+    skipped: dict[str, list[str]] = {}
+    classes: int
+    class_names: list[str]
+    file_list_sha256: str
+
+
+class _Environment(BaseModel):
+    """`environment.json`."""
+
+    model_config = ConfigDict(extra="allow")
+    started: str
+    command: list[str]
+    git_commit: str | None
+    python: str
+    platform: str
+    packages: dict[str, str | None]
+    devices: list[str]
+    computing: dict[str, str] = {}
+    resumed: list[dict[str, str]] = []
+
+
 class RunDirectory:
     """A folder with everything about one run; `FILES` is what is in it."""
 
@@ -45,6 +105,7 @@ class RunDirectory:
         "config.yaml",
         "environment.json",
         "data.json",
+        "splits.csv",
         "labels.txt",
         "status.json",
         "samples.png",
@@ -103,6 +164,11 @@ class RunDirectory:
         return self.path / "checkpoints"
 
     @property
+    def splits(self) -> Path:
+        """Which photo was in which split, with the hash of its content."""
+        return self.path / "splits.csv"
+
+    @property
     def metrics(self) -> Path:
         """Losses, accuracies and the learning rate by epoch."""
         return self.path / "metrics.csv"
@@ -133,19 +199,55 @@ class RunDirectory:
 
     def write_start(self, experiment: Experiment, environment: dict[str, Any], data: dict[str, Any]) -> None:
         """Writes what is known before training: the resolved config, the environment and the data's description."""
-        write_text(self.config, experiment.to_yaml())
-        write_json(self.path / "environment.json", environment)
+        write_text(self.config, experiment.to_yaml() + _END)
+        self.write_environment(environment)
         write_json(self.path / "data.json", data)
         write_text(self.path / "labels.txt", "".join(f"{name}\n" for name in data["class_names"]))
         self.write_status("running")
 
+    def mark_start(self) -> None:
+        """Says that a training is about to begin in this folder, which must hold nothing else.
+
+        Raises:
+            UserError: if it does.
+        """
+        require_unstarted(self.path)
+        write_text(self.path / START, "A training that was killed before its first status may be begun anew here.\n")
+
+    def write_environment(self, environment: dict[str, Any]) -> None:
+        """Writes where the run was made, and where it was resumed otherwise."""
+        write_json(self.path / "environment.json", environment)
+
     def write_status(self, status: Status, **details: Any) -> None:
         """Writes whether the run is going on or how it ended."""
         write_json(self.path / "status.json", {"status": status, **details})
+        (self.path / START).unlink(missing_ok=True)
 
     def read_status(self) -> dict[str, Any]:
-        """What `write_status` wrote last."""
-        return json.loads((self.path / "status.json").read_text(encoding="utf-8"))
+        """What `write_status` wrote last; a `UserError` if it is damaged."""
+        kinds = Annotated[_Ended | _Unfinished, Field(discriminator="status")]
+        return read_json(self.path / "status.json", kinds, _RESTORE).model_dump()
+
+    def read_data(self) -> dict[str, Any]:
+        """What `data.json` holds; a `UserError` if it is damaged."""
+        return read_json(self.path / "data.json", _Data, _RESTORE).model_dump()
+
+    def read_environment(self) -> dict[str, Any]:
+        """What `environment.json` holds; a `UserError` if it is damaged."""
+        way_out = "Restore it from a copy; nothing but the text of reports depends on it."
+        return read_json(self.path / "environment.json", _Environment, way_out).model_dump()
+
+    def read_metrics(self) -> list[dict[str, str]]:
+        """The rows of `metrics.csv`, numbers as text; a `UserError` if it is damaged."""
+        way_out = "Restore it from a copy; --resume writes it anew if the run isn't finished."
+        names = ("loss", "combined_accuracy")
+        columns = ("epoch", *names, *(f"val_{name}" for name in names))
+        rows = read_rows(self.metrics, columns, way_out, is_number=lambda column: True)
+        if [row["epoch"] for row in rows] != [str(number) for number in range(1, len(rows) + 1)]:
+            raise UserError(f"{self.metrics}: is damaged (its epochs aren't 1, 2, 3, …). {way_out}")
+        if not all(name.removeprefix("val_") in rows[0] for name in rows[0]):
+            raise UserError(f"{self.metrics}: is damaged (a column of validation has none of training). {way_out}")
+        return rows
 
     def outcome(self) -> Outcome | None:
         """How a finished run went; `None` for another."""
@@ -154,9 +256,19 @@ class RunDirectory:
             return None
         return Outcome(**status)
 
-    def experiment(self) -> Experiment:
-        """The resolved config; a `UserError` if it can't be read."""
-        return load_experiment(self.config)
+    def experiment(self, overrides: Sequence[str] = ()) -> Experiment:
+        """The resolved config; a `UserError` if it can't be read or isn't complete.
+
+        Args:
+            overrides: `KEY=VALUE` texts on it.
+        """
+        experiment = load_experiment(self.config, overrides)
+        text = read_text(self.config, "RUN")
+        missing = [key for key in experiment.flat() if key not in dict(flatten(yaml.safe_load(text) or {}))]
+        # What has the end may be of an older version, which knew fewer keys.
+        if missing and not text.endswith(_END):
+            raise UserError(f"{self.config}: is damaged (it has no {missing[0]}). {_RESTORE}")
+        return experiment
 
     def claimed(self) -> AbstractContextManager[None]:
         """Keeps other processes from training in this folder; entering it raises a `UserError` if one does."""
@@ -167,12 +279,17 @@ class RunDirectory:
         return self.checkpoints / f"best-{epoch}.keras"
 
     def remove_checkpoints(self) -> None:
-        """Deletes what only an unfinished training needs."""
-        shutil.rmtree(self.checkpoints, ignore_errors=True)
+        """Deletes what only an unfinished training needs, and nothing else that lies there."""
+        _remove_files(self.checkpoints, _CHECKPOINT)
+        _remove_folder(self.checkpoints)
 
-    def remove(self) -> None:
-        """Deletes the whole run."""
-        shutil.rmtree(self.path, ignore_errors=True)
+    def remove_start(self) -> None:
+        """Deletes what a training wrote that failed before its first checkpoint; other files stay, and the folder."""
+        self.remove_checkpoints()
+        _remove_files(self.tensorboard, _LOG)
+        _remove_folder(self.tensorboard)
+        names = [re.escape(name) for name in (*self.FILES, START, LOCK) if not name.endswith("/")]
+        _remove_files(self.path, re.compile("|".join(names)))
 
 
 def is_run(path: Path) -> bool:
@@ -181,9 +298,39 @@ def is_run(path: Path) -> bool:
 
 
 def is_unstarted(path: Path) -> bool:
-    """Whether a folder is empty or a run that was killed before it had a status, which is written last."""
-    known = {name.rstrip("/") for name in RunDirectory.FILES} - {"status.json"}
-    return path.is_dir() and all(entry.name in known or entry.name.startswith(".") for entry in path.iterdir())
+    """Whether a folder is empty, or holds nothing but what a training wrote that was killed before it had a status."""
+    return path.is_dir() and not _foreign_names(path)
+
+
+def require_unstarted(path: Path) -> None:
+    """Raises a `UserError` naming what is in the way of a run in a folder."""
+    if not path.is_dir():
+        raise UserError(f"--run-dir: {path} isn't a folder. Give one that doesn't exist or is empty.")
+    foreign = _foreign_names(path)
+    if foreign:
+        raise UserError(
+            f"--run-dir: {path} isn't a run directory (it has no config.yaml and status.json), and holds "
+            f"{listed(foreign, 3)}. Give a folder that doesn't exist or is empty."
+        )
+
+
+def _foreign_names(path: Path) -> list[str]:
+    names = {entry.name for entry in path.iterdir() if not is_temporary(entry)} - {LOCK}
+    own = {START, *(name.rstrip("/") for name in RunDirectory.FILES)} - {"status.json"}
+    return sorted(names - own if START in names else names)
+
+
+def _remove_files(folder: Path, names: re.Pattern) -> None:
+    """Deletes the files of a folder whose names match, and what was left of writing such files."""
+    with suppress(OSError):
+        for entry in list(folder.iterdir()):
+            if entry.is_file() and (names.fullmatch(entry.name) or is_temporary(entry)):
+                entry.unlink()
+
+
+def _remove_folder(folder: Path) -> None:
+    with suppress(OSError):  # it holds something, or is a link
+        folder.rmdir()
 
 
 def find_model(model: str | Path) -> tuple[Path, RunDirectory | None]:
@@ -235,6 +382,8 @@ def load_model(path: Path) -> BranchClassifier:
             model = keras.saving.load_model(path, compile=False)
     except ForeignModel as error:
         raise UserError(f"{path}: {error}.") from error
+    except (zipfile.BadZipFile, EOFError, zlib.error) as error:
+        raise UserError(f"{path}: is damaged or truncated ({error}). Copy it again, or train anew.") from error
     except Exception as error:  # Keras raises many types for a damaged or foreign file.
         raise UserError(f"{path}: can't be loaded as a Keras model: {_reason(error)}") from error
     require_finite(path, model)
@@ -259,6 +408,28 @@ def _reason(error: Exception) -> str:
     return text.splitlines()[0][:500]
 
 
+def damage_in_model(path: Path) -> str | None:
+    """What is wrong with a `.keras` file by the checksums of its parts, `None` if nothing is.
+
+    Raises:
+        OSError: if it can't be read, which says nothing about what is in it.
+    """
+    try:
+        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+            missing = {"config.json", "model.weights.h5"} - set(archive.namelist())
+            if missing:
+                return f"it holds no {min(missing)}"
+            wrong = archive.testzip()
+            return f"{wrong} in it isn't as it was written" if wrong else None
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a place before the file's beginning
+            raise
+        return str(error.strerror)
+    # Damaged archives raise many types.
+    except Exception:  # noqa: BLE001
+        return "it isn't a whole zip archive"
+
+
 def save_model(model: BranchClassifier, path: Path) -> None:
     """Writes a `.keras` file whole or not at all."""
     with replacing(path) as temporary:
@@ -266,7 +437,8 @@ def save_model(model: BranchClassifier, path: Path) -> None:
 
 
 def _make_numbered(root: Path, name: str) -> Path:
-    taken = [int(path.name[len(name) + 1 :]) for path in root.glob(f"{name}-*") if path.name[len(name) + 1 :].isdigit()]
+    endings = (path.name.removeprefix(f"{name}-") for path in root.glob(f"{glob.escape(name)}-*"))
+    taken = [int(ending) for ending in endings if ending.isdecimal()]
     number = max(taken, default=0) + 1
     while True:
         try:

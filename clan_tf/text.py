@@ -14,8 +14,18 @@ def printable(text: str, keep: str = "") -> str:
         text: any text; bytes of file names that aren't UTF-8 stand in it as surrogates, as `os.fsdecode` gives them.
         keep: control characters that stay, such as a line end.
     """
+    if text.isprintable():
+        return text
     return "".join(
         _escape(character) if _is_unsafe(character) and character not in keep else character for character in text
+    )
+
+
+def escaped_json(json_text: str) -> str:
+    r"""A JSON text of the same values that `printable` leaves as it is, by JSON's own escapes: `\u009b`, `\udce9`."""
+    return "".join(
+        f"\\u{ord(character):04x}" if _is_unsafe(character) and character != "\n" else character
+        for character in json_text
     )
 
 

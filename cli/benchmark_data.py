@@ -12,6 +12,7 @@ from clan_tf.cli.console import (
     print_json,
     print_table,
     quiet_tensorflow,
+    say,
 )
 
 
@@ -45,9 +46,9 @@ def benchmark_data(
         ],
     )
     for note in result.notes:
-        print(note)
+        say(note)
     if result.pipeline_of_torch is not None:
-        print(
+        say(
             f"The pipeline is {result.pipeline_of_torch:.2f} times as fast as PyTorch's, "
             f"cached {result.cached_of_torch:.2f} times (medians of the rounds' ratios)."
         )

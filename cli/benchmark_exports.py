@@ -14,6 +14,7 @@ from clan_tf.cli.console import (
     print_json,
     print_table,
     quiet_tensorflow,
+    say,
 )
 
 if TYPE_CHECKING:
@@ -63,14 +64,14 @@ def benchmark_exports(
             ("", "MB", "accuracy", "agreement", "difference", *threads, "memory MB"),
             [(kind, *_cells(report)) for kind, report in reports.items()],
         )
-        print(
+        say(
             "Agreement: the same most probable class. Difference: the largest of any probability. ms: median per photo."
         )
     for kind, measured in found.items():
         if not isinstance(measured, str) and measured.keep_float:
-            print(f"{kind}: in float32 are {', '.join(measured.keep_float)}")
+            say(f"{kind}: in float32 are {', '.join(measured.keep_float)}")
         for failure in [measured] if isinstance(measured, str) else measured.report.failures:
-            print(f"{kind}: {failure}")
+            say(f"{kind}: {failure}")
 
 
 def _cells(report: "GateReport") -> tuple[str, ...]:

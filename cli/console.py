@@ -1,6 +1,5 @@
 """What the commands share: TensorFlow kept quiet, errors turned into messages, progress and tables."""
 
-import json
 import logging
 import os
 import re
@@ -12,9 +11,11 @@ from typing import Annotated, Any
 
 import typer
 
+from clan_tf.cli.streams import Unfailing, flush_stdout, prepare_streams
 from clan_tf.errors import CheckFailed, ProcessLost, UserError
 from clan_tf.progress import Progress
 from clan_tf.silence import discarded_stderr
+from clan_tf.text import printable
 
 ConfigArgument = Annotated[str, typer.Argument(metavar="CONFIG", help="A YAML file, or the name of a shipped config.")]
 OptionalConfigArgument = Annotated[
@@ -36,6 +37,8 @@ ModelArgument = Annotated[
 
 INTERRUPTED = 130
 """The exit code after Ctrl-C, as shells have it."""
+BROKEN_PIPE = 141
+"""The exit code after the reader of the output went away, as shells have it."""
 SECONDS_BETWEEN_LINES = 30
 """Of progress that goes to a file."""
 _NUMBER = re.compile(r"[-+]?[\d.,]+(e[-+]?\d+)?( ?(%|[A-Za-z]{1,2}))?|…|")
@@ -43,14 +46,17 @@ _NUMBER = re.compile(r"[-+]?[\d.,]+(e[-+]?\d+)?( ?(%|[A-Za-z]{1,2}))?|…|")
 
 
 def quiet_tensorflow() -> None:
-    """Chooses the backend and silences TensorFlow's start-up noise; to be called before it is imported.
+    """Chooses the backends and silences the libraries' start-up noise; to be called before they are imported.
 
     Raises:
         UserError: if TensorFlow or Keras isn't installed.
     """
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    # Pictures are drawn into files, whatever the caller's screen is, and fonts needn't be remembered.
+    os.environ["MPLBACKEND"] = "agg"
+    for library in ("tensorflow", "matplotlib"):
+        logging.getLogger(library).setLevel(logging.ERROR)
     # TensorFlow's C++ side writes to the descriptor before its log level is read.
     try:
         with discarded_stderr():
@@ -66,28 +72,68 @@ def quiet_tensorflow() -> None:
 
 def run_safely(command: Callable[[], Any]) -> None:
     """Runs the command line: a user's mistake exits with 2, a failed check with 1, both with their message alone."""
+    prepare_streams()
+    message, code = _outcome(command)
+    unwritten = flush_stdout()
+    if isinstance(unwritten, BrokenPipeError):
+        message, code = "", code or BROKEN_PIPE
+    elif unwritten and not message:
+        message, code = f"the output can't be written: {unwritten.strerror}", 1
+    if message:
+        print(f"clan-tf: {_shown(message)}", file=Unfailing(sys.stderr), flush=True)
+    if code is not None:
+        raise SystemExit(code)
+
+
+def _outcome(command: Callable[[], Any]) -> tuple[str, Any]:
+    """How a command ended: its message, and the exit code where it gives one."""
     try:
+        _require_working_folder()
         command()
     except UserError as error:
-        _fail(str(error), 2)
+        return str(error), 2
     except ProcessLost as error:
-        print(f"clan-tf: {error}", file=sys.stderr, flush=True)
+        print(f"clan-tf: {_shown(str(error))}", file=sys.stderr, flush=True)
         os._exit(1)
     except CheckFailed as error:
-        _fail(str(error), 1)
+        return str(error), 1
+    except BrokenPipeError:
+        return "", BROKEN_PIPE
     except OSError as error:
-        _fail(f"{error.filename or 'file'}: {error.strerror or error}", 1)
+        return f"{error.filename or 'file'}: {error.strerror or error}", 1
     except KeyboardInterrupt:
-        _fail("interrupted", INTERRUPTED)
+        return "interrupted", INTERRUPTED
     except SystemExit as exit_:
         if exit_.code == INTERRUPTED:  # Typer's, which says nothing
-            _fail("interrupted", INTERRUPTED)
-        raise
+            return "interrupted", INTERRUPTED
+        if isinstance(exit_.__context__, BrokenPipeError):  # Typer's and rich's
+            return "", BROKEN_PIPE
+        return "", exit_.code
+    return "", None
+
+
+def _require_working_folder() -> None:
+    try:
+        os.getcwd()
+    except FileNotFoundError as error:
+        raise UserError("The working folder doesn't exist any more. Change to one that does: cd.") from error
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on stdout."""
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    """One JSON document on stdout; letters that its encoding doesn't have are escaped as JSON has it."""
+    from clan_tf.files import json_text
+
+    text = json_text(value)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = json_text(value, ascii_only=True)
+    print(text)
+
+
+def say(text: str = "") -> None:
+    """Prints a text on stdout, what a terminal would obey in it escaped."""
+    print(_shown(text))
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -97,13 +143,13 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     from rich.text import Text
 
     console = Console(width=None if sys.stdout.isatty() else 110)
-    console.print(title, style="bold", markup=False, highlight=False)
+    console.print(_shown(title), style="bold", markup=False, highlight=False)
     table = Table()
     for index, column in enumerate(columns):
         is_number = all(_NUMBER.fullmatch(row[index]) for row in rows)
-        table.add_column(column, justify="right" if is_number else "left", overflow="fold")
+        table.add_column(Text(_shown(column)), justify="right" if is_number else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(_shown(cell)) for cell in row))
     console.print(table)
 
 
@@ -123,7 +169,7 @@ class ConsoleProgress(Progress):
     def __init__(self) -> None:
         from rich.console import Console
 
-        self._console = Console(stderr=True)
+        self._console = Console(file=Unfailing(sys.stderr))
 
     @contextmanager
     def track(self, description: str, total: int) -> Iterator[Callable[..., None]]:
@@ -139,20 +185,20 @@ class ConsoleProgress(Progress):
         from rich.progress import Progress as Bars
 
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[text]}"),
+            TextColumn("{task.fields[text]}", markup=False),
         )
         with Bars(*columns, console=self._console, transient=True) as bars:
-            task = bars.add_task(description, total=total, text="")
-            yield lambda text="": bars.update(task, advance=1, text=text)
+            task = bars.add_task(printable(description), total=total, text="")
+            yield lambda text="": bars.update(task, advance=1, text=printable(text))
 
     def note(self, text: str) -> None:
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(_shown(text), markup=False, highlight=False, soft_wrap=True)
 
 
 class _LineProgress:
@@ -181,6 +227,5 @@ def _duration(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
 
 
-def _fail(message: str, code: int) -> None:
-    print(f"clan-tf: {message}", file=sys.stderr)
-    raise SystemExit(code)
+def _shown(text: str) -> str:
+    return printable(text, keep="\n")

@@ -1,8 +1,10 @@
 """`clan-tf data check`."""
 
+import json
 import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,8 +18,10 @@ from clan_tf.cli.console import (
     print_json,
     print_table,
     quiet_tensorflow,
+    say,
 )
 from clan_tf.errors import UserError, counted
+from clan_tf.text import printable
 
 if TYPE_CHECKING:
     from clan_tf.config import Experiment
@@ -65,16 +69,20 @@ def data_check(
     _require_writable(quarantine, samples)
     data = experiment.data.model_copy(update={"quarantine": None, "fraction": 1.0} if quarantine else {})
     source = survey_source(data)
-    report = check_data(source, ConsoleProgress())
+    report = check_data(source, ConsoleProgress(), experiment)
     written = _write_quarantine(Path(quarantine), source, report, data.root) if quarantine else None
     if samples:
         _write_samples(Path(samples), source, report, experiment)
     if as_json:
-        print_json(report.to_json() | {"quarantine": written and {"path": quarantine, "photos": len(written.names)}})
+        answer = report.to_json() | {"can_start": report.can_start(experiment.data.on_broken)}
+        print_json(answer | {"quarantine": written and {"path": quarantine, "photos": len(written.names)}})
     else:
         arguments = [config, *(word for override in overrides or () for word in ("--set", override))]
         _print_report(experiment, report)
-        _print_next(report, written, quarantine, arguments)
+        if written and quarantine:
+            _print_written(experiment, written, quarantine, arguments)
+        else:
+            _print_next(experiment, source, report, arguments)
     if report.failed:
         raise typer.Exit(1)
 
@@ -131,7 +139,7 @@ def _first_readable(source: "Source", report: "DataReport", per_class: int = 6, 
 
 def _print_report(experiment: "Experiment", report: "DataReport") -> None:
     for note in report.notes:
-        print(note)
+        say(note)
     counts = {split: classes for split, classes in report.counts.items() if any(classes.values())}
     total = sum(sum(classes.values()) for classes in counts.values())
     print_table(
@@ -149,7 +157,7 @@ def _print_report(experiment: "Experiment", report: "DataReport") -> None:
         rows = [(what, f"{len(entries):,}", _examples(entries)) for what, entries in found.items()]
         print_table("Found", ("what", "photos or pairs", "such as"), rows)
     if report.across_cut:
-        print(
+        say(
             f"{counted(len(report.across_cut), 'pair')} across train and val: clan-tf cut these validation photos from "
             "train at random, so it is no leak of the data, but their accuracy will be a little too high."
         )
@@ -178,28 +186,31 @@ def _print_images(images: Mapping[str, Any]) -> None:
         rows = [(side, *(f"{images[side][name]:,}" for name in names)) for side in ("width", "height")]
         print_table("Pixels", ("", "smallest", "median", "largest"), rows)
     for what in ("modes", "formats"):
-        print(f"{what.capitalize()}: " + ", ".join(f"{name} {count:,}" for name, count in images[what].items()))
+        say(f"{what.capitalize()}: " + ", ".join(f"{name} {count:,}" for name, count in images[what].items()))
 
 
 def _found(report: "DataReport", root: str | None) -> dict[str, list[str]]:
     """A line for each thing that was found, by what it is, the worst first."""
     from clan_tf.data.source import relative_name
 
+    def named(path: str) -> str:
+        return printable(relative_name(path, root))
+
     def equation(pair: "Pair") -> str:
-        return f"{relative_name(pair.a, root)} = {relative_name(pair.b, root)}"
+        return f"{named(pair.a)} = {named(pair.b)}"
 
     def within(pair: "Pair") -> str:
         return "-".join(dict.fromkeys(pair.splits))
 
     lines = [("stops a training", problem) for problem in report.problems]
-    lines += [("broken", f"{relative_name(entry['path'], root)}: {entry['problem']}") for entry in report.broken]
+    lines += [("broken", f"{named(entry['path'])}: {entry['problem']}") for entry in report.broken]
     lines += [(f"leak {'-'.join(pair.splits)}, {pair.kind}", equation(pair)) for pair in report.leaks]
     lines += [("labels differ", f"{equation(pair)} ({' / '.join(pair.labels)})") for pair in report.conflicts]
     lines += [(f"duplicate {within(pair)}, {pair.kind}", equation(pair)) for pair in report.duplicates]
-    lines += [
-        (entry["kind"].replace("_", " "), f"{relative_name(entry['path'], root)}: {entry['detail']}")
-        for entry in report.odd
-    ]
+    lines += [(entry["kind"].replace("_", " "), f"{named(entry['path'])}: {entry['detail']}") for entry in report.odd]
+    for item in report.left_out:
+        what = f": {counted(item.files, 'file')}" if item.is_folder or item.files > 1 else ""
+        lines.append((f"left out, {item.reason.replace('_', ' ')}", f"{named(item.path)}{what}"))
     if any(report.counts["test"].values()):
         lines += [("no test photos", name) for name in report.classes_without_test]
     found: dict[str, list[str]] = {}
@@ -212,20 +223,77 @@ def _examples(entries: Sequence[str], most: int = 2) -> str:
     return "\n".join([*entries[:most], "…"] if len(entries) > most else entries)
 
 
-def _print_next(report: "DataReport", written: "Quarantine | None", path: str | None, arguments: list[str]) -> None:
-    if written and path:
-        print(f"{path}: {counted(len(written.names), 'photo')} to leave out.")
-        if written.emptied:
-            print(f"No train photo would be left of {', '.join(written.emptied)}: mend or add photos first.")
-        next_command = ["clan-tf", "train", *arguments, "--set", f"data.quarantine={path}"]
-        print("Look through it, then:")
-    elif report.failed:
-        print("Broken photos stop a training; leaks and wrong labels falsify its accuracies. --json lists them all.")
-        next_command = ["clan-tf", "data", "check", *arguments, "--quarantine", "quarantine.txt"]
-        if report.problems:
-            print("There must be train photos of every class, and two classes at least.")
-        print("Mend it, or write a list of photos to leave out:")
+def _print_written(experiment: "Experiment", written: "Quarantine", path: str, arguments: list[str]) -> None:
+    """What is left to do once the photos to leave out are listed."""
+    from clan_tf.config import with_values
+    from clan_tf.data import survey_source
+    from clan_tf.data.readiness import fitting_batch, training_problems
+
+    say(f"{path}: {counted(len(written.names), 'photo')} to leave out.")
+    if written.emptied:
+        say(f"No train photo would be left of {', '.join(written.emptied)}: mend or add photos first.")
+    cleaned = with_values(experiment, {"data.quarantine": path})
+    without = [*arguments, "--set", f"data.quarantine={_as_yaml(path)}"]
+    source = survey_source(cleaned.data)
+    problems = training_problems(cleaned, source)
+    if problems:
+        _print_problems(problems, fitting_batch(cleaned, source), without)
     else:
-        next_command = ["clan-tf", "train", *arguments]
-        print("Nothing stands in the way:")
-    print(f"  {shlex.join(next_command)}")
+        _print_command("Look through it, then:", ["train", *without])
+
+
+def _print_next(experiment: "Experiment", source: "Source", report: "DataReport", arguments: list[str]) -> None:
+    """What to do after the report; a command is printed only if it runs."""
+    from clan_tf.data.readiness import fitting_batch
+
+    broken = {entry["path"] for entry in report.broken}
+    found = report.broken or report.leaks or report.conflicts
+    if report.problems:
+        _print_problems(report.problems, fitting_batch(experiment, source, broken), arguments)
+    if found:
+        skipped = "are skipped (data.on_broken)" if experiment.data.on_broken == "skip" else "stop a training"
+        say(f"Broken photos {skipped}; leaks and wrong labels falsify its accuracies. --json lists them all.")
+        quarantine = ["data", "check", *arguments, "--quarantine", _free_list()]
+        _print_command("Mend it, or write a list of photos to leave out:", quarantine)
+    elif not report.problems:
+        _print_command("Nothing in the photos stands in the way:", ["train", *arguments])
+
+
+def _print_problems(problems: Sequence[str], batch: Mapping[str, int], arguments: list[str]) -> None:
+    """Why a training can't start, and the command that can where the batch alone is too large."""
+    say("A training can't start on these photos:")
+    for problem in problems:
+        say(f"  {problem}")
+    if batch:
+        smaller = [word for key, value in batch.items() for word in ("--set", f"{key}={value}")]
+        _print_command("With a smaller batch it can:", ["train", *arguments, *smaller])
+
+
+def _print_command(heading: str, words: Sequence[str]) -> None:
+    say(heading)
+    say(f"  {shlex.join(['clan-tf', *words])}")
+
+
+def _free_list(name: str = "quarantine.txt") -> str:
+    """A name for a quarantine list that no other file has."""
+    from clan_tf.data.quarantine import require_quarantine
+
+    for number in count(1):
+        path = name if number == 1 else f"quarantine-{number}.txt"
+        try:
+            require_quarantine(Path(path))
+            break
+        except UserError:
+            continue
+    return path
+
+
+def _as_yaml(text: str) -> str:
+    """A text as the value of `--set`, which is read as YAML."""
+    import yaml
+
+    try:
+        is_plain = yaml.safe_load(text) == text
+    except yaml.YAMLError:
+        is_plain = False
+    return text if is_plain else json.dumps(text, ensure_ascii=False)

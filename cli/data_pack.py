@@ -14,6 +14,7 @@ from clan_tf.cli.console import (
     print_json,
     print_table,
     quiet_tensorflow,
+    say,
 )
 from clan_tf.errors import counted
 
@@ -78,11 +79,11 @@ def _values(packed: "Pack") -> dict[str, Any]:
 
 def _print(packed: "Pack", next_command: str) -> None:
     for note in packed.notes:
-        print(note)
+        say(note)
     print_table(
         f"Packed into {packed.folder}", ("split", "photos"), [(split, f"{n:,}") for split, n in packed.photos.items()]
     )
     size, classes = packed.facts.full_size, len(packed.facts.class_names)
     files = counted(packed.shards, "file")
-    print(f"{classes} classes, photos of {size} pixels, {files}, {packed.size / 1e6:,.1f} MB")
-    print(f"Next:\n  {next_command}")
+    say(f"{classes} classes, photos of {size} pixels, {files}, {packed.size / 1e6:,.1f} MB")
+    say(f"Next:\n  {next_command}")

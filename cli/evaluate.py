@@ -13,6 +13,7 @@ from clan_tf.cli.console import (
     print_json,
     print_table,
     quiet_tensorflow,
+    say,
 )
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def evaluate(
     print_accuracies(result, split)
     _print_classes(result)
     if result.folder:
-        print(f"Tables, pictures and all predictions: {result.folder}")
+        say(f"Tables, pictures and all predictions: {result.folder}")
 
 
 def print_accuracies(result: "Evaluation", split: str) -> None:
@@ -58,7 +59,7 @@ def print_accuracies(result: "Evaluation", split: str) -> None:
     joined = " + ".join(result.combined_branches)
     rows.append((f"combined ({joined})", percent(result.combined["top1"]), percent(result.combined["top5"])))
     print_table(f"Accuracy on {result.photos} {split} photos", ("branch", "top-1", "top-5"), rows)
-    print(f"Expected calibration error of the combined prediction: {percent(result.calibration_error)}")
+    say(f"Expected calibration error of the combined prediction: {percent(result.calibration_error)}")
 
 
 def _print_classes(result: "Evaluation", most: int = 5) -> None:

@@ -6,8 +6,17 @@ from typing import Annotated
 
 import typer
 
-from clan_tf.cli.console import ConsoleProgress, JsonOption, ModelArgument, print_json, print_table, quiet_tensorflow
+from clan_tf.cli.console import (
+    ConsoleProgress,
+    JsonOption,
+    ModelArgument,
+    print_json,
+    print_table,
+    quiet_tensorflow,
+    say,
+)
 from clan_tf.errors import UserError
+from clan_tf.text import printable
 
 
 def explain(
@@ -38,13 +47,13 @@ def explain(
         print_json(results)
     else:
         rows = [
-            (result["path"], f"skipped: {result['error']}", "")
+            (printable(result["path"]), f"skipped: {result['error']}", "")
             if "error" in result
-            else (result["path"], result["label"], f"{100 * result['probability']:.1f} %")
+            else (printable(result["path"]), printable(result["label"]), f"{100 * result['probability']:.1f} %")
             for result in results
         ]
         print_table("What was explained", ("photo", "label", "probability"), rows)
-        print(f"{len(results) - len(failed)} photos explained, {len(failed)} skipped. Pictures and arrays: {output}")
+        say(f"{len(results) - len(failed)} photos explained, {len(failed)} skipped. Pictures and arrays: {output}")
     if failed:
         raise typer.Exit(1)
 

@@ -13,6 +13,7 @@ from clan_tf.cli.console import (
     print_json,
     print_table,
     quiet_tensorflow,
+    say,
 )
 
 if TYPE_CHECKING:
@@ -108,9 +109,9 @@ def export(
         return
     print_table(f"{options.kind} on {result.report.photos} photos", COLUMNS, _rows(result.report))
     if result.options.keep_float:
-        print(f"In float32: {', '.join(result.options.keep_float)}")
-    print(f"Written: {result.path}")
-    print(f"  clan-tf predict {result.path} PHOTO…")
+        say(f"In float32: {', '.join(result.options.keep_float)}")
+    say(f"Written: {result.path}")
+    say(f"  clan-tf predict {result.path} PHOTO…")
 
 
 def _rows(report: "GateReport") -> list[tuple[str, str, str]]:

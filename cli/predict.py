@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from clan_tf.cli.console import ConsoleProgress, JsonOption, ModelArgument, print_json, print_table, quiet_tensorflow
+from clan_tf.text import printable
 
 
 def predict(
@@ -34,8 +35,8 @@ def _rows(results: list[dict]) -> list[tuple[str, str, str]]:
     rows = []
     for result in results:
         if "error" in result:
-            rows.append((result["path"], f"error: {result['error']}", ""))
+            rows.append((printable(result["path"]), f"error: {result['error']}", ""))
         for index, prediction in enumerate(result.get("predictions", ())):
-            path = result["path"] if index == 0 else ""
-            rows.append((path, prediction["label"], f"{100 * prediction['probability']:.1f} %"))
+            path = printable(result["path"]) if index == 0 else ""
+            rows.append((path, printable(prediction["label"]), f"{100 * prediction['probability']:.1f} %"))
     return rows

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from clan_tf.cli.console import ConsoleProgress, JsonOption, print_json, quiet_tensorflow
+from clan_tf.cli.console import ConsoleProgress, JsonOption, print_json, quiet_tensorflow, say
 
 
 def report(
@@ -24,4 +24,4 @@ def report(
     if as_json:
         print_json({"report": str(path), "bytes": size})
     else:
-        print(f"Report: {path} ({size / 1e6:.1f} MB). Open it in a browser.")
+        say(f"Report: {path} ({size / 1e6:.1f} MB). Open it in a browser.")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clan_tf.cli.console import ConsoleProgress, JsonOption, SetOption, print_json, print_table, quiet_tensorflow
+from clan_tf.cli.console import ConsoleProgress, JsonOption, SetOption, print_json, print_table, quiet_tensorflow, say
 from clan_tf.errors import UserError
 
 if TYPE_CHECKING:
@@ -42,8 +42,8 @@ def reproduce(
         return
     for file in result.files:
         if file.suffix == ".md":
-            print(file.read_text(encoding="utf-8"))
-    print("Written: " + ", ".join(map(str, result.files)))
+            say(file.read_text(encoding="utf-8"))
+    say("Written: " + ", ".join(map(str, result.files)))
 
 
 def _whole_numbers(text: str) -> list[int]:
@@ -62,7 +62,7 @@ def _print_plan(plan: "Plan", as_json: bool) -> None:
     if plan.jobs:
         rows = [(name, state, _minutes(seconds)) for name, (state, seconds) in plan.jobs.items()]
         print_table("It would train", ("run", "now", "estimated"), [*rows, ("all", "", _minutes(total))])
-    print(f"Estimated from: {plan.basis}.")
+    say(f"Estimated from: {plan.basis}.")
 
 
 def _minutes(seconds: float) -> str:

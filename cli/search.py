@@ -13,6 +13,7 @@ from clan_tf.cli.console import (
     print_json,
     print_table,
     quiet_tensorflow,
+    say,
 )
 from clan_tf.errors import CheckFailed, counted
 
@@ -139,14 +140,14 @@ def _print_outcome(outcome: "SearchOutcome") -> None:
     print_table(f"{counted(len(rows), 'trial')}, {searched.objective}{more}", columns, shown)
     for result in outcome.ranked:
         if result.reason is not None:
-            print(f"trial {result.trial} failed: {result.reason}")
-    print(f"Search directory: {directory.path}")
-    print(f"  table        {directory.leaderboard_text}")
+            say(f"trial {result.trial} failed: {result.reason}")
+    say(f"Search directory: {directory.path}")
+    say(f"  table        {directory.leaderboard_text}")
     if directory.best_config.exists():
-        print(f"  picture      {directory.picture}")
-        print("Next:")
-        print(f"  clan-tf train {directory.best_config}")
-        print(f"  tensorboard --logdir {directory.tensorboard}")
+        say(f"  picture      {directory.picture}")
+        say("Next:")
+        say(f"  clan-tf train {directory.best_config}")
+        say(f"  tensorboard --logdir {directory.tensorboard}")
 
 
 def _print_plan(experiment: "Experiment", searched: "SearchConfig", as_json: bool) -> None:
@@ -165,7 +166,7 @@ def _print_plan(experiment: "Experiment", searched: "SearchConfig", as_json: boo
         [(key, values, condition) for key, (values, condition) in plan.space.items()],
     )
     trials = "as many as the time allows" if plan.trials is None else str(plan.trials)
-    print(f"Trials: {trials}, each trained with {counted(searched.repeats, 'seed')}, by {searched.algorithm} search")
-    print(f"One epoch took {plan.epoch_seconds:.1f} s here, with the experiment's own choices.")
+    say(f"Trials: {trials}, each trained with {counted(searched.repeats, 'seed')}, by {searched.algorithm} search")
+    say(f"One epoch took {plan.epoch_seconds:.1f} s here, with the experiment's own choices.")
     if plan.seconds is not None:
-        print(f"All epochs of all trials: about {duration(plan.seconds)} on one machine like this one")
+        say(f"All epochs of all trials: about {duration(plan.seconds)} on one machine like this one")

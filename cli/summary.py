@@ -8,6 +8,7 @@ from clan_tf.cli.console import (
     print_json,
     print_table,
     quiet_tensorflow,
+    say,
 )
 
 
@@ -46,4 +47,4 @@ def summary(
         )
     shapes = [(name, " x ".join(map(str, shape))) for name, shape in result["shapes"].items()]
     print_table("Shapes", ("feature", "per photo"), shapes)
-    print(f"Activations kept for training: {result['activation_bytes'] / 1e6:.1f} MB a photo in float32 (estimate)")
+    say(f"Activations kept for training: {result['activation_bytes'] / 1e6:.1f} MB a photo in float32 (estimate)")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clan_tf.cli.console import ConsoleProgress, OptionalConfigArgument, SetOption, print_table, quiet_tensorflow
+from clan_tf.cli.console import ConsoleProgress, OptionalConfigArgument, SetOption, print_table, quiet_tensorflow, say
 from clan_tf.errors import counted
 
 if TYPE_CHECKING:
@@ -61,15 +61,15 @@ def _train(experiment: "Experiment", run_dir: str | None, resume: bool) -> None:
     evaluation = evaluate(str(run), split=split, progress=progress, source=result.source)
     print_accuracies(evaluation, split)
     if split == "val":
-        print("There is no test split: these photos chose the epoch, so new photos will do somewhat worse.")
-    print(f"\nRun directory: {run}")
-    print(f"  curves       {result.run.curves}")
-    print(f"  evaluation   {result.run.evaluation(split)}")
-    print("Next:")
-    print(f"  clan-tf predict {run} PHOTO…          labels for your photos")
-    print(f"  clan-tf report {run}                  one page about it, to read first")
-    print(f"  clan-tf evaluate {run} --json         the figures for a program")
-    print(f"  tensorboard --logdir {result.run.tensorboard}")
+        say("There is no test split: these photos chose the epoch, so new photos will do somewhat worse.")
+    say(f"\nRun directory: {run}")
+    say(f"  curves       {result.run.curves}")
+    say(f"  evaluation   {result.run.evaluation(split)}")
+    say("Next:")
+    say(f"  clan-tf predict {run} PHOTO…          labels for your photos")
+    say(f"  clan-tf report {run}                  one page about it, to read first")
+    say(f"  clan-tf evaluate {run} --json         the figures for a program")
+    say(f"  tensorboard --logdir {result.run.tensorboard}")
 
 
 def _print_plan(experiment: "Experiment", run_dir: str | None) -> None:
@@ -80,6 +80,6 @@ def _print_plan(experiment: "Experiment", run_dir: str | None) -> None:
     rates = [(str(epoch), f"{rate:.3g}") for epoch, rate in plan.schedule]
     shown = rates if len(rates) <= 9 else [*rates[:7], (f"… {len(rates) - 8} more", "…"), rates[-1]]
     print_table("Learning rate", ("from epoch", "learning rate"), shown)
-    print("It would write:")
+    say("It would write:")
     for file in plan.files:
-        print(f"  {file}")
+        say(f"  {file}")

@@ -1,19 +1,20 @@
 """Encoded photos decoded inside a TensorFlow graph, as the signature `serve_bytes` takes them.
 
 The pixels are those of `clan_tf.photos.decoding`, of CMYK JPEGs within a level. What TensorFlow's operators decode
-otherwise is refused, before they see it: animated WebP even corrupts their memory. Damage that libjpeg only warns of,
-and the limit of pixels, are not noticed here.
+otherwise is refused, before they see it: animated WebP even corrupts their memory. Damage that libjpeg only warns of is
+not noticed here.
 """
 
 import struct
 
 import tensorflow as tf
 
-from clan_tf.data.photos import decode_in_graph, upright
+from clan_tf.data.photos import decode_in_graph, is_same_in_graph, upright
 from clan_tf.export.exif import exif_orientation
 from clan_tf.export.graph_bytes import GraphBytes
-from clan_tf.photos.containers import JPEG_START, PNG_START, gif_first_frame, is_animated_webp
-from clan_tf.photos.decoding import PhotoFacts
+from clan_tf.export.graph_containers import jpeg_frame, stored_pixels
+from clan_tf.photos.containers import JPEG_START, PNG_START, GifFrame, gif_first_frame, is_animated_webp
+from clan_tf.photos.decoding import FRAMES, MAX_PIXELS, PhotoFacts
 from clan_tf.photos.formats import format_of
 
 _UNKNOWN = "isn't a JPEG, PNG, GIF, BMP or WebP photo"
@@ -22,9 +23,14 @@ _PARTIAL = (
     "a GIF with transparency, or whose first frame isn't the whole picture, isn't decoded by serve_bytes; send a PNG"
 )
 _INDIRECT = "only BMPs of 24 or 32 bits without palette, masks and compression are decoded by serve_bytes; send a PNG"
+_CODING = "lossless, hierarchical and arithmetically coded JPEGs aren't decoded"
+_LARGE = f"it has more than {MAX_PIXELS / 1e6:.0f} million pixels"
+_LATER_FRAME = "a GIF with a later frame that is larger than the picture isn't decoded by serve_bytes; send a PNG"
 _STARTS = (JPEG_START, PNG_START, b"GIF87a", b"GIF89a", b"BM", b"RIFF")
 _ANIMATION = 2
 """The bit for it in the flags of an extended WebP, at byte 20."""
+_BMP_HEADERS = (40, 52, 56, 64, 108, 124)
+"""Their lengths in bytes."""
 _EXTENSION, _FRAME, _GRAPHIC_CONTROL = 0x21, 0x2C, 0xF9
 
 
@@ -33,21 +39,21 @@ def why_not_served(content: bytes, facts: PhotoFacts) -> str | None:
     name = format_of(content)
     if name == "WebP" and is_animated_webp(content):
         return _ANIMATED
-    if name == "GIF":
-        frame = gif_first_frame(content)
-        return None if frame.fills_canvas and not frame.is_transparent else _PARTIAL
-    if name == "BMP":
-        return None if _is_direct_bmp(content) else _INDIRECT
-    is_opaque_webp = name == "WebP" and facts.mode == "RGB"
-    if (name == "PNG" or is_opaque_webp) and not facts.same_in_graph:
-        return f"TensorFlow's operators give other pixels of this {name}"
-    return None
+    if name == "GIF" and not _is_whole_frame(gif_first_frame(content)):
+        return _PARTIAL
+    if name == "BMP" and not _is_direct_bmp(content):
+        return _INDIRECT
+    is_checked = name in ("GIF", "BMP") and is_same_in_graph(content)
+    is_by_rule = name == "JPEG" or (name == "WebP" and facts.mode != "RGB")
+    if is_checked or is_by_rule or facts.same_in_graph:
+        return None
+    return f"TensorFlow's operators give other pixels of this {name}, or none"
 
 
 def decode_upright(content: tf.Tensor) -> tf.Tensor:
     """An encoded photo, scalar string, as upright uint8 RGB `(height, width, 3)`; an error for what is refused."""
     content = _require(content)
-    return upright(_decode(content), exif_orientation(content))
+    return upright(_require_canvas(content, _decode(content)), exif_orientation(content))
 
 
 def _require(content: tf.Tensor) -> tf.Tensor:
@@ -59,6 +65,8 @@ def _require(content: tf.Tensor) -> tf.Tensor:
         tf.debugging.Assert(~_is_animated(data), [_ANIMATED]),
         tf.debugging.Assert(tf.cond(is_gif, lambda: _is_whole_gif(data), lambda: True), [_PARTIAL]),
         tf.debugging.Assert(~is_bmp | _is_direct(data), [_INDIRECT]),
+        tf.debugging.Assert(stored_pixels(data) <= MAX_PIXELS, [_LARGE]),
+        tf.debugging.Assert(tf.cond(data.has(JPEG_START), lambda: _is_known_coding(data), lambda: True), [_CODING]),
     ]
     with tf.control_dependencies(checks):
         return tf.identity(content)
@@ -73,6 +81,21 @@ def _decode(content: tf.Tensor) -> tf.Tensor:
     )
 
 
+def _require_canvas(content: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
+    """The pixels; an error for a GIF's that are more than its canvas, which TensorFlow makes as large as any frame."""
+    data = GraphBytes.of(content)
+    canvas = tf.stack([data.number(8, 2, True), data.number(6, 2, True)])
+    is_whole = tf.reduce_all(tf.shape(image)[:2] == canvas)
+    with tf.control_dependencies([tf.debugging.Assert(~data.has(b"GIF8") | is_whole, [_LATER_FRAME])]):
+        return tf.identity(image)
+
+
+def _is_known_coding(data: GraphBytes) -> tf.Tensor:
+    """Whether a JPEG is baseline, extended or progressive; true where it doesn't say, which decoding tells."""
+    found, start, _ = jpeg_frame(data)
+    return ~found | (data.at(start - 3) <= max(FRAMES))
+
+
 def _is_animated(data: GraphBytes) -> tf.Tensor:
     is_extended = data.has(b"RIFF") & data.has(b"VP8X", 12)
     return is_extended & (tf.bitwise.bitwise_and(data.at(20), _ANIMATION) > 0)
@@ -80,13 +103,18 @@ def _is_animated(data: GraphBytes) -> tf.Tensor:
 
 def _is_direct(data: GraphBytes) -> tf.Tensor:
     header, bits, compression = data.number(14, 4, True), data.number(28, 2, True), data.number(30, 4, True)
-    return (header >= 40) & (compression == 0) & ((bits == 24) | (bits == 32))
+    is_known = tf.reduce_any(header == list(_BMP_HEADERS))
+    return is_known & (compression == 0) & ((bits == 24) | (bits == 32))
 
 
 def _is_direct_bmp(content: bytes) -> bool:
     (header,) = struct.unpack_from("<I", content, 14)
     bits, compression = struct.unpack_from("<HI", content, 28)
-    return header >= 40 and compression == 0 and bits in (24, 32)
+    return header in _BMP_HEADERS and compression == 0 and bits in (24, 32)
+
+
+def _is_whole_frame(frame: GifFrame) -> bool:
+    return frame.fills_canvas and not frame.is_transparent
 
 
 def _is_whole_gif(data: GraphBytes) -> tf.Tensor:

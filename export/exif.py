@@ -3,10 +3,11 @@
 import tensorflow as tf
 
 from clan_tf.export.graph_bytes import GraphBytes
+from clan_tf.export.graph_containers import jpeg_segment, png_chunk, webp_chunk
 from clan_tf.photos.containers import JPEG_START, PNG_START
 from clan_tf.photos.orientation import EXIF_PREFIX, LONG, MOST_ENTRIES, SHORT, TAG
 
-_APP1, _END_OF_IMAGE, _START_OF_SCAN = 0xE1, 0xD9, 0xDA
+_APP1 = 0xE1
 
 
 def exif_orientation(content: tf.Tensor) -> tf.Tensor:
@@ -19,78 +20,20 @@ def exif_orientation(content: tf.Tensor) -> tf.Tensor:
         Scalar int32.
     """
     data = GraphBytes.of(content)
-    start, end = tf.case(
+    found, start, end = tf.case(
         [
             (data.has(JPEG_START), lambda: _jpeg_exif(data)),
-            (data.has(PNG_START), lambda: _chunk(data, b"eXIf", first=8, little=False)),
-            (data.has(b"WEBP", 8), lambda: _chunk(data, b"EXIF", first=12, little=True)),
+            (data.has(PNG_START), lambda: png_chunk(data, b"eXIf")),
+            (data.has(b"RIFF") & data.has(b"WEBP", 8), lambda: webp_chunk(data, b"EXIF")),
         ],
-        default=lambda: (tf.constant(0), tf.constant(0)),
+        default=lambda: (tf.constant(False), tf.constant(0), tf.constant(0)),
     )
     start = tf.where(data.has(EXIF_PREFIX, start), start + len(EXIF_PREFIX), start)
-    return tf.cond(end - start >= 8, lambda: _orientation(data, start, end), lambda: tf.constant(1))
+    return tf.cond(found & (end - start >= 8), lambda: _orientation(data, start, end), lambda: tf.constant(1))
 
 
-def _jpeg_exif(data: GraphBytes) -> tuple[tf.Tensor, tf.Tensor]:
-    """Where the data of a JPEG's EXIF segment begins and ends; 0 and 0 if there is none."""
-    size = data.size
-
-    def is_segment(place: tf.Tensor) -> tf.Tensor:
-        marker = data.at(place + 1)
-        is_standalone = (marker <= 0x01) | ((marker >= 0xD0) & (marker <= 0xD8))
-        return (data.at(place) == 0xFF) & (marker != 0xFF) & ~is_standalone
-
-    def is_exif(place: tf.Tensor) -> tf.Tensor:
-        is_named = data.has(EXIF_PREFIX, place + 4)
-        is_whole = place + 2 + data.number(place + 2, 2, little=False) <= size
-        return is_segment(place) & (data.at(place + 1) == _APP1) & is_named & is_whole
-
-    def goes_on(place: tf.Tensor) -> tf.Tensor:
-        marker = data.at(place + 1)
-        is_last = is_segment(place) & ((marker == _START_OF_SCAN) | (marker == _END_OF_IMAGE))
-        return (place < size) & ~is_last & ~is_exif(place)
-
-    def following(place: tf.Tensor) -> tuple[tf.Tensor]:
-        length = data.number(place + 2, 2, little=False)
-        # A length that isn't in the data, as of a damaged photo, ends the search.
-        behind = tf.where((length >= 2) & (place + 2 + length <= size), place + 2 + length, size)
-        is_filling = (data.at(place) != 0xFF) | (data.at(place + 1) == 0xFF)
-        return (tf.where(is_segment(place), behind, place + tf.where(is_filling, 1, 2)),)
-
-    (place,) = tf.while_loop(goes_on, following, [tf.constant(2)])
-    end = place + 2 + data.number(place + 2, 2, little=False)
-    found = (place < size) & is_exif(place)
-    return tf.where(found, place + 4, 0), tf.where(found, end, 0)
-
-
-def _chunk(data: GraphBytes, name: bytes, first: int, little: bool) -> tuple[tf.Tensor, tf.Tensor]:
-    """Where the data of the first chunk of a name begins and ends; 0 and 0 if there is none.
-
-    A PNG's chunks are length, name, data and checksum; a WebP's are name, length and data, filled up to even places.
-    """
-    size = data.size
-    name_at, length_at = (0, 4) if little else (4, 0)
-
-    def is_wanted(place: tf.Tensor) -> tf.Tensor:
-        return data.has(name, place + name_at)
-
-    def length_of(place: tf.Tensor) -> tf.Tensor:
-        return data.number(place + length_at, 4, little)
-
-    def is_whole(place: tf.Tensor) -> tf.Tensor:
-        rest = size - place - (8 if little else 12)
-        return (length_of(place) >= 0) & (length_of(place) <= rest)
-
-    def goes_on(place: tf.Tensor) -> tf.Tensor:
-        return (place < size) & is_whole(place) & ~is_wanted(place)
-
-    def following(place: tf.Tensor) -> tuple[tf.Tensor]:
-        length = length_of(place)
-        return (place + 8 + length + (length % 2 if little else 4),)
-
-    (place,) = tf.while_loop(goes_on, following, [tf.constant(first)])
-    found = (place < size) & is_whole(place) & is_wanted(place)
-    return tf.where(found, place + 8, 0), tf.where(found, place + 8 + length_of(place), 0)
+def _jpeg_exif(data: GraphBytes) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    return jpeg_segment(data, lambda place: (data.at(place + 1) == _APP1) & data.has(EXIF_PREFIX, place + 4))
 
 
 def _orientation(data: GraphBytes, start: tf.Tensor, end: tf.Tensor) -> tf.Tensor:

@@ -14,16 +14,15 @@ from clan_tf.data import Photo
 from clan_tf.data.photos import CheckedPhotos
 from clan_tf.data.pipeline import evaluation_batches
 from clan_tf.data.reading import PhotoReader, View
-from clan_tf.data.splits import check_splits
 from clan_tf.environment import describe_environment
 from clan_tf.errors import CheckFailed, UserError, counted
-from clan_tf.evaluation import experiment_of, read_noted, require_same_classes
+from clan_tf.evaluation import check_noted, experiment_of, read_noted, require_same_classes
 from clan_tf.export.gate import GateReport, Limits, check_file
 from clan_tf.export.metadata import with_metadata
 from clan_tf.export.onnx import classifier_to_onnx
 from clan_tf.export.options import CALIBRATED, SELECTIVE, ExportOptions
 from clan_tf.export.pruning import inference_model
-from clan_tf.export.requirements import require_free, require_lines
+from clan_tf.export.requirements import files_in, require_free, require_lines
 from clan_tf.export.sampling import stratified
 from clan_tf.export.saved_model import write_servable
 from clan_tf.export.selective import SelectiveQuantizer, require_layers
@@ -139,12 +138,13 @@ class Exporter:
         self.experiment = experiment_of(self.path, run, config, overrides)
         self.name = self.experiment.name
         self.model = load_model(self.path)
-        self.source = read_noted(self.experiment, self.progress)
+        self.data = read_noted(run, self.experiment, config, self.progress)
+        self.source = self.data.source
         require_same_classes(self.path, self.model.class_names, self.source)
-        self.split = "test" if self.source.splits.get("test") else "val"
+        self.split = "test" if self.data.has("test") else "val"
         if self.split == "val":
             self.progress.note("There are no test photos: validation photos are compared.")
-        photos = self.source.photos(self.split)
+        photos = self.data.photos(self.split)
         self.photos = self._checked(self.split, stratified(photos, samples) if samples else photos)
         if len(self.photos.photos) < FEW_PHOTOS:
             self.progress.note(f"{counted(len(self.photos.photos), 'photo')} compared: that says little of others.")
@@ -161,6 +161,7 @@ class Exporter:
                 temporary / EXPORT_FILE,
                 {
                     "file": made.path.name,
+                    "files": files_in(temporary),
                     "model": str(self.path),
                     "split": self.split,
                     "options": asdict(made.options),
@@ -169,6 +170,7 @@ class Exporter:
                     "environment": describe_environment(),
                 },
             )
+            require_free(folder, force)  # the export took a while
         return replace(made, path=folder / made.path.name, folder=folder)
 
     def build(self, options: ExportOptions, folder: Path, threads: Sequence[int] = (), seconds: float = 1.0) -> Export:
@@ -309,7 +311,7 @@ class Exporter:
         pruned = inference_model(self.model, contract.branches, folded=options.fold)
         quantizer = self._selective(pruned, options, contract)
         split = "val" if self.split == "test" else "train"
-        checked = self._checked(split, stratified(self.source.photos(split), SEARCH_PHOTOS))
+        checked = self._checked(split, stratified(self.data.photos(split), SEARCH_PHOTOS))
         views = self._views(checked, contract, f"reading {split} photos")
         few = views[:: -(-len(views) // RANKING_PHOTOS)]
         with self._own_files(options):
@@ -334,7 +336,7 @@ class Exporter:
     def _calibration(self, options: ExportOptions, contract: Contract) -> list[np.ndarray]:
         """Train photos as the file takes them, stratified over classes."""
         count = options.calibration_photos or CALIBRATION_PHOTOS
-        checked = self._checked("train", stratified(self.source.photos("train"), count))
+        checked = self._checked("train", stratified(self.data.photos("train"), count))
         return self._views(checked, contract, "reading calibration photos")
 
     def _views(self, checked: CheckedPhotos, contract: Contract, description: str) -> list[np.ndarray]:
@@ -359,4 +361,4 @@ class Exporter:
         return answers
 
     def _checked(self, split: str, photos: Sequence[Photo]) -> CheckedPhotos:
-        return check_splits({split: photos}, self.experiment.data, self.progress)[split]
+        return check_noted(self.data, split, photos, self.progress)

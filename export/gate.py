@@ -1,5 +1,6 @@
 """The gate: an exported file must answer as the Keras model does, in the runtime that its users have."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -7,11 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from clan_tf.data.photos import CheckedPhotos
+from clan_tf.data.photos import CheckedPhotos, read_content
+from clan_tf.errors import counted
+from clan_tf.export.encoded_photos import why_not_served
 from clan_tf.export.options import ExportOptions
 from clan_tf.inference import exported_probabilities, exported_views
+from clan_tf.photos.decoding import PhotoFacts, decode
 from clan_tf.progress import Progress
-from clan_tf.runtime.exported import PROBABILITIES, ExportedModel, Speed, cores
+from clan_tf.ranking import are_in_top
+from clan_tf.runtime.exported import PROBABILITIES, SERVE_BYTES, ExportedModel, Speed, cores
+from clan_tf.text import printable
 
 FLOAT32_DIFFERENCE, FLOAT16_DIFFERENCE = 1e-4, 5e-3
 """How far a probability may be from the model's."""
@@ -21,6 +27,12 @@ AGREEMENT = {"dynamic": 99.0, "int8": 98.0}
 """For how many percent of the photos a lossy file must answer the same class."""
 DECIDED_MARGIN = 1e-3
 """Photos whose two most probable classes are closer than this may change sides by rounding."""
+PREDICT = "predict"
+"""Names the answers that `clan-tf predict` gives, among those of outputs and signatures."""
+PHOTOS_OF_A_KIND = 3
+"""So many photos of every kind of file are looked at as `predict` does."""
+VIEW_DIFFERENCE = 1
+"""Levels by which `predict` may see a photo otherwise than evaluation, where a window and the whole are rounded."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +74,7 @@ class GateReport:
         largest_difference: of any probability, those of single branches and further signatures included.
         largest_in: the output or signature with that difference.
         mean_difference: of all probabilities.
+        not_served: how many photos `serve_bytes` wasn't asked, because it refuses them by name.
         bytes: size of the file or folder.
         speeds: of one photo, by number of threads.
         failures: a sentence for each limit that isn't kept.
@@ -76,6 +89,7 @@ class GateReport:
     largest_difference: float
     largest_in: str
     mean_difference: float
+    not_served: int
     bytes: int
     speeds: tuple[Speed, ...]
     failures: tuple[str, ...]
@@ -120,6 +134,9 @@ def check_file(
     progress = progress or Progress()
     signatures = [name for name in expected if not name.startswith(PROBABILITIES)]
     counts = tuple(threads) or tuple(dict.fromkeys((1, cores())))
+    not_served = _not_served(checked) if SERVE_BYTES in signatures else {}
+    for reason, photos in Counter(not_served.values()).items():
+        progress.note(f"{SERVE_BYTES} isn't compared on {counted(photos, 'photo')}: {reason}")
     speeds = []
     for count in counts:
         with open_file(count) as model:
@@ -127,17 +144,63 @@ def check_file(
             speeds.append(model.measure(photo[None], seconds))
             if count == counts[-1]:
                 with progress.track("comparing photos", len(checked.photos)) as advance:
-                    answers = exported_probabilities(model, checked, advance, signatures)
+                    answers = exported_probabilities(model, checked, advance, signatures, not_served)
+                answers[PREDICT], other_views = _as_predict_sees(model, checked, answers[PROBABILITIES].shape[1])
                 file = model.file
-    figures = compare(expected, answers, checked.labels)
+    figures = compare({**expected, PREDICT: expected[PROBABILITIES]}, answers, checked.labels)
     return GateReport(
         photos=len(checked.photos),
         **figures,
+        not_served=len(not_served),
         bytes=file_bytes(file),
         speeds=tuple(speeds),
-        failures=tuple(failed_limits(figures, limits)),
+        failures=(*failed_limits(figures, limits), *(other_views if limits != Limits() else ())),
         limits=limits,
     )
+
+
+def _not_served(checked: CheckedPhotos) -> dict[int, str]:
+    """The index of each photo that `serve_bytes` refuses, and why."""
+    reasons = (
+        why_not_served(read_content(photo), facts) for photo, facts in zip(checked.photos, checked.facts, strict=True)
+    )
+    return {index: reason for index, reason in enumerate(reasons) if reason}
+
+
+def _as_predict_sees(model: ExportedModel, checked: CheckedPhotos, classes: int) -> tuple[np.ndarray, list[str]]:
+    """Answers by `predict`'s own decoder, orientation and preprocessing, for a few photos of every kind of file.
+
+    Returns:
+        Probabilities `(photos, classes)`, NaN for photos that aren't asked; and a sentence for each photo of which
+        `predict` sees other pixels than evaluation. Photos with boxes aren't asked, because `predict` takes whole ones.
+    """
+    answers, failures = np.full((len(checked.photos), classes), np.nan, "float32"), []
+    asked = _few_of_each_kind(checked)
+    few = checked.subset(asked)
+    views = exported_views(model, few) if asked else ()
+    for index, photo, view in zip(asked, few.photos, views, strict=True):
+        seen = model.view(decode(read_content(photo)).upright)
+        if seen.shape != view.shape or np.abs(seen.astype(int) - view).max() > VIEW_DIFFERENCE:
+            failures.append(f"predict sees other pixels of {printable(photo.name)} than evaluation does")
+        answers[index] = model(seen[None])[PROBABILITIES]
+    return answers, failures
+
+
+def _few_of_each_kind(checked: CheckedPhotos) -> list[int]:
+    """The indices of the first photos of every format, mode, depth, orientation and way of decoding."""
+    kinds: Counter[tuple[Any, ...]] = Counter()
+    chosen = []
+    for index, (photo, facts) in enumerate(zip(checked.photos, checked.facts, strict=True)):
+        kind = _kind(facts)
+        if photo.box is None and kinds[kind] < PHOTOS_OF_A_KIND:
+            kinds[kind] += 1
+            chosen.append(index)
+    return chosen
+
+
+def _kind(facts: PhotoFacts) -> tuple[Any, ...]:
+    is_animated = facts.frames > 1
+    return facts.format, facts.mode, facts.is_deep, facts.orientation, is_animated, facts.same_in_graph
 
 
 def file_bytes(path: Path) -> int:
@@ -153,31 +216,36 @@ def compare(
 
     Args:
         expected: probabilities by output, `(photos, classes)`.
-        answers: the same outputs, and maybe more.
+        answers: the same outputs, and maybe more; NaN in further ones for photos that weren't asked.
         labels: int `(photos,)`.
     """
-    largest = {name: float(np.abs(values - answers[name]).max()) for name, values in expected.items()}
+    largest = {name: _largest_difference(values, answers[name]) for name, values in expected.items()}
     largest_in = max(largest, key=largest.__getitem__)
     expected, answers = expected[PROBABILITIES], answers[PROBABILITIES]
     ordered = np.sort(expected, axis=1)
     decided = ordered[:, -1] - ordered[:, -2] > DECIDED_MARGIN
-    same = expected.argmax(axis=1) == answers.argmax(axis=1)
+    same = are_in_top(expected.argmax(axis=1), answers, 1)
     return {
         "agreement": float(same.mean()),
         "decided_agreement": float(same[decided].mean()) if decided.any() else 1.0,
-        "keras_accuracy": float((expected.argmax(axis=1) == labels).mean()),
-        "accuracy": float((answers.argmax(axis=1) == labels).mean()),
+        "keras_accuracy": float(are_in_top(labels, expected, 1).mean()),
+        "accuracy": float(are_in_top(labels, answers, 1).mean()),
         "largest_difference": largest[largest_in],
         "largest_in": largest_in,
         "mean_difference": float(np.abs(expected - answers).mean()),
     }
 
 
+def _largest_difference(expected: np.ndarray, answers: np.ndarray) -> float:
+    asked = ~np.isnan(answers).any(axis=1)
+    return float(np.abs(expected[asked] - answers[asked]).max(initial=0.0))
+
+
 def failed_limits(figures: Mapping[str, Any], limits: Limits) -> list[str]:
     """A sentence for each limit that the figures of `compare` don't keep."""
     failures = []
     if limits.difference is not None:
-        if figures["largest_difference"] > limits.difference:
+        if not figures["largest_difference"] <= limits.difference:  # NaN, too
             found = figures["largest_difference"]
             failures.append(
                 f"a probability in {figures['largest_in']!r} differs by {found:.2g}; at most {limits.difference:g} is "

@@ -1,20 +1,46 @@
 """What must hold before a model is exported."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from clan_tf.errors import UserError
+from clan_tf.errors import UserError, listed
+from clan_tf.files import read_json
 from clan_tf.runtime.contract import EXPORT_FILE
 
 
+@dataclass(frozen=True)
+class _Written:
+    """`export.json`: what an export wrote."""
+
+    file: str
+    files: tuple[str, ...] = ()
+
+
 def require_free(folder: Path, force: bool) -> None:
-    """Raises a `UserError` if a folder exists, unless it is an export that may give way."""
+    """Raises a `UserError` if a folder exists, unless it may give way: an export, with nothing of others in it."""
     if not folder.exists():
         return
     if not force:
         raise UserError(f"--output: {folder} exists. Name another folder, or replace it: --force.")
     if not (folder / EXPORT_FILE).is_file():
         raise UserError(f"--force: {folder} isn't an export (it has no {EXPORT_FILE}), and is left alone.")
+    written = read_json(folder / EXPORT_FILE, _Written, "Remove the folder, or name another: --output.")
+    foreign = [name for name in files_in(folder) if name not in (EXPORT_FILE, written.file, *written.files)]
+    if foreign:
+        raise UserError(
+            f"--force: {folder} also holds {listed(foreign, 3)}, which the export didn't write. Move that elsewhere, "
+            "or name another folder: --output."
+        )
+
+
+def files_in(folder: Path) -> list[str]:
+    """Every file in a folder, by its path from there."""
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if not _is_real_folder(path))
+
+
+def _is_real_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
 
 
 def require_lines(path: Path, class_names: Sequence[str]) -> None:

@@ -1,6 +1,8 @@
 """Sources, photo checks and the pipeline."""
 
 import os
+from collections.abc import Iterable
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -15,11 +17,12 @@ from sklearn.linear_model import LogisticRegression
 from clan_tf.config import DataConfig, Experiment, load_experiment
 from clan_tf.data import read_source
 from clan_tf.data.check import check_data
-from clan_tf.data.cutting import cut
+from clan_tf.data.cutting import cut, places_by_content, with_digests
 from clan_tf.data.generated import CLASS_NAMES, draw_photo
-from clan_tf.data.photos import CheckedPhotos, check_photos, decode, problem_with
+from clan_tf.data.photos import CheckedPhotos, check_photos, probe, used_part
 from clan_tf.data.pipeline import evaluation_batches, evaluation_view, training_batches, training_view
 from clan_tf.data.reading import PhotoReader, View
+from clan_tf.data.selection import take_fraction
 from clan_tf.data.source import Photo
 from clan_tf.data.splits import check_splits
 from clan_tf.errors import UserError
@@ -29,7 +32,13 @@ from clan_tf.progress import Progress
 def test_split_folders_keep_names_and_cut_a_validation_split_from_train(colour_folders: Path) -> None:
     source = read_source(DataConfig(root=colour_folders, validation_fraction=0.25))
     assert source.class_names == ("blue, small", "grün", "red bird")
-    assert {split: len(photos) for split, photos in source.splits.items()} == {"train": 27, "test": 15, "val": 9}
+    counts = {split: len(photos) for split, photos in source.splits.items()}
+    assert counts["test"] == 15 and counts["train"] + counts["val"] == 36
+    assert (
+        {photo.label for photo in source.splits["val"]}
+        == {photo.label for photo in source.splits["train"]}
+        == {0, 1, 2}
+    )
     names = [photo.name for photos in source.splits.values() for photo in photos]
     assert len(set(names)) == len(names)
     for photo in source.splits["val"]:
@@ -45,21 +54,97 @@ def test_one_folder_is_cut_into_stratified_splits_by_the_seed(colour_folders: Pa
 
     assert labels_and_names(0) == labels_and_names(0)
     assert labels_and_names(0)["test"] != labels_and_names(1)["test"]
-    assert {split: len(names) for split, names in labels_and_names(0).items()} == {"train": 27, "test": 6, "val": 3}
+    assert sum(map(len, labels_and_names(0).values())) == 36
+
+
+def drawn(label: int, numbers: Iterable[int]) -> list[Photo]:
+    """Photos of one class, the content of each its number."""
+    return [Photo(f"{label}/{number}", label, str(number).encode()) for number in numbers]
 
 
 def test_cutting_leaves_a_photo_of_every_class_on_both_sides() -> None:
-    photos = [Photo(f"{label}-{i}", label) for label, count in enumerate((1, 2, 50)) for i in range(count)]
-    stay, taken = cut(photos, 0.1, seed=0)
-    assert [sum(p.label == label for p in taken) for label in range(3)] == [0, 1, 5]
-    assert sorted(p.name for p in stay + taken) == sorted(p.name for p in photos)
+    for seed in range(30):
+        photos = drawn(0, [1]) + drawn(1, [2, 3]) + drawn(2, range(10, 14))
+        stay, taken = cut(photos, 0.1, seed)
+        assert {photo.label for photo in stay} == {0, 1, 2} and {photo.label for photo in taken} == {1, 2}
+        assert [sum(photo.label == 1 for photo in side) for side in (stay, taken)] == [1, 1]
+        assert sorted(p.name for p in stay + taken) == sorted(p.name for p in photos)
+        almost_all, _ = cut(photos, 0.99, seed)
+        assert {photo.label for photo in almost_all} == {0, 1, 2}
 
 
-def test_cutting_keeps_copies_together_unless_a_side_would_be_left_without_the_class() -> None:
-    photos = [Photo(f"{i}", 0, bytes([i // 3])) for i in range(30)] + [Photo(f"same {i}", 1, b"same") for i in range(4)]
-    stay, taken = cut(photos, 0.2, seed=0)
-    assert {photo.content for photo in stay}.isdisjoint(photo.content for photo in taken)
-    assert [photo.label for photo in taken].count(0) == 6 and {photo.label for photo in taken} == {0}
+def test_cutting_takes_about_the_fraction() -> None:
+    for fraction in (0.1, 0.2, 0.5):
+        _, taken = cut(drawn(0, range(4000)), fraction, seed=3)
+        assert len(taken) / 4000 == pytest.approx(fraction, abs=4 * (fraction * (1 - fraction) / 4000) ** 0.5)
+
+
+def test_no_photo_moves_because_others_were_added_removed_or_renamed() -> None:
+    """Over many additions and removals one at a time; each class has photos enough for both sides."""
+    rng = np.random.default_rng(0)
+    pool = [drawn(label, range(1000 * label, 1000 * label + 150)) for label in range(3)]
+    present = [photo for own in pool for photo in own[:80]]
+    _, taken = cut(present, 0.2, seed=0)
+    side = {photo.name: False for photo in present} | {photo.name: True for photo in taken}
+    for _ in range(200):
+        own = pool[rng.integers(3)]
+        photo = own[rng.integers(150)]
+        present = [p for p in present if p != photo] if photo in present else [photo, *present]
+        now = {p.name for p in cut(present, 0.2, seed=0)[1]}
+        for p in present:
+            assert side.setdefault(p.name, p.name in now) == (p.name in now)
+    renamed = [replace(photo, name=f"/elsewhere/{photo.name}") for photo in present]
+    assert {photo.content for photo in cut(renamed, 0.2, seed=0)[1]} == {p.content for p in present if side[p.name]}
+
+
+def test_in_a_small_class_only_the_photo_that_had_to_change_sides_may_move() -> None:
+    for seed in range(40):
+        present = drawn(0, range(2))
+        for number in range(2, 40):
+            places = places_by_content(with_digests(present), seed, "test")
+            natural = {content for content, place in places.items() if place < 0.2}
+            before = {photo.digest for photo in cut(present, 0.2, seed)[1]}
+            present += drawn(0, [number])
+            after = {photo.digest for photo in cut(present, 0.2, seed)[1]}
+            moved = (before ^ after) & places.keys()
+            assert moved <= before ^ natural and len(moved) <= 1
+
+
+def test_copies_stay_on_one_side_whatever_their_class() -> None:
+    for seed in range(40):
+        photos = [
+            Photo(f"{label}/{copy}/{number}", label, bytes([number]))
+            for label in (0, 1)
+            for copy in (0, 1)
+            for number in range(5)
+        ]
+        photos += (
+            drawn(2, range(6)) + [Photo(f"same {i}", 3, b"same") for i in range(4)] + [Photo("same too", 2, b"same")]
+        )
+        stay, taken = cut(photos, 0.3, seed)
+        assert {photo.content for photo in stay}.isdisjoint(photo.content for photo in taken)
+        assert {photo.label for photo in stay} == {0, 1, 2, 3} and {photo.label for photo in taken} == {0, 1, 2}
+
+
+def test_cuts_one_after_the_other_are_independent() -> None:
+    rest, _ = cut(drawn(0, range(3000)), 0.2, seed=0)
+    _, validation = cut(rest, 0.1, seed=0, part="val")
+    assert len(validation) / len(rest) == pytest.approx(0.1, abs=0.025)
+
+
+def test_a_larger_fraction_holds_the_smaller_one() -> None:
+    splits = {"train": drawn(0, range(300)) + drawn(1, [5000])}
+    small, large = ({p.name for p in take_fraction(splits, share, 0)["train"]} for share in (0.1, 0.4))
+    assert small < large and "1/5000" in small
+    assert len(small) / 300 == pytest.approx(0.1, abs=0.06)
+    more = {"train": drawn(0, range(-50, 300)) + splits["train"][300:]}
+    assert {p.name for p in take_fraction(more, 0.1, 0)["train"]} & {p.name for p in splits["train"]} == small
+
+
+def test_photos_that_cannot_be_read_are_cut_by_their_names(tmp_path: Path) -> None:
+    photos = [Photo(str(tmp_path / f"{number}.jpg"), 0) for number in range(50)]
+    stay, taken = cut(photos, 0.3, seed=0)
+    assert 3 < len(taken) < 30 and len(stay) + len(taken) == 50
 
 
 @pytest.fixture
@@ -159,7 +244,13 @@ def test_links_that_lead_nowhere_are_broken_photos_unless_they_are_named_otherwi
         "lost without suffix": "No such file or directory",
         "itself.png": "Too many levels of symbolic links",
     }
-    assert [Path(entry["path"]).name for entry in report.odd] == ["notes.txt"]
+    left_out = {Path(item.path).name: item.reason for item in report.left_out}
+    assert left_out == {
+        "notes.txt": "document",
+        "README.md": "document",
+        ".hidden.jpg": "hidden",
+        "pipe.jpg": "special",
+    }
     (tmp_path / "c").symlink_to("nowhere")
     with pytest.raises(UserError, match="c is a link to nowhere, which isn't there"):
         read_source(DataConfig(root=tmp_path))
@@ -177,7 +268,7 @@ def test_photos_that_cannot_be_read_are_all_named(tmp_path: Path) -> None:
     assert "4 photos can't be read" in text and "good.jpg" not in text and "test: " in text
     for name in (
         "text.jpg: not an image",
-        "cut.jpg: damaged",
+        "cut.jpg: truncated",
         "empty.jpg: the file is empty",
         "gone.jpg: No such file",
     ):
@@ -190,7 +281,7 @@ def test_a_jpeg_that_was_cut_and_closed_again_is_broken_for_training_too(tmp_pat
     content = whole.getvalue()
     path = tmp_path / "closed.jpg"
     path.write_bytes(content[: len(content) // 2] + content[-2:])
-    with pytest.raises(UserError, match="closed.jpg: truncated, and closed"):
+    with pytest.raises(UserError, match="closed.jpg: truncated: its picture data ends early"):
         check_splits({"train": [Photo(str(path), 0), Photo("whole", 0, content)]}, DataConfig(), Progress())
 
 
@@ -198,7 +289,7 @@ def test_a_photo_without_details_is_whole() -> None:
     """Its lowest rows are one colour, as those of a cut photo are."""
     plain = BytesIO()
     Image.new("RGB", (400, 300), (200, 210, 220)).save(plain, "JPEG")
-    assert problem_with(plain.getvalue()) is None
+    assert not isinstance(probe(plain.getvalue()), str)
 
 
 @pytest.mark.parametrize(
@@ -206,15 +297,15 @@ def test_a_photo_without_details_is_whole() -> None:
     [(b"\0\0\0\x18ftypheic", "HEIC"), (b"\0\0\0\x20ftypavif", "AVIF"), (b"\xff\x0a", "JPEG XL"), (b"", "not an image")],
 )
 def test_formats_that_are_not_decoded_are_named_with_the_way_out(start: bytes, name: str) -> None:
-    problem = problem_with(start + bytes(100))
-    assert problem and name in problem
+    problem = probe(start + bytes(100))
+    assert isinstance(problem, str) and name in problem
     assert ("convert" in problem) is bool(start)
 
 
 def test_a_tiff_is_named_with_the_way_out() -> None:
     content = BytesIO()
     Image.new("RGB", (8, 8)).save(content, "TIFF")
-    assert "the format TIFF isn't decoded; convert it" in str(problem_with(content.getvalue()))
+    assert "the format TIFF isn't decoded; convert it" in str(probe(content.getvalue()))
 
 
 @pytest.mark.parametrize("mode", ["L", "CMYK", "RGBA", "P", "I;16"])
@@ -225,7 +316,7 @@ def test_every_mode_of_photo_becomes_rgb(tmp_path: Path, mode: str, suffix: str)
     path = tmp_path / f"photo.{suffix}"
     _grey_photo(mode).save(path)
     checked = check_photos([Photo(str(path), 0)])
-    decoded = decode(tf.constant(path.read_bytes()), tf.constant(checked.orientations[0])).numpy()
+    decoded = used_part(checked, 0).numpy()
     assert decoded.shape == (12, 16, 3)
     assert np.abs(decoded.astype(int) - 200).max() <= 3
 
@@ -241,7 +332,7 @@ def _grey_photo(mode: str) -> Image.Image:
 def test_other_formats_named_jpg_are_read(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"photo.{suffix}"
     Image.new("RGB", (16, 12), (10, 120, 240)).save(path)
-    assert problem_with(path.read_bytes()) is None
+    assert not isinstance(probe(path.read_bytes()), str)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -254,7 +345,7 @@ def test_exif_orientation_is_undone_as_pillow_does(tmp_path: Path, orientation: 
     pixels = np.random.default_rng(0).integers(0, 256, (4, 6, 3), dtype="uint8")
     Image.fromarray(pixels).save(path, exif=exif)
     checked = check_photos([Photo(str(path), 0)])
-    decoded = decode(tf.constant(path.read_bytes()), tf.constant(checked.orientations[0])).numpy()
+    decoded = used_part(checked, 0).numpy()
     with Image.open(path) as image:
         np.testing.assert_array_equal(decoded, np.asarray(ImageOps.exif_transpose(image)))
 

@@ -1,5 +1,6 @@
 """Resizing, fused decoding, caches, order and augmentation, each against something computed in another way."""
 
+import os
 from collections import Counter
 from io import BytesIO
 from pathlib import Path
@@ -207,6 +208,80 @@ def test_a_disk_cache_is_used_again_and_made_anew_for_other_photos(
     assert files_after(source.read_bytes(), View(16, 32)) == first
     assert len(files_after(source.read_bytes(), View(24, 30))) == 2
     assert len(files_after(source.read_bytes() + b"\0", View(24, 32))) == 3
+
+
+def entry_of(checked: CheckedPhotos, view: View, folder: Path) -> Path:
+    open_reader(checked, view, "disk", Progress().track)
+    (entry,) = folder.glob("*.pixels")
+    return entry
+
+
+@pytest.mark.parametrize("damage", ["a bit", "cut", "longer", "empty", "zeros", "a folder of that name is no cache"])
+def test_a_disk_cache_that_is_not_as_it_was_written_is_made_anew(
+    damage: str, checked: CheckedPhotos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLAN_TF_CACHE", str(tmp_path))
+    view = View(24, 32)
+    entry = entry_of(checked, view, tmp_path)
+    whole = entry.read_bytes()
+    flipped = bytearray(whole)
+    flipped[1000] ^= 1
+    contents = {"a bit": bytes(flipped), "cut": whole[:-1], "longer": whole + b"\0", "empty": b""}
+    if damage.startswith("a folder"):
+        entry.unlink()
+        entry.mkdir()
+        with pytest.raises(UserError, match="is a folder"):
+            open_reader(checked, view, "disk", Progress().track)
+        return
+    entry.write_bytes(contents.get(damage, bytes(len(whole))))
+    open_reader(checked, view, "disk", Progress().track)
+    assert entry.read_bytes() == whole
+
+
+def test_a_disk_cache_is_keyed_by_the_content_of_the_photos(
+    colour_folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Equal names, sizes and times with other pictures are other photos; other names with the same pictures aren't."""
+    monkeypatch.setenv("CLAN_TF_CACHE", str(tmp_path / "cache"))
+    first, second = (path.read_bytes() for path in sorted(colour_folders.rglob("*.jpg"))[:2])
+    length = max(len(first), len(second))
+    entries = []
+    for name, content in (("a.jpg", first), ("a.jpg", second), ("b.jpg", first)):
+        path = tmp_path / name
+        path.write_bytes(content + b"\0" * (length - len(content)))
+        os.utime(path, (1, 1))
+        open_reader(check_photos([Photo(str(path), 0)]), View(24, 32), "disk", Progress().track)
+        entries.append(len(list((tmp_path / "cache").iterdir())))
+    assert entries == [1, 2, 2]
+
+
+def test_a_disk_cache_is_read_whatever_becomes_of_its_file(
+    checked: CheckedPhotos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process may clear or replace it."""
+    monkeypatch.setenv("CLAN_TF_CACHE", str(tmp_path))
+    view = View(24, 32)
+    cached = open_reader(checked, view, "disk", Progress().track)
+    before = cached.centre(tf.constant(1), tf.constant("")).numpy()
+    (entry,) = tmp_path.glob("*.pixels")
+    other = tmp_path / "other"
+    other.write_bytes(bytes(entry.stat().st_size))
+    other.replace(entry)
+    np.testing.assert_array_equal(cached.centre(tf.constant(1), tf.constant("")).numpy(), before)
+
+
+def test_a_cache_folder_that_cannot_be_written_or_found_is_the_users_mistake(
+    checked: CheckedPhotos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("CLAN_TF_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(UserError, match=r"data.cache: .*file/cache can't be written: .*Set CLAN_TF_CACHE"):
+        open_reader(checked, View(24, 32), "disk", Progress().track)
+    monkeypatch.delenv("CLAN_TF_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", "")
+    monkeypatch.setattr(Path, "home", lambda: (_ for _ in ()).throw(RuntimeError("Could not determine home")))
+    with pytest.raises(UserError, match="data.cache: there is no home folder"):
+        decide_cache([checked], View(24, 32), "disk", uses=2)
 
 
 def test_auto_caches_only_what_is_used_again_and_fits(checked: CheckedPhotos, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,7 +51,8 @@ class FakeTraining:
         run.path.mkdir(parents=True, exist_ok=resume)
         self.runs.append(run.path.name)
         if run.path.name == self.failing:
-            run.remove()
+            run.remove_start()
+            run.path.rmdir()
             raise CheckFailed("The loss became nan.")
         run.write_start(experiment, {"git_commit": "abc"}, {"class_names": ["a", "b"]})
         run.write_status("finished", epochs=1, best_epoch=1, best_accuracy=1.0, seconds=2.0)

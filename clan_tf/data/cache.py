@@ -3,6 +3,10 @@
 Either way it is one file of raw pixels that TensorFlow maps into memory: a file without a name, which vanishes with the
 process, or one in the user's cache folder, which later runs on the same photos use again.
 
+A file in the cache folder is named by the content of its photos and ends with a SHA-256 of its pixels, which is
+verified when it is opened; one that isn't as it was written is made anew. Any number of processes, hosts and containers
+may share the folder without locks: each writes a file of its own, which replaces the other when it is whole.
+
 A window of a cached photo is cut from the whole resized photo, and in training a `PhotoReader` resizes the window
 alone: here and there a value is rounded to the neighbouring level.
 """
@@ -10,10 +14,12 @@ alone: here and there a value is rounded to the neighbouring level.
 import hashlib
 import os
 import shutil
+import sys
 import tempfile
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from importlib import metadata
 from pathlib import Path
 from typing import IO
 
@@ -26,10 +32,17 @@ from clan_tf.data.reading import IndexOf, PhotoReader, View, centre_corner, full
 from clan_tf.data.resizing import mirror
 from clan_tf.errors import UserError
 from clan_tf.files import replacing
+from clan_tf.temporary import remove_all_leftovers
 
 Track = Callable[[str, int], AbstractContextManager[Callable[..., None]]]
 MEMORY_SHARE = 3
 """`auto` takes memory if the photos fill at most this part of what is free."""
+LAYOUT = "pixels 2"
+"""To be changed with anything that changes the pixels or how they lie in the file."""
+_DECODERS = ("tensorflow", "pillow")
+_CHECKSUM_BYTES = 32
+_BLOCK = 1 << 24
+_WAY_OUT = "Set CLAN_TF_CACHE to another folder, or use --set data.cache=none."
 
 
 class CachedReader:
@@ -39,16 +52,14 @@ class CachedReader:
         path: the file of raw pixels.
         sizes: height and width of each resized photo, int `(photos, 2)`.
         view: how large a window is.
-        file: the open file behind `path`, where that lives only as long as the file is open; it is closed with the
-            reader.
+        file: the open file behind `path`, which lives as long as that is open; it is closed with the reader.
     """
 
-    def __init__(self, path: str, sizes: np.ndarray, view: View, file: IO[bytes] | None = None) -> None:
+    def __init__(self, path: str, sizes: np.ndarray, view: View, file: IO[bytes]) -> None:
         self.view = view
         self._path = path
-        if file:
-            # TensorFlow opens the path for every read.
-            weakref.finalize(self, file.close)
+        # TensorFlow opens the path for every read.
+        weakref.finalize(self, file.close)
         lengths = 3 * sizes.astype("int64").prod(axis=1)
         self._bytes = int(lengths.sum())
         self._starts = tf.constant(np.cumsum(lengths) - lengths)
@@ -92,7 +103,7 @@ def decide_cache(splits: Sequence[CheckedPhotos], view: View, mode: CacheMode, u
         missing = [
             size
             for checked, size in zip(splits, needed, strict=True)
-            if not _is_whole(_cache_file(checked, view), size)
+            if not _has_size(_cache_file(checked, view), size)
         ]
         _require_room("disk", sum(missing), _free_disk(cache_folder()))
     return mode
@@ -106,6 +117,9 @@ def open_reader(checked: CheckedPhotos, view: View, mode: CacheMode, track: Trac
         view: to what they are resized.
         mode: of `decide_cache`.
         track: shows progress, as `Progress.track` does.
+
+    Raises:
+        UserError: if the photos can't be written to the disk that is asked for.
     """
     plain = PhotoReader(checked, view)
     sizes = full_sizes(checked, view)
@@ -117,17 +131,31 @@ def open_reader(checked: CheckedPhotos, view: View, mode: CacheMode, track: Trac
         _write_pixels(plain, len(sizes), file, track)
         return CachedReader(path, sizes, view, file)
     path = _cache_file(checked, view)
-    if not _is_whole(path, needed):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as temporary, temporary.open("wb") as new_file:
-            _write_pixels(plain, len(sizes), new_file, track)
-    return CachedReader(str(path), sizes, view)
+    remove_all_leftovers(path.parent)  # they may be large, and nobody may want the same photos again
+    file = _opened(path, needed)
+    if not file:
+        _write_file(plain, len(sizes), path, track)
+        file = _opened(path, needed)
+    if not file:
+        raise UserError(f"data.cache: {path} isn't as it was just written; the disk is damaged. {_WAY_OUT}")
+    return CachedReader(_path_of(file) or str(path), sizes, view, file)
 
 
 def cache_folder() -> Path:
-    """Where `cache: disk` keeps pixels: `$CLAN_TF_CACHE`, or `clan-tf` in the user's cache folder."""
-    own = os.environ.get("CLAN_TF_CACHE")
-    return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "clan-tf"
+    """Where `cache: disk` keeps pixels: `$CLAN_TF_CACHE`, or `clan-tf` in the user's cache folder.
+
+    Raises:
+        UserError: if the user has no home, and so no cache folder.
+    """
+    own, general = os.environ.get("CLAN_TF_CACHE"), os.environ.get("XDG_CACHE_HOME")
+    if own:
+        return Path(own)
+    if general:
+        return Path(general) / "clan-tf"
+    try:
+        return Path.home() / ".cache" / "clan-tf"
+    except RuntimeError as error:
+        raise UserError(f"data.cache: there is no home folder for a cache on disk. {_WAY_OUT}") from error
 
 
 def available_memory() -> int:
@@ -153,40 +181,87 @@ def _cache_file(checked: CheckedPhotos, view: View) -> Path:
     return cache_folder() / f"{_fingerprint(checked, view)}.pixels"
 
 
-def _is_whole(path: Path, needed: int) -> bool:
-    return path.is_file() and path.stat().st_size == needed
+def _has_size(path: Path, needed: int) -> bool:
+    try:
+        return path.is_file() and path.stat().st_size == needed + _CHECKSUM_BYTES
+    except OSError:
+        return False
 
 
-def _write_pixels(reader: PhotoReader, photos: int, file: IO[bytes], track: Track) -> None:
+def _opened(path: Path, needed: int) -> IO[bytes] | None:
+    """The cached pixels, if they are there and as they were written."""
+    if not _has_size(path, needed):
+        return None
+    try:
+        file = path.open("rb")
+        if _is_as_written(file, needed):
+            return file
+    except OSError:  # as good as not there
+        return None
+    file.close()
+    return None
+
+
+def _is_as_written(file: IO[bytes], needed: int) -> bool:
+    digest, left = hashlib.sha256(), needed
+    while left:
+        block = file.read(min(left, _BLOCK))
+        if not block:
+            return False
+        digest.update(block)
+        left -= len(block)
+    return file.read() == digest.digest()
+
+
+def _write_file(reader: PhotoReader, photos: int, path: Path, track: Track) -> None:
+    """Writes the pixels and their checksum whole or not at all."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            digest = _write_pixels(reader, photos, file, track)
+            file.write(digest)
+    except OSError as error:
+        raise UserError(f"data.cache: {path.parent} can't be written: {error.strerror or error}. {_WAY_OUT}") from error
+
+
+def _write_pixels(reader: PhotoReader, photos: int, file: IO[bytes], track: Track) -> bytes:
+    """Writes every resized photo; returns the SHA-256 of all pixels."""
+    digest = hashlib.sha256()
     with track("decoding photos, once for all epochs", photos) as advance:
         for image in reader.wholes().prefetch(16):
-            file.write(image.numpy().data)
+            pixels = image.numpy().data
+            digest.update(pixels)
+            file.write(pixels)
             advance()
     file.flush()
+    return digest.digest()
 
 
 def _unnamed_file() -> tuple[IO[bytes], str]:
     """A writable file in memory and a path to it; where the system has no such files, a temporary one on disk."""
-    if hasattr(os, "memfd_create"):
+    try:
         file = open(os.memfd_create("clan-tf"), "wb")  # noqa: SIM115
-        return file, f"/proc/self/fd/{file.fileno()}"
+        if path := _path_of(file):
+            return file, path
+        file.close()
+    except (AttributeError, OSError):
+        pass
     file = tempfile.NamedTemporaryFile()  # noqa: SIM115
     return file, file.name
 
 
+def _path_of(file: IO[bytes]) -> str | None:
+    """A path to an open file whatever becomes of its name, where the system has such paths."""
+    path = f"/proc/self/fd/{file.fileno()}"
+    return path if os.path.exists(path) else None
+
+
 def _fingerprint(checked: CheckedPhotos, view: View) -> str:
-    """Names everything that the pixels depend on: files with their sizes and times, boxes, orientations, the view."""
-    digest = hashlib.sha256(repr((view.full_size, view.mode, "pixels 1")).encode())
-    stamps: dict[str, tuple[int, int]] = {}
-    for photo, orientation, window in zip(checked.photos, checked.orientations, checked.windows, strict=True):
-        stamp: object = photo.content and hashlib.sha256(photo.content).hexdigest()
-        if photo.content is None:
-            file = photo.span.file if photo.span else photo.name
-            if file not in stamps:
-                status = tf.io.gfile.stat(file)
-                stamps[file] = (status.length, status.mtime_nsec)
-            stamp = (photo.span, stamps[file])
-        digest.update(repr((photo.name, stamp, int(orientation), window.tolist())).encode(errors="surrogateescape"))
+    """Names everything that the pixels depend on: the content of the photos, boxes, orientations, the view."""
+    versions = [metadata.version(package) for package in _DECODERS]
+    digest = hashlib.sha256(repr((LAYOUT, versions, view.full_size, view.mode)).encode())
+    for content, orientation, window in zip(checked.digests, checked.orientations, checked.windows, strict=True):
+        digest.update(repr((content, int(orientation), window.tolist())).encode())
     return digest.hexdigest()[:32]
 
 
@@ -200,7 +275,10 @@ def _require_room(kind: str, needed: int, free: int) -> None:
 
 def _free_disk(folder: Path) -> int:
     existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    return shutil.disk_usage(existing).free
+    try:
+        return shutil.disk_usage(existing).free
+    except OSError:  # nothing is known; writing will show
+        return sys.maxsize
 
 
 def _lines(path: str) -> list[str]:

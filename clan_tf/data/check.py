@@ -11,9 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from clan_tf.config import Experiment
 from clan_tf.data.duplicates import count_blocks, near_duplicates
 from clan_tf.data.inspection import Facts, inspect_photo
+from clan_tf.data.readiness import training_problems
 from clan_tf.data.source import SPLITS, Photo, Source
+from clan_tf.photos.listing import LeftOut, left_out_counts
 from clan_tf.progress import Progress
 
 
@@ -60,6 +63,7 @@ class DataReport:
         pairs: photos that show the same picture.
         notes: what the source says of itself.
         problems: what keeps a training from starting.
+        left_out: what lies among the photos and isn't used.
     """
 
     counts: Mapping[str, Mapping[str, int]]
@@ -69,6 +73,7 @@ class DataReport:
     pairs: Sequence[Pair]
     notes: Sequence[str]
     problems: Sequence[str]
+    left_out: Sequence[LeftOut] = ()
 
     @property
     def duplicates(self) -> list[Pair]:
@@ -115,6 +120,10 @@ class DataReport:
         """
         return bool(self.problems or self.broken or self.leaks or self.conflicts)
 
+    def can_start(self, on_broken: str) -> bool:
+        """Whether `train` would start, with `data.on_broken` as given."""
+        return not self.problems and (on_broken == "skip" or not self.broken)
+
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         return {
@@ -131,6 +140,10 @@ class DataReport:
             "duplicates": [pair.to_json() for pair in self.duplicates],
             "leaks": [pair.to_json() for pair in self.leaks],
             "conflicts": [pair.to_json() for pair in self.conflicts],
+            "left_out": {
+                "files": left_out_counts(self.left_out),
+                "paths": [{"path": item.path, "reason": item.reason, "files": item.files} for item in self.left_out],
+            },
             "notes": list(self.notes),
             "problems": list(self.problems),
             "failed": self.failed,
@@ -146,10 +159,15 @@ class _Member:
     facts: Facts
 
 
-def check_data(source: Source, progress: Progress | None = None) -> DataReport:
+def check_data(source: Source, progress: Progress | None = None, experiment: Experiment | None = None) -> DataReport:
     """Decodes every photo once, on all cores, and compares each with all others.
 
     Photos that can't be read are in the report, whatever is wrong with them; nothing is written.
+
+    Args:
+        source: the photos.
+        progress: where progress is shown.
+        experiment: whose training is to start; without it only the source's own `problems` are reported.
     """
     progress = progress or Progress()
     placed = [(photo, split) for split in SPLITS for photo in source.splits.get(split, ())]
@@ -164,9 +182,12 @@ def check_data(source: Source, progress: Progress | None = None) -> DataReport:
         for member in members
         for kind, detail in member.facts.oddities
     ]
-    odd += [{"path": name, "kind": "not_a_photo", "detail": "by its name; left out"} for name in source.left_out]
     pairs = list(_pairs(members, source, progress))
-    return DataReport(_counts(source), _images(members), broken, odd, pairs, source.notes, source.problems)
+    problems = source.problems
+    if experiment:
+        problems = training_problems(experiment, source, {entry["path"] for entry in broken})
+    counts, images = _counts(source), _images(members)
+    return DataReport(counts, images, broken, odd, pairs, source.notes, problems, source.left_out)
 
 
 def _inspect(photos: Sequence[Photo], progress: Progress) -> Iterator[Facts | str]:

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from clan_tf.config import DataConfig
+from clan_tf.data.class_names import alike, name_problem, normal_name, shown
 from clan_tf.data.cutting import cut
-from clan_tf.data.folders import SPLIT_FOLDERS
 from clan_tf.data.source import Photo, Source, inside, require_folder
+from clan_tf.data.split_names import SPLIT_FOLDERS
 from clan_tf.errors import UserError, nearest
 
 SPLIT_NAMES = {name: split for split, names in SPLIT_FOLDERS.items() for name in names}
@@ -28,7 +29,8 @@ def read_csv(config: DataConfig) -> Source:
 
     Between columns are commas or, if the header says so, semicolons or tabs.
     Paths are relative to `root` or, without it, to the table's folder, and stay inside it. The classes are the labels,
-    sorted. Without the column `split` the test photos are cut by a seeded stratified split.
+    without spaces around them and in Unicode's composed form, sorted. Without the column `split` the test photos are
+    cut by a seeded stratified split.
 
     Raises:
         UserError: for a missing table or column, or naming the mistakes in the rows with their lines.
@@ -103,6 +105,7 @@ def _entries(rows: Sequence[tuple[int, Cells]], folder: Path, table: Path, most:
             entries.append(entry)
         except UserError as error:
             mistakes.append(f"  line {line}: {error}")
+    mistakes += [] if mistakes else _alike(entries, list(lines.values()))
     if mistakes:
         more = [f"  … and {len(mistakes) - most} more"] if len(mistakes) > most else []
         raise UserError(
@@ -111,13 +114,29 @@ def _entries(rows: Sequence[tuple[int, Cells]], folder: Path, table: Path, most:
     return entries
 
 
+def _alike(entries: Sequence[Entry], lines: Sequence[int]) -> list[str]:
+    """A mistake for each label that looks like an earlier one and is another, where it stands first."""
+    first: dict[str, int] = {}
+    for entry, line in zip(entries, lines, strict=True):
+        first.setdefault(entry.label, line)
+    return [
+        f"  line {first[name]}: label: {shown(name)} looks like {shown(names[0])} on line {first[names[0]]}, and is "
+        "another. Write both the same, or so that they differ."
+        for names in alike(list(first))
+        for name in names[1:]
+    ]
+
+
 def _entry(cells: Cells, folder: Path) -> Entry:
     if None in cells or None in cells.values():
         raise UserError("must have as many values as the header; a value with a separator in it needs quotes.")
-    path, label, split = str(cells["path"]), str(cells["label"]), cells.get("split")
+    path, label, split = str(cells["path"]), normal_name(str(cells["label"])), cells.get("split")
     for column, value in (("path", path), ("label", label)):
         if not value.strip():
             raise UserError(f"{column}: is empty.")
-    if split is not None and split not in SPLIT_NAMES:
+    if problem := name_problem(label):
+        raise UserError(f"label: {problem}; received {shown(label)}.")
+    name = None if split is None else split.strip().lower()
+    if name is not None and name not in SPLIT_NAMES:
         raise UserError(f"split: must be train, val or test; received {split!r}.")
-    return Entry(str(inside(folder, path, Path("path"))), label, SPLIT_NAMES[split] if split is not None else "")
+    return Entry(str(inside(folder, path, Path("path"))), label, SPLIT_NAMES[name] if name is not None else "")

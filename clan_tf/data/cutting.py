@@ -1,80 +1,116 @@
-"""Splits cut at random from the photos of another split, byte-identical copies together."""
+"""Splits cut at random from the photos of another split: by a hash of each photo's content, whatever the others are."""
 
 import hashlib
 import os
-from collections import Counter
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 from clan_tf.data.photos import try_reading
-from clan_tf.data.source import Photo, Source, members_by_label, shuffled_members
+from clan_tf.data.shards import read_span
+from clan_tf.data.source import Photo, Source
+from clan_tf.errors import listed
+
+WAYS_OUT = (
+    "Add photos (three different ones of a class or more); or give a folder val/ beside train/ with photos; or "
+    "leave such classes out."
+)
+"""What to do with classes of one or two photos."""
 
 
-def cut(photos: Sequence[Photo], fraction: float, seed: int) -> tuple[list[Photo], list[Photo]]:
-    """Cuts off a stratified part: about `fraction` of every class, chosen by `seed`.
+def cut(photos: Sequence[Photo], fraction: float, seed: int, part: str = "test") -> tuple[list[Photo], list[Photo]]:
+    """Cuts off about `fraction` of every class.
 
-    Copies of the same bytes stay on one side. A class of two or more different photos has at least one on either side;
-    a single photo stays in the first part.
+    A photo is cut off if a hash of its content, `seed` and `part`, as a number 0…1, is below `fraction`. So copies of
+    the same bytes stay on one side, whatever their names and classes, and no photo moves because another was added,
+    removed or renamed. There is one exception, because a class of two or more different photos has at least one on
+    either side: where no hash of a class is below `fraction`, the photo with the smallest is cut off, and where all
+    are, the one with the largest stays. Such a photo may move if its class gets or loses photos; it is at most one of
+    a class, and of `n` photos it is needed with a chance of `(1 - fraction) ** n + fraction ** n`. A class' only photo
+    stays, and may be cut off once there is a second one.
+
+    Args:
+        photos: the photos to cut.
+        fraction: 0…1; of 0 nothing is read and nothing cut off.
+        seed: another one gives another cut.
+        part: names what is cut off, so that cuts one after the other are independent.
 
     Returns:
-        The photos that stay, and those cut off, both in their given order.
+        The photos that stay, and those cut off, both in their given order, with their digests.
     """
-    copies = _copies(photos)
-    labels = [photo.label for photo in photos]
-    staying = Counter(labels)
-    chosen: set[int] = set()
-    for label, members in members_by_label(labels).items():
-        least = len(members) - max(1, round(fraction * len(members)))
-        for member in shuffled_members(members, seed, label):
-            together = {member, *copies.get(member, ())} - chosen
-            leaving = Counter(labels[index] for index in together)
-            leaves_some = all(staying[other] > count for other, count in leaving.items())
-            if staying[label] > least and leaves_some:
-                chosen |= together
-                staying -= leaving
-    stay = [photo for index, photo in enumerate(photos) if index not in chosen]
-    return stay, [photos[index] for index in sorted(chosen)]
+    if not fraction:
+        return list(photos), []
+    photos = with_digests(photos)
+    chosen = _chosen(photos, places_by_content(photos, seed, part), fraction)
+    stay = [photo for photo in photos if content_key(photo) not in chosen]
+    return stay, [photo for photo in photos if content_key(photo) in chosen]
 
 
 def with_validation(source: Source, fraction: float, seed: int) -> Source:
     """The source with a validation split cut from train, unless it has one: test photos choose nothing."""
     if source.splits.get("val"):
         return source
-    train, validation = cut(source.splits["train"], fraction, seed)
-    return replace(source, splits={**source.splits, "train": train, "val": validation}, val_is_cut=True)
+    train, validation = cut(source.splits["train"], fraction, seed, "val")
+    splits, notes = {**source.splits, "train": train, "val": validation}, source.notes
+    covered = contents_by_label(validation)
+    few = [source.class_names[label] for label in contents_by_label(train) if label not in covered]
+    if validation and few:
+        notes += (f"No validation photo is left for {listed(few)}: there are too few different ones. {WAYS_OUT}",)
+    return replace(source, splits=splits, val_is_cut=True, notes=notes)
 
 
-def _copies(photos: Sequence[Photo]) -> dict[int, list[int]]:
-    """For each photo that has byte-identical copies, by index: itself and all of them."""
-    alike = _groups(enumerate(map(_size, photos)))
-    candidates = [index for group in alike for index in group]
+def with_digests(photos: Sequence[Photo]) -> list[Photo]:
+    """The photos with the SHA-256 of their content, on all cores; without it those that can't be read."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        digests = pool.map(_digest, [photos[index] for index in candidates])
-        return {index: group for group in _groups(zip(candidates, digests, strict=True)) for index in group}
+        return list(pool.map(_with_digest, photos))
 
 
-def _groups(keys: Iterable[tuple[int, Hashable]]) -> list[list[int]]:
-    """The indices that share a key other than `None`, where there are several."""
-    groups: dict[Hashable, list[int]] = {}
-    for index, key in keys:
-        if key is not None:
-            groups.setdefault(key, []).append(index)
-    return [group for group in groups.values() if len(group) > 1]
+def content_key(photo: Photo) -> str:
+    """What copies of the same bytes share: the digest, or the file's name of a photo that can't be read."""
+    return photo.digest or Path(photo.name).name
 
 
-def _size(photo: Photo) -> int | None:
-    """Bytes of the encoded photo; `None` for a file that isn't there, which the check of the photos reports."""
-    if photo.content is not None:
-        return len(photo.content)
-    if photo.span is not None:
-        return photo.span.length
-    try:
-        return os.stat(photo.name).st_size
-    except OSError:
-        return None
+def places_by_content(photos: Iterable[Photo], seed: int, part: str) -> dict[str, float]:
+    """A number 0…1 for each content, evenly spread, that depends on nothing but the content, `seed` and `part`."""
+    return {key: _place(key, seed, part) for key in map(content_key, photos)}
 
 
-def _digest(photo: Photo) -> bytes | None:
-    content, problem = try_reading(photo)
-    return None if problem else hashlib.sha256(content).digest()
+def contents_by_label(photos: Iterable[Photo]) -> dict[int, set[str]]:
+    """The different contents of each label's photos, labels in order."""
+    contents: dict[int, set[str]] = {}
+    for photo in photos:
+        contents.setdefault(photo.label, set()).add(content_key(photo))
+    return dict(sorted(contents.items()))
+
+
+def _chosen(photos: Sequence[Photo], places: dict[str, float], fraction: float) -> set[str]:
+    """The contents that are cut off."""
+    contents = contents_by_label(photos)
+    labels: dict[str, set[int]] = {}
+    for photo in photos:
+        labels.setdefault(content_key(photo), set()).add(photo.label)
+    chosen = {key for key, place in places.items() if place < fraction}
+    chosen -= {max(own, key=places.__getitem__) for own in contents.values() if own <= chosen}
+    for own in contents.values():
+        if len(own) > 1 and own.isdisjoint(chosen):
+            # A copy in another class may be all that class has left.
+            may_leave = (
+                key
+                for key in sorted(own, key=places.__getitem__)
+                if all(len(contents[label] - chosen) > 1 for label in labels[key])
+            )
+            chosen |= {key for key in [next(may_leave, None)] if key is not None}
+    return chosen
+
+
+def _place(key: str, seed: int, part: str) -> float:
+    digest = hashlib.sha256(f"{seed}\n{part}\n{key}".encode(errors="surrogateescape")).digest()
+    return int.from_bytes(digest[:8]) / 2**64
+
+
+def _with_digest(photo: Photo) -> Photo:
+    if photo.digest:
+        return photo
+    content, problem = (read_span(photo.span), None) if photo.span else try_reading(photo)
+    return photo if problem else replace(photo, digest=hashlib.sha256(content).hexdigest())

@@ -1,139 +1,270 @@
 """Photos in class folders: a folder per split and class, or one folder per class that is cut into splits."""
 
 import os
-import stat
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
-from itertools import chain
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 from clan_tf.config import DataConfig
+from clan_tf.data.class_names import normal_name
 from clan_tf.data.cutting import cut
 from clan_tf.data.source import Photo, Source, require_folder
+from clan_tf.data.split_names import SPLIT_FOLDERS, is_plain, is_split_name, resembles_split, splits_told, tells_split
 from clan_tf.errors import UserError, counted
-from clan_tf.photos.listing import PHOTO_SUFFIXES
+from clan_tf.photos.listing import Contents, LeftOut, holds_photos, left_out_note, list_contents, list_folder
+from clan_tf.photos.naming import NOT_DECODED, PHOTO_SUFFIXES, Reason
 
-SPLIT_FOLDERS = {
-    "train": ("train", "training"),
-    "val": ("val", "valid", "validation"),
-    "test": ("test", "testing"),
-}
-_CLUTTER = ("Thumbs.db", "desktop.ini")
-DOCUMENTS = (
-    *(".txt", ".md", ".rtf", ".pdf", ".doc", ".docx", ".odt", ".csv", ".tsv", ".xls", ".xlsx", ".ods"),
-    *(".json", ".jsonl", ".xml", ".yaml", ".yml", ".html", ".htm", ".log", ".py", ".sh", ".mat", ".npy"),
-    *(".zip", ".gz", ".tar", ".7z", ".rar", ".mp3", ".wav", ".mp4", ".mov", ".avi", ".mkv"),
-)
-"""Files that people keep beside photos. A file of any other name is a photo, or a broken one."""
+
+@dataclass(frozen=True)
+class _Layout:
+    """How the folders of a data set are read.
+
+    Attributes:
+        places: what lies in the folder of each split, or in the root where the splits are cut: then the only split is
+            train.
+        left_out: what isn't used around them.
+        notes: what a user should know of it.
+    """
+
+    places: Mapping[str, Contents]
+    left_out: tuple[LeftOut, ...]
+    notes: tuple[str, ...]
+    is_split: bool
 
 
 def read_folders(config: DataConfig) -> Source:
     """`ROOT/train/CLASS/…` (with `val/` and `test/` where they exist), or `ROOT/CLASS/…`.
 
     From one folder per class the test photos are cut by a seeded stratified split. The classes are the names of the
-    folders of all splits, sorted. Files named as `DOCUMENTS` are left out, and a note says so. A link that leads
-    nowhere is a broken photo.
+    folders of all splits, without spaces around them and in Unicode's composed form, sorted. Which files are photos
+    says `clan_tf.photos.listing`; what is left out is counted in a note.
+
+    Which of the two layouts it is shows in the folders: `train` or `test` without class folders, beside other class
+    folders, is a class. Other names that tell a split, such as `training_set`, are never classes.
 
     Raises:
-        UserError: for a folder that is missing or has no photos at all.
+        UserError: for a folder that is missing or has no photos at all, or folders that can be read in two ways.
         OSError: for one that can't be listed.
     """
     root = require_folder(config.root, "folders")
-    split_folders = _split_folders(root)
-    return _read_split_folders(root, split_folders) if split_folders else _read_class_folders(root, config)
+    layout = _layout(root)
+    class_folders = {split: _class_folders(contents) for split, contents in layout.places.items()}
+    class_names = tuple(sorted({name for folders in class_folders.values() for name in folders}))
+    if not class_folders["train"]:
+        raise UserError(f"data.root: {root} has no class folders. Expected is a folder of photos for each class.")
+    splits: dict[str, list[Photo]] = {}
+    left_out = list(layout.left_out)
+    for split, folders in class_folders.items():
+        splits[split], unused = _photos(folders, class_names)
+        left_out += unused
+    if not splits["train"]:
+        raise UserError(f"data.root: the class folders in {root} are empty.")
+    if not layout.is_split:
+        splits["train"], splits["test"] = cut(splits["train"], config.test_fraction, config.split_seed)
+    note = left_out_note(left_out)
+    return Source(class_names, splits, (*layout.notes, *([note] if note else [])), left_out=tuple(left_out))
 
 
-def _split_folders(root: Path) -> dict[str, Path]:
-    found = {}
-    for split, names in SPLIT_FOLDERS.items():
-        for folder in _subfolders(root):
-            if folder.name.lower() in names:
-                found[split] = folder
-    if found and "train" not in found:
-        raise UserError(f"data.root: {root} has {', '.join(f'{f.name}/' for f in found.values())} but no train/.")
-    return found
+def _photos(folders: Mapping[str, Sequence[Path]], class_names: Sequence[str]) -> tuple[list[Photo], list[LeftOut]]:
+    photos: list[Photo] = []
+    left_out: list[LeftOut] = []
+    for label, name in enumerate(class_names):
+        for folder in folders.get(name, ()):
+            listing = list_folder(folder)
+            photos += [Photo(str(path), label) for path in listing.photos]
+            left_out += listing.left_out
+    return photos, left_out
 
 
-def _read_split_folders(root: Path, split_folders: Mapping[str, Path]) -> Source:
-    _require_classes(split_folders["train"])
-    class_names = tuple(sorted({sub.name for folder in split_folders.values() for sub in _subfolders(folder)}))
-    files = {split: _files(folder, class_names) for split, folder in split_folders.items()}
-    splits = {split: _photos(found) for split, found in files.items()}
-    _require_photos(root, splits["train"])
-    return _with_left_out(Source(class_names, splits), chain.from_iterable(files.values()))
+def _class_folders(contents: Contents) -> dict[str, list[Path]]:
+    """The folders of each class; two spellings of one name, which look the same, are one class.
+
+    Raises:
+        UserError: if a folder stands there twice, by a link; its photos would have two labels.
+    """
+    folders: dict[str, list[Path]] = {}
+    places: dict[str, Path] = {}
+    for folder in contents.folders:
+        other = places.setdefault(os.path.realpath(folder), folder)
+        if other is not folder:
+            raise UserError(
+                f"data.root: {other} and {folder} are one folder, so its photos would have two labels. Remove the link."
+            )
+        folders.setdefault(normal_name(folder.name) or folder.name, []).append(folder)
+    return folders
 
 
-def _read_class_folders(root: Path, config: DataConfig) -> Source:
-    _require_classes(root)
-    class_names = tuple(folder.name for folder in _subfolders(root))
-    files = _files(root, class_names)
-    photos = _photos(files)
-    _require_photos(root, photos)
-    train, test = cut(photos, config.test_fraction, config.split_seed)
-    return _with_left_out(Source(class_names, {"train": train, "test": test}), files)
+def _layout(root: Path) -> _Layout:
+    contents = _contents(root)
+    told = splits_told([folder.name for folder in contents.folders])
+    named = [folder for folder in contents.folders if folder.name in told or resembles_split(folder.name)]
+    inner = {folder: _contents(folder) for folder in named}
+    with_classes = [folder for folder in named if any(map(holds_photos, inner[folder].folders))]
+    others = [folder for folder in contents.folders if folder not in named and holds_photos(folder)]
+    known = [folder for folder in with_classes if folder.name in told]
+    if known:
+        return _split_layout(root, contents, inner, known, told, others)
+    flat = [folder for folder in named if inner[folder].photos and folder.name in told]
+    if flat and not others and len(flat) == len([folder for folder in named if holds_photos(folder)]):
+        raise UserError(
+            f"data.root: {_slashed(flat)} in {root} hold photos and no class folders, so nothing tells their classes. "
+            "Expected are train/ and test/ with a folder for each class in them."
+        )
+    if with_classes and not others and all(folder in with_classes for folder in named if holds_photos(folder)):
+        raise _unclear(root, with_classes)
+    _require_no_wrapping(root, contents)
+    return _class_layout(root, contents, named, told)
 
 
-def _files(folder: Path, class_names: Sequence[str]) -> list[Photo]:
-    return [
-        Photo(str(path), label)
-        for label, name in enumerate(class_names)
-        for path in _paths_below(folder / name)
-        if not path.name.startswith(".") and path.name not in _CLUTTER and _may_be_photo(path)
-    ]
+def _class_layout(root: Path, contents: Contents, named: Sequence[Path], told: Mapping[str, str]) -> _Layout:
+    """A folder for each class."""
+    for folder in named:
+        is_split = folder.name in told or is_split_name(folder.name)
+        if is_split and not is_plain(folder.name) and holds_photos(folder):
+            raise UserError(
+                f"data.root: {folder} is named as a split, and stands beside class folders. Rename it if it is a "
+                f"class; if it isn't, move it out of {root}."
+            )
+    read_as = [folder for folder in named if is_plain(folder.name) and holds_photos(folder)]
+    note = (
+        f"{_slashed(read_as)} in {root} is read as a class, not as a split: it holds photos and no class folders, and "
+        "other class folders stand beside it."
+    )
+    _require_no_inner_splits(contents.folders)
+    return _Layout({"train": contents}, _loose(contents, "loose"), (note,) if read_as else (), False)
 
 
-def _paths_below(folder: Path) -> list[Path]:
-    """The files at any depth, sorted; links that lead nowhere are among them."""
-    if not folder.exists():
-        return []
-    return sorted(Path(place, name) for place, _, names in os.walk(folder, onerror=_refuse) for name in names)
+def _split_layout(
+    root: Path,
+    contents: Contents,
+    inner: Mapping[Path, Contents],
+    known: Sequence[Path],
+    told: Mapping[str, str],
+    others: Sequence[Path],
+) -> _Layout:
+    """A folder for each split, with a folder for each class in it."""
+    by_split = _by_split(root, known, told)
+    unclear = [f for f in inner if f.name not in told and any(map(holds_photos, inner[f].folders))]
+    if unclear:
+        raise _unclear(root, unclear)
+    if len(by_split) == 1 and others:
+        raise UserError(
+            f"data.root: {root} has {by_split['train'].name}/ with folders in it, and beside it folders of photos: "
+            f"{_slashed(others)}. If {by_split['train'].name} is a class, rename it; if it is the split, move the "
+            "others elsewhere."
+        )
+    left_out, notes = list(_loose(contents, "unused")), []
+    for folder in contents.folders:
+        if folder not in known:
+            left_out += _unused(folder, "unlabelled" if folder.name in told else "unused")
+    flat = [f for f in inner if f.name in told and f not in known and inner[f].photos]
+    for folder in flat:
+        notes.append(
+            f"{folder} isn't used as a split: its {counted(len(inner[folder].photos), 'photo')} stand in no class "
+            f"folders, so nothing tells their classes. After training: clan-tf predict RUN {folder}."
+        )
+    places = {split: inner[folder] for split, folder in by_split.items()}
+    places, around = _unwrapped(places)
+    for place in places.values():
+        left_out += _loose(place, "loose")
+        _require_no_inner_splits(place.folders)
+    renamed = {split: folder for split, folder in by_split.items() if not is_plain(folder.name)}
+    if renamed or around:
+        read_as = ", ".join(f"{folder} as {split}" for split, folder in by_split.items())
+        notes.append(f"The folders are read as splits: {read_as}.")
+    return _Layout(places, tuple(left_out) + around, tuple(notes), True)
 
 
-def _refuse(error: OSError) -> NoReturn:
-    raise error
+def _by_split(root: Path, folders: Sequence[Path], told: Mapping[str, str]) -> dict[str, Path]:
+    found: dict[str, list[Path]] = {}
+    for folder in folders:
+        found.setdefault(told[folder.name], []).append(folder)
+    for split, spellings in found.items():
+        if len(spellings) > 1:
+            raise UserError(
+                f"data.root: {_slashed(spellings)} in {root} all name the split {split}. Put their class folders "
+                "together in one of them, or move the others elsewhere."
+            )
+    if "train" not in found:
+        raise UserError(f"data.root: {root} has {_slashed(folders)} but no train/ with class folders.")
+    return {split: found[split][0] for split in SPLIT_FOLDERS if split in found}
 
 
-def _may_be_photo(path: Path) -> bool:
-    """Whether it is a file, or can't be looked at, which the check of the photos reports."""
-    try:
-        return stat.S_ISREG(path.stat().st_mode)
-    except OSError:
-        return True
+def _unwrapped(places: Mapping[str, Contents]) -> tuple[dict[str, Contents], tuple[LeftOut, ...]]:
+    """The contents of the one folder in each split, where the class folders stand in it; and what lies around it."""
+    left_out: list[LeftOut] = []
+    inner: dict[str, Contents] = {}
+    for split, contents in places.items():
+        wrapping = [folder for folder in contents.folders if holds_photos(folder)]
+        if len(wrapping) != 1 or len(_with_photos(wrapping[0])) < 2:
+            return dict(places), ()
+        inner[split] = _contents(wrapping[0])
+        left_out += _loose(contents, "loose")
+    return inner, tuple(left_out)
 
 
-def _photos(files: Iterable[Photo]) -> list[Photo]:
-    return [file for file in files if not _is_document(file)]
+def _require_no_wrapping(root: Path, contents: Contents) -> None:
+    """A `UserError` if the classes or splits stand in the only folder of the root that has photos."""
+    folders = [folder for folder in contents.folders if holds_photos(folder)]
+    way = root
+    while len(folders) == 1 and not tells_split(folders[0].name):
+        way = folders[0]
+        folders = _with_photos(way)
+    if way != root and folders:
+        raise UserError(
+            f"data.root: the photos in {root} all stand in {way.relative_to(root)}/, so there is only one class. If "
+            f"the folders in there are the classes or the splits, give that folder: --set data.root={way}."
+        )
 
 
-def _with_left_out(source: Source, files: Iterable[Photo]) -> Source:
-    left_out = tuple(file.name for file in files if _is_document(file))
-    if not left_out:
-        return source
-    note = f"Not photos by name, and left out: {counted(len(left_out), 'file')}, such as {left_out[0]}."
-    return replace(source, notes=(*source.notes, note), left_out=left_out)
+def _require_no_inner_splits(class_folders: Iterable[Path]) -> None:
+    """A `UserError` if a class folder is cut into splits: its test photos would be trained on."""
+    for folder in class_folders:
+        told = {tells_split(inner.name): inner for inner in list_contents(folder).folders}
+        if "train" in told and len(told.keys() - {None}) > 1:
+            splits = [inner for split, inner in told.items() if split and holds_photos(inner)]
+            if len(splits) > 1:
+                raise UserError(
+                    f"data.root: the class folder {folder} holds {_slashed(splits)}. Expected are the splits outside "
+                    f"and the classes inside: {splits[0].name}/{folder.name}/."
+                )
 
 
-def _is_document(file: Photo) -> bool:
-    return Path(file.name).suffix.lower() in DOCUMENTS
+def _unclear(root: Path, folders: Sequence[Path]) -> UserError:
+    return UserError(
+        f"data.root: {_slashed(folders)} in {root} may be splits, but it isn't clear which. Rename them to train, val "
+        "or test; or, if they are classes or aren't to be used, rename or move them."
+    )
 
 
-def _subfolders(folder: Path) -> list[Path]:
-    paths = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
-    for path in paths:
-        is_file = path.suffix.lower() in (*DOCUMENTS, *PHOTO_SUFFIXES)
+def _with_photos(folder: Path) -> list[Path]:
+    return [inner for inner in list_contents(folder).folders if holds_photos(inner)]
+
+
+def _loose(contents: Contents, reason: Reason) -> tuple[LeftOut, ...]:
+    """Everything in a folder but its folders; photos for `reason`."""
+    return (*contents.left_out, *(LeftOut(str(path), reason) for path in contents.photos))
+
+
+def _unused(folder: Path, reason: Reason) -> Iterator[LeftOut]:
+    """What is in a folder that isn't used; its photos for `reason`."""
+    listing = list_folder(folder)
+    yield from listing.left_out
+    if listing.photos:
+        yield LeftOut(str(folder), reason, len(listing.photos))
+
+
+def _contents(folder: Path) -> Contents:
+    """What lies in a folder; a `UserError` for a link to a class folder that isn't there."""
+    contents = list_contents(folder)
+    for path in contents.photos:
+        is_file = path.suffix.lower() in (*PHOTO_SUFFIXES, *NOT_DECODED)
         if path.is_symlink() and not path.exists() and not is_file:
             raise UserError(
                 f"data.root: {path} is a link to {os.readlink(path)}, which isn't there. Mend or remove it."
             )
-    return [path for path in paths if path.is_dir()]
+    return contents
 
 
-def _require_classes(folder: Path) -> None:
-    if not _subfolders(folder):
-        raise UserError(f"data.root: {folder} has no class folders. Expected is a folder of photos for each class.")
-
-
-def _require_photos(root: Path, photos: Sequence[Photo]) -> None:
-    if not photos:
-        raise UserError(f"data.root: the class folders in {root} are empty.")
+def _slashed(folders: Iterable[Path]) -> str:
+    return ", ".join(f"{folder.name}/" for folder in folders)

@@ -40,6 +40,16 @@ class CheckedPhotos:
     digests: Sequence[str] = ()
     broken: Sequence[str] = ()
 
+    def subset(self, indices: Sequence[int]) -> "CheckedPhotos":
+        """Some of the photos; none of them is broken."""
+        return CheckedPhotos(
+            [self.photos[index] for index in indices],
+            self.orientations[list(indices)],
+            self.windows[list(indices)],
+            [self.facts[index] for index in indices],
+            [self.digests[index] for index in indices],
+        )
+
     @property
     def labels(self) -> np.ndarray:
         """The label of each photo, int32 `(photos,)`."""
@@ -156,12 +166,13 @@ def probe(content: bytes) -> PhotoFacts | str:
         facts = examine(content)
         if facts.format == "JPEG" or not facts.same_in_graph:
             return facts
-        return replace(facts, same_in_graph=_is_same_in_graph(content))
+        return replace(facts, same_in_graph=is_same_in_graph(content))
     except PhotoError as error:
         return str(error)
 
 
-def _is_same_in_graph(content: bytes) -> bool:
+def is_same_in_graph(content: bytes) -> bool:
+    """Whether TensorFlow's operators give the pixels of a photo that can be decoded."""
     try:
         return np.array_equal(decode_in_graph(tf.constant(content)).numpy(), decode(content).stored)
     except tf.errors.OpError:

@@ -1,5 +1,6 @@
 """The list of photos that `data.quarantine` leaves out, from what the check of the data found."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from clan_tf.data.check import DataReport
 from clan_tf.data.source import Photo, Source, relative_name
 from clan_tf.errors import UserError
 from clan_tf.files import read_text, write_text
+from clan_tf.text import printable
 
 HEADER = "# Photos that data.quarantine leaves out, by clan-tf data check --quarantine, which overwrites this file."
 _KEPT_FIRST = ("test", "val", "train")
@@ -75,6 +77,8 @@ def require_quarantine(path: Path) -> None:
 def write_quarantine(path: Path, quarantine: Quarantine, root: str | None) -> None:
     """Writes the list: a name a line, relative to `root` where it is in there, under headings that begin with `#`.
 
+    Names that a line can't hold, such as those with a line end or bytes that aren't UTF-8, are JSON strings.
+
     Raises:
         UserError: if `path` is another file than such a list.
     """
@@ -91,9 +95,10 @@ def write_quarantine(path: Path, quarantine: Quarantine, root: str | None) -> No
 
 
 def _line(name: str, root: str | None) -> str:
-    """A name that would be read as a comment is written whole."""
+    """A name that the line wouldn't give back as it is stands in quotes, as JSON writes it."""
     relative = relative_name(name, root)
-    return name if relative.startswith("#") else relative
+    is_plain = relative == relative.strip() == printable(relative) and not relative.startswith(("#", '"'))
+    return relative if is_plain else json.dumps(relative)
 
 
 def _pictures(report: DataReport) -> list[list[str]]:

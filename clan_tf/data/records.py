@@ -102,5 +102,5 @@ def _with_test(splits: dict[str, list[Photo]], config: DataConfig) -> tuple[dict
         note = "There is no labelled test split: the validation split is the test split, as is usual for such data."
         return {"train": splits["train"], "test": splits["val"]}, (note,)
     train, test = cut(splits["train"], config.test_fraction, config.split_seed)
-    note = f"There is only one split: {len(test)} test photos were cut from it by data.split_seed."
+    note = "There is only one split: the test photos are cut from it by data.split_seed."
     return {"train": train, "test": test}, (note,)

@@ -1,10 +1,11 @@
 """Which of a source's photos are used: all but the quarantined ones, or a fraction for a quick look."""
 
-import math
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from clan_tf.data.source import Photo, members_by_label, relative_name, shuffled_members
+from clan_tf.data.cutting import content_key, places_by_content, with_digests
+from clan_tf.data.source import Photo, members_by_label, relative_name
 from clan_tf.errors import UserError
 from clan_tf.files import read_text
 
@@ -16,7 +17,8 @@ def without_quarantined(splits: Splits, quarantine: Path | None, root: str | Non
 
     Args:
         splits: photos by split.
-        quarantine: a text file with a photo's name a line, relative to `root` or whole; `#` starts a comment line.
+        quarantine: a text file with a photo's name a line, relative to `root` or whole, or as a JSON string; `#` starts
+            a comment line.
         root: the folder of the data.
 
     Raises:
@@ -25,7 +27,7 @@ def without_quarantined(splits: Splits, quarantine: Path | None, root: str | Non
     if quarantine is None:
         return {split: list(photos) for split, photos in splits.items()}
     lines = (line.rstrip("\r") for line in read_text(quarantine, "data.quarantine").split("\n"))
-    listed = {line for line in lines if line.strip() and not line.startswith("#")}
+    listed = {_name(line) for line in lines if line.strip() and not line.startswith("#")}
     names = {photo.name: relative_name(photo.name, root) for photos in splits.values() for photo in photos}
     unknown = listed - names.keys() - set(names.values())
     if unknown:
@@ -40,14 +42,37 @@ def without_quarantined(splits: Splits, quarantine: Path | None, root: str | Non
 
 
 def take_fraction(splits: Splits, fraction: float, seed: int) -> dict[str, list[Photo]]:
-    """About `fraction` of each split's photos of every class, at least one, chosen by `seed`, in their given order."""
+    """About `fraction` of each split's photos of every class, at least one, in their given order.
+
+    They are chosen by a hash of their content and `seed`, as `cut` does, so that a larger fraction holds the smaller
+    one and added photos change nothing for the others.
+    """
     if fraction == 1:
         return {split: list(photos) for split, photos in splits.items()}
-    return {split: _part(photos, fraction, seed) for split, photos in splits.items()}
+    return {split: _part(with_digests(photos), fraction, seed) for split, photos in splits.items()}
+
+
+def _name(line: str) -> str:
+    """The name in a line, which may be a JSON string; a line that only begins like one is the name itself."""
+    try:
+        value = json.loads(line) if line.startswith('"') else line
+    except json.JSONDecodeError:
+        return line
+    return value if isinstance(value, str) else line
 
 
 def _part(photos: Sequence[Photo], fraction: float, seed: int) -> list[Photo]:
-    chosen: list[int] = []
-    for label, members in members_by_label([photo.label for photo in photos]).items():
-        chosen += shuffled_members(members, seed, label)[: math.ceil(fraction * len(members))]
+    places = places_by_content(photos, seed, "fraction")
+    own = [places[content_key(photo)] for photo in photos]
+    chosen: set[int] = set()
+    for members in members_by_label([photo.label for photo in photos]).values():
+        few = [index for index in members if own[index] < fraction]
+        chosen.update(few or [min(members, key=own.__getitem__)])
     return [photos[index] for index in sorted(chosen)]
+
+
+def left_behind(splits: Splits, kept: Splits) -> dict[str, list[Photo]]:
+    """The photos of each split that are in `splits` and not in `kept`, where there are any."""
+    names = {photo.name for photos in kept.values() for photo in photos}
+    behind = {split: [photo for photo in photos if photo.name not in names] for split, photos in splits.items()}
+    return {split: photos for split, photos in behind.items() if photos}

@@ -3,13 +3,15 @@
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from clan_tf.data.class_names import class_name_problems
 from clan_tf.errors import UserError, listed
+from clan_tf.photos.listing import LeftOut
 
 SPLITS = ("train", "val", "test")
 
@@ -50,6 +52,7 @@ class Photo:
         content: the encoded photo, where it is in memory.
         span: where it stands, if it is part of a larger file.
         box: the part of it that is used; `None` for all.
+        digest: SHA-256 of the encoded photo in hexadecimal, where it is known already.
     """
 
     name: str
@@ -57,6 +60,7 @@ class Photo:
     content: bytes | None = None
     span: Span | None = None
     box: Box | None = None
+    digest: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -68,16 +72,18 @@ class Source:
         splits: the photos of `train`, `val` and `test`.
         notes: what a user should know of it, such as counts that differ from the official ones.
         problems: what keeps a training from starting.
-        left_out: names of files among the photos that aren't photos by their names.
+        left_out: what lies among the photos and isn't used, and why; told by the sources that list folders.
         val_is_cut: whether the validation photos were cut at random from the data's train photos.
+        unused: by reason (`quarantined`, `left out`) the photos of each split that the data has, but that aren't used.
     """
 
     class_names: tuple[str, ...]
     splits: Mapping[str, Sequence[Photo]]
     notes: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
-    left_out: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
     val_is_cut: bool = False
+    unused: Mapping[str, Mapping[str, Sequence[Photo]]] = field(default_factory=dict)
 
     def photos(self, split: str) -> Sequence[Photo]:
         """The photos of a split; a `UserError` where there are none."""
@@ -172,7 +178,7 @@ def official_counts(splits: Mapping[str, Sequence[Photo]], expected: Mapping[str
 
 
 def class_problems(source: Source, place: str, expected: str = "") -> tuple[str, ...]:
-    """What keeps a training from starting: fewer than two classes, or classes without train photos.
+    """What keeps a training from starting: names that can't be used, one class alone, classes without train photos.
 
     Args:
         source: the data.
@@ -181,6 +187,10 @@ def class_problems(source: Source, place: str, expected: str = "") -> tuple[str,
     """
     if not source.class_names:
         return (f"{place} names no classes.",)
+    return (*class_name_problems(source.class_names, place), *_class_count_problems(source, place, expected))
+
+
+def _class_count_problems(source: Source, place: str, expected: str) -> tuple[str, ...]:
     if len(source.class_names) < 2:
         only = f"{place} has one class ({source.class_names[0]!r}); telling classes apart needs at least two."
         return (f"{only} {expected}".rstrip(),)

@@ -13,7 +13,8 @@ from PIL import Image
 
 from clan_tf.explain.geometry import spread_over_photo
 from clan_tf.explain.maps import Explanation
-from clan_tf.plots import frameless_grid, save_figure
+from clan_tf.plots import PLAIN_TEXT, frameless_grid, save_figure
+from clan_tf.text import printable
 
 MOST_PIXELS = 640
 """Longest side of a photo in a picture; the arrays don't depend on it."""
@@ -74,6 +75,7 @@ class Picture:
         return np.where(unseen[..., None], 0.35 * grey + 160, blended).clip(0, 255).astype("uint8")
 
 
+@matplotlib.rc_context(PLAIN_TEXT)
 def draw_sheet(picture: Picture, heading: str, at: tuple[int, int] | None, path: Path) -> None:
     """Writes a PNG of one photo: the photo, attention and relation maps above, Grad-CAM by branch and stage below."""
     explanation = picture.explanation
@@ -101,7 +103,7 @@ def draw_sheet(picture: Picture, heading: str, at: tuple[int, int] | None, path:
             if cam is not None:
                 empty = "" if cam.max() > 0 else ": no evidence"
                 _show(axes, picture.with_evidence(cam), f"Grad-CAM of branch {branch}\nat {stage}{empty}")
-    figure.suptitle(heading, fontsize=11)
+    figure.suptitle(printable(heading), fontsize=11)
     figure.text(0.01, 0.005, "\n".join(wrap(_LEGEND, 26 * columns)), fontsize=8, va="bottom")
     figure.tight_layout(rect=(0, 0.03, 1, 0.98))
     save_figure(figure, path)
@@ -113,6 +115,7 @@ def attention_title(name: str, heat: np.ndarray) -> str:
     return f"CLSA of {name}{shut}\n{heat.min():.2g} (dark) to {heat.max():.2g} (bright)"
 
 
+@matplotlib.rc_context(PLAIN_TEXT)
 def draw_contact_sheet(pictures: Sequence[Picture], captions: Sequence[str], path: Path, columns: int = 4) -> None:
     """Writes a PNG of many photos, each beside what all branches together looked at, with a caption."""
     tallest = max(picture.pixels.shape[0] / picture.pixels.shape[1] for picture in pictures)
@@ -121,7 +124,7 @@ def draw_contact_sheet(pictures: Sequence[Picture], captions: Sequence[str], pat
     figure, grid = frameless_grid(-(-len(pictures) // columns), columns, cell)
     for axes, picture, caption in zip(grid.ravel(), pictures, captions, strict=False):
         seen = picture.with_evidence(picture.explanation.summary())
-        _show(axes, np.concatenate([picture.pixels, seen], axis=1), caption)
+        _show(axes, np.concatenate([picture.pixels, seen], axis=1), printable(caption, keep="\n"))
     figure.tight_layout()
     save_figure(figure, path)
 

@@ -21,10 +21,13 @@ from clan_tf.photos.listing import list_photos
 from clan_tf.photos.reading import read_photo
 from clan_tf.progress import Progress
 from clan_tf.run import find_model, load_model
+from clan_tf.text import printable
 
 BATCH = 8
 SHEET_PHOTOS = 48
 """Most photos on one contact sheet; more get further sheets."""
+MOST_BYTES = 120
+"""Of a photo's name in those of its pictures: file systems allow 255, and temporary files need some of them."""
 SMALL = 200
 """Longest side of a photo on a contact sheet, in pixels."""
 
@@ -49,7 +52,7 @@ def explain_photos(
 
     Args:
         model: a run directory or a `.keras` file.
-        paths: photos, and folders whose photos are taken.
+        paths: photos, and folders whose photos are taken, as `predict` takes them.
         output: the folder to make.
         at: column and row of a pixel of the upright photo, whose relations are shown too.
         branches: whose Grad-CAM is wanted; all if `None`.
@@ -64,7 +67,7 @@ def explain_photos(
         CheckFailed: if no photo could be explained; nothing is written then.
     """
     progress = progress or Progress()
-    photos = list_photos(paths)
+    photos = list_photos(paths, progress.note)
     loaded = load_model(find_model(model)[0])
     chosen = choose_branches(loaded.branches, branches)
     _require_relations(loaded, at)
@@ -153,14 +156,14 @@ class _Job:
             yield replace(explanation, relation=relation)
 
     def _write(self, one: "_Loaded", explanation: Explanation) -> None:
-        name = _free_name(self.folder, one.path.stem)
+        name = _free_name(self.folder, _written_name(one.path.stem))
         label = self.explainer.model.class_names[explanation.label]
         caption = f"{label} {100 * explanation.probability:.0f} %"
-        heading = f"{one.path.name}: what speaks for {label} ({100 * explanation.probability:.1f} %)"
+        heading = f"{_written_name(one.path.name)}: what speaks for {label} ({100 * explanation.probability:.1f} %)"
         draw_sheet(Picture.of(one.photo, explanation), heading, self.at, self.folder / f"{name}.png")
         np.savez_compressed(self.folder / f"{name}.npz", **explanation.arrays())
         self.small.append(Picture.of(one.photo, explanation, SMALL))
-        self.captions.append(f"{one.path.name}\n{caption}")
+        self.captions.append(f"{_written_name(one.path.name)}\n{printable(caption)}")
         self.results.append(
             {
                 "path": str(one.path),
@@ -186,6 +189,12 @@ def _label_index(model: BranchClassifier, name: str) -> int:
     if name not in names:
         raise UserError(f"--label: this model has no class {name!r}.{nearest(name, names)}")
     return names.index(name)
+
+
+def _written_name(name: str) -> str:
+    """A photo's name as it is drawn and as its pictures are named: printable, and cut where it is long."""
+    name = printable(name)
+    return name if len(name.encode()) <= MOST_BYTES else f"{name.encode()[:MOST_BYTES].decode(errors='ignore')}…"
 
 
 def _free_name(folder: Path, stem: str) -> str:

@@ -39,6 +39,7 @@ def require_own_model(path: Path) -> None:
     Raises:
         OSError: if the file can't be read or isn't a regular file.
         ValueError: saying what is wrong with it; an unknown class is refused with `ForeignModel`.
+        zipfile.BadZipFile: if it is damaged.
     """
     with open_regular_file(path) as file, _open_archive(file) as archive:
         config = _read_config(archive)
@@ -115,10 +116,7 @@ def _require_size(config: Mapping[str, Any], weights: int) -> None:
 
 def _open_archive(file: Any) -> zipfile.ZipFile:
     """The archive, if it has exactly the members that Keras writes, in their natural size."""
-    try:
-        archive = zipfile.ZipFile(file)
-    except zipfile.BadZipFile as error:
-        raise ValueError(f"it isn't an archive ({error})") from error
+    archive = zipfile.ZipFile(file)
     names = sorted(info.filename for info in archive.infolist())
     if names not in ([CONFIG, METADATA, WEIGHTS], [CONFIG, WEIGHTS]):
         raise ValueError(f"it must hold {CONFIG}, {METADATA} and {WEIGHTS}, each once; received {shown(names)}")

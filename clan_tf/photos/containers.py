@@ -9,6 +9,7 @@ JPEG_START, PNG_START = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 START_OF_SCAN, END_OF_IMAGE = 0xDA, 0xD9
 _STANDALONE = (0x00, 0x01, *range(0xD0, 0xD9))
 """Markers that nothing belongs to."""
+_GIF_EXTENSION, _GIF_FRAME = ord("!"), ord(",")
 _GIF_TRANSPARENCY, _WEBP_ANIMATION = 1, 2
 """Bits of flags."""
 
@@ -24,7 +25,7 @@ class Part(NamedTuple):
 
 
 class GifFrame(NamedTuple):
-    """The first frame of a GIF on its canvas, in pixels.
+    """A frame of a GIF on its canvas, in pixels.
 
     Attributes:
         canvas: width and height.
@@ -32,6 +33,8 @@ class GifFrame(NamedTuple):
         top: rows above it.
         size: its own width and height.
         is_transparent: whether it has a transparent colour.
+        has_colors: whether it has a table of colours, its own or that of the file.
+        place: where its block begins, in bytes.
     """
 
     canvas: tuple[int, int]
@@ -39,11 +42,18 @@ class GifFrame(NamedTuple):
     top: int
     size: tuple[int, int]
     is_transparent: bool
+    has_colors: bool
+    place: int
 
     @property
     def fills_canvas(self) -> bool:
         """Whether the frame is the whole picture."""
         return (self.left, self.top) == (0, 0) and self.size == self.canvas
+
+    @property
+    def room(self) -> tuple[int, int]:
+        """Width and height of the canvas, which grows if the frame is larger."""
+        return max(self.canvas[0], self.left + self.size[0]), max(self.canvas[1], self.top + self.size[1])
 
 
 def jpeg_segments(content: bytes) -> Iterator[Part]:
@@ -121,28 +131,70 @@ def is_animated_webp(content: bytes) -> bool:
     return content[12:16] == b"VP8X" and len(content) > 20 and bool(content[20] & _WEBP_ANIMATION)
 
 
+def webp_canvas(content: bytes) -> tuple[int, int] | None:
+    """Width and height of a WebP by its first chunk; `None` where that is damaged."""
+    name, data = content[12:16], content[20:30]
+    if name == b"VP8X" and len(data) == 10:
+        return int.from_bytes(data[4:7], "little") + 1, int.from_bytes(data[7:10], "little") + 1
+    if name == b"VP8L" and len(data) >= 5:
+        bits = int.from_bytes(data[1:5], "little")
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    if name == b"VP8 " and len(data) == 10:
+        return int.from_bytes(data[6:8], "little") & 0x3FFF, int.from_bytes(data[8:10], "little") & 0x3FFF
+    return None
+
+
+def webp_first_frame(content: bytes) -> tuple[int, int, int, int] | None:
+    """Left, top, width and height of the first frame of an animated WebP; `None` if there is none."""
+    start = next((chunk.start for chunk in webp_chunks(content) if chunk.name == b"ANMF"), None)
+    if start is None:
+        return None
+    left, top, width, height = (int.from_bytes(content[start + at : start + at + 3], "little") for at in (0, 3, 6, 9))
+    return 2 * left, 2 * top, width + 1, height + 1
+
+
 def gif_first_frame(content: bytes) -> GifFrame:
-    """Where the first frame of a GIF stands.
+    """The first frame of a GIF.
 
     Raises:
-        ValueError: if there is none.
+        ValueError: if there is none, or it has no colours.
     """
+    frame = next(gif_frames(content), None)
+    if frame is None:
+        raise ValueError("no frame")
+    if not frame.has_colors:
+        raise ValueError("no table of colours")
+    return frame
+
+
+def gif_frames(content: bytes) -> Iterator[GifFrame]:
+    """The frames of a GIF, until it ends or is damaged."""
     try:
         width, height, flags = struct.unpack_from("<HHB", content, 6)
-        place, is_transparent = 13 + _color_table_bytes(flags), False
-        while content[place] == ord("!"):
-            if content[place + 1] == 0xF9 and content[place + 2] >= 4:
-                is_transparent = bool(content[place + 3] & _GIF_TRANSPARENCY)
-            place += 2
-            while content[place]:
-                place += 1 + content[place]
-            place += 1
-        if content[place] != ord(","):
-            raise ValueError("no frame")
-        left, top, *size = struct.unpack_from("<HHHH", content, place + 1)
-    except (IndexError, struct.error) as error:
-        raise ValueError("no frame") from error
-    return GifFrame((width, height), left, top, (size[0], size[1]), is_transparent)
+        place, is_transparent = gif_start(content), False
+        while content[place] in (_GIF_EXTENSION, _GIF_FRAME):
+            if content[place] == _GIF_FRAME:
+                left, top, *size, own_flags = struct.unpack_from("<HHHHB", content, place + 1)
+                has_colors = bool((flags | own_flags) & 0x80)
+                yield GifFrame((width, height), left, top, (size[0], size[1]), is_transparent, has_colors, place)
+                place, is_transparent = _behind_blocks(content, place + 11 + _color_table_bytes(own_flags)), False
+            else:
+                if content[place + 1] == 0xF9 and content[place + 2] >= 4:
+                    is_transparent = bool(content[place + 3] & _GIF_TRANSPARENCY)
+                place = _behind_blocks(content, place + 2)
+    except (IndexError, struct.error):
+        return
+
+
+def gif_start(content: bytes) -> int:
+    """Where a GIF's blocks begin, behind its head and table of colours."""
+    return 13 + _color_table_bytes(content[10])
+
+
+def _behind_blocks(content: bytes, place: int) -> int:
+    while content[place]:
+        place += 1 + content[place]
+    return place + 1
 
 
 def _color_table_bytes(flags: int) -> int:

@@ -8,16 +8,17 @@ a transparent pixel has the colour that is stored for it.
 |---|---|
 | JPEG | 8 bits, baseline or progressive; grey, YCbCr, RGB, CMYK and YCCK. CMYK is inverted only if Adobe's marker says who wrote it. Of several pictures (MPO, Ultra HDR) the first. |
 | PNG | all colour types and depths; of 16 bits the upper 8. Checksums of auxiliary data don't matter. Of an animation the default picture. |
-| GIF | the first frame on the whole canvas, which is white elsewhere. |
+| GIF | the first frame on the whole canvas, which is white elsewhere, and grows if the frame is larger. |
 | BMP | palettes, run lengths, 16 bits and colour masks as Pillow reads them. |
-| WebP | lossy and lossless; of an animation the first frame. |
+| WebP | lossy and lossless; of an animation the first frame, as of a GIF. |
 
 A photo is refused, with the same sentence everywhere, if it is damaged or cut, in another format, or of more than
 `MAX_PIXELS`. TensorFlow's operators give the same pixels of most files, `same_in_graph` says of which not; a table of
 files in the tests compares all readers.
 """  # noqa: E501
 
-from collections.abc import Callable
+import struct
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 
@@ -28,22 +29,35 @@ from PIL import BmpImagePlugin, GifImagePlugin, Image, JpegImagePlugin, PngImage
 from clan_tf.photos.containers import (
     PNG_START,
     START_OF_SCAN,
+    Part,
     gif_first_frame,
+    gif_frames,
+    gif_start,
     is_animated_webp,
     is_critical,
     jpeg_segments,
     png_chunks,
+    webp_canvas,
+    webp_first_frame,
 )
 from clan_tf.photos.formats import format_of, why_not_decoded
 from clan_tf.photos.orientation import orientation_of, upright
 
-MAX_PIXELS = 180_000_000
+MAX_PIXELS = 178_000_000
+"""Pillow opens no WebP of 179 million."""
 _DAMAGE = ("Corrupt JPEG data", "Premature end", "Inconsistent progression")
 """How libjpeg begins its warnings of wrong or missing picture data; others are of odd but harmless headers."""
-_JFIF, _ADOBE = 0xE0, 0xEE
-_FRAMES = {0xC0, 0xC1, 0xC2}
+_JFIF_DATA, _ADOBE_DATA = (0xE0, b"JFIF\0", 14), (0xEE, b"Adobe", 12)
+"""Marker, beginning and least length of what says how colours are stored; libjpeg takes no notice of shorter data."""
+FRAMES = {0xC0, 0xC1, 0xC2}
 """Baseline, extended and progressive; other start-of-frame markers are of JPEGs that browsers don't decode either."""
 _OTHER_FRAMES = {*range(0xC3, 0xD0)} - {0xC4, 0xC8, 0xCC}
+
+
+_PNG_CHUNKS = {b"IHDR", b"PLTE", b"IDAT", b"IEND"}
+"""The critical ones that there are."""
+_PNG_PALETTE = 3
+"""The colour type of indices."""
 
 
 class PhotoError(ValueError):
@@ -143,7 +157,7 @@ def _open(content: bytes) -> _Opened:
 def _open_jpeg(content: bytes) -> _Opened:
     essential, adobe, is_tidy = _essential_jpeg(content)
     image = JpegImagePlugin.JpegImageFile(BytesIO(essential))
-    _require_size(image)
+    _require_size(*image.size)
     damage, is_plain = _libjpeg_verdict(essential, image.mode)
     facts = PhotoFacts(
         "JPEG",
@@ -182,17 +196,21 @@ def _essential_jpeg(content: bytes) -> tuple[bytes, bool, bool]:
                 "a lossless, hierarchical or arithmetically coded JPEG isn't decoded; convert it, for example: "
                 "magick PHOTO PHOTO.png"
             )
-        if marker in _FRAMES and content[part.start] != 8:
+        if marker in FRAMES and content[part.start] != 8:
             raise PhotoError(
                 f"a JPEG of {content[part.start]} bits isn't decoded; convert it, for example: magick PHOTO PHOTO.png"
             )
-        is_adobe = marker == _ADOBE and content[part.start : part.end].startswith(b"Adobe")
+        is_adobe, is_jfif = (_is_named(content, part, *named) for named in (_ADOBE_DATA, _JFIF_DATA))
         adobe = adobe or is_adobe
         if marker == START_OF_SCAN:
             kept.append(content[part.whole_start :])
-        elif is_adobe or marker == _JFIF or not (0xE0 <= marker <= 0xEF or marker == 0xFE):
+        elif is_adobe or is_jfif or not (0xE0 <= marker <= 0xEF or marker == 0xFE):
             kept.append(content[part.whole_start : part.whole_end])
     return b"".join(kept), adobe, is_tidy
+
+
+def _is_named(content: bytes, part: Part, marker: int, name: bytes, length: int) -> bool:
+    return part.name[0] == marker and part.end - part.start >= length and content.startswith(name, part.start)
 
 
 def _libjpeg_verdict(content: bytes, mode: str) -> tuple[str | None, bool]:
@@ -219,9 +237,10 @@ def _libjpeg_warning(content: bytes, mode: str) -> str | None:
 
 def _open_png(content: bytes) -> _Opened:
     chunks = list(png_chunks(content))
+    _require_known_chunks(content, chunks)
     parts = (content[chunk.whole_start : chunk.whole_end] for chunk in chunks if is_critical(chunk.name))
     image = PngImagePlugin.PngImageFile(BytesIO(PNG_START + b"".join(parts)))
-    _require_size(image)
+    _require_size(*image.size)
     animation = next((chunk for chunk in chunks if chunk.name == b"acTL"), None)
     frames = int.from_bytes(content[animation.start : animation.start + 4]) if animation else 1
     facts = PhotoFacts(
@@ -237,51 +256,62 @@ def _open_png(content: bytes) -> _Opened:
     return _Opened(facts, _nothing, lambda: _load("PNG", image, _rgb))
 
 
+def _require_known_chunks(content: bytes, chunks: Sequence[Part]) -> None:
+    """As libpng and browsers: Pillow skips unknown critical chunks, and takes indices without a palette for grey."""
+    needed = [chunk.name for chunk in chunks if is_critical(chunk.name)]
+    if unknown := set(needed) - _PNG_CHUNKS:
+        raise ValueError(f"unknown critical data: {', '.join(map(repr, sorted(unknown)))}")
+    if content[chunks[0].start + 9] == _PNG_PALETTE and b"PLTE" not in needed:
+        raise ValueError("its palette is missing")
+
+
 def _open_webp(content: bytes) -> _Opened:
+    _require_size(*(webp_canvas(content) or (0, 0)))
     image = WebPImagePlugin.WebPImageFile(BytesIO(content))
-    _require_size(image)
-    frames = getattr(image, "n_frames", 1)
-    mode = image.mode
+    mode, is_animated = image.mode, is_animated_webp(content)
+    frame = webp_first_frame(content) if is_animated else None
     facts = PhotoFacts(
         "WebP",
         mode,
         image.height,
         image.width,
         orientation_of(content),
-        frames=frames,
-        same_in_graph=mode == "RGB" and not is_animated_webp(content),
+        frames=getattr(image, "n_frames", 1),
+        same_in_graph=mode == "RGB" and not is_animated,
     )
-    return _Opened(facts, _nothing, lambda: _load("WebP", image, _rgb))
+
+    def place(image: Image.Image) -> np.ndarray:
+        return _on_white(_rgb(image), *frame) if frame else _rgb(image)
+
+    return _Opened(facts, _nothing, lambda: _load("WebP", image, place))
 
 
 def _open_gif(content: bytes) -> _Opened:
     frame = gif_first_frame(content)
-    image = GifImagePlugin.GifImageFile(BytesIO(content))
-    _require_size(image)
-    facts = PhotoFacts("GIF", image.mode, image.height, image.width, 1, frames=_gif_frames(content))
+    _require_size(*frame.room)
+    # Without what stands before the frame: of extensions Pillow makes more than is wanted, and warns of large ones.
+    head = content[:6] + struct.pack("<HH", *frame.room) + content[10 : gif_start(content)]
+    image = GifImagePlugin.GifImageFile(BytesIO(head + content[frame.place :]))
+    frames = sum(1 for _ in gif_frames(content))
+    facts = PhotoFacts("GIF", image.mode, image.height, image.width, 1, frames=frames)
 
     def place(image: Image.Image) -> np.ndarray:
-        pixels = _rgb(image)
-        inside = (slice(frame.top, frame.top + frame.size[1]), slice(frame.left, frame.left + frame.size[0]))
-        canvas = np.full_like(pixels, 255)
-        canvas[inside] = pixels[inside]
-        return canvas
+        return _on_white(_rgb(image), frame.left, frame.top, *frame.size)
 
     return _Opened(facts, _nothing, lambda: _load("GIF", image, place))
 
 
-def _gif_frames(content: bytes) -> int:
-    """How many frames can be counted; a later one may be damaged, and doesn't matter."""
-    image = GifImagePlugin.GifImageFile(BytesIO(content))
-    try:
-        return image.n_frames
-    except Exception:  # noqa: BLE001
-        return image.tell() + 1
+def _on_white(pixels: np.ndarray, left: int, top: int, width: int, height: int) -> np.ndarray:
+    """A part of the pixels, and white elsewhere."""
+    part = slice(top, top + height), slice(left, left + width)
+    canvas = np.full_like(pixels, 255)
+    canvas[part] = pixels[part]
+    return canvas
 
 
 def _open_bmp(content: bytes) -> _Opened:
     image = BmpImagePlugin.BmpImageFile(BytesIO(content))
-    _require_size(image)
+    _require_size(*image.size)
     facts = PhotoFacts("BMP", image.mode, image.height, image.width, 1)
     return _Opened(facts, _nothing, lambda: _load("BMP", image, _rgb))
 
@@ -299,10 +329,10 @@ def _nothing() -> None:
     """Of formats other than JPEG decoding notices all damage that can be noticed."""
 
 
-def _require_size(image: Image.Image) -> None:
-    if image.width * image.height > MAX_PIXELS:
+def _require_size(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
         raise PhotoError(
-            f"it has {image.width:,} x {image.height:,} pixels, and at most {MAX_PIXELS / 1e6:.0f} million are "
+            f"it has {width:,} x {height:,} pixels, and at most {MAX_PIXELS / 1e6:.0f} million are "
             "decoded; scale it down, for example: magick PHOTO -resize 50% PHOTO.jpg"
         )
 

@@ -8,10 +8,11 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from clan_tf.plots import draw_curves
+from clan_tf.plots import PLAIN_TEXT, draw_curves
 from clan_tf.report.statistics import Bin
+from clan_tf.text import printable
 
-_STYLE = {"svg.fonttype": "none", "font.family": "sans-serif", "svg.hashsalt": "clan-tf", "font.size": 9}
+_STYLE = PLAIN_TEXT | {"svg.fonttype": "none", "font.family": "sans-serif", "svg.hashsalt": "clan-tf", "font.size": 9}
 _RIGHT, _WRONG = "#1b6b57", "#b3261e"
 
 
@@ -87,8 +88,8 @@ def confusion_overview(matrix: np.ndarray, names: Sequence[str]) -> str:
 
 def short(name: str, most: int = 30) -> str:
     """A class name without a leading number, such as `001.`, words apart, not longer than `most` characters."""
-    head, dot, tail = name.partition(".")
-    text = (tail if dot and head.isdigit() and tail else name).replace("_", " ")
+    head, dot, tail = printable(name).partition(".")
+    text = (tail if dot and head.isdigit() and tail else printable(name)).replace("_", " ")
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
@@ -102,7 +103,7 @@ def _cells(matrix: np.ndarray, names: Sequence[str], cell: int, with_counts: boo
         what = f"{names[row]}: {count} of {totals[row]} photos taken for {names[column]}"
         parts.append(
             f'<rect x="{column * cell}" y="{row * cell}" width="{cell}" height="{cell}" fill="{color}" '
-            f'fill-opacity="{palest + (1 - palest) * share:.2f}"><title>{escape(what)}</title></rect>'
+            f'fill-opacity="{palest + (1 - palest) * share:.2f}"><title>{escape(printable(what))}</title></rect>'
         )
         if with_counts:
             ink = "#fff" if share > 0.45 else "#111"

@@ -1,25 +1,36 @@
 """What a run directory says about a run, read and counted."""
 
-import csv
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
 from sklearn.metrics import confusion_matrix
 
 from clan_tf.config import Experiment
-from clan_tf.data import Source, read_source
+from clan_tf.data import Source
 from clan_tf.errors import UserError
-from clan_tf.evaluation import evaluate, read_predictions
-from clan_tf.files import read_text
+from clan_tf.evaluation import EVALUATE_AGAIN, evaluate, read_predictions
+from clan_tf.files import read_json
 from clan_tf.models import COMBINED
 from clan_tf.progress import Progress
 from clan_tf.report.statistics import Share
 from clan_tf.run import RunDirectory, is_run
+from clan_tf.run_data import read_run_data
+
+
+class _Scores(BaseModel):
+    top1: float = Field(ge=0, le=1)
+    top5: float = Field(ge=0, le=1)
+
+
+class _Metrics(BaseModel):
+    """`metrics.json` of an evaluation."""
+
+    model_config = ConfigDict(extra="allow")
+    branches: dict[str, _Scores]
 
 
 @dataclass(frozen=True)
@@ -52,13 +63,18 @@ class RunFacts:
         self.run = run
         self.split = split
         self.experiment: Experiment = run.experiment()
-        self.environment = _read_json(run.path / "environment.json")
-        self.data = _read_json(run.path / "data.json")
+        self.environment = run.read_environment()
+        self.data = run.read_data()
         self.status = run.read_status()
-        self.epochs = _read_rows(run.metrics)
-        self.metrics = _read_json(folder / "metrics.json")
+        self.epochs = run.read_metrics()
+        self.metrics = read_json(folder / "metrics.json", _Metrics, EVALUATE_AGAIN).model_dump()
         self.predictions = read_predictions(folder)
-        _require_known_classes(self.predictions, self.class_names, folder)
+        _require_known_classes(self.predictions, self.class_names, ["true", *self.metrics["branches"]], folder)
+        if "epochs" in self.status and len(self.epochs) != self.status["epochs"]:
+            raise UserError(
+                f"{run.metrics}: is damaged (it has {len(self.epochs)} epochs, and the run has "
+                f"{self.status['epochs']}). Restore it from a copy."
+            )
 
     @property
     def class_names(self) -> list[str]:
@@ -139,7 +155,9 @@ def read_facts(path: str, progress: Progress) -> tuple[RunFacts, Source | None, 
         raise UserError(f"{path}: not a run directory (it has no config.yaml and status.json).")
     run, notes, source = RunDirectory(path), [], None
     try:
-        source = read_source(run.experiment().data)
+        data = read_run_data(run, run.experiment().data)
+        source = data.source
+        notes += [f"{note[0].upper()}{note[1:]}." for note in data.notes if note not in source.notes]
     except UserError as error:
         notes.append(f"The photos can't be read any more, so there are no examples: {error}")
     split = _choose_split(run)
@@ -159,22 +177,17 @@ def read_facts(path: str, progress: Progress) -> tuple[RunFacts, Source | None, 
 
 
 def _choose_split(run: RunDirectory) -> str:
-    return "test" if _read_json(run.path / "data.json")["photos"].get("test") else "val"
+    return "test" if run.read_data()["photos"].get("test") else "val"
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(read_text(path, "RUN"))
-    except json.JSONDecodeError as error:
-        raise UserError(f"RUN: {path} isn't JSON: {error}. The run is damaged.") from error
-
-
-def _read_rows(path: Path) -> list[dict[str, str]]:
-    return list(csv.DictReader(read_text(path, "RUN").splitlines()))
-
-
-def _require_known_classes(rows: Sequence[Mapping[str, str]], names: Sequence[str], folder: Path) -> None:
-    unknown = {row["true"] for row in rows} - set(names)
-    if unknown or not rows:
-        what = f"names the class {min(unknown)!r}, which data.json doesn't" if unknown else "has no photos"
-        raise UserError(f"RUN: {folder / 'predictions.csv'} {what}. Evaluate the run again.")
+def _require_known_classes(
+    rows: Sequence[Mapping[str, str]], names: Sequence[str], columns: Sequence[str], folder: Path
+) -> None:
+    """Raises a `UserError` unless the columns are there and hold classes of the run."""
+    path = folder / "predictions.csv"
+    missing = [column for column in (COMBINED, *columns) if column not in columns or column not in rows[0]]
+    if missing:
+        raise UserError(f"RUN: {path} and metrics.json don't both have {missing[0]!r}. {EVALUATE_AGAIN}")
+    unknown = {row[column] for row in rows for column in columns} - set(names)
+    if unknown:
+        raise UserError(f"RUN: {path} names the class {min(unknown)!r}, which data.json doesn't. {EVALUATE_AGAIN}")

@@ -35,6 +35,7 @@ from clan_tf.report.statistics import (
     similar_order,
 )
 from clan_tf.run import find_model, load_model
+from clan_tf.text import printable
 
 PAIRS, MISTAKES, GROUPS, HARDEST = 8, 12, 6, 12
 """How many are shown of the confused pairs, the worst mistakes, the groups of classes and the hardest classes."""
@@ -78,6 +79,7 @@ def _render(facts: RunFacts, examples: dict[str, Any], notes: Sequence[str]) -> 
         loader=PackageLoader("clan_tf.report", "."),
         autoescape=select_autoescape(["j2"], default=True),
         undefined=StrictUndefined,
+        finalize=_readable,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -245,6 +247,11 @@ def _changed_keys(experiment: Experiment) -> list[tuple[str, str]]:
             if value != usual[key]
         ]
     return changed
+
+
+def _readable(value: Any) -> Any:
+    """A text of the template as people may read it: control characters and what isn't UTF-8 escaped."""
+    return printable(value, keep="\n") if type(value) is str else value
 
 
 def _percent(value: float, digits: int = 1) -> str:

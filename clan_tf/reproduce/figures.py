@@ -5,6 +5,7 @@ from pathlib import Path
 from textwrap import wrap
 
 import keras
+import matplotlib
 import numpy as np
 
 from clan_tf.data import Photo, Source
@@ -14,11 +15,12 @@ from clan_tf.explain import Explainer, Explanation
 from clan_tf.explain.drawing import Picture, attention_title
 from clan_tf.explain.geometry import seen_window
 from clan_tf.inference import model_view
-from clan_tf.plots import frameless_grid, save_figure
+from clan_tf.plots import PLAIN_TEXT, frameless_grid, save_figure
 from clan_tf.progress import Progress
 from clan_tf.reproduce.paper import FULL_CLAN, REFINEMENTS, Network
 from clan_tf.reproduce.runs import Job
 from clan_tf.run import load_model
+from clan_tf.run_data import read_run_data
 
 SIZE = 224
 """Longest side of a photo in a figure, in pixels."""
@@ -48,7 +50,8 @@ def draw_figure(name: str, jobs: Sequence[Job], split: str, source: Source, outp
     Returns:
         The PNG file.
     """
-    photos = check_photos(_spread(source.photos(split), 3 * _PHOTOS[name]))
+    own = read_run_data(jobs[0].run, jobs[0].experiment.data, source)
+    photos = check_photos(_spread(own.photos(split), 3 * _PHOTOS[name]))
     count = min(_PHOTOS[name], len(photos.photos))
     pixels = [used_part(photos, index).numpy() for index in range(count)]
     first = [job for job in jobs if job.seed == jobs[0].seed]
@@ -124,6 +127,7 @@ def _answer(network: Network, explanation: Explanation, photo: Photo, class_name
     return f"{_NAMES[network]}, {answer} ({100 * explanation.probability:.0f} %)"
 
 
+@matplotlib.rc_context(PLAIN_TEXT)
 def _draw(grid: Sequence[Sequence[Panel]], heading: str, path: Path) -> None:
     columns = max(map(len, grid))
     figure, all_axes = frameless_grid(len(grid), columns, (2.7, 3.35))

@@ -1,6 +1,5 @@
 """The trainings behind a table: each in a run directory of its own, kept once it is finished."""
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,8 +46,7 @@ class Job:
     @property
     def commit(self) -> str | None:
         """The commit that the run was trained with; `None` where it wasn't a checkout."""
-        environment = json.loads((self.run.path / "environment.json").read_text(encoding="utf-8"))
-        return environment["git_commit"]
+        return self.run.read_environment()["git_commit"]
 
     def require_same_config(self) -> None:
         """Raises a `UserError` if the run there is of another config."""

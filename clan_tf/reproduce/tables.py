@@ -1,6 +1,5 @@
 """From finished runs to a table as Markdown and CSV."""
 
-import csv
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from clan_tf.csv_files import write_csv
 from clan_tf.data import Source
+from clan_tf.errors import UserError
 from clan_tf.evaluation import read_predictions
-from clan_tf.files import replacing, write_text
+from clan_tf.files import write_text
 from clan_tf.models import COMBINED
 from clan_tf.progress import Progress
 from clan_tf.reproduce.paper import DATA_SETS, Row, Table
@@ -95,6 +96,7 @@ def measure(
         own = [job for job in jobs if job.network == row.network]
         good = [job for job in own if job.run.path.name not in failures]
         correct = [_correct(job, row, split, source, progress) for job in good]
+        _require_same_photos(good, correct)
         measured.append(
             Result(
                 row=row,
@@ -144,10 +146,7 @@ def markdown(
 
 def write_rows(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Writes a CSV file whole or not at all."""
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(path, list(rows[0]), [list(row.values()) for row in rows])
 
 
 def describe_orders(results: Sequence[Result], backbone: str, data_set: str | None) -> list[str]:
@@ -189,6 +188,16 @@ def _correct(job: Job, row: Row, split: str, source: Source, progress: Progress)
     folder = require_predictions(job.run, split, None if is_single else row.branches, source, progress)
     column = row.branches[0] if is_single else COMBINED
     return np.array([line[column] == line["true"] for line in read_predictions(folder)])
+
+
+def _require_same_photos(jobs: Sequence[Job], correct: Sequence[np.ndarray]) -> None:
+    """Raises a `UserError` if photos came or went between the runs, so that they can't be compared photo by photo."""
+    for job, answers in zip(jobs, correct, strict=True):
+        if len(answers) != len(correct[0]):
+            raise UserError(
+                f"{job.run.path}: was tested on {len(answers)} photos, and {jobs[0].run.path} on {len(correct[0])}. "
+                "Put the photos back as they were, or give another --output."
+            )
 
 
 def _order(accuracies: Mapping[str, float]) -> str:

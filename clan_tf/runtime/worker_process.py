@@ -9,6 +9,7 @@ import json
 import math
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO
@@ -93,7 +94,10 @@ def open_saved_model(path: str, threads: int) -> Callable[..., Arrays]:
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
-    signatures = tf.saved_model.load(path).signatures
+    with tempfile.TemporaryDirectory() as plain:
+        # TensorFlow takes [, *, ? and \ in the path of a SavedModel for a pattern, and fails on names not in UTF-8.
+        os.symlink(os.path.abspath(path), os.path.join(plain, "model"))
+        signatures = tf.saved_model.load(os.path.join(plain, "model")).signatures
 
     def answer(photos: np.ndarray, signature: str = "serving_default") -> Arrays:
         serve = signatures[signature]

@@ -1,7 +1,5 @@
 """The search directory: the one place that knows its file names, and what a trial leaves there."""
 
-import json
-import shutil
 import statistics
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,11 +11,13 @@ from filelock import FileLock
 
 from clan_tf.config import Experiment, flatten
 from clan_tf.errors import UserError
-from clan_tf.files import only_process, write_json
-from clan_tf.run import RunDirectory, is_run
+from clan_tf.files import LOCK, only_process, read_json, write_json
+from clan_tf.run import RunDirectory
 from clan_tf.search.space import SearchConfig
+from clan_tf.temporary import is_temporary
 from clan_tf.training.resuming import CHANGEABLE
 
+_RESTORE = "Restore it from a copy, or search anew: give another --search-dir."
 BUDGET = ("trials", "hours", "max_failures")
 """Keys of a search that may change when it goes on."""
 
@@ -71,6 +71,14 @@ class TrialResult:
         return sum(repeat.seconds for repeat in self.repeats)
 
 
+@dataclass(frozen=True)
+class _Began:
+    """`search.json`: what the search began with."""
+
+    experiment: dict[str, Any]
+    search: dict[str, Any]
+
+
 class SearchDirectory:
     """A folder with everything about one search; several processes may share it."""
 
@@ -119,9 +127,11 @@ class SearchDirectory:
         """How a trial ended; `None` while it hasn't."""
         if not self._result(trial).is_file():
             return None
-        values = json.loads(self._result(trial).read_text(encoding="utf-8"))
-        repeats = tuple(Repeat(**repeat) for repeat in values.pop("repeats"))
-        return TrialResult(**values, repeats=repeats)
+        way_out = "Remove it, and the trial is trained again; what is finished of it is kept."
+        result = read_json(self._result(trial), TrialResult, way_out)
+        if result.trial != trial or (result.reason is None and not result.repeats):
+            raise UserError(f"{self._result(trial)}: is damaged (it isn't how this trial ended). {way_out}")
+        return result
 
     def results(self) -> list[TrialResult]:
         """Of all trials that have ended, by name."""
@@ -152,11 +162,10 @@ class SearchDirectory:
                     run.best.unlink(missing_ok=True)
                     run.remove_checkpoints()
 
-    def clear_unusable_run(self, trial: str, seed: int) -> None:
-        """Removes what a process left that was killed while it made a run directory."""
-        path = self.run(trial, seed)
-        if path.exists() and not is_run(path):
-            shutil.rmtree(path)
+    def remove_logs(self) -> None:
+        """Deletes the logs for TensorBoard, which are written anew; what else lies there stays."""
+        for log in self.tensorboard.glob("*/events.out.tfevents.*"):
+            log.unlink()
 
     def begin(self, experiment: Experiment, search: SearchConfig) -> None:
         """Makes the directory, or sees that it is of the same search.
@@ -166,10 +175,17 @@ class SearchDirectory:
         """
         if self._search_file.exists():
             self.require_same(experiment, search)
-        elif any(path.name != ".lock" and not path.name.startswith(".partial-") for path in self.path.glob("*")):
-            raise UserError(f"--search-dir: {self.path} exists and isn't a search directory. Give another folder.")
+        else:
+            self.require_free()
         self.path.mkdir(parents=True, exist_ok=True)
         write_json(self._search_file, _identity(experiment, search))
+
+    def require_free(self) -> None:
+        """Raises a `UserError` if the folder is there, holds something, and isn't a search directory."""
+        if self._search_file.exists() or not self.path.exists():
+            return
+        if not self.path.is_dir() or any(path.name != LOCK and not is_temporary(path) for path in self.path.iterdir()):
+            raise UserError(f"--search-dir: {self.path} exists and isn't a search directory. Give another folder.")
 
     def require_same(self, experiment: Experiment, search: SearchConfig) -> None:
         """Raises a `UserError` unless the directory is of this experiment and space."""
@@ -177,7 +193,7 @@ class SearchDirectory:
             raise UserError(
                 f"--search-dir: no search is in {self.path}. The chief makes it, in a folder that all workers see."
             )
-        began = json.loads(self._search_file.read_text(encoding="utf-8"))
+        began = asdict(read_json(self._search_file, _Began, _RESTORE))
         before, given = dict(flatten(began)), dict(flatten(_identity(experiment, search)))
         changeable = {f"experiment.{key}" for key in CHANGEABLE} | {f"search.{key}" for key in BUDGET}
         keys = [key for key in {**before, **given} if before.get(key) != given.get(key) and key not in changeable]
@@ -188,12 +204,29 @@ class SearchDirectory:
 
     def trial_values(self, trial: str) -> dict[str, Any]:
         """A trial's hyperparameters as the algorithm chose them."""
-        state = json.loads(self.oracle.read_text(encoding="utf-8"))
-        return next(t["hyperparameters"]["values"] for t in state["trials"] if t["trial_id"] == trial)
+        with self.reading_oracle() as state:
+            return next(t["hyperparameters"]["values"] for t in state["trials"] if t["trial_id"] == trial)
+
+    @contextmanager
+    def reading_oracle(self) -> Iterator[dict[str, Any]]:
+        """Yields the state of the algorithm; what goes wrong with it in the block means that its file is damaged.
+
+        Raises:
+            UserError: if so.
+        """
+        state = read_json(self.oracle, dict[str, Any], _RESTORE)
+        try:
+            yield state
+        except UserError:
+            raise
+        # KerasTuner takes what it reads for granted: what is missing or another type raises many types.
+        except Exception as error:  # noqa: BLE001
+            raise UserError(f"{self.oracle}: is damaged ({type(error).__name__}: {error}). {_RESTORE}") from error
 
     @contextmanager
     def claimed(self) -> Iterator[None]:
         """Keeps other processes from leading this search; a `UserError` if one does. It ends with the process."""
+        self.require_free()
         self.path.mkdir(parents=True, exist_ok=True)
         with only_process(self.path):
             yield

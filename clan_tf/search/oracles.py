@@ -6,7 +6,6 @@ of `Oracle` that aren't public (`_retry_queue`, `_check_consecutive_failures`, `
 keeps to the versions that have them.
 """
 
-import json
 import time
 from typing import Any
 
@@ -131,7 +130,10 @@ class DurableOracle(keras_tuner.Oracle):
         write_json(self.directory_of_search.oracle, self.get_state())
 
     def reload(self) -> None:
-        state = json.loads(self.directory_of_search.oracle.read_text(encoding="utf-8"))
+        with self.directory_of_search.reading_oracle() as state:
+            self._restore(state)
+
+    def _restore(self, state: dict[str, Any]) -> None:
         self.trials = {trial["trial_id"]: Trial.from_state(trial) for trial in state["trials"]}
         self.set_state(state)
         self._exhausted = state["exhausted"] == self._budget()

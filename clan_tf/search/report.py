@@ -1,15 +1,14 @@
 """What a search leaves behind: its table, its picture, TensorBoard's HParams, and the best experiment."""
 
-import csv
-import shutil
 from collections.abc import Sequence
 
 import tensorflow as tf
 from tensorboard.plugins.hparams import api as hparams
 
 from clan_tf.config import Experiment, with_values
+from clan_tf.csv_files import write_csv
 from clan_tf.errors import counted
-from clan_tf.files import replacing, write_text
+from clan_tf.files import write_text
 from clan_tf.search.directory import SearchDirectory, TrialResult
 from clan_tf.search.picture import plot_trials
 from clan_tf.search.space import SearchConfig
@@ -46,14 +45,10 @@ def leaderboard_row(rank: int, result: TrialResult, search: SearchConfig) -> lis
 
 
 def _write_csv(ranked: Sequence[TrialResult], search: SearchConfig, directory: SearchDirectory) -> None:
-    with (
-        replacing(directory.leaderboard) as temporary,
-        temporary.open("w", newline="", encoding="utf-8") as file,
-    ):
-        writer = csv.writer(file)
-        writer.writerow([*leaderboard_columns(search), "failed"])
-        for rank, result in enumerate(ranked, start=1):
-            writer.writerow([*leaderboard_row(rank, result, search), result.reason or ""])
+    rows = [
+        [*leaderboard_row(rank, result, search), result.reason or ""] for rank, result in enumerate(ranked, start=1)
+    ]
+    write_csv(directory.leaderboard, [*leaderboard_columns(search), "failed"], rows)
 
 
 def _markdown(experiment: Experiment, ranked: Sequence[TrialResult], search: SearchConfig) -> str:
@@ -82,7 +77,7 @@ def _markdown(experiment: Experiment, ranked: Sequence[TrialResult], search: Sea
 
 
 def _write_hparams(ranked: Sequence[TrialResult], search: SearchConfig, directory: SearchDirectory) -> None:
-    shutil.rmtree(directory.tensorboard, ignore_errors=True)
+    directory.remove_logs()
     for result in ranked:
         values = {key: _tensorboard_value(value) for key, value in result.values.items()}
         writer = tf.summary.create_file_writer(str(directory.tensorboard / result.trial))

@@ -1,8 +1,6 @@
 """One trial: the experiment with its values, trained once per seed."""
 
-import csv
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from clan_tf.config import Experiment, with_values
@@ -47,7 +45,9 @@ class TrialTrainer:
             progress: of each training.
         """
         with self.directory.claimed_trial(trial):
-            return self.directory.read_result(trial) or self._train(trial, values, epochs, progress)
+            result = self.directory.read_result(trial) or self._train(trial, values, epochs, progress)
+            self.directory.drop_models(self.search)  # also where a kill came before
+            return result
 
     def prepare(self, experiment: Experiment) -> TrainingData:
         """The photos of an experiment, those of the last one if its `data` section is the same."""
@@ -73,23 +73,19 @@ class TrialTrainer:
             reason = f"{type(error).__name__}: {error}"
         result = TrialResult(trial, dict(values), tuple(repeats), reason)
         self.directory.write_result(result)
-        self.directory.drop_models(self.search)
         return result
 
     def _repeat(self, trial: str, experiment: Experiment, progress: Progress) -> Repeat:
         seed = experiment.training.seed
-        self.directory.clear_unusable_run(trial, seed)
         data = self.prepare(experiment)
         with forgetting_graphs():
             path = str(self.directory.run(trial, seed))
             result = train(experiment, path, progress=progress, resume=True, data=data)
-        value, epoch = self._best(result.run.metrics)
+        value, epoch = self._best(result.run.read_metrics())
         return Repeat(seed, value, epoch, result.outcome.seconds)
 
-    def _best(self, metrics: Path) -> tuple[float, int]:
-        """The best value of the objective, and its epoch from 1."""
-        with metrics.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+    def _best(self, rows: Sequence[Mapping[str, str]]) -> tuple[float, int]:
+        """The best value of the objective in the rows of `metrics.csv`, and its epoch from 1."""
         if self.search.objective not in rows[0]:
             raise UserError(f"objective: there is no {self.search.objective!r}, but {', '.join(list(rows[0])[1:])}.")
         column = [float(row[self.search.objective]) for row in rows]

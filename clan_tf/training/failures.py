@@ -13,13 +13,23 @@ from clan_tf.training.state import state_files
 
 
 @contextmanager
-def recording(run: RunDirectory, is_new: bool, progress: Progress) -> Iterator[None]:
-    """Writes how the run ended if it doesn't end well; a new directory without any model or checkpoint is removed."""
+def recording(run: RunDirectory, is_new: bool, is_made: bool, progress: Progress) -> Iterator[None]:
+    """Writes how the run ended if it doesn't end well; what a new run wrote is removed if nothing came of it.
+
+    Args:
+        run: the run directory.
+        is_new: whether the training begins, rather than being resumed.
+        is_made: whether this process made the folder, which then goes, too, unless others put something into it.
+        progress: told of a stop.
+    """
     try:
         yield
     except BaseException as error:
         if is_new and not has_results(run):
-            run.remove()
+            run.remove_start()
+            if is_made:
+                with suppress(OSError):  # it holds something of others
+                    run.path.rmdir()
             raise
         stopped = isinstance(error, KeyboardInterrupt | SystemExit)
         if stopped:

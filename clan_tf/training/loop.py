@@ -7,7 +7,7 @@ scaled by the global batch, and validation counts each photo once.
 import csv
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import asdict
 
 import keras
@@ -23,7 +23,7 @@ from clan_tf.inference import ProbabilityFunction
 from clan_tf.models import BranchClassifier
 from clan_tf.plots import plot_curves
 from clan_tf.progress import Progress
-from clan_tf.run import Outcome, RunDirectory, save_model
+from clan_tf.run import Outcome, RunDirectory, damage_in_model, save_model
 from clan_tf.training.callbacks import MONITOR, ProgressDisplay, TensorBoardScalars
 from clan_tf.training.devices import require_agreement
 from clan_tf.training.recipe import learning_rate_at, loss_weights_at, make_optimizer
@@ -170,10 +170,13 @@ class TrainingLoop:
         self.state.rows.append(row)
         self.state.totals = []
         if self.chief and self.state.best_epoch(MONITOR) == epoch + 1:
-            self.run.checkpoints.mkdir(exist_ok=True)
-            with self._averaged():
-                save_model(self.model, self.run.candidate(epoch + 1))
+            self._save_candidate(epoch + 1)
         return row
+
+    def _save_candidate(self, epoch: int) -> None:
+        self.run.checkpoints.mkdir(exist_ok=True)
+        with self._averaged():
+            save_model(self.model, self.run.candidate(epoch))
 
     def _keep_best(self) -> None:
         """Brings `best.keras` and `metrics.csv` to where the checkpoint stands."""
@@ -230,12 +233,34 @@ class TrainingLoop:
 
     def _restore(self) -> None:
         with self.strategy.scope():
-            self.state = read_state(self.run.checkpoints, self._variables(), self.progress.note)
+            self.state = read_state(self.run.checkpoints, self._variables(), self.progress.note, self._problem_with)
+        if self.chief and self._damage_in_best(self.state):
+            self._save_candidate(self.state.best_epoch(MONITOR))
         if self.state.step:
             self.progress.note(f"going on after step {self.state.step} of {self.training.epochs * self.steps}")
         self._keep_best()
         facts = (self.experiment.flat().items(), *(labels.tolist() for labels in self.labels.values()))
         require_agreement(self.strategy, checkpoint=self.state.step, config=repr(facts[0]), photos=repr(facts[1:]))
+
+    def _problem_with(self, state: TrainingState) -> str | None:
+        """Why the training can't be resumed from a state that is whole; `None` if it can."""
+        epochs, columns = len(state.rows), {*self.columns, MONITOR}
+        if not epochs * self.steps <= state.step <= min(epochs + 1, self.training.epochs) * self.steps:
+            return f"it is of step {state.step} and has {epochs} finished epochs of {self.steps} steps"
+        if not all(columns <= row.keys() for row in state.rows) or len(state.totals) not in (0, len(self.columns)):
+            return "its numbers aren't those of this model"
+        damage = self._damage_in_best(state)
+        # Right after the best epoch the state itself holds its weights.
+        return None if damage and state.step == state.best_epoch(MONITOR) * self.steps else damage
+
+    def _damage_in_best(self, state: TrainingState) -> str | None:
+        """What is wrong with the file of a state's best epoch; `None` if nothing is, or no epoch is finished."""
+        epoch = state.best_epoch(MONITOR)
+        for path in (self.run.candidate(epoch), self.run.best) if epoch else ():
+            with suppress(FileNotFoundError):
+                damage = damage_in_model(path)
+                return damage and f"{path} is damaged ({damage})"
+        return f"{self.run.best} is missing" if epoch else None
 
     def _save(self) -> None:
         now = time.monotonic()

@@ -1,22 +1,30 @@
 """Whether a run may go on: only as the same experiment on the same photos."""
 
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from clan_tf.config import Experiment
-from clan_tf.data import Source
-from clan_tf.errors import UserError
+from clan_tf.data import Source, place_of
+from clan_tf.data.photos import CheckedPhotos
+from clan_tf.data.run_split import Match, folder_of, key_of
+from clan_tf.environment import describe_computing
+from clan_tf.errors import UserError, counted
 from clan_tf.run import RunDirectory
+from clan_tf.run_data import RunData, describe_missing, read_run_data
+from clan_tf.text import printable
 
+PLACES = ("data.root", "data.csv")
+"""Keys that say where the photos are."""
 CHANGEABLE = (
     "training.accumulation",
     "training.device",
     "training.cluster",
     "training.checkpoint_minutes",
     "data.cache",
-    "data.root",
+    *PLACES,
 )
-"""Keys that say how a training is computed, not what. A run that goes on with others isn't the same bit for bit."""
+"""Keys that say how a training is computed, not what. A run that goes on with others isn't the same bit for bit, but
+for `PLACES`."""
+_NOT_THE_SAME = "The run is resumed, but not bit for bit the same."
 
 
 def resumed_experiment(run: RunDirectory, experiment: Experiment, note: Callable[[str], None]) -> Experiment:
@@ -33,18 +41,116 @@ def resumed_experiment(run: RunDirectory, experiment: Experiment, note: Callable
         lines = [f"  {key}: {own.get(key)!r} in the run, {given.get(key)!r} now" for key in refused]
         raise UserError("\n".join([f"{run.path}: is a run of another experiment; these keys differ:", *lines]))
     for key in differing:
-        note(f"{key} is {given[key]} now and was {own[key]}: the run goes on, but not bit for bit the same")
+        # That the photos are the same wherever they are, their content shows.
+        effect = "" if key in PLACES else ": the run goes on, but not bit for bit the same"
+        note(f"{key} is {given[key]} now and was {own[key]}{effect}")
     return _with_decided(experiment, run.experiment(), decided)
 
 
-def require_same_data(run: RunDirectory, source: Source) -> None:
-    """Raises a `UserError` if photos were added, removed or moved since the run began."""
-    began = json.loads((run.path / "data.json").read_text(encoding="utf-8"))
+def note_other_computing(run: RunDirectory, note: Callable[[str], None]) -> None:
+    """Notes what the last digits depend on and isn't as it was, and records it in `environment.json`.
+
+    Args:
+        run: the run that is resumed.
+        note: told of each difference to when the run began, or to an earlier resume.
+    """
+    try:
+        environment = run.read_environment()
+    except UserError as error:
+        note(f"{error} Whether this machine computes as the one before can't be told.")
+        return
+    now, began, resumed = describe_computing(), environment["computing"], environment["resumed"]
+    differing = [key for key in now if key in began and now[key] != began[key]]
+    for key in differing:
+        note(f"{key}: {now[key] or 'none'} now, {began[key] or 'none'} when the run began. {_NOT_THE_SAME}")
+    between = {key for other in resumed for key in began if key in other and other[key] != began[key]}
+    if between and not differing:
+        note(f"An earlier resume had other {', '.join(sorted(between))} than when the run began. {_NOT_THE_SAME}")
+    if now != (resumed[-1] if resumed else began):
+        run.write_environment({**environment, "resumed": [*resumed, now]})
+
+
+def resumed_data(run: RunDirectory, experiment: Experiment, source: Source | None = None) -> RunData:
+    """The run's own photos, each in its split, looked up in the data as it is now.
+
+    Args:
+        run: the run to go on with.
+        experiment: where its photos are.
+        source: the photos, where they are read already.
+
+    Raises:
+        UserError: naming the photos that are missing, were moved to another class or split, or have another box.
+    """
+    data = read_run_data(run, experiment.data, source)
+    if data.split is None:
+        _require_same_list(run, data.source)
+    elif data.match is None:
+        raise UserError(
+            f"{place_of(experiment.data)} has none of the photos of the run {run.path}. Say where they are: "
+            "--set data.root=FOLDER. Or train on other photos in another --run-dir."
+        )
+    else:
+        _refuse(run, _differences(data.match))
+    return data
+
+
+def require_same_content(data: RunData, checked: Mapping[str, CheckedPhotos], note: Callable[[str], None]) -> None:
+    """Raises a `UserError` naming the photos that have other content than when the run began, or can't be read now.
+
+    Photos that clan-tf draws itself are only noted: other versions of its libraries encode them differently.
+    """
+    if data.match is None:
+        return
+    root, drawn = folder_of(data.config), data.config.source == "generated"
+    first = {row.digest: row.photo for row in reversed(data.split.used)}
+    differences = []
+    for split, rows in data.match.rows.items():
+        keys = [key_of(photo, root) for photo in checked[split].photos]
+        now = dict(zip(keys, checked[split].digests, strict=True))
+        for row in rows:
+            if row.photo not in now:
+                differences.append(f"{split}: {row.photo} can't be read any more")
+            elif now[row.photo] != row.digest:
+                other = first.get(now[row.photo])
+                has = f"has the content that {other} had" if other else "has other content"
+                differences.append(f"{split}: {row.photo} {has}")
+    if drawn and differences:
+        note(f"{counted(len(differences), 'drawn photo')} differ from the run's: it goes on, but not bit for bit")
+    else:
+        _refuse(data.run, differences)
+
+
+def _differences(found: Match) -> list[str]:
+    lines = [f"{row.split}: {describe_missing(row, found)} is missing" for row in found.missing]
+    lines += [f"{row.split}: {row.photo} was {row.class_name!r} and is {now!r}" for row, now in found.relabelled]
+    lines += [f"{row.split}: {row.photo} is in the split {place} now" for row, place in found.moved]
+    return lines + [f"{row.split}: {row.photo} has another box" for row in found.reboxed]
+
+
+def _refuse(run: RunDirectory, differences: Sequence[str], most: int = 20) -> None:
+    if not differences:
+        return
+    more = [f"  … and {len(differences) - most} more"] if len(differences) > most else []
+    raise UserError(
+        "\n".join(
+            [
+                f"{run.path}: {counted(len(differences), 'photo')} of the run changed since it began:",
+                *(f"  {line}" for line in map(printable, differences[:most])),
+                *more,
+                "Put them back as they were, or train anew in another --run-dir.",
+            ]
+        )
+    )
+
+
+def _require_same_list(run: RunDirectory, source: Source) -> None:
+    """For a run of before `splits.csv`: raises a `UserError` if photos were added, removed or moved since it began."""
+    began = run.read_data()
     if began["file_list_sha256"] != source.fingerprint():
         now = sum(map(len, source.splits.values()))
         raise UserError(
             f"{run.path}: the photos aren't those that the run began with (they were {sum(began['photos'].values())}, "
-            f"and are {now}). Put them back, or train anew in another --run-dir."
+            f"and are {now}), or an earlier version cut them into other splits. Train anew in another --run-dir."
         )
 
 

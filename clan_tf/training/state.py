@@ -1,6 +1,8 @@
 """The state of a training between two steps, in files that are whole or refused."""
 
+import errno
 import json
+import re
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -8,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import FiniteFloat, NonNegativeInt, TypeAdapter
 
 from clan_tf.errors import CheckFailed
 from clan_tf.files import replacing
 
+_NAME = re.compile(r"state-\d{9,}\.npz")
 KEPT = 2
 """How many states stay on the disk: the newest, and one to fall back to."""
 
@@ -27,10 +31,10 @@ class TrainingState:
         seconds: how long the training took so far, of all processes that went on with it.
     """
 
-    step: int = 0
-    totals: list[float] = field(default_factory=list)
-    rows: list[dict[str, float]] = field(default_factory=list)
-    seconds: float = 0.0
+    step: NonNegativeInt = 0
+    totals: list[FiniteFloat] = field(default_factory=list)
+    rows: list[dict[str, FiniteFloat]] = field(default_factory=list)
+    seconds: FiniteFloat = 0.0
 
     def best_epoch(self, column: str) -> int | None:
         """The first epoch, from 1, with the highest value of a column; `None` before the first ends."""
@@ -50,7 +54,7 @@ def write_state(folder: Path, state: TrainingState, variables: Sequence[Any]) ->
     if not all(np.isfinite(array).all() for array in arrays.values() if array.dtype.kind == "f"):
         raise CheckFailed(f"The weights became NaN before step {state.step + 1}.")
     folder.mkdir(exist_ok=True)
-    text = np.frombuffer(json.dumps(asdict(state)).encode(), dtype="uint8")
+    text = np.frombuffer(json.dumps(asdict(state), allow_nan=False).encode(), dtype="uint8")
     with replacing(folder / f"state-{state.step:09d}.npz") as temporary, temporary.open("wb") as file:
         np.savez(file, state=text, **arrays)
     files = state_files(folder)
@@ -63,7 +67,10 @@ def write_state(folder: Path, state: TrainingState, variables: Sequence[Any]) ->
 
 
 def read_state(
-    folder: Path, variables: Sequence[Any], note: Callable[[str], None] = lambda text: None
+    folder: Path,
+    variables: Sequence[Any],
+    note: Callable[[str], None] = lambda text: None,
+    problem_with: Callable[[TrainingState], str | None] = lambda state: None,
 ) -> TrainingState:
     """Reads the newest state that is whole, and assigns its values to the variables.
 
@@ -71,6 +78,7 @@ def read_state(
         folder: where `write_state` wrote.
         variables: as they were written, in the same order.
         note: told of each damaged file.
+        problem_with: says of a state that is whole why it can't be used all the same.
 
     Returns:
         The state; a new one where there is none.
@@ -81,29 +89,84 @@ def read_state(
     """
     files = state_files(folder)
     for path in files:
+        state, problem = TrainingState(), None
         try:
-            state, arrays = _read(path, len(variables))
-        except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-            note(f"{path} is damaged ({type(error).__name__}); trying the checkpoint before it")
-            continue
-        if [array.shape for array in arrays] != [tuple(variable.shape) for variable in variables]:
-            raise CheckFailed(
-                f"{path}: is of another model or another version of clan-tf. Train anew in another --run-dir."
-            )
-        for variable, array in zip(variables, arrays, strict=True):
-            variable.assign(array)
-        return state
+            state, arrays = _read(path, variables)
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # a place before the file's beginning
+                raise
+            problem = "not a whole zip archive"
+        # Damaged archives and texts raise many types.
+        except Exception as error:  # noqa: BLE001
+            problem = str(error).splitlines()[0] if isinstance(error, _Unfit) else type(error).__name__
+        if problem:
+            note(f"{path} is damaged ({problem}); trying the checkpoint before it")
+        elif problem := problem_with(state):
+            note(f"{path} can't be used: {problem}; trying the checkpoint before it")
+        else:
+            for variable, array in zip(variables, arrays, strict=True):
+                variable.assign(array)
+            return state
     if files:
-        raise CheckFailed(f"{folder}: every checkpoint is damaged. Train anew in another --run-dir.")
+        raise CheckFailed(
+            f"{folder}: every checkpoint is damaged, or of another model or version of clan-tf. Train anew in another "
+            "--run-dir."
+        )
     return TrainingState()
 
 
 def state_files(folder: Path) -> list[Path]:
     """The states in a folder, newest first."""
-    return sorted(folder.glob("state-*.npz"), reverse=True)
+    return sorted((path for path in folder.glob("state-*.npz") if _NAME.fullmatch(path.name)), reverse=True)
 
 
-def _read(path: Path, variables: int) -> tuple[TrainingState, list[np.ndarray]]:
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-        state = TrainingState(**json.loads(arrays["state"].tobytes()))
-        return state, [arrays[f"variable_{index}"] for index in range(variables)]
+class _Unfit(ValueError):
+    """A checkpoint that can be read, but isn't of this training."""
+
+
+def _read(path: Path, variables: Sequence[Any]) -> tuple[TrainingState, list[np.ndarray]]:
+    """A state and the values of the variables; what isn't as they are is refused before it takes memory."""
+    if not path.is_file():
+        raise _Unfit("not a file")
+    with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+        for index, variable in enumerate(variables):
+            dtype = np.dtype(getattr(variable.dtype, "as_numpy_dtype", variable.dtype))
+            _require_array(archive, f"variable_{index}", tuple(variable.shape), dtype)
+        _require_text(archive, "state")
+        if f"variable_{len(variables)}.npy" in archive.namelist():
+            raise _Unfit("it has more variables than the model")
+        file.seek(0)
+        with np.load(file, allow_pickle=False) as arrays:
+            text = json.loads(arrays["state"].tobytes(), parse_constant=_refuse)
+            state = TypeAdapter(TrainingState).validate_python(text)
+            values = [arrays[f"variable_{index}"] for index in range(len(variables))]
+    if state.step != int(path.stem.removeprefix("state-")):
+        raise _Unfit(f"it is of step {state.step}")
+    if not all(np.isfinite(array).all() for array in values if array.dtype.kind == "f"):
+        raise _Unfit("it holds NaN")
+    return state, values
+
+
+def _require_array(archive: zipfile.ZipFile, name: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
+    found = _header(archive, name)
+    if found != (shape, dtype):
+        raise _Unfit(f"{name} is {found[0]} {found[1]} and not {shape} {dtype}")
+
+
+def _require_text(archive: zipfile.ZipFile, name: str) -> None:
+    shape, dtype = _header(archive, name)
+    if len(shape) != 1 or dtype != np.uint8 or shape[0] > archive.getinfo(f"{name}.npy").file_size:
+        raise _Unfit(f"{name} isn't a text")
+
+
+def _header(archive: zipfile.ZipFile, name: str) -> tuple[tuple[int, ...], np.dtype]:
+    """Shape and type of an array, without reading it."""
+    with archive.open(f"{name}.npy") as file:
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(file)
+    return shape, dtype
+
+
+def _refuse(name: str) -> None:
+    raise _Unfit(f"{name} isn't a number")

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from clan_tf.models import COMBINED, BranchClassifier, combine
+from clan_tf.ranking import are_in_top
 from clan_tf.training.weight_average import WeightAverage
 from clan_tf.training_config import TrainingConfig
 
@@ -192,11 +193,14 @@ def branch_metrics(
         branch: float(-np.log(np.maximum(probabilities[branch][rows, labels], 1e-30)).mean())
         for branch in model.branches
     }
-    accuracies = [float((probabilities[name].argmax(axis=1) == labels).mean()) for name in (*model.branches, COMBINED)]
+    accuracies = [float(are_in_top(labels, probabilities[name], 1).mean()) for name in (*model.branches, COMBINED)]
     loss = sum(model.loss_weights[branch] * value for branch, value in losses.items())
     return dict(zip(metric_columns(model.branches), [loss, *losses.values(), *accuracies], strict=True))
 
 
 def _count_correct(labels: tf.Tensor, probabilities: tf.Tensor) -> tf.Tensor:
-    predicted = tf.argmax(probabilities, axis=1, output_type=labels.dtype)
-    return tf.reduce_sum(tf.cast(predicted == labels, tf.float32))
+    """How many photos have no class ahead of their label, as `are_in_top` says it; `tf.argmax` promises no order."""
+    own = tf.gather(probabilities, labels, axis=1, batch_dims=1)[:, None]
+    before = tf.range(tf.shape(probabilities)[1], dtype=labels.dtype) < labels[:, None]
+    ahead = ~(probabilities <= own) | ((probabilities == own) & before)
+    return tf.reduce_sum(tf.cast(~tf.reduce_any(ahead, axis=1), tf.float32))

@@ -12,8 +12,10 @@ from clan_tf.config import Experiment
 from clan_tf.data import Source, read_source
 from clan_tf.data.cache import decide_cache, open_reader
 from clan_tf.data.photos import CheckedPhotos
-from clan_tf.data.pipeline import steps_per_epoch, training_view
+from clan_tf.data.pipeline import training_view
+from clan_tf.data.readiness import require_ready
 from clan_tf.data.reading import Reader
+from clan_tf.data.run_split import run_split, write_split
 from clan_tf.data.samples import write_augmented_samples, write_samples
 from clan_tf.data.splits import check_splits
 from clan_tf.environment import describe_devices, describe_environment
@@ -21,7 +23,7 @@ from clan_tf.errors import UserError
 from clan_tf.models import BranchClassifier
 from clan_tf.models.build import build_model
 from clan_tf.progress import Progress
-from clan_tf.run import Outcome, RunDirectory, is_run, is_unstarted
+from clan_tf.run import Outcome, RunDirectory, is_run, is_unstarted, require_unstarted
 from clan_tf.training.devices import (
     choose_precision,
     is_chief,
@@ -34,7 +36,7 @@ from clan_tf.training.disk import require_space
 from clan_tf.training.failures import explained, recording, way_to_go_on
 from clan_tf.training.loop import TrainingLoop
 from clan_tf.training.recipe import check_loss_weight_schedules
-from clan_tf.training.resuming import require_same_data, resumed_experiment
+from clan_tf.training.resuming import note_other_computing, require_same_content, resumed_data, resumed_experiment
 
 
 @dataclass(frozen=True)
@@ -113,25 +115,34 @@ def train(
         progress = progress if chief else Progress()
         if existing and chief:
             stack.enter_context(existing.claimed())
-        source = data.source if data else read_source(experiment.data)
-        require_class_count(experiment, source)
-        if existing:
-            require_same_data(existing, source)
-            if outcome := existing.outcome():
-                progress.note(f"{existing.path} is finished")
-                return TrainingResult(existing, outcome, source, chief)
-        steps_per_epoch(len(source.photos("train")), experiment.training.batch_size)
+        own = resumed_data(existing, experiment, data and data.source) if existing else None
+        source = own.source if own else data.source if data else read_source(experiment.data)
+        for note in (note for note in own.notes if note not in source.notes) if own else ():
+            progress.note(f"note: {note}")
+        if existing and (outcome := existing.outcome()):
+            progress.note(f"{existing.path} is finished")
+            if chief:
+                existing.remove_checkpoints()  # a kill may have come between the two
+            return TrainingResult(existing, outcome, source, chief)
+        if existing and chief:
+            note_other_computing(existing, progress.note)
+        require_ready(experiment, source)
         experiment = _with_precision(experiment)
         model = _build(experiment, source, strategy)
         if not existing:
             require_space(model, experiment.training, run_dir or runs_root)
-        data = data or prepare_data(experiment, source, progress)
-        steps_per_epoch(len(data.checked["train"].photos), experiment.training.batch_size)
+        if data is None or not _same_photos(data.source, source):
+            data = prepare_data(experiment, source, progress)
+        if own:
+            require_same_content(own, data.checked, progress.note)
+        require_ready(experiment, source, data.checked)
         experiment = _with_cache(experiment, data)
+        is_made = run_dir is None or not Path(run_dir).exists()
         run = existing or _new_run(experiment, run_dir, runs_root, chief)
         if chief and not existing:
             stack.enter_context(run.claimed())
-        with recording(run, not existing, progress) if chief else nullcontext():
+            run.mark_start()
+        with recording(run, not existing, is_made, progress) if chief else nullcontext():
             if chief:
                 _write_start(experiment, run, data, not existing)
             _announce(experiment, run, strategy, progress)
@@ -152,7 +163,6 @@ def prepare_data(experiment: Experiment, source: Source, progress: Progress) -> 
     config = experiment.data
     for note in source.notes:
         progress.note(f"note: {note}")
-    source.photos("val")
     checked = check_splits(source.splits, config, progress)
     view, every_epoch = training_view(config), ("train", "val")
     looked_at = [checked[split] for split in every_epoch]
@@ -177,7 +187,7 @@ def _existing_run(run_dir: str | None, resume: bool, several: bool) -> RunDirect
     if is_unstarted(Path(run_dir)):
         return None
     if not is_run(Path(run_dir)):
-        raise UserError(f"--run-dir: {run_dir} isn't a run directory (it has no config.yaml and status.json).")
+        require_unstarted(Path(run_dir))
     return RunDirectory(run_dir)
 
 
@@ -192,9 +202,18 @@ def _write_start(experiment: Experiment, run: RunDirectory, data: TrainingData, 
         run.write_status("running")
         return
     names, train_photos = data.source.class_names, data.checked["train"]
-    run.write_start(experiment, describe_environment(), describe_data(experiment, data.source, data.checked))
+    split = run_split(experiment.data, data.source, data.checked)
+    write_split(run.splits, split)
+    facts = describe_data(experiment, data.source, data.checked) | {"splits_sha256": split.fingerprint()}
+    run.write_start(experiment, describe_environment(), facts)
     write_samples(train_photos, names, run.samples)
     write_augmented_samples(train_photos, names, experiment, run.augmented)
+
+
+def _same_photos(one: Source, other: Source) -> bool:
+    return {split: list(photos) for split, photos in one.splits.items() if photos} == {
+        split: list(photos) for split, photos in other.splits.items() if photos
+    }
 
 
 def _build(experiment: Experiment, source: Source, strategy: tf.distribute.Strategy) -> BranchClassifier:
@@ -228,13 +247,6 @@ def _announce(experiment: Experiment, run: RunDirectory, strategy: tf.distribute
         f"{', '.join(describe_devices())}, {training.precision}: batches of {training.batch_size}{parts}{each}; "
         f"learning rate {training.learning_rate:g}, whatever the number of devices"
     )
-
-
-def require_class_count(experiment: Experiment, source: Source) -> None:
-    """Raises a `UserError` if the config says another number of classes than the data has."""
-    said, found = experiment.data.classes, len(source.class_names)
-    if said is not None and said != found:
-        raise UserError(f"data.classes: is {said}, and the data has {found} classes. Correct it, or leave it out.")
 
 
 def describe_data(experiment: Experiment, source: Source, checked: Mapping[str, CheckedPhotos]) -> dict[str, object]:

@@ -1,0 +1,92 @@
+"""Whether a training can start on some photos: one verdict for `data check` and `train`."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+
+from clan_tf.config import Experiment, with_values
+from clan_tf.data.cutting import WAYS_OUT, contents_by_label
+from clan_tf.data.photos import CheckedPhotos
+from clan_tf.data.pipeline import steps_per_epoch
+from clan_tf.data.source import SPLITS, Photo, Source
+from clan_tf.errors import UserError, listed
+
+
+def training_problems(experiment: Experiment, source: Source, broken: Collection[str] = ()) -> list[str]:
+    """What keeps a training from starting on these photos, a sentence each.
+
+    Args:
+        experiment: whose classes and batch size count.
+        source: the photos.
+        broken: names of photos that can't be read.
+    """
+    if source.problems:
+        return list(source.problems)
+    readable = _readable(source, broken)
+    problems = [*_class_count(experiment, source), *_emptied(source, readable)]
+    if not source.splits.get("val"):
+        problems.append(_no_validation(source))
+    return problems or list(_batch_size(experiment, readable["train"]))
+
+
+def require_ready(experiment: Experiment, source: Source, checked: Mapping[str, CheckedPhotos] | None = None) -> None:
+    """Raises a `UserError` with all `training_problems`, after the check those of the photos that can be read."""
+    broken: set[str] = set()
+    if checked is not None:
+        readable = {photo.name for photos in checked.values() for photo in photos.photos}
+        broken = {photo.name for photos in source.splits.values() for photo in photos} - readable
+    problems = training_problems(experiment, source, broken)
+    if problems:
+        raise UserError("\n".join(problems))
+
+
+def fitting_batch(experiment: Experiment, source: Source, broken: Collection[str] = ()) -> dict[str, int]:
+    """The keys and values with which a training can start, where only the batch is too large for the photos."""
+    photos, parts = len(_readable(source, broken)["train"]), experiment.training.accumulation
+    if not photos or experiment.training.batch_size <= photos:
+        return {}
+    batch = {"training.batch_size": photos // parts * parts or photos}
+    if photos < parts:
+        batch["training.accumulation"] = 1
+    return {} if training_problems(with_values(experiment, batch), source, broken) else batch
+
+
+def _readable(source: Source, broken: Collection[str]) -> dict[str, list[Photo]]:
+    return {split: [photo for photo in source.splits.get(split, ()) if photo.name not in broken] for split in SPLITS}
+
+
+def _class_count(experiment: Experiment, source: Source) -> Iterator[str]:
+    said, found = experiment.data.classes, len(source.class_names)
+    if said is not None and said != found:
+        yield (
+            f"data.classes: is {said}, and the data has {found} classes. Correct it, or leave it out "
+            "(--set data.classes=null)."
+        )
+
+
+def _emptied(source: Source, readable: Mapping[str, Sequence[Photo]]) -> Iterator[str]:
+    """What broken photos leave too little of."""
+    left = {photo.label for photo in readable["train"]}
+    lost = [name for label, name in enumerate(source.class_names) if label not in left]
+    if lost:
+        yield f"No train photo of {listed(lost)} can be read. Mend or add photos, or leave the class out."
+    for split in ("val", "test"):
+        if source.splits.get(split) and not readable[split]:
+            yield f"No {split} photo can be read. Mend or add photos."
+
+
+def _no_validation(source: Source) -> str:
+    if source.unused.get("quarantined", {}).get("val"):
+        return "data.quarantine: leaves no validation photo. Take some out of the list, or add photos."
+    most = max(map(len, contents_by_label(source.splits["train"]).values()), default=0)
+    left = "one photo" if most == 1 else f"{most} different photos"
+    test = " after a test photo" if source.splits.get("test") else ""
+    return (
+        f"There are no validation photos, and no class has photos enough to cut one{test}: a class has {left} left at "
+        f"most. {WAYS_OUT}"
+    )
+
+
+def _batch_size(experiment: Experiment, train: Sequence[Photo]) -> Iterator[str]:
+    try:
+        steps_per_epoch(len(train), experiment.training.batch_size)
+    except UserError as error:
+        yield str(error)

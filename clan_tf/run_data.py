@@ -1,0 +1,199 @@
+"""The photos that a model meets: those of its run, in the run's splits, or those of other data."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from clan_tf.config import DataConfig, Experiment
+from clan_tf.data import Photo, Source, list_source, place_of, read_source
+from clan_tf.data.photos import CheckedPhotos
+from clan_tf.data.run_split import Match, Row, RunSplit, changed, counts_by_split, damaged, folder_of, match, read_split
+from clan_tf.data.selection import without_quarantined
+from clan_tf.errors import UserError, counted, listed
+from clan_tf.run import RunDirectory
+
+OTHER_DATA = (
+    "source",
+    "level",
+    "fraction",
+    "split_seed",
+    "validation_fraction",
+    "test_fraction",
+    "generated_photos",
+)
+"""Keys of `data` that say which photos there are and how they are split: with others, the data isn't the run's."""
+
+
+@dataclass(frozen=True)
+class RunData:
+    """Photos for a model.
+
+    Attributes:
+        source: the photos.
+        config: where they are.
+        run: the run that the model belongs to, if any.
+        split: what the run wrote of its photos; `None` for a run of before `splits.csv`, or no run.
+        match: how its photos were found; `None` for other data.
+        notes: what a user should know of them.
+    """
+
+    source: Source
+    config: DataConfig
+    run: RunDirectory | None
+    split: RunSplit | None
+    match: Match | None
+    notes: tuple[str, ...]
+
+    def has(self, split: str) -> bool:
+        """Whether the data has photos in a split, or the run had."""
+        recorded = self.match is not None and any(row.split == split for row in self.split.used)
+        return recorded or bool(self.source.splits.get(split))
+
+    def photos(self, split: str) -> Sequence[Photo]:
+        """The photos of a split; a `UserError` where there are none."""
+        if self.match and not self.source.splits.get(split):
+            gone = [row.photo for row in self.match.missing if row.split == split]
+            if gone:
+                raise UserError(
+                    f"{place_of(self.config)} has none of the {counted(len(gone), f'{split} photo')} of the run "
+                    f"{self.run.path}, such as {listed(gone, 1)}. Put them back, say where they are by "
+                    "--set data.root=FOLDER, or name other data by --config CONFIG."
+                )
+        return self.source.photos(split)
+
+    def content_notes(self, split: str, checked: CheckedPhotos) -> list[str]:
+        """What the content of a split's photos says: that it changed since the run began, or that it was trained on."""
+        if self.match:
+            # Fewer photos than the split has may be checked.
+            altered = changed(self.match.rows.get(split, ()), checked, folder_of(self.config))
+            return [_changed_note(altered, len(checked.photos), split)] if altered else []
+        trained = {row.digest for row in self.split.used if row.split == "train"} if self.split else set()
+        known = sum(digest in trained for digest in checked.digests)
+        if not known or split == "train":
+            return []
+        photos = counted(len(checked.photos), f"{split} photo")
+        return [f"the run was trained on {known:,} of these {photos} (they have the same content)"]
+
+
+def read_run_split(run: RunDirectory) -> RunSplit | None:
+    """What a run wrote of its photos; `None` for a run of before `splits.csv`.
+
+    Raises:
+        UserError: if the file is damaged or missing.
+    """
+    expected = run.read_data().get("splits_sha256")
+    if expected is None:
+        return None
+    split = read_split(run.splits)
+    if split.fingerprint() != expected:
+        raise damaged(run.splits, "its rows aren't those that the run wrote (splits_sha256 in data.json)")
+    return split
+
+
+def read_run_data(run: RunDirectory, config: DataConfig, source: Source | None = None) -> RunData:
+    """A run's own photos, in its splits, looked up by name in the data as it is now.
+
+    Where the data has none of them, it is other data and read by itself.
+
+    Args:
+        run: the run.
+        config: its `data` section, perhaps with another place.
+        source: the photos, where they are read already.
+
+    Raises:
+        UserError: if the data can't be read, or `splits.csv` is damaged.
+    """
+    split = read_run_split(run)
+    if split is None:
+        note = (
+            f"the run {run.path} has no splits.csv, because an earlier version wrote it: its splits are cut again, and "
+            "may not be those of the run"
+        )
+        return _read_other(run, config, None, (note,), source)
+    listing = source or list_source(config)
+    found = match(listing, split, folder_of(config))
+    if not found.found:
+        note = f"{place_of(config)} has none of the photos of the run {run.path}: it is read as other data"
+        return _read_other(run, config, split, (note,), source)
+    own = found.source
+    if config.quarantine and config.quarantine != run.experiment().data.quarantine:
+        own = _without_quarantined(own, listing, config)
+    return RunData(own, config, run, split, found, (*listing.notes, *match_notes(found)))
+
+
+def read_model_data(
+    run: RunDirectory | None, experiment: Experiment, config: str | None, source: Source | None = None
+) -> RunData:
+    """The photos that a model meets: its run's own, or other data where another config or other keys say so.
+
+    Args:
+        run: the run that the model belongs to, if any.
+        experiment: whose data is used.
+        config: the config that a user named; `None` for the run's own.
+        source: the photos, where they are read already.
+
+    Raises:
+        UserError: if the data can't be read, or the run's `splits.csv` is damaged.
+    """
+    if run is None:
+        return _read_other(None, experiment.data, None, (), source)
+    own = run.experiment().data
+    keys = [key for key in OTHER_DATA if getattr(own, key) != getattr(experiment.data, key)]
+    if config is None and not keys:
+        return read_run_data(run, experiment.data, source)
+    what = f"the data of {config}" if config else f"with another {', '.join(f'data.{key}' for key in keys)}, the data"
+    return _read_other(
+        run, experiment.data, read_run_split(run), (f"{what} is read anew: not the run's splits",), source
+    )
+
+
+def match_notes(found: Match) -> list[str]:
+    """What is new, missing, moved or labelled differently since a run began, a sentence each."""
+    notes = []
+    if found.new:
+        example = listed([photo.name for photo in found.new], 1)
+        notes.append(f"{counted(len(found.new), 'photo')} came after the run began ({example}): used in no split")
+    if found.missing:
+        names = listed([describe_missing(row, found) for row in found.missing])
+        notes.append(
+            f"{counted(len(found.missing), 'photo')} of the run ({counts_by_split(found.missing)}) missing: {names}"
+        )
+    if found.relabelled:
+        names = listed([f"{row.photo} (was {row.class_name}, is {name})" for row, name in found.relabelled])
+        notes.append(f"{counted(len(found.relabelled), 'photo')} relabelled since; the run's labels count: {names}")
+    if found.moved:
+        names = listed([f"{row.photo} (was {row.split}, is {place})" for row, place in found.moved])
+        notes.append(
+            f"{counted(len(found.moved), 'photo')} moved to another split since; the run's splits count: {names}"
+        )
+    if found.reboxed:
+        names = listed([row.photo for row in found.reboxed])
+        notes.append(f"of {counted(len(found.reboxed), 'photo')} another part is used than in the run: {names}")
+    return notes
+
+
+def describe_missing(row: Row, found: Match) -> str:
+    """A missing photo's name, and under which name its content is now."""
+    renamed = found.renamed.get(row.photo)
+    return f"{row.photo} (now {renamed})" if renamed else row.photo
+
+
+def _read_other(
+    run: RunDirectory | None, config: DataConfig, split: RunSplit | None, notes: tuple[str, ...], source: Source | None
+) -> RunData:
+    source = source or read_source(config)
+    return RunData(source, config, run, split, None, (*notes, *source.notes))
+
+
+def _without_quarantined(own: Source, listing: Source, config: DataConfig) -> Source:
+    """The run's photos without those that a quarantine list of the data names."""
+    clean = without_quarantined(listing.splits, config.quarantine, config.root)
+    names = {photo.name for photos in clean.values() for photo in photos}
+    splits = {split: [photo for photo in photos if photo.name in names] for split, photos in own.splits.items()}
+    return replace(own, splits=splits)
+
+
+def _changed_note(altered: Sequence[Row], photos: int, split: str) -> str:
+    names = listed([row.photo for row in altered])
+    return (
+        f"{len(altered):,} of {counted(photos, f'{split} photo')} have other content than when the run began: {names}"
+    )
