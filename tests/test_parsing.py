@@ -4,7 +4,8 @@ import time
 
 import pytest
 
-from clan_tf.parsing import parse_json, parse_yaml
+from clan_tf.parsing import parse_json
+from clan_tf.yaml_text import parse_yaml
 
 NAMES = "abcdefghijk"
 LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
@@ -21,6 +22,7 @@ MERGES = "a: &a {x: 1}\n" + "".join(
     [
         (LAUGHS, "more than 100,000 values, with the aliases written out"),
         (MERGES, "more than 100,000 values, with the aliases written out"),
+        ("#" * 2**21, "it has 2,097,152 characters; at most 1,048,576 are read"),
         ("&a [*a]", "an alias stands within what it stands for"),
         ("&a {x: *a}", "an alias stands within what it stands for"),
         ("[" * 100_000, "nested too deeply"),
