@@ -80,7 +80,7 @@ def open_saved_model(path: str, threads: int) -> Callable[..., Arrays]:
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
     with tempfile.TemporaryDirectory() as plain:
-        # TensorFlow takes [, *, ? and \ in the path of a SavedModel for a pattern, and fails on bytes that aren't UTF-8.
+        # TensorFlow takes [, *, ? and \ in the path of a SavedModel for a pattern.
         os.symlink(os.path.abspath(path), os.path.join(plain, "model"))
         signatures = tf.saved_model.load(os.path.join(plain, "model")).signatures
 
