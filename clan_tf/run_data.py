@@ -1,6 +1,5 @@
 """The photos that a model meets: those of its run, in the run's splits, or those of other data."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -81,7 +80,7 @@ def read_run_split(run: RunDirectory) -> RunSplit | None:
     Raises:
         UserError: if the file is damaged or missing.
     """
-    expected = _written_fingerprint(run)
+    expected = run.read_data().get("splits_sha256")
     if expected is None:
         return None
     split = read_split(run.splits)
@@ -198,11 +197,3 @@ def _changed_note(altered: Sequence[Row], photos: int, split: str) -> str:
     return (
         f"{len(altered):,} of {counted(photos, f'{split} photo')} have other content than when the run began: {names}"
     )
-
-
-def _written_fingerprint(run: RunDirectory) -> str | None:
-    path = run.path / "data.json"
-    try:
-        return json.loads(path.read_text(encoding="utf-8")).get("splits_sha256")
-    except (OSError, ValueError, AttributeError) as error:
-        raise UserError(f"{path}: can't be read: {error}. Put the run's own file back.") from error

@@ -17,9 +17,26 @@ from clan_tf.progress import Progress
 from clan_tf.silence import discarded_stderr
 from clan_tf.text import printable
 
-ConfigArgument = Annotated[str, typer.Argument(metavar="CONFIG", help="A YAML file, or the name of a shipped config.")]
+
+def require_utf8(value: str | None, param: typer.CallbackParam) -> str | None:
+    """The path of a model or of what is to be written; a `UserError` if its name isn't UTF-8, as only photos' may be."""
+    try:
+        (value or "").encode("utf-8")
+    except UnicodeEncodeError:
+        name = param.opts[0] if param.param_type_name == "option" else param.human_readable_name
+        raise UserError(f"{name}: must be a path in UTF-8; received {value}. Rename it, or give another.") from None
+    return value
+
+
+ConfigArgument = Annotated[
+    str,
+    typer.Argument(metavar="CONFIG", callback=require_utf8, help="A YAML file, or the name of a shipped config."),
+]
 OptionalConfigArgument = Annotated[
-    str | None, typer.Argument(metavar="[CONFIG]", help="A YAML file or a shipped config; the demo if left out.")
+    str | None,
+    typer.Argument(
+        metavar="[CONFIG]", callback=require_utf8, help="A YAML file or a shipped config; the demo if left out."
+    ),
 ]
 SetOption = Annotated[
     list[str] | None,
@@ -30,6 +47,7 @@ ModelArgument = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
+        callback=require_utf8,
         help="A run directory, a .keras, .tflite or .onnx file, a SavedModel folder, or the folder of an export.",
     ),
 ]

@@ -14,6 +14,7 @@ from clan_tf.cli.console import (
     print_json,
     print_table,
     quiet_tensorflow,
+    require_utf8,
     say,
 )
 from clan_tf.errors import counted
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 def data_pack(
     config: ConfigArgument,
-    output: Annotated[str, typer.Option("--output", metavar="D", help="The folder to make.")],
+    output: Annotated[str, typer.Option("--output", metavar="D", callback=require_utf8, help="The folder to make.")],
     overrides: SetOption = None,
     quality: Annotated[int, typer.Option("--quality", min=1, max=100, help="Quality of the JPEGs.")] = 95,
     lossless: Annotated[

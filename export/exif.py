@@ -24,7 +24,7 @@ def exif_orientation(content: tf.Tensor) -> tf.Tensor:
         [
             (data.has(JPEG_START), lambda: _jpeg_exif(data)),
             (data.has(PNG_START), lambda: png_chunk(data, b"eXIf")),
-            (data.has(b"WEBP", 8), lambda: webp_chunk(data, b"EXIF")),
+            (data.has(b"RIFF") & data.has(b"WEBP", 8), lambda: webp_chunk(data, b"EXIF")),
         ],
         default=lambda: (tf.constant(False), tf.constant(0), tf.constant(0)),
     )

@@ -48,7 +48,7 @@ def _exif(content: bytes) -> bytes:
         data = next((data for data in named if data.startswith(EXIF_PREFIX)), b"")
     elif content.startswith(PNG_START):
         data = _first(content, png_chunks(content), b"eXIf")
-    elif content.startswith(b"RIFF"):
+    elif content.startswith(b"RIFF") and content[8:12] == b"WEBP":
         data = _first(content, webp_chunks(content), b"EXIF")
     else:
         data = b""
