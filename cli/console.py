@@ -19,12 +19,12 @@ from clan_tf.text import printable
 
 
 def require_utf8(value: str | None, param: typer.CallbackParam) -> str | None:
-    """The path of a model or of what is to be written; a `UserError` if its name isn't UTF-8, as only photos' may be."""
+    """The path of a model or of what is to be written; a `UserError` if it isn't UTF-8, as only photos may be."""
     try:
         (value or "").encode("utf-8")
     except UnicodeEncodeError:
-        name = param.opts[0] if param.param_type_name == "option" else param.human_readable_name
-        raise UserError(f"{name}: must be a path in UTF-8; received {value}. Rename it, or give another.") from None
+        named = param.opts[0] if param.param_type_name == "option" else str(param.metavar).strip("[]")
+        raise UserError(f"{named}: must be a path in UTF-8; received {value}. Rename it, or give another.") from None
     return value
 
 
