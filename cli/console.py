@@ -100,7 +100,7 @@ def _outcome(command: Callable[[], Any]) -> tuple[str, Any]:
     except BrokenPipeError:
         return "", BROKEN_PIPE
     except OSError as error:
-        return f"{error.filename or 'file'}: {error.strerror or error}", 1
+        return f"{error.filename or 'the output or a file'}: {error.strerror or error}", 1
     except KeyboardInterrupt:
         return "interrupted", INTERRUPTED
     except SystemExit as exit_:

@@ -130,7 +130,7 @@ def test_wrong_names_are_refused_with_the_right_ones(run: RunDirectory, tmp_path
     with pytest.raises(UserError, match="no such"):
         evaluation.evaluate(str(tmp_path / "none"))
     (tmp_path / "bad.keras").write_text("x", encoding="utf-8")
-    with pytest.raises(UserError, match="can't be loaded"):
+    with pytest.raises(UserError, match="is damaged or truncated"):
         prediction.predict(str(tmp_path / "bad.keras"), [str(tmp_path / "bad.keras")])
 
 
