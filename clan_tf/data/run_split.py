@@ -91,7 +91,7 @@ def run_split(config: DataConfig, source: Source, checked: Mapping[str, CheckedP
 def write_split(path: Path, split: RunSplit) -> None:
     """Writes `splits.csv`. A text that a spreadsheet would take for a formula has an apostrophe in front."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    writer = csv.writer(text)
     writer.writerow(COLUMNS)
     for row in split.rows:
         box = " ".join(map(str, row.box)) if row.box else ""
