@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from clan_tf.config import DataConfig, Experiment
 from clan_tf.data import Photo, Source, list_source, place_of, read_source
@@ -81,11 +82,11 @@ def read_run_split(run: RunDirectory) -> RunSplit | None:
     Raises:
         UserError: if the file is damaged or missing.
     """
-    expected = _written_fingerprint(run)
-    if expected is None:
+    facts = _read_facts(run)
+    if facts.get("splits_sha256") is None:
         return None
-    split = read_split(run.splits)
-    if split.fingerprint() != expected:
+    split = replace(read_split(run.splits), val_is_cut=bool(facts.get("val_is_cut")))
+    if split.fingerprint() != facts["splits_sha256"]:
         raise damaged(run.splits, "its rows aren't those that the run wrote (splits_sha256 in data.json)")
     return split
 
@@ -200,9 +201,9 @@ def _changed_note(altered: Sequence[Row], photos: int, split: str) -> str:
     )
 
 
-def _written_fingerprint(run: RunDirectory) -> str | None:
+def _read_facts(run: RunDirectory) -> dict[str, Any]:
     path = run.path / "data.json"
     try:
-        return json.loads(path.read_text(encoding="utf-8")).get("splits_sha256")
-    except (OSError, ValueError, AttributeError) as error:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
         raise UserError(f"{path}: can't be read: {error}. Put the run's own file back.") from error
