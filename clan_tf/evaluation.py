@@ -180,11 +180,15 @@ def subset_name(split: str, branches: Sequence[str] | None) -> str:
     return f"{split}-{'+'.join(branches)}" if branches else split
 
 
-def read_predictions(folder: Path) -> list[dict[str, str]]:
+def read_predictions(folder: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     """The `predictions.csv` of an evaluation: a row per photo with `photo`, `true`, and of every branch and `combined`
-    the predicted class (`BRANCH`) and its probability (`BRANCH_probability`). A `UserError` if it is damaged.
+    the predicted class (`BRANCH`) and its probability (`BRANCH_probability`).
+
+    Raises:
+        UserError: if it is damaged, or `columns` aren't in it.
     """
-    path, columns = folder / "predictions.csv", ("photo", "true", COMBINED, f"{COMBINED}_probability")
+    path = folder / "predictions.csv"
+    columns = ("photo", "true", *columns)
     rows = read_rows(path, columns, EVALUATE_AGAIN, is_number=lambda column: column.endswith("_probability"))
     metrics = folder / "metrics.json"
     if metrics.is_file():

@@ -107,6 +107,7 @@ def _outcome(command: Callable[[], Any]) -> tuple[str, Any]:
     """How a command ended: its message, and the exit code where it gives one."""
     try:
         _require_working_folder()
+        _settle_home()
         command()
     except UserError as error:
         return str(error), 2
@@ -118,7 +119,7 @@ def _outcome(command: Callable[[], Any]) -> tuple[str, Any]:
     except BrokenPipeError:
         return "", BROKEN_PIPE
     except OSError as error:
-        return f"{error.filename or 'file'}: {error.strerror or error}", 1
+        return f"{error.filename or 'the output or a file'}: {error.strerror or error}", 1
     except KeyboardInterrupt:
         return "interrupted", INTERRUPTED
     except SystemExit as exit_:
@@ -135,6 +136,12 @@ def _require_working_folder() -> None:
         os.getcwd()
     except FileNotFoundError as error:
         raise UserError("The working folder doesn't exist any more. Change to one that does: cd.") from error
+
+
+def _settle_home() -> None:
+    """Without a home, libraries would make a folder of the name `~` in the working folder."""
+    if os.path.expanduser("~") == "~":
+        os.environ["HOME"] = os.devnull
 
 
 def print_json(value: Any) -> None:

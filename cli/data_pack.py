@@ -1,5 +1,6 @@
 """`clan-tf data pack`."""
 
+import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -45,7 +46,7 @@ def data_pack(
     from clan_tf.data.pack import PackFormat, pack
 
     storage = PackFormat(None if lossless else quality, shard_size)
-    packed = pack(experiment.data, Path(output).expanduser().absolute(), storage, ConsoleProgress())
+    packed = pack(experiment.data, Path(os.path.expanduser(output)).absolute(), storage, ConsoleProgress())
     keys = [*(overrides or ()), *_keys(packed, experiment.data)]
     next_command = shlex.join(["clan-tf", "train", config, *(word for key in keys for word in ("--set", key))])
     if as_json:

@@ -14,8 +14,9 @@ from clan_tf.export.exif import exif_orientation
 from clan_tf.export.graph_bytes import GraphBytes
 from clan_tf.export.graph_containers import jpeg_frame, stored_pixels
 from clan_tf.photos.containers import JPEG_START, PNG_START, GifFrame, gif_first_frame, is_animated_webp
-from clan_tf.photos.decoding import FRAMES, MAX_PIXELS, PhotoFacts
+from clan_tf.photos.decoding import MAX_PIXELS, PhotoFacts
 from clan_tf.photos.formats import format_of
+from clan_tf.photos.jpeg import FRAMES
 
 _UNKNOWN = "isn't a JPEG, PNG, GIF, BMP or WebP photo"
 _ANIMATED = "an animated WebP isn't decoded by serve_bytes; send its first frame as a JPEG or PNG"

@@ -204,6 +204,8 @@ def _color_spaces() -> Iterator[PhotoFile]:
         "rgb_by_letters": (replace(plain, components=letters), rgb, 0, 0),
         "rgb_by_letters_jfif": (replace(plain, components=letters, segments=JFIF), ycc, 1, 0),
         "numbered_from_0": (replace(plain, components=zero), ycc, 1, 0),
+        "adobe_unknown": (replace(plain, segments=adobe(9)), ycc, 1, 0),
+        "cmyk_adobe_unknown": (replace(with_four, segments=adobe(9)), rgb_of_cmyk(ycck), 2, 1),
         "adobe_short": (replace(plain, segments=segment(0xEE, b"Adobe")), ycc, 1, 0),
         "grey": (replace(plain, components=plain.components[:1]), grey, 0, 0),
         "grey_adobe": (replace(plain, components=plain.components[:1], segments=adobe(0)), grey, 0, 0),
@@ -219,6 +221,8 @@ def _color_spaces() -> Iterator[PhotoFile]:
             row = PhotoFile(f"plain_{name}{kind}.jpg", content, expected.astype("uint8"))
             yield replace(row, tolerance=tolerance, graph_tolerance=graph_tolerance)
     yield PhotoFile("plain_extended.jpg", replace(plain, frame=0xC1).encode(), ycc, tolerance=1)
+    odd_scan = plain.encode().replace(b"\0\x3f\0", b"\0\0\0", 1)
+    yield PhotoFile("plain_odd_scan.jpg", odd_scan, ycc, tolerance=1)
     yield PhotoFile("plain_restart.jpg", replace(plain, restart=1).encode(), ycc, tolerance=1)
     # One colour's level, so that it doesn't matter how it is enlarged.
     for name, across, down in (("440", 1, 2), ("422", 2, 1), ("420", 2, 2), ("411", 4, 1), ("410", 4, 2)):
@@ -227,6 +231,7 @@ def _color_spaces() -> Iterator[PhotoFile]:
         made = Plain([Component(1, bright, across, down), *colors], (2, 2), segments=JFIF)
         full = np.dstack([shown(bright), *(np.full(shown(bright).shape, 90 + 10 * number) for number in (2, 3))])
         yield PhotoFile(f"plain_{name}.jpg", made.encode(), rgb_of_ycc(full), tolerance=1)
+        yield refused(f"plain_{name}_no_end.jpg", made.encode()[:-2], "truncated")
 
 
 def _orientations() -> Iterator[PhotoFile]:
@@ -322,7 +327,7 @@ def _several_pictures() -> Iterator[PhotoFile]:
     yield PhotoFile("ultra_hdr_broken_second.jpg", ultra + second[:200], expected)
     yield PhotoFile("two_pictures.jpg", first + second, expected)
     part = ultra[: len(ultra) * 4 // 5]
-    yield refused("ultra_hdr_cut.jpg", part + second, "damaged or cut short")
+    yield refused("ultra_hdr_cut.jpg", part + second, TRUNCATED)
     yield refused("ultra_hdr_cut_and_closed.jpg", part + END + second, TRUNCATED, "unnoticed")
     yield refused("pair_cut.mpo", stream.getvalue()[: len(first) * 4 // 5], "truncated")
 
@@ -380,6 +385,25 @@ def _damaged() -> Iterator[PhotoFile]:
     yield refused("segment_too_long.jpg", long, "damaged or cut short")
     zero_table = whole.replace(b"\xff\xdb\0\x43\0", b"\xff\xdb\0\x43\7", 1)
     yield refused("table_7.jpg", zero_table, "")
+    # Behind odd values of the header, of which libjpeg warns first.
+    data = scan + 14
+    for name, content in {
+        "version": whole.replace(b"JFIF\0\1\1", b"JFIF\0\7\7", 1),
+        "scan": whole[: data - 3] + b"\0\0\0" + whole[data:],
+        "adobe": with_segments(whole, adobe(7)),
+        "bytes_between": whole[:20] + b"abc" + whole[20:],
+    }.items():
+        middle = content[: len(content) // 2] + bytes(64) + content[len(content) // 2 + 64 :]
+        yield refused(f"zeros_behind_odd_{name}.jpg", middle, CORRUPT, "unnoticed")
+        yield refused(f"cut_behind_odd_{name}.jpg", content[: len(content) // 2] + END, TRUNCATED, "unnoticed")
+    progressive = kinds["progressive"]
+    scans = [place for place in range(len(progressive)) if progressive.startswith(b"\xff\xda", place)]
+    for number in (1, 3, len(scans) - 1):
+        end = progressive.rindex(b"\xff\xc4", 0, scans[number])
+        # Its tables may stand before the scan that is left out.
+        end = end if end > scans[number - 1] else scans[number]
+        content = progressive[:end] + END
+        yield refused(f"scans_{number}_of_{len(scans)}.jpg", content, "progressive scans are missing", "unnoticed")
     lost = kinds["restart"].replace(b"\xff\xd3", b"\xff\xd5", 1)
     yield refused("restart_order.jpg", lost, CORRUPT, "unnoticed")
 

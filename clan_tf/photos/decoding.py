@@ -23,37 +23,26 @@ from dataclasses import dataclass
 from io import BytesIO
 
 import numpy as np
-import simplejpeg
 from PIL import BmpImagePlugin, GifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
 from clan_tf.photos.containers import (
     PNG_START,
-    START_OF_SCAN,
     Part,
     gif_first_frame,
     gif_frames,
     gif_start,
     is_animated_webp,
     is_critical,
-    jpeg_segments,
     png_chunks,
     webp_canvas,
     webp_first_frame,
 )
 from clan_tf.photos.formats import format_of, why_not_decoded
+from clan_tf.photos.jpeg import essential_jpeg, verdict
 from clan_tf.photos.orientation import orientation_of, upright
 
 MAX_PIXELS = 178_000_000
 """Pillow opens no WebP of 179 million."""
-_DAMAGE = ("Corrupt JPEG data", "Premature end", "Inconsistent progression")
-"""How libjpeg begins its warnings of wrong or missing picture data; others are of odd but harmless headers."""
-_JFIF_DATA, _ADOBE_DATA = (0xE0, b"JFIF\0", 14), (0xEE, b"Adobe", 12)
-"""Marker, beginning and least length of what says how colours are stored; libjpeg takes no notice of shorter data."""
-FRAMES = {0xC0, 0xC1, 0xC2}
-"""Baseline, extended and progressive; other start-of-frame markers are of JPEGs that browsers don't decode either."""
-_OTHER_FRAMES = {*range(0xC3, 0xD0)} - {0xC4, 0xC8, 0xCC}
-
-
 _PNG_CHUNKS = {b"IHDR", b"PLTE", b"IDAT", b"IEND"}
 """The critical ones that there are."""
 _PNG_PALETTE = 3
@@ -155,17 +144,19 @@ def _open(content: bytes) -> _Opened:
 
 
 def _open_jpeg(content: bytes) -> _Opened:
-    essential, adobe, is_tidy = _essential_jpeg(content)
-    image = JpegImagePlugin.JpegImageFile(BytesIO(essential))
+    jpeg = essential_jpeg(content)
+    if jpeg.why_not_decoded:
+        raise PhotoError(jpeg.why_not_decoded)
+    image = JpegImagePlugin.JpegImageFile(BytesIO(jpeg.content))
     _require_size(*image.size)
-    damage, is_plain = _libjpeg_verdict(essential, image.mode)
+    damage, is_plain = verdict(jpeg, image.mode)
     facts = PhotoFacts(
         "JPEG",
         image.mode,
         image.height,
         image.width,
         orientation_of(content),
-        same_in_graph=is_plain and is_tidy and image.mode != "CMYK",
+        same_in_graph=is_plain and jpeg.is_tidy and image.mode != "CMYK",
     )
 
     def check() -> None:
@@ -174,65 +165,10 @@ def _open_jpeg(content: bytes) -> _Opened:
 
     def convert(image: Image.Image) -> np.ndarray:
         # Pillow takes every CMYK JPEG for inverted, as Adobe writes them.
-        straight = image.mode == "CMYK" and not adobe
+        straight = image.mode == "CMYK" and not jpeg.has_adobe
         return _rgb(Image.fromarray(255 - np.asarray(image), "CMYK") if straight else image)
 
     return _Opened(facts, check, lambda: _load("JPEG", image, convert))
-
-
-def _essential_jpeg(content: bytes) -> tuple[bytes, bool, bool]:
-    """The JPEG without metadata, which may be damaged without harm; whether it has Adobe's marker; whether it is tidy.
-
-    What stands behind the first picture, as a camera's second one does, isn't looked at by decoders. Bytes between
-    segments, which shouldn't be there, are left out; decoders skip them and warn.
-    """
-    kept, adobe, is_tidy, place = [content[:2]], False, True, 2
-    for part in jpeg_segments(content):
-        marker = part.name[0]
-        is_tidy = is_tidy and part.whole_start == place
-        place = part.whole_end
-        if marker in _OTHER_FRAMES:
-            raise PhotoError(
-                "a lossless, hierarchical or arithmetically coded JPEG isn't decoded; convert it, for example: "
-                "magick PHOTO PHOTO.png"
-            )
-        if marker in FRAMES and content[part.start] != 8:
-            raise PhotoError(
-                f"a JPEG of {content[part.start]} bits isn't decoded; convert it, for example: magick PHOTO PHOTO.png"
-            )
-        is_adobe, is_jfif = (_is_named(content, part, *named) for named in (_ADOBE_DATA, _JFIF_DATA))
-        adobe = adobe or is_adobe
-        if marker == START_OF_SCAN:
-            kept.append(content[part.whole_start :])
-        elif is_adobe or is_jfif or not (0xE0 <= marker <= 0xEF or marker == 0xFE):
-            kept.append(content[part.whole_start : part.whole_end])
-    return b"".join(kept), adobe, is_tidy
-
-
-def _is_named(content: bytes, part: Part, marker: int, name: bytes, length: int) -> bool:
-    return part.name[0] == marker and part.end - part.start >= length and content.startswith(name, part.start)
-
-
-def _libjpeg_verdict(content: bytes, mode: str) -> tuple[str | None, bool]:
-    """What is wrong with a JPEG's picture data, if anything, and whether libjpeg has nothing at all to say of it.
-
-    libjpeg goes on after wrong data and only warns; `simplejpeg` tells its warning. An eighth of the size is enough.
-    """
-    warning = _libjpeg_warning(content, mode)
-    if warning is None or not warning.startswith(_DAMAGE):
-        return None, warning is None
-    reason = warning.removeprefix("Corrupt JPEG data: ")
-    is_cut = "remature end" in warning
-    what = "truncated: its picture data ends early" if is_cut else "damaged: its picture data is corrupt"
-    return f"{what} (libjpeg: {reason})", False
-
-
-def _libjpeg_warning(content: bytes, mode: str) -> str | None:
-    try:
-        simplejpeg.decode_jpeg(content, "CMYK" if mode == "CMYK" else "GRAY", min_factor=8)
-    except ValueError as error:
-        return str(error)
-    return None
 
 
 def _open_png(content: bytes) -> _Opened:

@@ -15,7 +15,7 @@ from clan_tf.config import MISTAKES
 from clan_tf.config_section import Name, PositiveNumber, Section, positive
 from clan_tf.errors import UserError, nearest, shortened, shown
 from clan_tf.files import read_text
-from clan_tf.parsing import parse_yaml
+from clan_tf.yaml_text import parse_yaml
 
 LARGEST = 10**15
 """Of whole numbers that are searched."""
