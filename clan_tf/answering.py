@@ -10,8 +10,8 @@ import numpy as np
 from clan_tf.data.photos import CheckedPhotos
 from clan_tf.data.pipeline import evaluation_batches
 from clan_tf.data.reading import PhotoReader
-from clan_tf.errors import CheckFailed, UserError, nearest
-from clan_tf.inference import branch_probabilities, exported_probabilities, model_view
+from clan_tf.errors import UserError, nearest
+from clan_tf.inference import branch_probabilities, exported_probabilities, model_view, require_finite_answers
 from clan_tf.models import COMBINED, combine
 from clan_tf.progress import Progress
 from clan_tf.run import RunDirectory, find_model, find_run_above, load_model
@@ -83,8 +83,7 @@ class TrainedModel(AnsweringModel):
         batches = evaluation_batches(PhotoReader(checked, model_view(self._model)), checked.labels, batch_size)
         with progress.track("evaluating batches", -(-photos // batch_size)) as advance:
             answers = branch_probabilities(self._model, batches, photos, on_batch=advance)
-        if not np.isfinite(answers[COMBINED]).all():
-            raise CheckFailed("The model answers NaN; its weights are damaged.")
+        require_finite_answers(self.path, answers)
         rule = self._model.settings["combination"]
         return answers | {COMBINED: np.asarray(combine([answers[branch] for branch in self.chosen], rule))}
 

@@ -1,5 +1,6 @@
 """The experiment: pydantic models, YAML files, `--set` overrides, and one message that names every mistake."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from importlib import resources
@@ -12,10 +13,10 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from clan_tf import limits
 from clan_tf.config_section import Fraction, Name, Section, Share, Text, positive
 from clan_tf.errors import UserError, nearest, shortened, shown
-from clan_tf.parsing import parse_yaml
 from clan_tf.regular_files import TEXT_BYTES, read_regular_file
 from clan_tf.text import printable
 from clan_tf.training_config import TrainingConfig
+from clan_tf.yaml_text import parse_yaml
 
 ResizeMode = Literal["stretch", "keep_aspect"]
 Sampling = Literal["shuffle", "class_balanced"]
@@ -102,14 +103,14 @@ class DataConfig(Section):
     def _resolve_root(cls, root: Any) -> Any:
         """Absolute, unless it is in another file system, such as `gs://…`."""
         is_local = isinstance(root, str | Path) and "://" not in str(root)
-        return _require_utf8(str(Path(root).expanduser().resolve())) if is_local else root
+        return _require_utf8(str(Path(os.path.expanduser(root)).resolve())) if is_local else root
 
     @field_validator("csv", "quarantine")
     @classmethod
     def _make_absolute(cls, path: Path | None) -> Path | None:
         if path and len(str(path)) > limits.PATH_LENGTH:
             raise ValueError(f"has {len(str(path)):,} characters; at most {limits.PATH_LENGTH:,} are read")
-        return Path(_require_utf8(str(path.expanduser().absolute()))) if path else path
+        return Path(_require_utf8(str(Path(os.path.expanduser(path)).absolute()))) if path else path
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -150,7 +151,7 @@ class ModelConfig(Section):
     def _resolve_weights(cls, weights: str | None) -> str | None:
         if weights in (None, "none"):
             return None
-        return weights if weights == "imagenet" else _require_utf8(str(Path(weights).expanduser().absolute()))
+        return weights if weights == "imagenet" else _require_utf8(str(Path(os.path.expanduser(weights)).absolute()))
 
     @model_validator(mode="after")
     def _check(self) -> Self:

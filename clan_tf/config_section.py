@@ -8,8 +8,8 @@ from clan_tf import limits
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
-PositiveNumber = Annotated[float, Field(gt=0, le=1e9)]
-NotNegative = Annotated[float, Field(ge=0, le=1e9)]
+PositiveNumber = Annotated[float, Field(gt=0, le=1e32)]
+NotNegative = Annotated[float, Field(ge=0, le=1e32)]
 Name = Annotated[str, Field(max_length=limits.NAME_LENGTH)]
 Text = Annotated[str, Field(max_length=limits.PATH_LENGTH)]
 

@@ -1,6 +1,6 @@
 """Running a model over photos, on one device or several."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import tensorflow as tf
 from clan_tf.data.photos import CheckedPhotos, read_content, used_part
 from clan_tf.data.pipeline import evaluation_batches, evaluation_view
 from clan_tf.data.reading import PhotoReader, View
+from clan_tf.errors import CheckFailed
 from clan_tf.models import COMBINED, BranchClassifier
 from clan_tf.photos.reading import read_photo
 from clan_tf.run import find_model, load_model
@@ -36,6 +37,16 @@ def branch_probabilities(
         Float32 arrays `(photos, classes)` by branch, and `combined`.
     """
     return ProbabilityFunction(model)(batches, photos, on_batch)
+
+
+def require_finite_answers(path: Path, answers: Mapping[str, np.ndarray]) -> None:
+    """Raises a `CheckFailed` if any output holds NaN: finite weights may overflow."""
+    wrong = [name for name, values in answers.items() if not np.isfinite(values).all()]
+    if wrong:
+        raise CheckFailed(
+            f"{path}: the model answers NaN ({', '.join(wrong)}); its weights are damaged or too large. "
+            "Take another checkpoint, or train again."
+        )
 
 
 class ProbabilityFunction:
@@ -75,6 +86,7 @@ class KerasClassifier:
 
     def __init__(self, model: Path, batch_size: int) -> None:
         path, _ = find_model(model)
+        self._path = path
         self._model = load_model(path)
         self._batch_size = batch_size
         self._run = tf.function(lambda batch: self._model(batch, training=False)[COMBINED], autograph=False)
@@ -95,7 +107,9 @@ class KerasClassifier:
         """Combined probabilities `(views, classes)`."""
         # Batches of one size are traced once.
         filling = [views[0]] * (self._batch_size - len(views))
-        return self._run(tf.stack([*views, *filling])).numpy()[: len(views)]
+        answers = self._run(tf.stack([*views, *filling])).numpy()[: len(views)]
+        require_finite_answers(self._path, {COMBINED: answers})
+        return answers
 
 
 def exported_probabilities(

@@ -27,6 +27,9 @@ PARAMETERS = 100
 """Keys of a search space."""
 CONDITIONS = 10_000
 """Combinations of the values that conditions of a search space name."""
+CHOICES = 1000
+"""Values of one key of a search space that are written out; each is tried on the experiment before the search."""
 VALUES = 10_000
-"""Values of one key of a search space, written out or `step` apart."""
+"""Values of one key of a search space that are `step` apart."""
 TRIALS = 100_000
+HOURS = 100_000

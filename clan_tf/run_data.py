@@ -1,6 +1,5 @@
 """The photos that a model meets: those of its run, in the run's splits, or those of other data."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -81,11 +80,11 @@ def read_run_split(run: RunDirectory) -> RunSplit | None:
     Raises:
         UserError: if the file is damaged or missing.
     """
-    expected = _written_fingerprint(run)
-    if expected is None:
+    facts = run.read_data()
+    if facts.get("splits_sha256") is None:
         return None
-    split = read_split(run.splits)
-    if split.fingerprint() != expected:
+    split = replace(read_split(run.splits), val_is_cut=bool(facts.get("val_is_cut")))
+    if split.fingerprint() != facts["splits_sha256"]:
         raise damaged(run.splits, "its rows aren't those that the run wrote (splits_sha256 in data.json)")
     return split
 
@@ -198,11 +197,3 @@ def _changed_note(altered: Sequence[Row], photos: int, split: str) -> str:
     return (
         f"{len(altered):,} of {counted(photos, f'{split} photo')} have other content than when the run began: {names}"
     )
-
-
-def _written_fingerprint(run: RunDirectory) -> str | None:
-    path = run.path / "data.json"
-    try:
-        return json.loads(path.read_text(encoding="utf-8")).get("splits_sha256")
-    except (OSError, ValueError, AttributeError) as error:
-        raise UserError(f"{path}: can't be read: {error}. Put the run's own file back.") from error

@@ -14,6 +14,7 @@ from clan_tf.cli.console import (
     print_json,
     print_table,
     quiet_tensorflow,
+    require_utf8,
     say,
 )
 
@@ -43,7 +44,10 @@ def benchmark_exports(
     ] = None,
     overrides: SetOption = None,
     run: Annotated[
-        str | None, typer.Option("--run", metavar="RUN", help="For an exported file: the run that it comes from.")
+        str | None,
+        typer.Option(
+            "--run", metavar="RUN", callback=require_utf8, help="For an exported file: the run that it comes from."
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

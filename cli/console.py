@@ -17,9 +17,26 @@ from clan_tf.progress import Progress
 from clan_tf.silence import discarded_stderr
 from clan_tf.text import printable
 
-ConfigArgument = Annotated[str, typer.Argument(metavar="CONFIG", help="A YAML file, or the name of a shipped config.")]
+
+def require_utf8(value: str | None, param: typer.CallbackParam) -> str | None:
+    """The path of a model or of what is to be written; a `UserError` if it isn't UTF-8, as only photos may be."""
+    try:
+        (value or "").encode("utf-8")
+    except UnicodeEncodeError:
+        named = param.opts[0] if param.param_type_name == "option" else str(param.metavar).strip("[]")
+        raise UserError(f"{named}: must be a path in UTF-8; received {value}. Rename it, or give another.") from None
+    return value
+
+
+ConfigArgument = Annotated[
+    str,
+    typer.Argument(metavar="CONFIG", callback=require_utf8, help="A YAML file, or the name of a shipped config."),
+]
 OptionalConfigArgument = Annotated[
-    str | None, typer.Argument(metavar="[CONFIG]", help="A YAML file or a shipped config; the demo if left out.")
+    str | None,
+    typer.Argument(
+        metavar="[CONFIG]", callback=require_utf8, help="A YAML file or a shipped config; the demo if left out."
+    ),
 ]
 SetOption = Annotated[
     list[str] | None,
@@ -30,6 +47,7 @@ ModelArgument = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
+        callback=require_utf8,
         help="A run directory, a .keras, .tflite or .onnx file, a SavedModel folder, or the folder of an export.",
     ),
 ]
@@ -89,6 +107,7 @@ def _outcome(command: Callable[[], Any]) -> tuple[str, Any]:
     """How a command ended: its message, and the exit code where it gives one."""
     try:
         _require_working_folder()
+        _settle_home()
         command()
     except UserError as error:
         return str(error), 2
@@ -100,7 +119,7 @@ def _outcome(command: Callable[[], Any]) -> tuple[str, Any]:
     except BrokenPipeError:
         return "", BROKEN_PIPE
     except OSError as error:
-        return f"{error.filename or 'file'}: {error.strerror or error}", 1
+        return f"{error.filename or 'the output or a file'}: {error.strerror or error}", 1
     except KeyboardInterrupt:
         return "interrupted", INTERRUPTED
     except SystemExit as exit_:
@@ -117,6 +136,12 @@ def _require_working_folder() -> None:
         os.getcwd()
     except FileNotFoundError as error:
         raise UserError("The working folder doesn't exist any more. Change to one that does: cd.") from error
+
+
+def _settle_home() -> None:
+    """Without a home, libraries would make a folder of the name `~` in the working folder."""
+    if os.path.expanduser("~") == "~":
+        os.environ["HOME"] = os.devnull
 
 
 def print_json(value: Any) -> None:

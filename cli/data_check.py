@@ -18,6 +18,7 @@ from clan_tf.cli.console import (
     print_json,
     print_table,
     quiet_tensorflow,
+    require_utf8,
     say,
 )
 from clan_tf.errors import UserError, counted
@@ -41,6 +42,7 @@ def data_check(
         typer.Option(
             "--quarantine",
             metavar="FILE",
+            callback=require_utf8,
             help="Write the photos to leave out, for data.quarantine: all that can't be read; train and validation "
             "photos whose picture is also in test; all but one of other copies; and all copies of a picture with "
             "different labels. Test photos stay, unless they can't be read. Looks at all photos, also those that "
@@ -50,7 +52,10 @@ def data_check(
     samples: Annotated[
         str | None,
         typer.Option(
-            "--samples", metavar="D", help="Write grids of train photos: by class, and as training sees them."
+            "--samples",
+            metavar="D",
+            callback=require_utf8,
+            help="Write grids of train photos: by class, and as training sees them.",
         ),
     ] = None,
     as_json: JsonOption = False,

@@ -1,5 +1,6 @@
 """`clan-tf data pack`."""
 
+import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +15,7 @@ from clan_tf.cli.console import (
     print_json,
     print_table,
     quiet_tensorflow,
+    require_utf8,
     say,
 )
 from clan_tf.errors import counted
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
 def data_pack(
     config: ConfigArgument,
-    output: Annotated[str, typer.Option("--output", metavar="D", help="The folder to make.")],
+    output: Annotated[str, typer.Option("--output", metavar="D", callback=require_utf8, help="The folder to make.")],
     overrides: SetOption = None,
     quality: Annotated[int, typer.Option("--quality", min=1, max=100, help="Quality of the JPEGs.")] = 95,
     lossless: Annotated[
@@ -44,7 +46,7 @@ def data_pack(
     from clan_tf.data.pack import PackFormat, pack
 
     storage = PackFormat(None if lossless else quality, shard_size)
-    packed = pack(experiment.data, Path(output).expanduser().absolute(), storage, ConsoleProgress())
+    packed = pack(experiment.data, Path(os.path.expanduser(output)).absolute(), storage, ConsoleProgress())
     keys = [*(overrides or ()), *_keys(packed, experiment.data)]
     next_command = shlex.join(["clan-tf", "train", config, *(word for key in keys for word in ("--set", key))])
     if as_json:

@@ -13,6 +13,7 @@ from clan_tf.cli.console import (
     print_json,
     print_table,
     quiet_tensorflow,
+    require_utf8,
     say,
 )
 
@@ -33,7 +34,10 @@ def evaluate(
     output: Annotated[
         str | None,
         typer.Option(
-            "--output", metavar="D", help="Where to write; the run's evaluation/ if left out, on its own data."
+            "--output",
+            metavar="D",
+            callback=require_utf8,
+            help="Where to write; the run's evaluation/ if left out, on its own data.",
         ),
     ] = None,
     as_json: JsonOption = False,

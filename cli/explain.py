@@ -13,6 +13,7 @@ from clan_tf.cli.console import (
     print_json,
     print_table,
     quiet_tensorflow,
+    require_utf8,
     say,
 )
 from clan_tf.errors import UserError
@@ -22,7 +23,7 @@ from clan_tf.text import printable
 def explain(
     model: ModelArgument,
     paths: Annotated[list[str], typer.Argument(metavar="PATH…", help="Photos, and folders of photos.")],
-    output: Annotated[str, typer.Option("--output", metavar="D", help="The folder to make.")],
+    output: Annotated[str, typer.Option("--output", metavar="D", callback=require_utf8, help="The folder to make.")],
     at: Annotated[
         str | None,
         typer.Option("--at", metavar="X,Y", help="A pixel of the upright photo: what its position is related to."),

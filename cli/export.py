@@ -13,6 +13,7 @@ from clan_tf.cli.console import (
     print_json,
     print_table,
     quiet_tensorflow,
+    require_utf8,
     say,
 )
 
@@ -24,14 +25,20 @@ COLUMNS = ("", "Keras", "exported")
 
 def export(
     model: Annotated[
-        str, typer.Argument(metavar="RUN", help="A run directory, a .keras file, or the folder of one's export.")
+        str,
+        typer.Argument(
+            metavar="RUN", callback=require_utf8, help="A run directory, a .keras file, or the folder of one's export."
+        ),
     ],
     format: Annotated[str, typer.Option("--format", help="saved_model, tflite, onnx or keras.")],
     quantize: Annotated[
         str, typer.Option("--quantize", help="For tflite: none, float16, dynamic, int8 or int16x8.")
     ] = "none",
     output: Annotated[
-        str | None, typer.Option("--output", metavar="D", help="The folder to make; RUN/exports/… if left out.")
+        str | None,
+        typer.Option(
+            "--output", metavar="D", callback=require_utf8, help="The folder to make; RUN/exports/… if left out."
+        ),
     ] = None,
     samples: Annotated[
         int | None, typer.Option("--samples", metavar="N", help="Compare on so many test photos; all if left out.")

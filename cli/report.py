@@ -5,13 +5,16 @@ from typing import Annotated
 
 import typer
 
-from clan_tf.cli.console import ConsoleProgress, JsonOption, print_json, quiet_tensorflow, say
+from clan_tf.cli.console import ConsoleProgress, JsonOption, print_json, quiet_tensorflow, require_utf8, say
 
 
 def report(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run directory.")],
+    run: Annotated[str, typer.Argument(metavar="RUN", callback=require_utf8, help="A run directory.")],
     output: Annotated[
-        str | None, typer.Option("--output", metavar="FILE", help="The HTML file; RUN/report.html if left out.")
+        str | None,
+        typer.Option(
+            "--output", metavar="FILE", callback=require_utf8, help="The HTML file; RUN/report.html if left out."
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

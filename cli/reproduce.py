@@ -5,7 +5,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clan_tf.cli.console import ConsoleProgress, JsonOption, SetOption, print_json, print_table, quiet_tensorflow, say
+from clan_tf.cli.console import (
+    ConsoleProgress,
+    JsonOption,
+    SetOption,
+    print_json,
+    print_table,
+    quiet_tensorflow,
+    require_utf8,
+    say,
+)
 from clan_tf.errors import UserError
 
 if TYPE_CHECKING:
@@ -19,7 +28,13 @@ def reproduce(
     ] = "vgg16_3scale",
     seeds: Annotated[str, typer.Option("--seeds", metavar="A,B,…", help="A training for each.")] = "0",
     output: Annotated[
-        str, typer.Option("--output", metavar="D", help="Where the table and its runs go; finished runs are kept.")
+        str,
+        typer.Option(
+            "--output",
+            metavar="D",
+            callback=require_utf8,
+            help="Where the table and its runs go; finished runs are kept.",
+        ),
     ] = "reproduced",
     plan: Annotated[bool, typer.Option("--plan", help="Say what would run and how long, and train nothing.")] = False,
     overrides: SetOption = None,

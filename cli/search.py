@@ -13,6 +13,7 @@ from clan_tf.cli.console import (
     print_json,
     print_table,
     quiet_tensorflow,
+    require_utf8,
     say,
 )
 from clan_tf.errors import CheckFailed, counted
@@ -43,7 +44,10 @@ def search(
         str | None, typer.Option("--objective", metavar="M", help="A column of metrics.csv; val_combined_accuracy.")
     ] = None,
     search_dir: Annotated[
-        str | None, typer.Option("--search-dir", metavar="D", help="Its folder; searches/NAME-SPACE if left out.")
+        str | None,
+        typer.Option(
+            "--search-dir", metavar="D", callback=require_utf8, help="Its folder; searches/NAME-SPACE if left out."
+        ),
     ] = None,
     role: Annotated[
         Literal["chief", "worker"] | None, typer.Option("--role", help="Of this process, where several search.")

@@ -5,7 +5,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clan_tf.cli.console import ConsoleProgress, OptionalConfigArgument, SetOption, print_table, quiet_tensorflow, say
+from clan_tf.cli.console import (
+    ConsoleProgress,
+    OptionalConfigArgument,
+    SetOption,
+    print_table,
+    quiet_tensorflow,
+    require_utf8,
+    say,
+)
 from clan_tf.errors import counted
 
 if TYPE_CHECKING:
@@ -16,7 +24,10 @@ def train(
     config: OptionalConfigArgument = None,
     overrides: SetOption = None,
     run_dir: Annotated[
-        str | None, typer.Option("--run-dir", metavar="D", help="The folder to make; runs/NAME-001 … if left out.")
+        str | None,
+        typer.Option(
+            "--run-dir", metavar="D", callback=require_utf8, help="The folder to make; runs/NAME-001 … if left out."
+        ),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in --run-dir; start it if there is none.")
@@ -58,7 +69,7 @@ def _train(experiment: "Experiment", run_dir: str | None, resume: bool) -> None:
     epochs = counted(outcome.epochs, "epoch")
     progress.note(f"trained {epochs} in {outcome.seconds:.0f} s; the best was epoch {outcome.best_epoch}")
     split = "test" if result.source.splits.get("test") else "val"
-    evaluation = evaluate(str(run), split=split, progress=progress, source=result.source)
+    evaluation = evaluate(str(run), split=split, progress=progress, source=result.source, data_section=result.data)
     print_accuracies(evaluation, split)
     if split == "val":
         say("There is no test split: these photos chose the epoch, so new photos will do somewhat worse.")

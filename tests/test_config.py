@@ -96,3 +96,62 @@ def test_a_file_that_holds_no_experiment_is_refused(tmp_path: Path, text: str) -
     path.write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match="x.yaml"):
         load_experiment(path)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("training.epochs=999999999999999999999999", "training.epochs: .* less than or equal to 100000; received 9"),
+        ("training.batch_size=10000000000", "training.batch_size: .* 65536; received"),
+        ("training.accumulation=10000000000", "training.accumulation: .* 65536"),
+        ("training.warmup_epochs=1e+30", "training.warmup_epochs: .* 100000"),
+        ("training.freeze_epochs=10000000000", "training.freeze_epochs: .* 100000"),
+        ("training.early_stopping=10000000000", "training.early_stopping: .* 100000"),
+        ("training.schedule.every=.nan", "training.schedule.every: .* 100000; received nan"),
+        ("training.learning_rate=.inf", "training.learning_rate: .*received inf"),
+        ("training.momentum=.nan", "training.momentum: .*received nan"),
+        ("training.device=gpu:" + "9" * 5000, "training.device: .*200 characters"),
+        ("data.generated_photos={train: 10000000000}", "data.generated_photos.train: .* 20000; received 10000000000"),
+        ("data.image_size=100000", "data.image_size: .* 4096; received 100000"),
+        ("data.resize_size=100000", "data.resize_size: .* 8192"),
+        ("data.repeats=10000000000", "data.repeats: .* 1000"),
+        ("data.classes=10000000000", "data.classes: .* 100000"),
+        ("data.split_seed=" + "9" * 30, "data.split_seed: .*received 9"),
+        ("data.augmentation.operations=10000000000", "data.augmentation.operations: .* 100"),
+        ("data.augmentation.mixup_alpha=.inf", "data.augmentation.mixup_alpha: .* 1000"),
+        ("data.csv=" + "a" * 5000, "data.csv: has 5,000 characters; at most 4,096"),
+        ("data.root=" + "a" * 5000, "data.root: .* 4096 characters"),
+        ("model.embed_dim=10000000000", "model.embed_dim: .* 8192"),
+        ("model.spatial_kernel_size=100000", "model.spatial_kernel_size: .* 63"),
+        ("model.scales=10000000000", "model.scales: .* 17"),
+        ("model.mid=[" + "a," * 100 + "]", "model.mid: .*at most 16"),
+        ("model.loss_weights={top: 1e+300}", "model.loss_weights.top: .* 1000000"),
+        (
+            "training.loss_weight_schedules={top: {foo: 1}}",
+            "loss_weight_schedules.top.foo: no such key. Valid here: st",
+        ),
+        ("name=" + "x" * 101, "name: .*100 characters"),
+        ("training.epochs=" + "9" * 5000, "the value isn't YAML: a number has 5,000 characters"),
+        ("training.epochs=" + "[" * 1000, "the value isn't YAML: lists are nested too deeply"),
+        ("a." * 2000 + "b=1", "a key has at most 10 dots"),
+    ],
+)
+def test_values_that_no_machine_takes_are_refused_before_anything_is_made_of_them(override: str, message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        load_experiment("demo", [override])
+    assert len(str(caught.value)) < 1000
+
+
+def test_a_config_is_a_regular_text_file_of_a_sensible_size(tmp_path: Path) -> None:
+    (tmp_path / "zero.yaml").symlink_to("/dev/zero")
+    (tmp_path / "long.yaml").write_text("#" * 2**21, encoding="utf-8")
+    for name, message in (("zero", "isn't a regular file"), ("long", "is too large: 2.1 MB"), (".", "is a folder")):
+        with pytest.raises(UserError, match=message):
+            load_experiment(tmp_path / (name if name == "." else f"{name}.yaml"))
+
+
+def test_endless_mistakes_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text("".join(f"key{index}: 1\n" for index in range(500)), encoding="utf-8")
+    with pytest.raises(UserError, match="and 450 more$") as caught:
+        load_experiment(tmp_path / "x.yaml")
+    assert len(str(caught.value).splitlines()) == 52

@@ -1,6 +1,8 @@
 """The check of the data: what is planted is found, and nothing else."""
 
 import json
+import re
+import shlex
 import shutil
 from collections.abc import Callable
 from io import BytesIO
@@ -13,11 +15,13 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from clan_tf.cli.main import app
-from clan_tf.config import DataConfig
+from clan_tf.config import DataConfig, load_experiment, with_values
 from clan_tf.data import Source, inspection, read_source, survey_source
 from clan_tf.data.check import DataReport, check_data
 from clan_tf.data.duplicates import THUMBNAIL_SIZE, near_duplicates
 from clan_tf.data.generated import draw_photo
+from clan_tf.data.photos import check_photos
+from clan_tf.data.readiness import fitting_batch, require_ready, training_problems
 from clan_tf.data.source import Photo
 from clan_tf.errors import UserError
 
@@ -54,7 +58,8 @@ def checked(root: Path) -> DataReport:
 
 
 def run(root: Path, *options: str) -> Result:
-    arguments = ["--set", "data.source=folders", "--set", f"data.root={root}", *options]
+    keys = ("data.source=folders", f"data.root={root}", "training.batch_size=4")
+    arguments = [*(word for key in keys for word in ("--set", key)), *options]
     return CliRunner().invoke(app, ["data", "check", "demo", *arguments])
 
 
@@ -410,3 +415,78 @@ def test_what_cannot_be_written_is_refused_before_the_photos_are_looked_at(
     assert isinstance(done.exception, UserError) and f"{option}: " in str(done.exception)
     assert expected in str(done.exception)
     assert (tmp_path / "file.txt").read_text(encoding="utf-8") == "precious"
+
+
+VERDICTS = {
+    "one photo a class": (
+        {"a": 1, "b": 1, "c": 1},
+        [],
+        "no class has photos enough to cut one.*Add photos .*or give .*val/",
+    ),
+    "two photos a class": ({"a": 2, "b": 2}, [], "no class has photos enough to cut one after a test photo"),
+    "fewer photos than a batch": ({"a": 9, "b": 9}, ["training.batch_size=30"], "batch_size: 30 is more than the"),
+    "one class": ({"a": 9}, [], "one class"),
+    "another number of classes": ({"a": 9, "b": 9}, ["data.classes=8"], "data.classes: is 8, and the data has 2"),
+    "some classes with one or two photos": ({"a": 20, "b": 1, "c": 2}, [], ""),
+    "photos enough": ({"a": 12, "b": 12}, [], ""),
+}
+
+
+@pytest.mark.parametrize("case", VERDICTS)
+def test_check_and_train_give_the_same_verdict_and_the_advice_runs(case: str, tmp_path: Path) -> None:
+    counts, keys, expected = VERDICTS[case]
+    numbers = iter(range(200))
+    for name, count in counts.items():
+        (tmp_path / "d" / name).mkdir(parents=True)
+        for index in range(count):
+            (tmp_path / "d" / name / f"{index}.jpg").write_bytes(encoded(picture(next(numbers))))
+    keys = ["data.source=folders", f"data.root={tmp_path / 'd'}", "training.batch_size=4", *keys]
+    words = [word for key in keys for word in ("--set", key)]
+    checked = CliRunner().invoke(app, ["data", "check", *words])
+    planned = CliRunner().invoke(app, ["train", *words, "--dry-run"])
+    assert checked.exit_code == (1 if expected else 0), checked.output
+    advised = [shlex.split(line)[1:] for line in checked.output.splitlines() if line.startswith("  clan-tf train ")]
+    if expected:
+        assert isinstance(planned.exception, UserError) and re.search(expected, str(planned.exception))
+        assert str(planned.exception) in checked.output
+        assert "A training can't start on these photos:" in checked.output and "stands in the way" not in checked.output
+    else:
+        assert planned.exit_code == 0 and len(advised) == 1
+    if case.startswith("some"):
+        assert re.search("No validation photo is left for 'b'.*leave such classes out", checked.output)
+    for command in advised:
+        assert CliRunner().invoke(app, [*command, "--dry-run"]).exit_code == 0
+
+
+def test_broken_photos_that_empty_a_class_keep_a_training_from_starting(root: Path) -> None:
+    for path in (root / "train" / CLASSES[0]).iterdir():
+        path.write_bytes(b"broken")
+    source = survey_source(DataConfig(root=root))
+    experiment = load_experiment("demo", ["training.batch_size=4"])
+    checked = {split: check_photos(photos) for split, photos in source.splits.items()}
+    with pytest.raises(UserError, match="No train photo of 'long beak' can be read") as refused:
+        require_ready(experiment, source, checked)
+    answer = json.loads(run(root, "--json", "--set", "data.on_broken=skip").stdout)
+    assert answer["problems"] == [str(refused.value)] and answer["can_start"] is False
+
+
+def test_the_smaller_batch_that_is_advised_fits_its_parts(root: Path) -> None:
+    source = survey_source(DataConfig(root=root))
+    for parts, batch in (
+        (5, {"training.batch_size": 10}),
+        (20, {"training.batch_size": 12, "training.accumulation": 1}),
+    ):
+        experiment = load_experiment("demo", ["training.batch_size=40", f"training.accumulation={parts}"])
+        assert fitting_batch(experiment, source) == batch
+        assert not training_problems(with_values(experiment, batch), source)
+
+
+@pytest.mark.parametrize("name", ["a list.txt", "2024", "a: b", "#1", "null"])
+def test_the_advised_quarantine_can_be_given_as_printed(
+    spoilt: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run(spoilt, "--quarantine", name)
+    (command,) = [shlex.split(line)[1:] for line in result.output.splitlines() if line.startswith("  clan-tf train ")]
+    planned = CliRunner().invoke(app, [*command, "--dry-run"])
+    assert planned.exit_code == 0, planned.exception

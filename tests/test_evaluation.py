@@ -12,8 +12,11 @@ from sklearn.metrics import top_k_accuracy_score
 
 from clan_tf import evaluation, inference, prediction
 from clan_tf.errors import UserError
+from clan_tf.export.gate import Limits, compare, failed_limits
 from clan_tf.models import CLAN
+from clan_tf.ranking import are_in_top, ranked_labels
 from clan_tf.run import RunDirectory, load_model
+from clan_tf.training.step import _count_correct
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +34,42 @@ def test_top_k_accuracy_equals_scikit_learns(rng: np.random.Generator) -> None:
     for k in (1, 2, 5):
         expected = top_k_accuracy_score(labels, probabilities, k=k, labels=range(7))
         assert evaluation.top_k_accuracy(labels, probabilities, k) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("k", [1, 2, 5])
+def test_of_equal_probabilities_the_first_classes_count_everywhere(k: int, rng: np.random.Generator) -> None:
+    """As of files whose answers are steps of 1/256; against a loop over sorted pairs."""
+    labels = rng.integers(0, 7, 300)
+    probabilities = (rng.integers(0, 4, (300, 7)) / 256).astype("float32")
+    probabilities[0] = 1 / 7
+    expected = []
+    for label, row in zip(labels.tolist(), probabilities.tolist(), strict=True):
+        ordered = sorted(range(7), key=lambda index: (-row[index], index))
+        expected.append(label in ordered[:k])
+        assert ranked_labels(np.array(row)).tolist() == ordered
+        assert np.argmax(row) == ordered[0]
+    np.testing.assert_array_equal(are_in_top(labels, probabilities, k), expected)
+    if k == 1:
+        counted = _count_correct(tf.constant(labels, tf.int32), tf.constant(probabilities))
+        assert float(counted) == sum(expected)
+        figures = compare({"probabilities": probabilities}, {"probabilities": probabilities}, labels)
+        assert figures["accuracy"] == figures["keras_accuracy"] == np.mean(expected)
+        assert figures["agreement"] == 1
+        (predicted,) = np.nonzero(probabilities.argmax(axis=1) == labels)
+        assert len(predicted) == sum(expected)
+
+
+def test_nan_counts_against_the_label() -> None:
+    nan = float("nan")
+    probabilities = np.array([[nan, 0.5, 0.5], [nan, nan, nan], [0.2, nan, 0.8], [0.1, 0.2, 0.7]], dtype="float32")
+    labels = np.array([0, 0, 2, 2])
+    for k in (1, 5):
+        assert are_in_top(labels, probabilities, k).tolist() == [False, False, False, True]
+    assert float(_count_correct(tf.constant(labels, tf.int32), tf.constant(probabilities))) == 1
+    finite = np.full((4, 3), 1 / 3)
+    figures = compare({"probabilities": finite}, {"probabilities": probabilities}, labels)
+    assert figures["accuracy"] == 0.25 and figures["agreement"] == 0
+    assert failed_limits(figures, Limits(difference=1e-4))
 
 
 def test_calibration_error_of_a_known_case() -> None:
@@ -130,7 +169,7 @@ def test_wrong_names_are_refused_with_the_right_ones(run: RunDirectory, tmp_path
     with pytest.raises(UserError, match="no such"):
         evaluation.evaluate(str(tmp_path / "none"))
     (tmp_path / "bad.keras").write_text("x", encoding="utf-8")
-    with pytest.raises(UserError, match="can't be loaded"):
+    with pytest.raises(UserError, match="is damaged or truncated"):
         prediction.predict(str(tmp_path / "bad.keras"), [str(tmp_path / "bad.keras")])
 
 

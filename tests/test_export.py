@@ -427,6 +427,14 @@ def test_what_exists_is_not_replaced_unless_asked(run: RunDirectory, tmp_path: P
         export(str(run.path), options, str(tmp_path / "new"))
     assert export(str(run.path), options, str(tmp_path / "new"), samples=2, force=True).report.photos == 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "new"]
+    (tmp_path / "new" / "notes" / "mine.txt").parent.mkdir()
+    (tmp_path / "new" / "notes" / "mine.txt").touch()
+    with pytest.raises(UserError, match="--force: .*new also holds 'notes/mine.txt', which the export didn't write"):
+        export(str(run.path), options, str(tmp_path / "new"), force=True)
+    assert (tmp_path / "new" / "notes" / "mine.txt").exists()
+    (tmp_path / "new" / "export.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(UserError, match="export.json: is damaged"):
+        export(str(run.path), options, str(tmp_path / "new"), force=True)
 
 
 def test_a_failed_gate_keeps_nothing_and_tells_the_numbers(

@@ -13,13 +13,15 @@ from pathlib import Path
 
 import pytest
 
+from clan_tf.csv_files import read_rows
 from clan_tf.errors import UserError
-from clan_tf.files import new_folder, read_json, read_rows, replacing, write_json, write_text
+from clan_tf.files import new_folder, read_json, replacing, write_json, write_text
 from clan_tf.temporary import UNTOUCHED_SECONDS, temporary_file
 
 HALF = """
 import os, signal, sys, time
 from pathlib import Path
+from clan_tf.csv_files import read_rows
 from clan_tf.files import new_folder, replacing
 path = Path(sys.argv[1])
 with (replacing(path) if sys.argv[2] == "file" else new_folder(path)) as temporary:
@@ -185,7 +187,7 @@ def test_a_json_file_that_cannot_be_read_is_named_with_the_reason(tmp_path: Path
         (b"a,b\n1,2\n3", "2 cells"),
         (b"a,b\n1,2,3\n", "2 cells"),
         (b"b\n1\n", "no column 'a'"),
-        (b"a,b\n1,nan\n", "nan isn't a finite number"),
+        (b"a,b\n1,nan\n", "a number isn't finite"),
         (b"a,b\n1,x\n", "could not convert"),
         (b'a,b\n1,"2\n', "unexpected end"),
         (b"a,b\n\xff,2\n", "utf-8"),

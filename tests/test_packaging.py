@@ -19,6 +19,7 @@ FLOORS = {
     "text": 0,
     "regular_files": 0,
     "parsing": 0,
+    "yaml_text": 1,
     "limits": -1,
     "temporary": 0,
     "ranking": 0,

@@ -279,7 +279,7 @@ def test_a_cache_folder_that_cannot_be_written_or_found_is_the_users_mistake(
         open_reader(checked, View(24, 32), "disk", Progress().track)
     monkeypatch.delenv("CLAN_TF_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", "")
-    monkeypatch.setattr(Path, "home", lambda: (_ for _ in ()).throw(RuntimeError("Could not determine home")))
+    monkeypatch.setenv("HOME", os.devnull)
     with pytest.raises(UserError, match="data.cache: there is no home folder"):
         decide_cache([checked], View(24, 32), "disk", uses=2)
 

@@ -14,6 +14,7 @@ from clan_tf.training.optimizers import CoupledSGD
 from clan_tf.training.recipe import (
     check_loss_weight_schedules,
     learning_rate_at,
+    learning_rates_at,
     loss_weights_at,
     make_optimizer,
 )
@@ -54,6 +55,15 @@ def test_schedules_give_the_rate_at_the_start_of_each_epoch(kind: str, expected:
     recipe = TrainingConfig(learning_rate=1, epochs=5, schedule={"kind": kind, "factor": 0.9, "every": 2})
     rates = [learning_rate_at(recipe, 10, 10 * epoch) for epoch in range(5)]
     np.testing.assert_allclose(rates, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["constant", "step", "exponential", "cosine"])
+@pytest.mark.parametrize("warmup_epochs", [0, 3.5])
+def test_the_rates_of_many_steps_are_those_of_each(kind: str, warmup_epochs: float) -> None:
+    recipe = TrainingConfig(epochs=30, warmup_epochs=warmup_epochs, schedule={"kind": kind})
+    steps = [7 * epoch for epoch in range(30)]
+    expected = [learning_rate_at(recipe, 7, step) for step in steps]
+    np.testing.assert_allclose(learning_rates_at(recipe, 7, steps), expected, rtol=1e-4, atol=1e-9)
 
 
 def test_the_rate_rises_in_the_warm_up_and_the_schedule_begins_after_it() -> None:

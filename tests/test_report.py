@@ -214,10 +214,10 @@ def test_what_is_no_whole_run_is_refused(tmp_path: Path, trained_run: RunDirecto
     with pytest.raises(UserError, match="names the class 'red bird', which data.json doesn't"):
         write_report(str(run.path))
     write_text(run.path / "data.json", "{")
-    with pytest.raises(UserError, match="data.json isn't JSON"):
+    with pytest.raises(UserError, match="data.json: is damaged"):
         write_report(str(run.path))
     (run.path / "data.json").unlink()
-    with pytest.raises(UserError, match="data.json can't be read"):
+    with pytest.raises(UserError, match="data.json: can't be read"):
         write_report(str(run.path))
 
 

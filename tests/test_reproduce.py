@@ -39,6 +39,17 @@ def experiment() -> Experiment:
     return load_experiment("demo", TINY)
 
 
+ENVIRONMENT = {
+    "started": "2026-01-01T00:00:00+00:00",
+    "command": ["clan-tf"],
+    "git_commit": "abc",
+    "python": "3.11",
+    "platform": "Linux",
+    "packages": {},
+    "devices": ["CPU"],
+}
+
+
 class FakeTraining:
     """Stands for `train` and `evaluate`: writes finished runs whose answers follow from their names alone."""
 
@@ -54,7 +65,7 @@ class FakeTraining:
             run.remove_start()
             run.path.rmdir()
             raise CheckFailed("The loss became nan.")
-        run.write_start(experiment, {"git_commit": "abc"}, {"class_names": ["a", "b"]})
+        run.write_start(experiment, ENVIRONMENT, {"class_names": ["a", "b"]})
         run.write_status("finished", epochs=1, best_epoch=1, best_accuracy=1.0, seconds=2.0)
 
     def evaluate(self, path: str, split: str, branches: tuple[str, ...] | None, **others: Any) -> None:

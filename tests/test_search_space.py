@@ -186,3 +186,64 @@ def test_hyperband_with_nine_epochs_is_that_of_its_paper() -> None:
     # Brackets of 9, 3 and 1 trials of 1, 3 and 9 epochs; of 5 (3 / 2 · 3) and 2 of 3 and 9; and of 3 of 9.
     assert planned_trials(search, 9) == (9 + 3 + 1) + (5 + 2) + 3
     assert planned_epochs(search, 9) == (9 * 1 + 3 * 3 + 1 * 9) + (5 * 3 + 2 * 9) + 3 * 9
+
+
+def _rate(**more: Any) -> dict[str, Any]:
+    return {"training.learning_rate": {"kind": "float", "min": 0.01, "max": 0.1, **more}}
+
+
+FLAGS = {f"a{index}": {"kind": "boolean"} for index in range(30)}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"parameters": _rate(), "trials": 10**10}, "trials: .* 100000; received 10000000000"),
+        ({"parameters": _rate(), "hours": 1e300}, "hours: .* 100000"),
+        ({"parameters": _rate(), "trials": 2, "repeats": 10**10}, "repeats: .* 1000"),
+        ({"parameters": _rate(step=1e-300), "algorithm": "grid"}, "step makes 9e[+]298 values; at most 10,000"),
+        ({"parameters": _rate(step=5e-324), "algorithm": "grid"}, "step makes inf values"),
+        ({"parameters": _rate(step=1 + 1e-10, sampling="log"), "algorithm": "grid"}, "step makes 2.3e[+]10 values"),
+        (
+            {"parameters": {"training.epochs": {"kind": "int", "min": 1, "max": 100_000}}, "algorithm": "grid"},
+            "training.epochs: a grid of all numbers from 1 to 100000 is too fine",
+        ),
+        (
+            {"parameters": {"training.epochs": {"kind": "int", "min": 1, "max": 10**30}}, "trials": 2},
+            "training.epochs.max: .*received 1000",
+        ),
+        (
+            {"parameters": {"model.mid": {"kind": "choice", "values": list(range(1001))}}, "trials": 2},
+            "model.mid.values: .*at most 1000 items",
+        ),
+        (
+            {
+                "parameters": {**FLAGS, **{f"b{key}": {"kind": "boolean", "when": {key: True}} for key in FLAGS}},
+                "trials": 2,
+            },
+            "1,073,741,824 combinations of values; at most 10,000",
+        ),
+        ({"parameters": {f"a{index}": {"kind": "boolean"} for index in range(101)}, "trials": 2}, "at most 100 items"),
+    ],
+)
+def test_a_space_without_an_end_is_refused_before_it_is_gone_through(
+    tmp_path: Path, content: Any, message: str
+) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        read(tmp_path, content)
+    assert len(str(caught.value)) < 1000
+
+
+def test_a_grid_that_nothing_ends_is_refused(tmp_path: Path, demo: Experiment) -> None:
+    keys = ("learning_rate", "momentum", "label_smoothing", "weight_decay", "ema", "head_learning_rate_factor")
+    parameters = {f"training.{key}": {"kind": "float", "min": 0.01, "max": 0.1} for key in keys}
+    with pytest.raises(UserError, match="a grid of 1,000,000 trials; at most 100,000 are made"):
+        fit_to_experiment(read(tmp_path, {"parameters": parameters, "algorithm": "grid"}), demo, "space")
+    search = fit_to_experiment(read(tmp_path, {"parameters": parameters, "algorithm": "grid", "trials": 4}), demo, "x")
+    assert planned_trials(search, 10) == 4
+
+
+def test_a_space_is_a_regular_file(tmp_path: Path) -> None:
+    (tmp_path / "space.yaml").symlink_to("/dev/zero")
+    with pytest.raises(UserError, match="isn't a regular file"):
+        load_search(tmp_path / "space.yaml")

@@ -412,6 +412,19 @@ def test_csv_labels_are_kept_exactly_and_test_photos_are_cut(table: Path, encodi
     assert {name: photo.label for name, photo in by_file(source).items()} == {f"{i:03d}.jpg": i % 3 for i in range(9)}
 
 
+def test_csv_labels_that_are_the_same_text_are_one_class_and_those_that_look_alike_are_refused(table: Path) -> None:
+    write_lines(table, "path,label", *rows_of([" caf\u00e9\u00a0", "cafe\u0301\u200b", "bar"]))
+    assert read_source(DataConfig(source="csv", csv=table)).class_names == ("bar", "caf\u00e9")
+    write_lines(table, "path,label", *rows_of(["hen", "Hen", "he\u200bn"]))
+    text = mistake(source="csv", csv=table)
+    assert "line 3: label: 'Hen' looks like 'hen' on line 2" in text
+    assert "line 4: label: 'he\\u200bn' looks like 'hen' on line 2" in text
+    write_lines(table, "path,label", *rows_of(["hen", "two\nlines", "\u200b"], 3))
+    text = mistake(source="csv", csv=table)
+    assert "line 4: label: has a line end or another control character in it; received 'two\\x0alines'" in text
+    assert "line 5: label: is empty" in text
+
+
 def test_csv_splits_are_those_of_the_table(table: Path) -> None:
     splits = ["train", "train", "train", "valid", "validation", "val", "test", "test", "test"]
     rows = [f"{row},{split},ignored" for row, split in zip(rows_of(), splits, strict=True)]

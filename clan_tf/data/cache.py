@@ -152,10 +152,10 @@ def cache_folder() -> Path:
         return Path(own)
     if general:
         return Path(general) / "clan-tf"
-    try:
-        return Path.home() / ".cache" / "clan-tf"
-    except RuntimeError as error:
-        raise UserError(f"data.cache: there is no home folder for a cache on disk. {_WAY_OUT}") from error
+    home = Path(os.path.expanduser("~"))
+    if not home.is_dir():
+        raise UserError(f"data.cache: there is no home folder for a cache on disk. {_WAY_OUT}")
+    return home / ".cache" / "clan-tf"
 
 
 def available_memory() -> int:

@@ -164,15 +164,17 @@ def _split_layout(
             f"folders, so nothing tells their classes. After training: clan-tf predict RUN {folder}."
         )
     places = {split: inner[folder] for split, folder in by_split.items()}
-    places, around = _unwrapped(places)
+    wrapping = _wrapping(places)
+    if wrapping:
+        left_out += [item for place in places.values() for item in _loose(place, "loose")]
+        by_split, places = wrapping, {split: _contents(folder) for split, folder in wrapping.items()}
     for place in places.values():
         left_out += _loose(place, "loose")
         _require_no_inner_splits(place.folders)
-    renamed = {split: folder for split, folder in by_split.items() if not is_plain(folder.name)}
-    if renamed or around:
+    if wrapping or not all(is_plain(folder.name) for folder in by_split.values()):
         read_as = ", ".join(f"{folder} as {split}" for split, folder in by_split.items())
         notes.append(f"The folders are read as splits: {read_as}.")
-    return _Layout(places, tuple(left_out) + around, tuple(notes), True)
+    return _Layout(places, tuple(left_out), tuple(notes), True)
 
 
 def _by_split(root: Path, folders: Sequence[Path], told: Mapping[str, str]) -> dict[str, Path]:
@@ -190,17 +192,15 @@ def _by_split(root: Path, folders: Sequence[Path], told: Mapping[str, str]) -> d
     return {split: found[split][0] for split in SPLIT_FOLDERS if split in found}
 
 
-def _unwrapped(places: Mapping[str, Contents]) -> tuple[dict[str, Contents], tuple[LeftOut, ...]]:
-    """The contents of the one folder in each split, where the class folders stand in it; and what lies around it."""
-    left_out: list[LeftOut] = []
-    inner: dict[str, Contents] = {}
+def _wrapping(places: Mapping[str, Contents]) -> dict[str, Path]:
+    """The one folder in each split, where the class folders stand in that; nothing where they don't."""
+    found: dict[str, Path] = {}
     for split, contents in places.items():
-        wrapping = [folder for folder in contents.folders if holds_photos(folder)]
-        if len(wrapping) != 1 or len(_with_photos(wrapping[0])) < 2:
-            return dict(places), ()
-        inner[split] = _contents(wrapping[0])
-        left_out += _loose(contents, "loose")
-    return inner, tuple(left_out)
+        folders = [folder for folder in contents.folders if holds_photos(folder)]
+        if len(folders) != 1 or len(_with_photos(folders[0])) < 2:
+            return {}
+        found[split] = folders[0]
+    return found
 
 
 def _require_no_wrapping(root: Path, contents: Contents) -> None:

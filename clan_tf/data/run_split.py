@@ -1,24 +1,26 @@
 """Which photo was in which split of a run: a table that the run writes once, and that its photos are looked up in."""
 
-import csv
 import hashlib
-import io
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from clan_tf.config import DataConfig
+from clan_tf.csv_files import read_rows, write_csv
 from clan_tf.data.cutting import with_digests
 from clan_tf.data.photos import CheckedPhotos
 from clan_tf.data.source import SPLITS, Box, Photo, Source, relative_name
 from clan_tf.errors import UserError
-from clan_tf.files import replacing
 
 Use = Literal["used", "skipped", "quarantined", "left out"]
 USES = ("used", "skipped", "quarantined", "left out")
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "'")
+WAY_OUT = (
+    "Put the run's own file back; or say whose data to use by --config CONFIG, whose test split may hold photos that "
+    "the run was trained on."
+)
+"""What to do about a damaged table."""
 
 
 class Row(NamedTuple):
@@ -48,9 +50,15 @@ COLUMNS = ("split", "label", "class", "photo", "box", "sha256", "use")
 
 @dataclass(frozen=True)
 class RunSplit:
-    """The photos of a run, by split in the order of training."""
+    """The photos of a run, by split in the order of training.
+
+    Attributes:
+        rows: the photos.
+        val_is_cut: whether its validation photos were cut from the data's train photos.
+    """
 
     rows: tuple[Row, ...]
+    val_is_cut: bool = False
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -85,42 +93,26 @@ def run_split(config: DataConfig, source: Source, checked: Mapping[str, CheckedP
         rows += [row(split, photo, photo.digest, "skipped") for photo in broken]
     for use, splits in source.unused.items():
         rows += [row(split, photo, photo.digest, use) for split, photos in splits.items() for photo in photos]
-    return RunSplit(tuple(rows))
+    return RunSplit(tuple(rows), source.val_is_cut)
 
 
 def write_split(path: Path, split: RunSplit) -> None:
-    """Writes `splits.csv`. A text that a spreadsheet would take for a formula has an apostrophe in front."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for row in split.rows:
-        box = " ".join(map(str, row.box)) if row.box else ""
-        writer.writerow(_quoted([row.split, str(row.label), row.class_name, row.photo, box, row.digest, row.use]))
-    with replacing(path) as temporary:
-        temporary.write_bytes(text.getvalue().encode(errors="surrogateescape"))
+    """Writes `splits.csv`."""
+    write_csv(path, COLUMNS, [[*row[:4], _box_cell(row.box), *row[5:]] for row in split.rows])
 
 
 def read_split(path: Path) -> RunSplit:
     """What `write_split` wrote.
 
     Raises:
-        UserError: if the file is damaged, naming the line.
+        UserError: if the file is damaged, saying how.
     """
-    try:
-        text = path.read_bytes().decode("utf-8", "surrogateescape")
-        lines = csv.reader(io.StringIO(text, newline=""), strict=True)
-        if tuple(next(lines, ())) != COLUMNS:
-            raise damaged(path, f"its first line isn't {','.join(COLUMNS)}")
-        rows = []
-        for cells in lines:
-            try:
-                rows.append(_row(cells))
-            except ValueError as error:
-                raise damaged(path, f"line {lines.line_num} isn't a photo of a run ({error})") from error
-    except OSError as error:
-        raise damaged(path, error.strerror or str(error)) from error
-    except csv.Error as error:
-        raise damaged(path, f"it isn't a CSV table: {error}") from error
+    rows = []
+    for number, cells in enumerate(read_rows(path, COLUMNS, WAY_OUT), start=1):
+        try:
+            rows.append(_row([cells[column] for column in COLUMNS]))
+        except ValueError as error:
+            raise damaged(path, f"row {number} isn't a photo of a run: {error}") from error
     split = RunSplit(tuple(rows))
     if {row.label for row in rows} != set(range(len(split.class_names))):
         raise damaged(path, "classes are missing")
@@ -129,10 +121,7 @@ def read_split(path: Path) -> RunSplit:
 
 def damaged(path: Path, reason: str) -> UserError:
     """The error for a table that can't be used."""
-    return UserError(
-        f"{path}: is damaged: {reason}. Put the run's own file back; or say whose data to use by --config CONFIG, "
-        "whose test split may hold photos that the run was trained on."
-    )
+    return UserError(f"{path}: is damaged ({reason}). {WAY_OUT}")
 
 
 @dataclass(frozen=True)
@@ -188,7 +177,7 @@ def match(listing: Source, split: RunSplit, root: str | Path | None) -> Match:
         rows[row.split].append(row)
         if (class_name := listing.class_names[photo.label]) != row.class_name:
             relabelled.append((row, class_name))
-        if place != row.split and not _was_cut(row.split, place, listing):
+        if place != row.split and not _was_cut(row.split, place, split, listing):
             moved.append((row, place))
         if photo.box != row.box:
             reboxed.append(row)
@@ -225,9 +214,9 @@ def counts_by_split(rows: Sequence[Row]) -> str:
     return ", ".join(f"{counted[split]:,} {split}" for split in SPLITS if counted[split])
 
 
-def _was_cut(split: str, place: str, listing: Source) -> bool:
-    """Whether a photo of the run's `split` stands in the data's `place` because the data has no such split itself."""
-    return place == "train" and not listing.splits.get(split)
+def _was_cut(name: str, place: str, split: RunSplit, listing: Source) -> bool:
+    """Whether a photo of the run's split `name` stands in the data's `place` because it was cut from there."""
+    return place == "train" and (not listing.splits.get(name) or (name == "val" and split.val_is_cut))
 
 
 def _renamed(missing: Sequence[Row], new: Sequence[Photo], root: str | Path | None) -> dict[str, str]:
@@ -239,9 +228,7 @@ def _renamed(missing: Sequence[Row], new: Sequence[Photo], root: str | Path | No
 
 
 def _row(cells: Sequence[str]) -> Row:
-    if len(cells) != len(COLUMNS):
-        raise ValueError(f"{len(cells)} cells instead of {len(COLUMNS)}")
-    split, label, class_name, photo, box, digest, use = _unquoted(cells)
+    split, label, class_name, photo, box, digest, use = cells
     if split not in SPLITS:
         raise ValueError(f"split {split!r}")
     if use not in USES:
@@ -252,9 +239,5 @@ def _row(cells: Sequence[str]) -> Row:
     return Row(split, int(label), class_name, photo, sides, digest, use)
 
 
-def _quoted(cells: Sequence[str]) -> list[str]:
-    return [f"'{cell}" if cell.startswith(_FORMULA_STARTS) else cell for cell in cells]
-
-
-def _unquoted(cells: Sequence[str]) -> Iterator[str]:
-    return (cell.removeprefix("'") for cell in cells)
+def _box_cell(box: Box | None) -> str:
+    return " ".join(map(str, box)) if box else ""

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
+from clan_tf.errors import CheckFailed
 from clan_tf.explain.geometry import Window
 from clan_tf.layers import CrossLayerContextAttention
 from clan_tf.models import COMBINED, BranchClassifier
@@ -85,9 +86,15 @@ class Explainer:
             views: RGB in 0…255 `(photos, image_size, image_size, 3)`.
             windows: where each view lies in its photo.
             labels: the class to explain for each photo; the predicted ones if `None`.
+
+        Raises:
+            CheckFailed: if the model answers NaN.
         """
         wanted = tf.constant([-1] * len(views) if labels is None else labels, tf.int32)
         label, probability, gradcam, attention = self._maps(tf.cast(views, tf.float32), wanted)
+        for values in (probability, *gradcam.values(), *attention.values()):
+            if not np.isfinite(values.numpy()).all():
+                raise CheckFailed("The model answers NaN; its weights are damaged or too large. Take another one.")
         return [
             Explanation(
                 label=int(label[index]),

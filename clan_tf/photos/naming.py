@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from clan_tf.errors import counted
+from clan_tf.photos.formats import format_of
 
 Reason = Literal["hidden", "system", "document", "special", "repeated", "loose", "unlabelled", "unused", "not_decoded"]
 """Why something that lies among the photos isn't used."""
@@ -57,7 +58,6 @@ NOT_DECODED = (
     *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".pef", ".srw", ".raw"),
 )
 """Formats of photos that have to be converted first."""
-_DECODED_START = re.compile(rb"\xff\xd8\xff|\x89PNG|GIF8|BM|RIFF....WEBP", re.DOTALL)
 
 
 def folder_reason(name: str) -> Reason | None:
@@ -83,7 +83,7 @@ def is_not_decoded(path: Path) -> bool:
         return False
     try:
         with path.open("rb") as file:
-            return not _DECODED_START.match(file.read(16))
+            return format_of(file.read(16)) is None
     except OSError:
         return False
 

@@ -68,7 +68,7 @@ class RunFacts:
         self.status = run.read_status()
         self.epochs = run.read_metrics()
         self.metrics = read_json(folder / "metrics.json", _Metrics, EVALUATE_AGAIN).model_dump()
-        self.predictions = read_predictions(folder)
+        self.predictions = read_predictions(folder, (COMBINED, f"{COMBINED}_probability"))
         _require_known_classes(self.predictions, self.class_names, ["true", *self.metrics["branches"]], folder)
         if "epochs" in self.status and len(self.epochs) != self.status["epochs"]:
             raise UserError(

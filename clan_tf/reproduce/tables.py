@@ -187,7 +187,7 @@ def _correct(job: Job, row: Row, split: str, source: Source, progress: Progress)
     is_single = row.branches is not None and len(row.branches) == 1
     folder = require_predictions(job.run, split, None if is_single else row.branches, source, progress)
     column = row.branches[0] if is_single else COMBINED
-    return np.array([line[column] == line["true"] for line in read_predictions(folder)])
+    return np.array([line[column] == line["true"] for line in read_predictions(folder, [column])])
 
 
 def _require_same_photos(jobs: Sequence[Job], correct: Sequence[np.ndarray]) -> None:

@@ -2,16 +2,24 @@
 
 import json
 import zipfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from clan_tf.errors import UserError
+from clan_tf import limits
+from clan_tf.errors import UserError, shown
+from clan_tf.parsing import parse_json
+from clan_tf.regular_files import open_regular_file, read_regular_file, require_regular_file
 
 CONTRACT_FILE, LABELS_FILE = "clan_tf.json", "labels.txt"
 """Inside an exported file."""
 EXPORT_FILE = "export.json"
 """Beside it: how it was exported, and what the gate found."""
+CONTRACT_BYTES = 2**24
+"""How long either may be."""
+SAVED_MODEL_FILES = 10_000
+LARGEST_SIZE = 2**14
+"""Of photos, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -49,17 +57,41 @@ class Contract:
         return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
 
     @classmethod
-    def from_json(cls, text: str) -> "Contract":
-        """What `to_json` wrote; a `ValueError`, `KeyError` or `TypeError` for anything else."""
-        values: dict[str, Any] = json.loads(text)
-        names, branches = values.pop("class_names"), values.pop("branches")
-        contract = cls(tuple(map(str, names)), branches=tuple(map(str, branches)), **values)
-        sizes = [contract.image_size, contract.resize_size, contract.input_size or contract.image_size]
-        if not all(isinstance(size, int) and 0 < size <= 2**14 for size in sizes):
-            raise ValueError("sizes are out of range")
-        if contract.resize_mode not in ("stretch", "keep_aspect") or min(sizes[1:]) < contract.image_size:
-            raise ValueError("the preprocessing is unknown")
+    def from_json(cls, text: str | bytes) -> "Contract":
+        """What `to_json` wrote; a `ValueError` with the reason for anything else."""
+        values: Any = parse_json(text)
+        if not isinstance(values, dict):
+            raise ValueError("it doesn't hold a contract")
+        required = {"class_names", "image_size", "resize_size", "resize_mode", "input_size", "branches"}
+        known = {field.name for field in fields(cls)}
+        if not required <= set(values) <= known:
+            raise ValueError(f"it must have the keys {', '.join(sorted(known))}")
+        names = _names(values.pop("class_names"), "class_names", limits.CLASSES)
+        branches = _names(values.pop("branches"), "branches", 2 * limits.TAPS)
+        contract = cls(names, branches=branches, **values)
+        contract._check_preprocessing()
         return contract
+
+    def _check_preprocessing(self) -> None:
+        sizes = [self.image_size, self.resize_size, self.image_size if self.input_size is None else self.input_size]
+        if not all(type(size) is int and 0 < size <= LARGEST_SIZE for size in sizes):
+            raise ValueError(f"sizes must be from 1 to {LARGEST_SIZE}; received {shown(sizes)}")
+        if self.resize_mode not in ("stretch", "keep_aspect") or min(sizes[1:]) < self.image_size:
+            raise ValueError("the preprocessing is unknown")
+        if self.combination not in ("probabilities", "logits") or type(self.per_branch) is not bool:
+            raise ValueError("the combination of the branches is unknown")
+
+
+def _names(values: Any, key: str, most: int) -> tuple[str, ...]:
+    """Names of classes or branches: texts that differ."""
+    if not isinstance(values, list) or not 0 < len(values) <= most:
+        raise ValueError(f"{key} must be a list of 1 to {most:,} names; received {shown(values)}")
+    for name in values:
+        if not isinstance(name, str) or not 0 < len(name) <= limits.NAME_LENGTH:
+            raise ValueError(f"{key} must hold texts of 1 to {limits.NAME_LENGTH:,} characters; received {shown(name)}")
+    if len(set(values)) < len(values):
+        raise ValueError(f"{key} names one twice")
+    return tuple(values)
 
 
 def find_exported(path: Path) -> Path | None:
@@ -72,14 +104,19 @@ def find_exported(path: Path) -> Path | None:
     Raises:
         UserError: if the folder's `export.json` is damaged.
     """
+    file = _servable(path)
+    if file is None and (exported := file_of_export(path)):
+        return _servable(exported)
+    return file
+
+
+def _servable(path: Path) -> Path | None:
+    """A `.tflite` or `.onnx` file, a folder with `saved_model.pb`, or the highest version in a folder."""
     if path.suffix in (".tflite", ".onnx"):
         return path
     versions = [path / str(n) for n in sorted((int(p.name) for p in _numbered(path)), reverse=True)]
     folders = (folder for folder in (path, *versions) if (folder / "saved_model.pb").is_file())
-    if folder := next(folders, None):
-        return folder
-    file = file_of_export(path)
-    return find_exported(file) if file else None
+    return next(folders, None)
 
 
 def file_of_export(folder: Path) -> Path | None:
@@ -89,12 +126,14 @@ def file_of_export(folder: Path) -> Path | None:
         UserError: if `export.json` doesn't name something in the folder.
     """
     try:
-        name = json.loads((folder / EXPORT_FILE).read_text(encoding="utf-8"))["file"]
+        name = parse_json(read_regular_file(folder / EXPORT_FILE, CONTRACT_BYTES))["file"]
         if Path(name).name != name or name in ("", ".."):
             raise ValueError(name)
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except OSError as error:
+        raise UserError(f"{folder / EXPORT_FILE}: can't be read: {error.strerror or error}.") from error
+    except (ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{folder / EXPORT_FILE}: must name, as `file`, what was exported into this folder; it is damaged. "
             "Give the exported file itself."
@@ -110,32 +149,54 @@ def read_contract(path: Path) -> Contract:
     """
     try:
         if path.suffix == ".tflite":
-            with zipfile.ZipFile(path) as archive:
-                text = archive.read(CONTRACT_FILE).decode("utf-8")
+            content = _tflite_metadata(path)
         elif path.suffix == ".onnx":
-            text = _onnx_metadata(path)[CONTRACT_FILE]
+            content = _onnx_metadata(path)
         else:
-            text = (path / "assets" / CONTRACT_FILE).read_text(encoding="utf-8")
-        return Contract.from_json(text)
+            _require_regular_files(path)
+            content = read_regular_file(path / "assets" / CONTRACT_FILE, CONTRACT_BYTES)
+        return Contract.from_json(content)
     except FileNotFoundError as error:
         raise UserError(f"{path}: there is no {error.filename}.") from error
     except OSError as error:
-        raise UserError(f"{path}: can't be read: {error.strerror or error}.") from error
+        raise UserError(f"{error.filename or path}: can't be read: {error.strerror or error}.") from error
     except ImportError as error:
         raise UserError(
             f"{path}: ONNX files need the packages onnx and onnxruntime: pip install clan-tf[onnx]."
         ) from error
     # Damaged archives and texts raise many types.
     except Exception as error:  # noqa: BLE001
+        reason = f" ({error})" if isinstance(error, ValueError) else ""
         raise UserError(
-            f"{path}: holds no readable {CONTRACT_FILE}; it is damaged, or wasn't written by clan-tf export."
+            f"{path}: holds no readable {CONTRACT_FILE}{reason}; it is damaged, or wasn't written by clan-tf export."
         ) from error
 
 
-def _onnx_metadata(path: Path) -> dict[str, str]:
+def _tflite_metadata(path: Path) -> bytes:
+    with open_regular_file(path) as file, zipfile.ZipFile(file) as archive:
+        if archive.getinfo(CONTRACT_FILE).file_size > CONTRACT_BYTES:
+            raise ValueError(f"it has more than {CONTRACT_BYTES:,} bytes")
+        return archive.read(CONTRACT_FILE)
+
+
+def _onnx_metadata(path: Path) -> str:
     import onnx
 
-    return {entry.key: entry.value for entry in onnx.load(path, load_external_data=False).metadata_props}
+    with open_regular_file(path) as file:
+        model = onnx.load(file, load_external_data=False)
+    text = {entry.key: entry.value for entry in model.metadata_props}[CONTRACT_FILE]
+    if len(text) > CONTRACT_BYTES:
+        raise ValueError(f"it has more than {CONTRACT_BYTES:,} characters")
+    return text
+
+
+def _require_regular_files(folder: Path) -> None:
+    """A SavedModel's files are opened by TensorFlow, which would wait for a pipe for ever."""
+    for number, path in enumerate(folder.rglob("*")):
+        if number >= SAVED_MODEL_FILES:
+            raise ValueError(f"the folder has more than {SAVED_MODEL_FILES:,} files")
+        if not path.is_dir():
+            require_regular_file(path)
 
 
 def _numbered(path: Path) -> list[Path]:

@@ -20,8 +20,10 @@ from clan_tf.runtime.photos import evaluation_view
 PROBABILITIES = "probabilities"
 SERVE_BYTES = "serve_bytes"
 """The signature that takes encoded photos."""
-START_SECONDS, ANSWER_SECONDS = 300.0, 120.0
+START_SECONDS, ANSWER_SECONDS = 180.0, 120.0
 """How long a file may take to load and to answer before it counts as damaged."""
+ANSWER_BYTES = 2**28
+"""How much it may answer at a time."""
 
 
 @dataclass(frozen=True)
@@ -145,9 +147,11 @@ class ExportedModel:
         try:
             if request is not None:
                 worker_process.send(self._process.stdin, request, arrays)
-            header, reply = worker_process.receive(self._process.stdout)
+            header, reply = worker_process.receive(self._process.stdout, ANSWER_BYTES)
         except (EOFError, BrokenPipeError) as error:
             raise UserError(f"{self.path}: can't be run; {self._ending(seconds)}") from error
+        except ValueError as error:
+            raise UserError(f"{self.path}: can't be run: its answer isn't one of probabilities ({error}).") from error
         finally:
             watch.cancel()
         if "error" in header:

@@ -6,8 +6,10 @@ answers, and a damaged file can only end this process. It needs NumPy, and ai-ed
 
 import importlib
 import json
+import math
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO
@@ -16,6 +18,7 @@ import numpy as np
 
 Arrays = Mapping[str, np.ndarray]
 _WARM_UP_CALLS = 3
+_HEADER_BYTES = 2**20
 
 
 def send(stream: BinaryIO, header: Mapping[str, Any], arrays: Arrays | None = None) -> None:
@@ -28,13 +31,26 @@ def send(stream: BinaryIO, header: Mapping[str, Any], arrays: Arrays | None = No
     stream.flush()
 
 
-def receive(stream: BinaryIO) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Reads a message; an `EOFError` where there are no more."""
-    line = stream.readline()
+def receive(stream: BinaryIO, limit: int | None = None) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Reads a message.
+
+    Args:
+        stream: where it comes from.
+        limit: how many bytes its arrays may have; any number if `None`.
+
+    Raises:
+        EOFError: where there are no more.
+        ValueError: if the message has more bytes.
+    """
+    line = stream.readline(_HEADER_BYTES)
     if not line.endswith(b"\n"):
         raise EOFError("the other process has ended")
     header = json.loads(line)
-    return header, {name: _read_array(stream, *described) for name, described in header.pop("arrays").items()}
+    described = header.pop("arrays")
+    size = sum(math.prod(shape) * np.dtype(dtype).itemsize for dtype, shape in described.values())
+    if limit is not None and size > limit:
+        raise ValueError(f"it has {size:,} bytes")
+    return header, {name: _read_array(stream, *each) for name, each in described.items()}
 
 
 def _read_array(stream: BinaryIO, dtype: str, shape: list[int]) -> np.ndarray:
@@ -78,7 +94,10 @@ def open_saved_model(path: str, threads: int) -> Callable[..., Arrays]:
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
-    signatures = tf.saved_model.load(path).signatures
+    with tempfile.TemporaryDirectory() as plain:
+        # TensorFlow takes [, *, ? and \ in the path of a SavedModel for a pattern, and fails on names not in UTF-8.
+        os.symlink(os.path.abspath(path), os.path.join(plain, "model"))
+        signatures = tf.saved_model.load(os.path.join(plain, "model")).signatures
 
     def answer(photos: np.ndarray, signature: str = "serving_default") -> Arrays:
         serve = signatures[signature]

@@ -5,11 +5,13 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from clan_tf import limits
 from clan_tf.config import Experiment, with_values
 from clan_tf.data import read_source
 from clan_tf.errors import UserError, nearest
 from clan_tf.models.backbones import backbone_spec
 from clan_tf.models.build import build_model
+from clan_tf.search.size import grid_size
 from clan_tf.search.space import Choice, Integer, Parameter, SearchConfig, Taps, mistakes_in, values_of
 from clan_tf.training.step import metric_columns
 
@@ -43,7 +45,20 @@ def fit_to_experiment(search: SearchConfig, experiment: Experiment, space: str |
         mistakes.append("training.epochs: is chosen by hyperband itself.")
     if mistakes:
         raise mistakes_in(space, list(dict.fromkeys(mistakes)))
-    return search.model_copy(update={"parameters": parameters})
+    fitted = search.model_copy(update={"parameters": parameters})
+    _require_end(fitted, space)
+    return fitted
+
+
+def _require_end(search: SearchConfig, space: str | Path) -> None:
+    """Raises a `UserError` for a grid that no machine gets through and that nothing ends."""
+    if search.algorithm == "grid" and search.trials is None and search.hours is None:
+        trials = grid_size(search)
+        if trials > limits.TRIALS:
+            raise UserError(
+                f"{space}: a grid of {trials:,} trials; at most {limits.TRIALS:,} are made. Search fewer values, or "
+                "say trials or hours."
+            )
 
 
 def check_models(search: SearchConfig, experiment: Experiment, space: str | Path) -> None:

@@ -1,17 +1,24 @@
 """What is searched, and how: the YAML file beside the experiment."""
 
+import json
+import math
 from collections.abc import Iterator, Mapping
 from importlib import resources
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
-from clan_tf.config_section import Positive, PositiveNumber, Section
-from clan_tf.errors import UserError, nearest
+from clan_tf import limits
+from clan_tf.config import MISTAKES
+from clan_tf.config_section import Name, PositiveNumber, Section, positive
+from clan_tf.errors import UserError, nearest, shortened, shown
 from clan_tf.files import read_text
+from clan_tf.yaml_text import parse_yaml
+
+LARGEST = 10**15
+"""Of whole numbers that are searched."""
 
 Algorithm = Literal["grid", "random", "bayesian", "hyperband"]
 Sampling = Literal["linear", "log"]
@@ -22,13 +29,14 @@ class Choice(Section):
     """One of `values`, which may be anything that the key takes: numbers, texts, lists, `null`."""
 
     kind: Literal["choice"]
-    values: Annotated[list[Any], Field(min_length=1)]
+    values: Annotated[list[Any], Field(min_length=1, max_length=limits.CHOICES)]
     when: When = {}
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if any(value in self.values[:index] for index, value in enumerate(self.values)):
-            raise ValueError(f"values must differ from each other; received {self.values}")
+        texts = [json.dumps(value, sort_keys=True, default=repr) for value in self.values]
+        if len(set(texts)) < len(texts) or _equal_numbers(self.values):
+            raise ValueError(f"values must differ from each other; received {shown(self.values)}")
         return self
 
 
@@ -36,7 +44,7 @@ class Taps(Section):
     """`count` of the backbone's usual mid-level layers, for `model.mid`."""
 
     kind: Literal["taps"]
-    count: Positive
+    count: positive(limits.TAPS)
     when: When = {}
 
 
@@ -59,16 +67,26 @@ class _Range(Section):
             raise ValueError(f"min must be more than 0 with sampling: log; received {self.min}")
         if self.sampling == "log" and self.step is not None and self.step <= 1:
             raise ValueError(f"step is a factor with sampling: log, more than 1; received {self.step}")
+        if self.step is not None and (number := self._steps()) > limits.VALUES:
+            raise ValueError(
+                f"step makes {number:.3g} values; at most {limits.VALUES:,} are searched. Received: {self.step}"
+            )
         return self
+
+    def _steps(self) -> float:
+        """How many values are `step` apart."""
+        if self.sampling == "log":
+            return (math.log(self.max) - math.log(self.min)) / math.log(self.step)
+        return (self.max - self.min) / self.step
 
 
 class Integer(_Range):
     """A whole number from `min` to `max`, both included; `step` apart, or a factor of `step` if sampled by `log`."""
 
     kind: Literal["int"]
-    min: int
-    max: int
-    step: Positive | None = None
+    min: Annotated[int, Field(ge=-LARGEST, le=LARGEST)]
+    max: Annotated[int, Field(ge=-LARGEST, le=LARGEST)]
+    step: positive(LARGEST) | None = None
 
 
 class Number(_Range):
@@ -97,18 +115,21 @@ class SearchConfig(Section):
         seed: of the algorithm.
     """
 
-    parameters: Annotated[dict[str, Parameter], Field(min_length=1)]
+    parameters: Annotated[dict[Name, Parameter], Field(min_length=1, max_length=limits.PARAMETERS)]
     algorithm: Algorithm = "random"
-    trials: Positive | None = None
-    hours: PositiveNumber | None = None
-    repeats: Positive = 1
-    objective: Annotated[str, Field(pattern=r"^\w*(loss|accuracy)$")] = "val_combined_accuracy"
-    max_failures: Positive = 3
+    trials: positive(limits.TRIALS) | None = None
+    hours: Annotated[float, Field(gt=0, le=limits.HOURS)] | None = None
+    repeats: positive(limits.REPEATS) = 1
+    objective: Annotated[str, Field(pattern=r"^\w*(loss|accuracy)$", max_length=limits.NAME_LENGTH)] = (
+        "val_combined_accuracy"
+    )
+    max_failures: positive(limits.TRIALS) = 3
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         mistakes = [text for key in self.parameters for text in self._wrong_conditions(key)]
+        mistakes += self._too_many()
         if not mistakes:
             order = self.ordered()
             mistakes = [f"{key}: its conditions depend on itself" for key in self.parameters if key not in order]
@@ -152,7 +173,24 @@ class SearchConfig(Section):
             else:
                 for value in allowed:
                     if value not in values:
-                        yield f"{key}: is impossible when {parent} is {value!r}; it is one of {values}"
+                        yield f"{key}: is impossible when {parent} is {shown(value)}; it is one of {shown(values)}"
+
+    def _too_many(self) -> Iterator[str]:
+        """What would be gone through value by value and has no end in sight."""
+        parents = {parent for parameter in self.parameters.values() for parent in parameter.when} & set(self.parameters)
+        combinations = math.prod(len(values_of(self.parameters[name]) or [0]) for name in parents)
+        if combinations > limits.CONDITIONS:
+            yield (
+                f"parameters: the keys that conditions name have {combinations:,} combinations of values; at most "
+                f"{limits.CONDITIONS:,} are gone through"
+            )
+        for key, parameter in self.parameters.items():
+            if self.algorithm == "grid" and isinstance(parameter, Integer) and not parameter.step:
+                if parameter.max - parameter.min >= limits.VALUES:
+                    yield (
+                        f"{key}: a grid of all numbers from {parameter.min} to {parameter.max} is too fine; at most "
+                        f"{limits.VALUES:,} values are searched. Say step"
+                    )
 
     def _never(self, order: Mapping[str, Parameter]) -> list[str]:
         """Parameters whose conditions contradict each other."""
@@ -172,6 +210,12 @@ def values_of(parameter: Parameter) -> list[Any] | None:
     return [False, True] if isinstance(parameter, Boolean) else None
 
 
+def _equal_numbers(values: list[Any]) -> bool:
+    """Whether two numbers are equal that are written differently, such as 1 and 1.0."""
+    numbers = [value for value in values if isinstance(value, int | float)]
+    return len(set(numbers)) < len(numbers)
+
+
 def load_search(space: str | Path, overrides: Mapping[str, Any] | None = None) -> SearchConfig:
     """Reads a search space.
 
@@ -183,7 +227,7 @@ def load_search(space: str | Path, overrides: Mapping[str, Any] | None = None) -
         UserError: naming every mistake.
     """
     shipped = shipped_spaces()
-    if Path(space).is_file():
+    if Path(space).is_file() or (Path(space).exists() and str(space) not in shipped):
         text = read_text(Path(space), "--space")
     elif str(space) in shipped:
         text = shipped[str(space)].read_text(encoding="utf-8")
@@ -193,15 +237,16 @@ def load_search(space: str | Path, overrides: Mapping[str, Any] | None = None) -
             f"Shipped are: {', '.join(shipped)}."
         )
     try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"{space}: not a YAML file: {' '.join(str(error).split())}") from error
+        values = parse_yaml(text)
+    except ValueError as error:
+        raise UserError(f"{space}: not a YAML file: {error}") from error
     if not isinstance(values, dict):
         raise UserError(f"{space}: must hold `parameters:`; received {type(values).__name__}.")
     try:
         return SearchConfig.model_validate({**values, **(overrides or {})})
     except ValidationError as error:
-        raise mistakes_in(space, [line for mistake in error.errors() for line in _explain(mistake)]) from error
+        lines = [line for mistake in error.errors()[:MISTAKES] for line in _explain(mistake)]
+        raise mistakes_in(space, lines) from error
 
 
 def shipped_spaces() -> dict[str, Any]:
@@ -221,7 +266,7 @@ def _explain(mistake: Any) -> Iterator[str]:
     location = [str(part) for part in mistake["loc"]]
     if location[:1] == ["parameters"] and len(location) > 1:
         location = [*location[1:2], *location[3:]]  # between them is the kind
-    name = ".".join(location)
+    name = shortened(".".join(location))
     value = mistake["input"]
     if mistake["type"] == "value_error":
         for line in str(mistake["ctx"]["error"]).splitlines():
@@ -230,10 +275,10 @@ def _explain(mistake: Any) -> Iterator[str]:
         yield f"{name}: no such key."
     elif mistake["type"] in ("union_tag_invalid", "union_tag_not_found"):
         kind = value.get("kind") if isinstance(value, dict) else value
-        yield f"{name}: kind must be choice, taps, boolean, int or float; received {kind!r}."
+        yield f"{name}: kind must be choice, taps, boolean, int or float; received {shown(kind)}."
     elif mistake["type"] == "missing":
         yield f"{name}: is missing."
     elif name == "objective":
-        yield f"{name}: must be a column of metrics.csv, such as val_combined_accuracy; received {value!r}."
+        yield f"{name}: must be a column of metrics.csv, such as val_combined_accuracy; received {shown(value)}."
     else:
-        yield f"{name}: {mistake['msg'][0].lower()}{mistake['msg'][1:]}; received {value!r}."
+        yield f"{name}: {mistake['msg'][0].lower()}{mistake['msg'][1:]}; received {shown(value)}."
