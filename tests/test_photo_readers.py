@@ -259,7 +259,7 @@ def explaining_reader(mode: str) -> Callable[[Path], np.ndarray | str]:
     ("reader", "mode", "step"),
     # Not all by all, where the same function resizes them slowly, outside a graph.
     [
-        (keras_reader, "stretch", 1),
+        (keras_reader, "stretch", 3),
         (keras_reader, "keep_aspect", 5),
         (explaining_reader, "stretch", 5),
         (explaining_reader, "keep_aspect", 5),
