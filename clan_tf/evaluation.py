@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.metrics import confusion_matrix
 
 from clan_tf.answering import AnsweringModel, open_answering
-from clan_tf.config import Experiment, load_experiment
+from clan_tf.config import DataConfig, Experiment, load_experiment
 from clan_tf.csv_files import read_rows, write_csv
 from clan_tf.data import SPLITS, Photo, Source
 from clan_tf.data.photos import CheckedPhotos
@@ -85,6 +85,7 @@ def evaluate(
     progress: Progress | None = None,
     batch_size: int = 32,
     source: Source | None = None,
+    data_section: DataConfig | None = None,
 ) -> Evaluation:
     """Evaluates a trained model on a split of its data.
 
@@ -103,6 +104,7 @@ def evaluate(
         progress: where progress is shown.
         batch_size: how many photos are predicted at a time.
         source: the run's own data, where it is read already.
+        data_section: the `data` section that `source` was read by, where it may be another than the run's.
 
     Raises:
         UserError: if the model, the data, or a name is wrong, or the data's classes aren't the model's.
@@ -115,6 +117,8 @@ def evaluate(
     with open_answering(model, branches) as answering:
         path, run = answering.path, answering.run
         experiment = experiment_of(path, run, config, overrides)
+        if data_section:
+            experiment = experiment.model_copy(update={"data": data_section})
         if run and run.read_status()["status"] != "finished":
             progress.note(f"note: the run {run.path} is {run.read_status()['status']}")
         data = read_noted(run, experiment, config, progress, source)

@@ -80,11 +80,11 @@ def read_run_split(run: RunDirectory) -> RunSplit | None:
     Raises:
         UserError: if the file is damaged or missing.
     """
-    expected = run.read_data().get("splits_sha256")
-    if expected is None:
+    facts = run.read_data()
+    if facts.get("splits_sha256") is None:
         return None
-    split = read_split(run.splits)
-    if split.fingerprint() != expected:
+    split = replace(read_split(run.splits), val_is_cut=bool(facts.get("val_is_cut")))
+    if split.fingerprint() != facts["splits_sha256"]:
         raise damaged(run.splits, "its rows aren't those that the run wrote (splits_sha256 in data.json)")
     return split
 

@@ -69,7 +69,7 @@ def _train(experiment: "Experiment", run_dir: str | None, resume: bool) -> None:
     epochs = counted(outcome.epochs, "epoch")
     progress.note(f"trained {epochs} in {outcome.seconds:.0f} s; the best was epoch {outcome.best_epoch}")
     split = "test" if result.source.splits.get("test") else "val"
-    evaluation = evaluate(str(run), split=split, progress=progress, source=result.source)
+    evaluation = evaluate(str(run), split=split, progress=progress, source=result.source, data_section=result.data)
     print_accuracies(evaluation, split)
     if split == "val":
         say("There is no test split: these photos chose the epoch, so new photos will do somewhat worse.")

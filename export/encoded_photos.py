@@ -1,8 +1,7 @@
 """Encoded photos decoded inside a TensorFlow graph, as the signature `serve_bytes` takes them.
 
-The pixels are those of `clan_tf.photos.decoding`, of CMYK JPEGs within a level. What TensorFlow's operators decode
-otherwise is refused, before they see it: animated WebP even corrupts their memory. Damage that libjpeg only warns of is
-not noticed here.
+The pixels are those of `clan_tf.photos.decoding`. What TensorFlow's operators decode otherwise is refused, before they
+see it: animated WebP even corrupts their memory. Damage that libjpeg only warns of is not noticed here.
 """
 
 import struct

@@ -196,30 +196,30 @@ def _color_spaces() -> Iterator[PhotoFile]:
     ycck = np.dstack([rgb_of_ycc(cmyk[..., :3]), 255 - cmyk[..., 3:]])
     zero = [Component(index, levels[..., index]) for index in range(3)]
     rows = {
-        "jfif": (replace(plain, segments=JFIF), ycc, 1, 0),
-        "no_marker": (plain, ycc, 1, 0),
-        "adobe_rgb": (replace(plain, segments=adobe(0)), rgb, 0, 0),
-        "adobe_ycc": (replace(plain, segments=adobe(1)), ycc, 1, 0),
-        "adobe_and_jfif": (replace(plain, segments=JFIF + adobe(0)), ycc, 1, 0),
-        "rgb_by_letters": (replace(plain, components=letters), rgb, 0, 0),
-        "rgb_by_letters_jfif": (replace(plain, components=letters, segments=JFIF), ycc, 1, 0),
-        "numbered_from_0": (replace(plain, components=zero), ycc, 1, 0),
-        "adobe_unknown": (replace(plain, segments=adobe(9)), ycc, 1, 0),
-        "cmyk_adobe_unknown": (replace(with_four, segments=adobe(9)), rgb_of_cmyk(ycck), 2, 1),
-        "adobe_short": (replace(plain, segments=segment(0xEE, b"Adobe")), ycc, 1, 0),
-        "grey": (replace(plain, components=plain.components[:1]), grey, 0, 0),
-        "grey_adobe": (replace(plain, components=plain.components[:1], segments=adobe(0)), grey, 0, 0),
-        "cmyk": (with_four, rgb_of_cmyk(cmyk), 1, 1),
-        "cmyk_jfif": (replace(with_four, segments=JFIF), rgb_of_cmyk(cmyk), 1, 1),
-        "cmyk_adobe": (replace(with_four, segments=adobe(0)), rgb_of_cmyk(255 - cmyk), 1, 1),
-        "cmyk_adobe_short": (replace(with_four, segments=segment(0xEE, b"Adobe")), rgb_of_cmyk(cmyk), 1, 1),
-        "ycck": (replace(with_four, segments=adobe(2)), rgb_of_cmyk(ycck), 2, 1),
+        "jfif": (replace(plain, segments=JFIF), ycc, 1),
+        "no_marker": (plain, ycc, 1),
+        "adobe_rgb": (replace(plain, segments=adobe(0)), rgb, 0),
+        "adobe_ycc": (replace(plain, segments=adobe(1)), ycc, 1),
+        "adobe_and_jfif": (replace(plain, segments=JFIF + adobe(0)), ycc, 1),
+        "rgb_by_letters": (replace(plain, components=letters), rgb, 0),
+        "rgb_by_letters_jfif": (replace(plain, components=letters, segments=JFIF), ycc, 1),
+        "numbered_from_0": (replace(plain, components=zero), ycc, 1),
+        "adobe_unknown": (replace(plain, segments=adobe(9)), ycc, 1),
+        "cmyk_adobe_unknown": (replace(with_four, segments=adobe(9)), rgb_of_cmyk(ycck), 2),
+        "adobe_short": (replace(plain, segments=segment(0xEE, b"Adobe")), ycc, 1),
+        "grey": (replace(plain, components=plain.components[:1]), grey, 0),
+        "grey_adobe": (replace(plain, components=plain.components[:1], segments=adobe(0)), grey, 0),
+        "cmyk": (with_four, rgb_of_cmyk(cmyk), 1),
+        "cmyk_jfif": (replace(with_four, segments=JFIF), rgb_of_cmyk(cmyk), 1),
+        "cmyk_adobe": (replace(with_four, segments=adobe(0)), rgb_of_cmyk(255 - cmyk), 1),
+        "cmyk_adobe_short": (replace(with_four, segments=segment(0xEE, b"Adobe")), rgb_of_cmyk(cmyk), 1),
+        "ycck": (replace(with_four, segments=adobe(2)), rgb_of_cmyk(ycck), 2),
     }
-    for name, (maker, expected, tolerance, graph_tolerance) in rows.items():
+    for name, (maker, expected, tolerance) in rows.items():
         for kind, frame in (("", 0xC0), ("_progressive", 0xC2)):
             content = replace(maker, frame=frame).encode()
             row = PhotoFile(f"plain_{name}{kind}.jpg", content, expected.astype("uint8"))
-            yield replace(row, tolerance=tolerance, graph_tolerance=graph_tolerance)
+            yield replace(row, tolerance=tolerance)
     yield PhotoFile("plain_extended.jpg", replace(plain, frame=0xC1).encode(), ycc, tolerance=1)
     odd_scan = plain.encode().replace(b"\0\x3f\0", b"\0\0\0", 1)
     yield PhotoFile("plain_odd_scan.jpg", odd_scan, ycc, tolerance=1)
@@ -269,7 +269,7 @@ def _orientations() -> Iterator[PhotoFile]:
         yield PhotoFile(f"exif_{name}.jpg", content, pixels)
     cmyk = encoded(stored_for(255 - np.dstack([drawn, 255 + 0 * drawn[..., 0]]), 8), "CMYK")
     row = PhotoFile("exif_cmyk.jpg", with_segments(cmyk, exif(8)), _turned(cmyk, 8))
-    yield replace(row, graph_tolerance=1)
+    yield replace(row, tolerance=1)
 
 
 def _turned(content: bytes, orientation: int) -> np.ndarray:
@@ -345,7 +345,7 @@ def _plain_last_rows() -> Iterator[PhotoFile]:
             yield PhotoFile(f"last_rows_{name}_{kind}_pair.jpg", content + other, expected)
         cmyk = encoded(255 - np.dstack([painted, 255 + 0 * painted[..., 0]]), "CMYK")
         expected = np.asarray(Image.open(BytesIO(cmyk)).convert("RGB"))
-        yield PhotoFile(f"last_rows_{name}_cmyk.jpg", cmyk, expected, graph_tolerance=1)
+        yield PhotoFile(f"last_rows_{name}_cmyk.jpg", cmyk, expected, tolerance=1)
 
 
 def _damaged() -> Iterator[PhotoFile]:

@@ -28,7 +28,6 @@ class PhotoFile:
         served: what `serve_bytes` does: it answers with the same pixels, refuses, or answers without noticing what is
             wrong with a photo that all others refuse.
         tolerance: levels that decoders may be from `expected`, where the arithmetic isn't laid down to the bit.
-        graph_tolerance: levels that `serve_bytes` may be from all others.
     """
 
     name: str
@@ -37,7 +36,6 @@ class PhotoFile:
     refusal: str = ""
     served: Served = "answered"
     tolerance: int = 0
-    graph_tolerance: int = 0
 
 
 def refused(name: str, content: bytes, refusal: str, served: Served = "refused") -> PhotoFile:

@@ -24,6 +24,7 @@ from clan_tf.data.photos import check_photos, decode_in_graph
 from clan_tf.data.pipeline import evaluation_view as tensorflow_view
 from clan_tf.data.reading import View
 from clan_tf.data.source import Box, Photo
+from clan_tf.environment import describe_environment
 from clan_tf.errors import CheckFailed, UserError
 from clan_tf.export import ExportOptions, export, gate, saved_model
 from clan_tf.export.benchmark import benchmark_exports
@@ -45,6 +46,7 @@ from clan_tf.run import RunDirectory, load_model, save_model
 from clan_tf.runtime.contract import Contract, read_contract
 from clan_tf.runtime.exported import ExportedModel
 from clan_tf.runtime.photos import evaluation_view
+from clan_tf.training.training import describe_data
 
 NAMES = ["red bird", "grün", "blue, small", "d", "e"]
 SIZE, RESIZE = 32, 36
@@ -110,9 +112,8 @@ def run(colour_folders: Path, tmp_path_factory: pytest.TempPathFactory) -> RunDi
     experiment = load_experiment("demo", overrides)
     source = read_source(experiment.data)
     run = RunDirectory.create("demo", root=tmp_path_factory.mktemp("runs"))
-    data = {"class_names": source.class_names}
-    run.write_start(experiment, {}, data)
-    run.write_status("finished")
+    run.write_start(experiment, describe_environment(), describe_data(experiment, source, {}))
+    run.write_status("finished", epochs=1, best_epoch=1, best_accuracy=0.5, seconds=1.0)
     model, _ = build(
         Row(
             "model",
@@ -427,6 +428,14 @@ def test_what_exists_is_not_replaced_unless_asked(run: RunDirectory, tmp_path: P
         export(str(run.path), options, str(tmp_path / "new"))
     assert export(str(run.path), options, str(tmp_path / "new"), samples=2, force=True).report.photos == 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "new"]
+    (tmp_path / "new" / "notes" / "mine.txt").parent.mkdir()
+    (tmp_path / "new" / "notes" / "mine.txt").touch()
+    with pytest.raises(UserError, match="--force: .*new also holds 'notes/mine.txt', which the export didn't write"):
+        export(str(run.path), options, str(tmp_path / "new"), force=True)
+    assert (tmp_path / "new" / "notes" / "mine.txt").exists()
+    (tmp_path / "new" / "export.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(UserError, match="export.json: is damaged"):
+        export(str(run.path), options, str(tmp_path / "new"), force=True)
 
 
 def test_a_failed_gate_keeps_nothing_and_tells_the_numbers(

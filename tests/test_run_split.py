@@ -140,6 +140,10 @@ def test_a_moved_root_changes_nothing(copied: tuple[Path, RunDirectory]) -> None
     root.rename(root.with_name("elsewhere"))
     result = evaluate(str(run.best), overrides=[f"data.root={root.with_name('elsewhere')}"], output=str(root))
     assert predicted(result) == set(photos_of(run, "test")) and result.notes == ()
+    moved = load_experiment(run.config, [f"data.root={root.with_name('elsewhere')}"])
+    resumed = train(moved, str(run.path), resume=True)
+    again = evaluate(str(run.path), source=resumed.source, data_section=resumed.data)
+    assert again.folder == run.evaluation("test") and again.notes == () and again.combined == result.combined
 
 
 def test_missing_photos_are_named_by_evaluate_and_refused_by_resume(copied: tuple[Path, RunDirectory]) -> None:
@@ -218,6 +222,13 @@ def test_labels_and_splits_that_the_data_gives_otherwise_now_are_told() -> None:
         "val": [("3", 0)],
         "test": [("4", 1)],
     }
+
+
+def test_a_validation_split_that_came_later_moves_no_photo() -> None:
+    rows = (Row("train", 0, "a", "1", None, HASH, "used"), Row("val", 0, "a", "2", None, HASH, "used"))
+    later = listing(("a",), train=[("1", 0), ("2", 0)], val=[("3", 0)])
+    assert not match(later, RunSplit(rows, val_is_cut=True), None).moved
+    assert len(match(later, RunSplit(rows, val_is_cut=False), None).moved) == 1
 
 
 def test_another_box_is_told() -> None:

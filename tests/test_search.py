@@ -28,6 +28,7 @@ from clan_tf.search.estimate import plan_search
 from clan_tf.search.search import SearchOutcome, search
 from clan_tf.search.space import SearchConfig
 from clan_tf.search.trials import TrialTrainer
+from clan_tf.temporary import temporary_file
 from clan_tf.training import train
 from clan_tf.training.state import state_files
 
@@ -158,7 +159,9 @@ def test_a_chief_without_a_role_is_refused(tmp_path: Path) -> None:
 
 def test_a_search_killed_while_it_made_its_directory_begins(tmp_path: Path) -> None:
     directory = SearchDirectory(tmp_path)
-    (tmp_path / ".partial-999999999-search.json").write_text("{")
+    with temporary_file(tmp_path / "search.json") as own:
+        name = own.name
+    (tmp_path / name).write_text("{", encoding="utf-8")
     (tmp_path / ".lock").touch()
     directory.begin(tiny(), rates(0.1))
     assert [path.name for path in tmp_path.iterdir() if path.name != ".lock"] == ["search.json"]

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from keras_tuner.engine.trial import Trial
 
+from clan_tf.config import load_experiment
+from clan_tf.errors import UserError
 from clan_tf.files import write_json
 from clan_tf.search import oracles
 from clan_tf.search.directory import Repeat, SearchDirectory, TrialResult
@@ -173,3 +175,38 @@ def test_a_chief_that_starts_again_keeps_the_trials_of_its_workers(tmp_path: Pat
     assert chief.create_trial("other").trial_id != trial.trial_id
     lab.run(trial)
     assert chief.end_order == [trial.trial_id]
+
+
+BROKEN = (b"", b"{", b"[]", b"{}", b'{"trials": [1]}', b'{"trials": NaN}', b"\xff", b"[" * 200_000)
+
+
+@pytest.mark.parametrize("content", BROKEN, ids=range(len(BROKEN)))
+@pytest.mark.parametrize("name", ["oracle.json", "trials/0000/result.json", "search.json"])
+def test_a_damaged_file_of_a_search_is_named(name: str, content: bytes, tmp_path: Path) -> None:
+    directory, search = SearchDirectory(tmp_path), config("random", trials=1)
+    path = tmp_path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    readers = {
+        "oracle.json": lambda: make_oracle(search, directory, EPOCHS),
+        "search.json": lambda: directory.begin(load_experiment("demo"), search),
+    }
+    with pytest.raises(UserError, match=f"^{path}: is damaged "):
+        readers.get(name, directory.results)()
+
+
+def test_a_folder_of_others_is_no_search_directory_and_nothing_is_put_into_it(tmp_path: Path) -> None:
+    (tmp_path / ".env").touch()
+    with pytest.raises(UserError, match="isn't a search directory"), SearchDirectory(tmp_path).claimed():
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == [".env"]
+
+
+def test_only_logs_are_removed_for_new_ones(tmp_path: Path) -> None:
+    directory = SearchDirectory(tmp_path)
+    log, note = (directory.tensorboard / "0000" / name for name in ("events.out.tfevents.1.host", "notes.txt"))
+    log.parent.mkdir(parents=True)
+    log.touch()
+    note.touch()
+    directory.remove_logs()
+    assert note.exists() and not log.exists()

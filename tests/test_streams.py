@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -50,7 +51,8 @@ def test_a_reader_that_goes_away_ends_the_command_as_shells_have_it(tmp_path: Pa
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_output_onto_a_full_disk_ends_with_one_sentence(tmp_path: Path) -> None:
     done = shell("clan-tf --version > /dev/full", tmp_path)
-    assert (done.returncode, done.stderr) == (1, "clan-tf: the output can't be written: No space left on device\n")
+    assert done.returncode == 1
+    assert re.fullmatch(r"clan-tf: the output.*: No space left on device\n", done.stderr)
 
 
 def test_a_deleted_working_folder_is_told(tmp_path: Path) -> None:

@@ -50,9 +50,15 @@ COLUMNS = ("split", "label", "class", "photo", "box", "sha256", "use")
 
 @dataclass(frozen=True)
 class RunSplit:
-    """The photos of a run, by split in the order of training."""
+    """The photos of a run, by split in the order of training.
+
+    Attributes:
+        rows: the photos.
+        val_is_cut: whether its validation photos were cut from the data's train photos.
+    """
 
     rows: tuple[Row, ...]
+    val_is_cut: bool = False
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -87,7 +93,7 @@ def run_split(config: DataConfig, source: Source, checked: Mapping[str, CheckedP
         rows += [row(split, photo, photo.digest, "skipped") for photo in broken]
     for use, splits in source.unused.items():
         rows += [row(split, photo, photo.digest, use) for split, photos in splits.items() for photo in photos]
-    return RunSplit(tuple(rows))
+    return RunSplit(tuple(rows), source.val_is_cut)
 
 
 def write_split(path: Path, split: RunSplit) -> None:
@@ -171,7 +177,7 @@ def match(listing: Source, split: RunSplit, root: str | Path | None) -> Match:
         rows[row.split].append(row)
         if (class_name := listing.class_names[photo.label]) != row.class_name:
             relabelled.append((row, class_name))
-        if place != row.split and not _was_cut(row.split, place, listing):
+        if place != row.split and not _was_cut(row.split, place, split, listing):
             moved.append((row, place))
         if photo.box != row.box:
             reboxed.append(row)
@@ -208,9 +214,9 @@ def counts_by_split(rows: Sequence[Row]) -> str:
     return ", ".join(f"{counted[split]:,} {split}" for split in SPLITS if counted[split])
 
 
-def _was_cut(split: str, place: str, listing: Source) -> bool:
-    """Whether a photo of the run's `split` stands in the data's `place` because the data has no such split itself."""
-    return place == "train" and not listing.splits.get(split)
+def _was_cut(name: str, place: str, split: RunSplit, listing: Source) -> bool:
+    """Whether a photo of the run's split `name` stands in the data's `place` because it was cut from there."""
+    return place == "train" and (not listing.splits.get(name) or (name == "val" and split.val_is_cut))
 
 
 def _renamed(missing: Sequence[Row], new: Sequence[Photo], root: str | Path | None) -> dict[str, str]:

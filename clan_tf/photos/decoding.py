@@ -164,11 +164,15 @@ def _open_jpeg(content: bytes) -> _Opened:
             raise PhotoError(damage)
 
     def convert(image: Image.Image) -> np.ndarray:
-        # Pillow takes every CMYK JPEG for inverted, as Adobe writes them.
-        straight = image.mode == "CMYK" and not jpeg.has_adobe
-        return _rgb(Image.fromarray(255 - np.asarray(image), "CMYK") if straight else image)
+        return _rgb_of_ink(np.asarray(image), jpeg.has_adobe) if image.mode == "CMYK" else _rgb(image)
 
     return _Opened(facts, check, lambda: _load("JPEG", image, convert))
+
+
+def _rgb_of_ink(pixels: np.ndarray, has_adobe: bool) -> np.ndarray:
+    """Uint8 RGB of CMYK, rounded down as TensorFlow does; Pillow takes all of it for inverted, as Adobe writes it."""
+    paper = (255 - pixels if has_adobe else pixels).astype("uint16")
+    return (paper[..., :3] * paper[..., 3:] // 255).astype("uint8")
 
 
 def _open_png(content: bytes) -> _Opened:

@@ -8,7 +8,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from clan_tf.config import Experiment
+from clan_tf.config import DataConfig, Experiment
 from clan_tf.data import Source, read_source
 from clan_tf.data.cache import decide_cache, open_reader
 from clan_tf.data.photos import CheckedPhotos
@@ -64,12 +64,14 @@ class TrainingResult:
         run: the run directory.
         outcome: epochs, the best of them, and the time.
         source: the data, as it was read.
+        data: the `data` section that it was read by; of a resumed run it may name another place than the run's config.
         is_chief: whether this process is the one that wrote the run directory.
     """
 
     run: RunDirectory
     outcome: Outcome
     source: Source
+    data: DataConfig
     is_chief: bool
 
 
@@ -123,7 +125,7 @@ def train(
             progress.note(f"{existing.path} is finished")
             if chief:
                 existing.remove_checkpoints()  # a kill may have come between the two
-            return TrainingResult(existing, outcome, source, chief)
+            return TrainingResult(existing, outcome, source, experiment.data, chief)
         if existing and chief:
             note_other_computing(existing, progress.note)
         require_ready(experiment, source)
@@ -151,7 +153,7 @@ def train(
             outcome = loop.run_all(callbacks)
         if chief:
             run.remove_checkpoints()
-    return TrainingResult(run, outcome, source, chief)
+    return TrainingResult(run, outcome, source, experiment.data, chief)
 
 
 def prepare_data(experiment: Experiment, source: Source, progress: Progress) -> TrainingData:
@@ -204,8 +206,8 @@ def _write_start(experiment: Experiment, run: RunDirectory, data: TrainingData, 
     names, train_photos = data.source.class_names, data.checked["train"]
     split = run_split(experiment.data, data.source, data.checked)
     write_split(run.splits, split)
-    facts = describe_data(experiment, data.source, data.checked) | {"splits_sha256": split.fingerprint()}
-    run.write_start(experiment, describe_environment(), facts)
+    facts = {"splits_sha256": split.fingerprint(), "val_is_cut": split.val_is_cut}
+    run.write_start(experiment, describe_environment(), describe_data(experiment, data.source, data.checked) | facts)
     write_samples(train_photos, names, run.samples)
     write_augmented_samples(train_photos, names, experiment, run.augmented)
 
