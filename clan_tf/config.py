@@ -103,7 +103,7 @@ class DataConfig(Section):
     def _resolve_root(cls, root: Any) -> Any:
         """Absolute, unless it is in another file system, such as `gs://…`."""
         is_local = isinstance(root, str | Path) and "://" not in str(root)
-        return _require_utf8(str(Path(os.path.expanduser(root)).resolve())) if is_local else root
+        return _require_utf8(os.path.realpath(os.path.expanduser(root))) if is_local else root
 
     @field_validator("csv", "quarantine")
     @classmethod

@@ -1,5 +1,6 @@
 """What the commands share: TensorFlow kept quiet, errors turned into messages, progress and tables."""
 
+import errno
 import logging
 import os
 import re
@@ -12,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from clan_tf.cli.streams import Unfailing, flush_stdout, prepare_streams
-from clan_tf.errors import CheckFailed, ProcessLost, UserError
+from clan_tf.errors import CheckFailed, ProcessLost, UserError, shortened
 from clan_tf.progress import Progress
 from clan_tf.silence import discarded_stderr
 from clan_tf.text import printable
@@ -119,6 +120,8 @@ def _outcome(command: Callable[[], Any]) -> tuple[str, Any]:
     except BrokenPipeError:
         return "", BROKEN_PIPE
     except OSError as error:
+        if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+            return f"{shortened(str(error.filename))}: {error.strerror}. Give another path.", 2
         return f"{error.filename or 'the output or a file'}: {error.strerror or error}", 1
     except KeyboardInterrupt:
         return "interrupted", INTERRUPTED

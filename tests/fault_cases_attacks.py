@@ -3,7 +3,7 @@
 import os
 import shutil
 
-from fault_bench import CLAN_TF, PYTHON, TESTS, Bench, Verdict, judge
+from fault_bench import CLAN_TF, TESTS, Bench, Verdict, judge
 from fault_models import with_settings
 
 NOBODY = 54321
@@ -42,7 +42,11 @@ def attack_05(bench: Bench) -> Verdict:
     commands = [("predict", run, "x.jpg"), ("explain", run, "x.jpg", "--output", "ex"), ("predict", run, "z.jpg")]
     commands += [("explain", run, "z.jpg", "--output", "ex"), ("predict", bench.tflite, "x.jpg", "z.jpg")]
     commands += [("predict", f"{kind}.{suffix}", bench.photo) for kind in "xz" for suffix in ("tflite", "onnx")]
-    commands += [("evaluate", "x.keras"), ("predict", "z.keras", bench.photo), ("export", "x.keras")]
+    commands += [
+        ("evaluate", "x.keras"),
+        ("predict", "z.keras", bench.photo),
+        ("export", "x.keras", "--format", "keras"),
+    ]
     found = [bench.execute(["prlimit", "--as=24000000000", CLAN_TF, *command], seconds=120) for command in commands]
     refusals = [ended.code in (1, 2) and ended.says("regular file") for ended in found]
     return judge(
@@ -120,16 +124,14 @@ def attack_20(bench: Bench) -> Verdict:
         bench.clan_tf(*run, "a", env=bare),
         bench.clan_tf(*run, "b", env={**bare, "HOME": "/proc/1/nowhere"}),
     ]
-    if os.geteuid() == 0:
-        os.chmod(bench.folder, 0o777)
-        user = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", PYTHON, "-m", "clan_tf.cli.main")
-        ended += [
-            bench.execute([*user, "predict", bench.tflite, bench.photo], env=bare),
-            bench.execute([*user, *run, "c"], env=bare),
-        ]
+    unknown = ("unshare", "--user", f"--map-user={NOBODY}", f"--map-group={NOBODY}", CLAN_TF)
+    ended += [
+        bench.execute([*unknown, "predict", bench.tflite, bench.photo], env=bare),
+        bench.execute([*unknown, *run, "c"], env=bare),
+    ]
     return judge(
         f"exits {[run.code for run in ended]}; {ended[-1].err.strip()[-160:]}",
-        predicts=ended[0].code == 0 and (len(ended) < 4 or ended[3].code == 0),
+        predicts=ended[0].code == ended[3].code == 0,
         trains_or_one_sentence=all(
             run.code == 0 or (run.code == 2 and run.says("CLAN_TF_CACHE")) for run in ended if "train" in run.command
         ),

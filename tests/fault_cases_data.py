@@ -158,7 +158,7 @@ def attack_09(bench: Bench) -> Verdict:
             (folder / photo.name).write_bytes(photo.read_bytes())
     twin = os.fsencode(bench.folder) + b"/d/a/caf\xe9.jpg"
     Path(os.fsdecode(twin)).write_bytes((bench.folder / "d/a/01.jpg").read_bytes())
-    data = ("--set", "data.source=folders", "--set", "data.root=d")
+    data = ("--set", "data.source=folders", "--set", "data.root=d", "--set", "training.batch_size=8")
     checked = bench.clan_tf("data", "check", *data, "--quarantine", "q.txt", env=strict)
     cleaned = bench.clan_tf("data", "check", *data, "--set", "data.quarantine=q.txt", "--json", env=strict)
     return judge(

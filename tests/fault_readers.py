@@ -1,7 +1,7 @@
 """What every reader makes of photo files, as JSON: python tests/fault_readers.py RUN TFLITE SAVED_MODEL PHOTO...
 
 Of each photo, by its file name: `size` and `mean` of the upright pixels; by reader (`predict RUN`, `predict EXPORT`,
-`evaluate`) a hash of what the model is given, or the sentence that refuses the photo; and how far the answer of
+`evaluate`) a hash of what the model sees, or the sentence that refuses the photo; and how far the answer of
 `serve_bytes` is from that of the run, or its error.
 """
 
@@ -32,6 +32,15 @@ def named(view: np.ndarray | str) -> str:
     return view if isinstance(view, str) else hashlib.sha256(view.tobytes()).hexdigest()[:16]
 
 
+def as_exported(path: Path, exported: ExportedClassifier, view: View) -> np.ndarray | str:
+    """The part of what the file is given that it looks at: it cuts the centre itself."""
+    given = exported.read(path)
+    if isinstance(given, str):
+        return given
+    start = (len(given) - view.image_size) // 2
+    return given[start : start + view.image_size, start : start + view.image_size]
+
+
 def as_evaluated(path: Path, view: View) -> np.ndarray | str:
     """What training and `evaluate` see of a photo."""
     checked = check_photos([Photo(str(path), 0)])
@@ -45,7 +54,11 @@ def described(path: Path, run: KerasClassifier, exported: ExportedClassifier, se
     """All about one photo."""
     pixels = read_photo(path)
     seen = run.read(path)
-    readers = {"predict RUN": seen, "predict EXPORT": exported.read(path), "evaluate": as_evaluated(path, view)}
+    readers = {
+        "predict RUN": seen,
+        "predict EXPORT": as_exported(path, exported, view),
+        "evaluate": as_evaluated(path, view),
+    }
     about: dict[str, Any] = {"readers": {name: named(given) for name, given in readers.items()}}
     if not isinstance(pixels, str):
         about |= {"size": pixels.shape[1::-1], "mean": pixels.mean(axis=(0, 1)).round().tolist()}

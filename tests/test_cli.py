@@ -127,6 +127,30 @@ def test_a_users_mistake_gets_one_message_and_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["train", f"{'a' * 300}.yaml"], "File name too long"),
+        (["predict", f"{'a' * 300}.keras", "photo.jpg"], "File name too long"),
+        (["data", "check", "--set", "data.source=folders", "--set", "data.root=loop"], "no folder"),
+        (["data", "check", "--set", "data.source=csv", "--set", "data.csv=loop"], "no file"),
+        (["train", "loop"], "neither a YAML file nor a shipped config"),
+    ],
+)
+def test_names_too_long_and_links_in_a_circle_are_a_users_mistake(
+    arguments: list[str],
+    expected: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "loop").symlink_to("loop")
+    code, text = failure(arguments, monkeypatch, capsys)
+    assert code == 2
+    assert expected in text and len(text.splitlines()) == 1
+
+
 @pytest.mark.parametrize("raised", [KeyboardInterrupt(), SystemExit(130)])
 def test_ctrl_c_says_so_and_exits_as_shells_expect(raised: BaseException, capsys: pytest.CaptureFixture[str]) -> None:
     """Typer turns the interrupt into a silent exit."""

@@ -218,6 +218,23 @@ def test_one_folder_under_two_names_is_refused(tmp_path: Path) -> None:
     assert "are one folder, so its photos would have two labels" in mistake(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("folders", "link", "target"),
+    [
+        (["a", "b"], "b/more", "a"),
+        (["a/in", "b"], "b/x/more", "a/in"),
+        (["train/a", "train/b", "test/a", "test/b"], "test/a/x", "train/a"),
+    ],
+)
+def test_a_link_from_one_class_or_split_into_another_is_refused(
+    tmp_path: Path, folders: list[str], link: str, target: str
+) -> None:
+    photos(tmp_path, *folders)
+    (tmp_path / link).parent.mkdir(exist_ok=True)
+    (tmp_path / link).symlink_to(tmp_path / target)
+    assert "would stand in two classes or splits" in mistake(tmp_path)
+
+
 # Names of classes
 
 

@@ -175,6 +175,17 @@ def test_settings_without_sense_are_refused(
         load_model(doctor(**settings))
 
 
+@pytest.mark.parametrize("name", ["\x1b[31m", "a b", "a/b", "", ["a"]])
+def test_a_name_that_tensorflow_refuses_later_is_refused_when_a_model_is_loaded(
+    good: Path, doctor: Callable[..., Path], name: object
+) -> None:
+    with zipfile.ZipFile(good) as archive:
+        config = json.loads(archive.read("config.json"))
+    config["config"]["name"] = name
+    with pytest.raises(UserError, match="config.json: name must be"):
+        load_model(doctor(config))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

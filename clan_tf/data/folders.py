@@ -57,6 +57,7 @@ def read_folders(config: DataConfig) -> Source:
     for split, folders in class_folders.items():
         splits[split], unused = _photos(folders, class_names)
         left_out += unused
+    _require_read_once(photo for photos in splits.values() for photo in photos)
     if not splits["train"]:
         raise UserError(f"data.root: the class folders in {root} are empty.")
     if not layout.is_split:
@@ -74,6 +75,19 @@ def _photos(folders: Mapping[str, Sequence[Path]], class_names: Sequence[str]) -
             photos += [Photo(str(path), label) for path in listing.photos]
             left_out += listing.left_out
     return photos, left_out
+
+
+def _require_read_once(photos: Iterable[Photo]) -> None:
+    """A `UserError` if a folder is in two classes or splits, by a link deep in one of them."""
+    folders = dict.fromkeys(os.path.dirname(photo.name) for photo in photos)
+    places: dict[str, str] = {}
+    for folder in folders:
+        other = places.setdefault(os.path.realpath(folder), folder)
+        if other != folder:
+            raise UserError(
+                f"data.root: {other} and {folder} are one folder, so its photos would stand in two classes or splits. "
+                "Remove the link."
+            )
 
 
 def _class_folders(contents: Contents) -> dict[str, list[Path]]:

@@ -7,6 +7,7 @@ in the file. Nothing else is handed to Keras.
 
 import inspect
 import math
+import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from io import BytesIO
@@ -27,6 +28,8 @@ CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 CONFIG_BYTES = 2**24
 COLLECTIONS = {"mid": list, "class_names": list, "loss_weights": dict}
 """The settings that aren't a number or text."""
+_NAME = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.-]*")
+"""What TensorFlow takes as the name of a model; with others it fails only when the model is run."""
 EXPANSION = 100
 """How many times larger than stored a member of the archive, or the weights in their file, may be."""
 SMALLEST_MAP, SMALLEST_TOP = 8, 128
@@ -152,6 +155,11 @@ def _require_own_class(config: Mapping[str, Any]) -> Mapping[str, Any]:
         raise ValueError(f"{CONFIG} has settings that {owner.__name__} doesn't: {shown(unknown)}")
     for name, value in settings.items():
         _require_plain_value(name, value)
+    name = settings.get("name")
+    if name is not None and not (isinstance(name, str) and _NAME.fullmatch(name)):
+        raise ValueError(
+            f"{CONFIG}: name must be letters, digits, dots, dashes and underscores; received {shown(name)}"
+        )
     names = settings.get("class_names") or []
     if len(set(names)) < len(names):
         raise ValueError(f"{CONFIG} names a class twice")

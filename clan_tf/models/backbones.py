@@ -178,7 +178,7 @@ def _with_weights(name: str, spec: BackboneSpec, input_shape: tuple[int, int, in
         return _with_imagenet_weights(name, spec, input_shape)
     base = _build(spec, input_shape)
     if weights not in (None, "none"):
-        _load_weights(base, name, Path(weights).expanduser())
+        _load_weights(base, name, Path(os.path.expanduser(weights)))
     return base
 
 
