@@ -91,7 +91,7 @@ def data_18(bench: Bench) -> Verdict:
 
 def attack_01(bench: Bench) -> Verdict:
     """A failed start with `--resume` deletes nothing that was there before: dot files, the user's own config.yaml."""
-    fail = ("--resume", "--set", "training.learning_rate=1e38", "--set", "training.checkpoint_minutes=10")
+    fail = ("--resume", "--set", "training.learning_rate=1e30", "--set", "training.checkpoint_minutes=10")
     root = ("--set", f"data.root={bench.shared / 'photos'}")
     work, own = bench.folder / "work", bench.folder / "own"
     (work / ".git").mkdir(parents=True)
@@ -102,13 +102,18 @@ def attack_01(bench: Bench) -> Verdict:
     (own / "config.yaml").write_text(recipe, encoding="utf-8")
     first = bench.clan_tf("train", bench.tiny, "--run-dir", work, *fail, *root)
     second = bench.clan_tf("train", own / "config.yaml", "--run-dir", own, *fail, *root)
+    (bench.folder / "empty").mkdir()
+    third = bench.clan_tf("train", bench.tiny, "--run-dir", bench.folder / "empty", *fail, *root)
     kept = sorted(path.relative_to(bench.folder).as_posix() for path in (*work.rglob("*"), *own.rglob("*")))
     return judge(
-        f"exits {first.code} and {second.code}; there: {' '.join(kept)}",
+        f"exits {first.code}, {second.code} and, in an empty folder, {third.code}; there: {' '.join(kept)}",
         dot_files_are_there=(work / ".git/objects").exists() and (work / ".env").exists(),
         config_is_there=(own / "config.yaml").exists() and (own / "config.yaml").read_text("utf-8") == recipe,
+        empty_folder_is_there=list((bench.folder / "empty").iterdir()) == [],
         nothing_else=set(kept) == {"work/.env", "work/.git", "work/.git/objects", "own/config.yaml"},
-        fails=first.code in (1, 2) and second.code in (1, 2),
+        dot_files_refuse_the_start=first.code == 2 and first.says("isn't a run directory"),
+        own_config_refuses_the_start=second.code == 2 and second.says("isn't a run directory"),
+        a_started_run_fails=third.code == 1 and third.says("NaN"),
     )
 
 
