@@ -113,7 +113,7 @@ def attack_01(bench: Bench) -> Verdict:
         nothing_else=set(kept) == {"work/.env", "work/.git", "work/.git/objects", "own/config.yaml"},
         dot_files_refuse_the_start=first.code == 2 and first.says("isn't a run directory"),
         own_config_refuses_the_start=second.code == 2 and second.says("isn't a run directory"),
-        a_started_run_fails=third.code == 1 and third.says("NaN"),
+        a_started_run_fails=third.code == 1 and "nan" in third.text.lower(),
     )
 
 
