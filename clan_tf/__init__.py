@@ -20,7 +20,7 @@ _HOMES = {
     "evaluate": "clan_tf.evaluation",
     "explain_photos": "clan_tf.explain",
     "load_experiment": "clan_tf.config",
-    "load_model": "clan_tf.run",
+    "load_model": "clan_tf.model_files",
     "predict": "clan_tf.prediction",
     "train": "clan_tf.training",
     "write_report": "clan_tf.report",

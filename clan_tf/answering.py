@@ -12,9 +12,10 @@ from clan_tf.data.pipeline import evaluation_batches
 from clan_tf.data.reading import PhotoReader
 from clan_tf.errors import UserError, nearest
 from clan_tf.inference import branch_probabilities, exported_probabilities, model_view, require_finite_answers
+from clan_tf.model_files import find_model, load_model
 from clan_tf.models import COMBINED, combine
 from clan_tf.progress import Progress
-from clan_tf.run import RunDirectory, find_model, find_run_above, load_model
+from clan_tf.run import RunDirectory, find_run_above
 from clan_tf.runtime.contract import find_exported
 from clan_tf.runtime.exported import PROBABILITIES, ExportedModel
 

@@ -11,9 +11,9 @@ from clan_tf.data.photos import CheckedPhotos, read_content, used_part
 from clan_tf.data.pipeline import evaluation_batches, evaluation_view
 from clan_tf.data.reading import PhotoReader, View
 from clan_tf.errors import CheckFailed
+from clan_tf.model_files import find_model, load_model
 from clan_tf.models import COMBINED, BranchClassifier
 from clan_tf.photos.reading import read_photo
-from clan_tf.run import find_model, load_model
 from clan_tf.runtime.exported import PROBABILITIES, SERVE_BYTES, ExportedModel
 
 

@@ -1,29 +1,20 @@
-"""The run directory: the one place that knows its file names; and models by the path that a user gives."""
+"""The run directory: the one place that knows its file names."""
 
-import errno
 import glob
 import re
-import warnings
-import zipfile
-import zlib
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import keras
-import numpy as np
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
 
 from clan_tf.config import Experiment, flatten, load_experiment
 from clan_tf.csv_files import read_rows
-from clan_tf.errors import CheckFailed, UserError, listed
-from clan_tf.files import LOCK, only_process, read_json, read_text, replacing, write_json, write_text
-from clan_tf.models import BranchClassifier
-from clan_tf.models.archive import ForeignModel, require_own_model
-from clan_tf.runtime.contract import file_of_export
+from clan_tf.errors import UserError, listed
+from clan_tf.files import LOCK, only_process, read_json, read_text, write_json, write_text
 from clan_tf.temporary import is_temporary
 
 Status = Literal["running", "finished", "stopped", "failed"]
@@ -333,107 +324,9 @@ def _remove_folder(folder: Path) -> None:
         folder.rmdir()
 
 
-def find_model(model: str | Path) -> tuple[Path, RunDirectory | None]:
-    """The `.keras` file that a run directory, the folder of an export or a path stands for, and the run it lies in.
-
-    Raises:
-        UserError: if there is no such file, or the run has no checkpoint yet.
-    """
-    path = file_of_export(Path(model)) or Path(model)
-    if path.is_dir():
-        run = RunDirectory(path)
-        if not is_run(path):
-            raise _no_model(path, "not a run directory (it has no config.yaml and status.json)")
-        if not run.best.is_file():
-            raise UserError(f"{path}: this run has no checkpoint yet; it is {run.read_status()['status']}.")
-        return run.best, run
-    if not path.is_file():
-        raise _no_model(path, "not a regular file" if path.exists() else "no such file or folder")
-    if path.suffix != ".keras":
-        raise _no_model(path, "not a .keras file")
-    return path, find_run_above(path)
-
-
-def _no_model(path: Path, reason: str) -> UserError:
-    return UserError(
-        f"{path}: {reason}. A model is a run directory or a .keras file; predict, evaluate and benchmark also take a "
-        ".tflite or .onnx file, a SavedModel folder, or the folder of an export."
-    )
-
-
 def find_run_above(path: Path) -> RunDirectory | None:
     """The run directory that a file lies in, however deep, such as an export."""
     return next((RunDirectory(folder) for folder in path.absolute().parents if is_run(folder)), None)
-
-
-def load_model(path: Path) -> BranchClassifier:
-    """A model that `save_model` wrote.
-
-    Nothing but the file is read, and no class but ours is made, whatever its config says.
-
-    Raises:
-        UserError: if the file is damaged, isn't a regular file, or holds another model.
-        CheckFailed: if weights are NaN or infinite.
-    """
-    try:
-        require_own_model(path)
-        # Keras only warns of layers that keep their random weights.
-        with warnings.catch_warnings(action="error", category=UserWarning):
-            model = keras.saving.load_model(path, compile=False)
-    except ForeignModel as error:
-        raise UserError(f"{path}: {error}.") from error
-    except (zipfile.BadZipFile, EOFError, zlib.error) as error:
-        raise UserError(f"{path}: is damaged or truncated ({error}). Copy it again, or train anew.") from error
-    except Exception as error:  # Keras raises many types for a damaged or foreign file.
-        raise UserError(f"{path}: can't be loaded as a Keras model: {_reason(error)}") from error
-    require_finite(path, model)
-    return model
-
-
-def require_finite(path: Path, model: keras.Model) -> None:
-    """Raises a `CheckFailed` if weights are NaN or infinite."""
-    damaged = [weight.path for weight in model.weights if not np.isfinite(keras.ops.convert_to_numpy(weight)).all()]
-    if damaged:
-        raise CheckFailed(
-            f"{path}: {len(damaged)} of its weights hold NaN or infinity, such as {damaged[0]}; the model is damaged. "
-            "Take another checkpoint, or train again."
-        )
-
-
-def _reason(error: Exception) -> str:
-    """One line of what a library says."""
-    text = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
-    if text.startswith("A total of ") or isinstance(error, UserWarning):  # Keras goes on over many lines
-        return "its weights aren't those of the model that its config.json describes"
-    return text.splitlines()[0][:500]
-
-
-def damage_in_model(path: Path) -> str | None:
-    """What is wrong with a `.keras` file by the checksums of its parts, `None` if nothing is.
-
-    Raises:
-        OSError: if it can't be read, which says nothing about what is in it.
-    """
-    try:
-        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
-            missing = {"config.json", "model.weights.h5"} - set(archive.namelist())
-            if missing:
-                return f"it holds no {min(missing)}"
-            wrong = archive.testzip()
-            return f"{wrong} in it isn't as it was written" if wrong else None
-    except OSError as error:
-        if error.errno != errno.EINVAL:  # a place before the file's beginning
-            raise
-        return str(error.strerror)
-    # Damaged archives raise many types.
-    except Exception:  # noqa: BLE001
-        return "it isn't a whole zip archive"
-
-
-def save_model(model: BranchClassifier, path: Path) -> None:
-    """Writes a `.keras` file whole or not at all."""
-    with replacing(path) as temporary:
-        model.save(temporary)
 
 
 def _make_numbered(root: Path, name: str) -> Path:

@@ -29,9 +29,9 @@ from clan_tf.export.selective import SelectiveQuantizer, require_layers
 from clan_tf.export.tflite import classifier_to_tflite
 from clan_tf.files import new_folder, write_json
 from clan_tf.inference import branch_probabilities, model_view
+from clan_tf.model_files import find_model, load_model, save_model
 from clan_tf.models import combine
 from clan_tf.progress import Progress
-from clan_tf.run import find_model, load_model, save_model
 from clan_tf.runtime.contract import EXPORT_FILE, Contract
 from clan_tf.runtime.exported import PROBABILITIES, SERVE_BYTES, ExportedModel
 

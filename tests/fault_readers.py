@@ -22,8 +22,8 @@ from clan_tf.data.pipeline import evaluation_batches
 from clan_tf.data.reading import PhotoReader, View
 from clan_tf.data.source import Photo
 from clan_tf.inference import KerasClassifier, model_view
+from clan_tf.model_files import find_model, load_model
 from clan_tf.photos.reading import read_photo
-from clan_tf.run import find_model, load_model
 from clan_tf.runtime.classifier import ExportedClassifier
 
 

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import training_process
 
-from clan_tf.run import Outcome, RunDirectory, load_model
+from clan_tf.model_files import load_model
+from clan_tf.run import Outcome, RunDirectory
 from clan_tf.training.state import state_files
 
 MOMENTS = ("checkpoint", "writing", "start", "checkpoint")

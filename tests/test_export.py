@@ -39,10 +39,11 @@ from clan_tf.export.saved_model import write_servable
 from clan_tf.export.selective import SelectiveQuantizer
 from clan_tf.export.tflite import classifier_to_tflite
 from clan_tf.layers.relation import RELATIONS
+from clan_tf.model_files import load_model, save_model
 from clan_tf.models import CLAN, BranchClassifier, combine
 from clan_tf.photos.reading import read_photo
 from clan_tf.progress import Progress
-from clan_tf.run import RunDirectory, load_model, save_model
+from clan_tf.run import RunDirectory
 from clan_tf.runtime.contract import Contract, read_contract
 from clan_tf.runtime.exported import ExportedModel
 from clan_tf.runtime.photos import evaluation_view

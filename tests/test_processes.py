@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clan_tf.run import RunDirectory, load_model
+from clan_tf.model_files import load_model
+from clan_tf.run import RunDirectory
 from clan_tf.training.state import state_files
 
 TESTS = Path(__file__).parent

@@ -17,6 +17,7 @@ from clan_tf.config import load_experiment
 from clan_tf.errors import UserError
 from clan_tf.evaluation import evaluate, expected_calibration_error
 from clan_tf.files import write_text
+from clan_tf.model_files import save_model
 from clan_tf.models.build import build_model
 from clan_tf.report import write_report
 from clan_tf.report.charts import short
@@ -27,7 +28,7 @@ from clan_tf.report.statistics import (
     reliability_bins,
     similar_order,
 )
-from clan_tf.run import RunDirectory, save_model
+from clan_tf.run import RunDirectory
 
 CLASSES, PHOTOS = 200, 5794
 """As many as CUB-200-2011 has in its test split."""

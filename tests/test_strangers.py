@@ -17,10 +17,10 @@ import pytest
 
 from clan_tf.errors import CheckFailed, UserError
 from clan_tf.inference import KerasClassifier
+from clan_tf.model_files import load_model, save_model
 from clan_tf.models import CLAN
 from clan_tf.models.backbones import build_backbone
 from clan_tf.prediction import predict
-from clan_tf.run import load_model, save_model
 
 Members = dict[str, bytes]
 LAMBDA = {
@@ -35,7 +35,7 @@ import json, sys
 from pathlib import Path
 import clan_tf.models
 from clan_tf.errors import UserError
-from clan_tf.run import load_model
+from clan_tf.model_files import load_model
 good, *models = sys.argv[1:]
 load_model(Path(good))  # whatever is imported late
 seen = []

@@ -19,8 +19,9 @@ import tensorflow as tf
 from clan_tf.config import Experiment, load_experiment
 from clan_tf.environment import describe_computing
 from clan_tf.errors import CheckFailed, UserError
+from clan_tf.model_files import load_model
 from clan_tf.progress import Progress
-from clan_tf.run import START, RunDirectory, load_model
+from clan_tf.run import START, RunDirectory
 from clan_tf.training import disk, resuming, training
 from clan_tf.training.callbacks import MONITOR
 from clan_tf.training.failures import explained, recording

@@ -16,11 +16,11 @@ from clan_tf.explain.geometry import seen_window
 from clan_tf.explain.maps import Explainer, Explanation
 from clan_tf.files import new_folder
 from clan_tf.inference import model_view
+from clan_tf.model_files import find_model, load_model
 from clan_tf.models import BranchClassifier
 from clan_tf.photos.listing import list_photos
 from clan_tf.photos.reading import read_photo
 from clan_tf.progress import Progress
-from clan_tf.run import find_model, load_model
 from clan_tf.text import printable
 
 BATCH = 8

@@ -16,6 +16,7 @@ from clan_tf.config import Experiment
 from clan_tf.data import Source
 from clan_tf.errors import UserError
 from clan_tf.files import write_text
+from clan_tf.model_files import find_model, load_model
 from clan_tf.models import COMBINED, BranchClassifier, complexity
 from clan_tf.models.build import build_model
 from clan_tf.progress import Progress
@@ -34,7 +35,6 @@ from clan_tf.report.statistics import (
     reliability_bins,
     similar_order,
 )
-from clan_tf.run import find_model, load_model
 from clan_tf.text import printable
 
 PAIRS, MISTAKES, GROUPS, HARDEST = 8, 12, 6, 12

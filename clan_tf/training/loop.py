@@ -20,10 +20,11 @@ from clan_tf.data.reading import Reader
 from clan_tf.errors import CheckFailed
 from clan_tf.files import replacing
 from clan_tf.inference import ProbabilityFunction
+from clan_tf.model_files import damage_in_model, save_model
 from clan_tf.models import BranchClassifier
 from clan_tf.plots import plot_curves
 from clan_tf.progress import Progress
-from clan_tf.run import Outcome, RunDirectory, damage_in_model, save_model
+from clan_tf.run import Outcome, RunDirectory
 from clan_tf.training.callbacks import MONITOR, ProgressDisplay, TensorBoardScalars
 from clan_tf.training.devices import require_agreement
 from clan_tf.training.recipe import learning_rate_at, loss_weights_at, make_optimizer
