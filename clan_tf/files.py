@@ -2,8 +2,6 @@
 
 import csv
 import errno
-import json
-import math
 import os
 import signal
 from collections.abc import Iterator
@@ -16,9 +14,9 @@ from filelock import FileLock, Timeout
 from pydantic import TypeAdapter, ValidationError
 
 from clan_tf.errors import UserError
-from clan_tf.parsing import parse_json
+from clan_tf.parsing import json_text, parse_json
+from clan_tf.regular_files import TABLE_BYTES, read_regular_file
 from clan_tf.temporary import restore_swapped, swap_folder, temporary_file, temporary_folder
-from clan_tf.text import escaped_json
 
 LOCK = ".lock"
 """The file by which `only_process` keeps a folder."""
@@ -72,10 +70,10 @@ def _naming(path: Path) -> Iterator[None]:
         raise
 
 
-def read_text(path: Path, key: str) -> str:
-    """A UTF-8 text file; a `UserError` that begins with `key` if it can't be read."""
+def read_text(path: Path, key: str, limit: int = TABLE_BYTES) -> str:
+    """A UTF-8 text file of at most `limit` bytes; a `UserError` that begins with `key` if it can't be read."""
     try:
-        return regular_text(path)
+        return regular_text(path, limit)
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{key}: {path} can't be read as a text file: {_reason(error)}.") from error
 
@@ -119,11 +117,9 @@ def _reason(error: BaseException) -> str:
     return text.splitlines()[0] if text else type(error).__name__
 
 
-def regular_text(path: Path) -> str:
-    """A UTF-8 text; waits for no pipe, and reads no device without an end."""
-    if path.exists() and not path.is_file():
-        raise OSError("it isn't a regular file")
-    return path.read_text(encoding="utf-8")
+def regular_text(path: Path, limit: int = TABLE_BYTES) -> str:
+    """The text of a regular UTF-8 file of at most `limit` bytes."""
+    return read_regular_file(path, limit).decode("utf-8")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -135,22 +131,6 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Writes a JSON file whole or not at all."""
     write_text(path, json_text(value) + "\n")
-
-
-def json_text(value: Any, ascii_only: bool = False) -> str:
-    r"""A value as JSON; numbers that aren't finite, which JSON doesn't know, become null.
-
-    What a terminal would obey is escaped, and so are bytes of names that aren't UTF-8: `\udc80` to `\udcff`.
-    """
-    return escaped_json(json.dumps(_without_nan(value), indent=2, ensure_ascii=ascii_only, allow_nan=False))
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @contextmanager

@@ -4,6 +4,8 @@ import json
 import math
 from typing import Any
 
+from clan_tf.text import escaped_json
+
 NUMBER_LENGTH = 100
 """Characters of a number."""
 DEPTH = 50
@@ -28,6 +30,22 @@ def parse_json(text: str | bytes) -> Any:
         raise ValueError("it isn't text in UTF-8") from None
     require_plain(value)
     return value
+
+
+def json_text(value: Any, ascii_only: bool = False) -> str:
+    r"""A value as JSON; numbers that aren't finite, which JSON doesn't know, become null.
+
+    What a terminal would obey is escaped, and so are bytes of names that aren't UTF-8: `\udc80` to `\udcff`.
+    """
+    return escaped_json(json.dumps(_without_nan(value), indent=2, ensure_ascii=ascii_only, allow_nan=False))
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _integer(text: str) -> int:

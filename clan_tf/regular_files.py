@@ -6,8 +6,8 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
-TEXT_BYTES = 2**20
-"""How long a config, a search space or another text that is written by hand may be."""
+TEXT_BYTES, TABLE_BYTES = 2**20, 2**30
+"""How long a text that is written by hand may be, and a table or list of photos."""
 
 
 def open_regular_file(path: str | Path, limit: int | None = None) -> BinaryIO:

@@ -399,7 +399,7 @@ def test_a_quarantine_list_replaces_no_other_file(spoilt: Path, tmp_path: Path) 
     [
         ("--quarantine", "file.txt", "isn't such a list"),
         ("--quarantine", "file.txt/list.txt", "file.txt is a file, and must be a folder"),
-        ("--quarantine", "photos", "can't be read as a text file: Is a directory"),
+        ("--quarantine", "photos", "can't be read as a text file: is a folder"),
         ("--samples", "file.txt", "file.txt is a file, and must be a folder"),
         ("--samples", "file.txt/grids", "file.txt is a file, and must be a folder"),
         ("--samples", "photos", "can't be written to"),

@@ -626,10 +626,10 @@ def test_predict_runs_a_tflite_file_with_few_packages(models: dict[str, BranchCl
     path = tflite_file(tmp_path / "birds.tflite", models["dot_product"])
     Image.fromarray(PHOTOS[0]).save(tmp_path / "photo.png")
     expected = keras_answers(models["dot_product"])[0]
-    code = BLOCKED.format(allowed="()") + (
-        "import json; from clan_tf.prediction import predict\nprint(json.dumps(predict(sys.argv[1], sys.argv[2:])))"
-    )
-    arguments = [str(path), str(tmp_path / "photo.png")]
+    # What `pip install typer` brings is there, too.
+    code = BLOCKED.format(allowed=("typer", "click", "rich", "pygments", "markdown_it", "mdurl", "shellingham"))
+    code += "from clan_tf.cli.main import run; run()"
+    arguments = ["predict", str(path), str(tmp_path / "photo.png"), "--json"]
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     best = json.loads(done.stdout)[0]["predictions"][0]

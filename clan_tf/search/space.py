@@ -15,6 +15,7 @@ from clan_tf.config import MISTAKES
 from clan_tf.config_section import Name, PositiveNumber, Section, positive
 from clan_tf.errors import UserError, nearest, shortened, shown
 from clan_tf.files import read_text
+from clan_tf.regular_files import TEXT_BYTES
 from clan_tf.yaml_text import parse_yaml
 
 LARGEST = 10**15
@@ -228,7 +229,7 @@ def load_search(space: str | Path, overrides: Mapping[str, Any] | None = None) -
     """
     shipped = shipped_spaces()
     if Path(space).is_file() or (Path(space).exists() and str(space) not in shipped):
-        text = read_text(Path(space), "--space")
+        text = read_text(Path(space), "--space", TEXT_BYTES)
     elif str(space) in shipped:
         text = shipped[str(space)].read_text(encoding="utf-8")
     else:
