@@ -18,7 +18,7 @@ from clan_tf.runtime.contract import file_of_export
 
 
 def find_model(model: str | Path) -> tuple[Path, RunDirectory | None]:
-    """The `.keras` file that a run directory, the folder of an export or a path stands for, and the run it lies in.
+    """Resolves MODEL, a run directory, an export's folder or a file, to its `.keras` file and its run, if any.
 
     Raises:
         UserError: if there is no such file, or the run has no checkpoint yet.

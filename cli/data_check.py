@@ -62,7 +62,7 @@ def data_check(
 ) -> None:
     """Find broken and odd photos, duplicates, leaks between splits and labels that differ; changes no photo.
 
-    Exits with 1 if there are broken photos, leaks, copies with different labels, or classes without train photos.
+    Exits with 1 if there are broken photos, leaks or copies with different labels, or if a training run couldn't start.
     """
     from clan_tf.config import load_experiment
 

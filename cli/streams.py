@@ -32,7 +32,7 @@ def flush_stdout() -> OSError | None:
 
 
 def abandon(stream: TextIO) -> None:
-    """Lets a stream end in nothing, so that neither the program nor Python at its end stumbles over it again."""
+    """Redirects a stream to nothing, so that neither the program nor Python's exit fails on it again."""
     sink = os.open(os.devnull, os.O_WRONLY)
     os.dup2(sink, stream.fileno())
     os.close(sink)

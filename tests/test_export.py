@@ -627,7 +627,7 @@ def test_predict_runs_a_tflite_file_with_few_packages(models: dict[str, BranchCl
     Image.fromarray(PHOTOS[0]).save(tmp_path / "photo.png")
     expected = keras_answers(models["dot_product"])[0]
     # What `pip install typer` brings is there, too.
-    code = BLOCKED.format(allowed=("typer", "click", "rich", "pygments", "markdown_it", "mdurl", "shellingham"))
+    code = BLOCKED.format(allowed=("typer", "click", "rich", "pygments", "markdown_it", "mdurl", "shellingham", "annotated_doc"))
     code += "from clan_tf.cli.main import run; run()"
     arguments = ["predict", str(path), str(tmp_path / "photo.png"), "--json"]
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)

@@ -172,7 +172,7 @@ def test_a_damaged_json_file_is_named_with_the_way_out(content: bytes, tmp_path:
 
 
 def test_a_json_file_that_cannot_be_read_is_named_with_the_reason(tmp_path: Path) -> None:
-    for path, reason in ((tmp_path / "none.json", "No such file"), (tmp_path, "isn't a regular file")):
+    for path, reason in ((tmp_path / "none.json", "No such file"), (tmp_path, "is a folder")):
         with pytest.raises(UserError, match=f"^{path}: can't be read: .*{reason}.* Make it anew."):
             read_json(path, Small, "Make it anew.")
     write_json(tmp_path / "small.json", {"name": "a", "count": 2})

@@ -50,7 +50,7 @@ def read_source(config: DataConfig) -> Source:
 
 
 def survey_source(config: DataConfig) -> Source:
-    """As `read_source`, but what only a training can't do without is told by the source's `problems`."""
+    """As `read_source`, but problems that only block training are collected in `problems`, not raised."""
     # The quarantined leave last, so that every other photo stays in its split.
     source = with_validation(_read(config), config.validation_fraction, config.split_seed)
     clean = without_quarantined(source.splits, config.quarantine, config.root)

@@ -65,7 +65,7 @@ class PhotoFacts:
         orientation: the EXIF orientation, 1 (upright) to 8.
         frames: how many pictures an animation has; 1 for all else.
         is_deep: whether colours have 16 bits.
-        same_in_graph: whether TensorFlow's operators give the same pixels, without a word on standard error. Only of
+        same_in_graph: whether TensorFlow's operators give the same pixels, without a warning on standard error. Only of
             JPEGs this is known from the header; of others it says that they may.
     """
 

@@ -99,7 +99,7 @@ def _usual(stored: bytes, content: bytes, part: Part, frame: int, components: in
 
 
 def verdict(jpeg: EssentialJpeg, mode: str) -> tuple[str | None, bool]:
-    """What is wrong with a JPEG's picture data, if anything, and whether libjpeg has nothing at all to say of it.
+    """Returns what is wrong with a JPEG's picture data, if anything, and whether libjpeg decodes it without a warning.
 
     libjpeg goes on after wrong data and only warns; `simplejpeg` tells its first warning. An eighth of the size is
     enough.

@@ -60,7 +60,7 @@ def _first(content: bytes, parts: Iterable[Part], name: bytes) -> bytes:
 
 
 def _whole_parts(parts: Iterable[Part]) -> Iterator[Part]:
-    """Until the file is damaged, which decoding tells."""
+    """The parts before the first damaged one; decoding reports the damage."""
     try:
         yield from parts
     except ValueError:

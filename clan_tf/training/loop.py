@@ -238,7 +238,7 @@ class TrainingLoop:
         if self.chief and self._damage_in_best(self.state):
             self._save_candidate(self.state.best_epoch(MONITOR))
         if self.state.step:
-            self.progress.note(f"going on after step {self.state.step} of {self.training.epochs * self.steps}")
+            self.progress.note(f"resuming after step {self.state.step} of {self.training.epochs * self.steps}")
         self._keep_best()
         facts = (self.experiment.flat().items(), *(labels.tolist() for labels in self.labels.values()))
         require_agreement(self.strategy, checkpoint=self.state.step, config=repr(facts[0]), photos=repr(facts[1:]))

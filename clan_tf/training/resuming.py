@@ -42,7 +42,7 @@ def resumed_experiment(run: RunDirectory, experiment: Experiment, note: Callable
         raise UserError("\n".join([f"{run.path}: is a run of another experiment; these keys differ:", *lines]))
     for key in differing:
         # That the photos are the same wherever they are, their content shows.
-        effect = "" if key in PLACES else ": the run goes on, but not bit for bit the same"
+        effect = "" if key in PLACES else ": the run is resumed, but not bit for bit the same"
         note(f"{key} is {given[key]} now and was {own[key]}{effect}")
     return _with_decided(experiment, run.experiment(), decided)
 
@@ -115,7 +115,7 @@ def require_same_content(data: RunData, checked: Mapping[str, CheckedPhotos], no
                 has = f"has the content that {other} had" if other else "has other content"
                 differences.append(f"{split}: {row.photo} {has}")
     if drawn and differences:
-        note(f"{counted(len(differences), 'drawn photo')} differ from the run's: it goes on, but not bit for bit")
+        note(f"{counted(len(differences), 'drawn photo')} differ from the run's: it is resumed, but not bit for bit the same")
     else:
         _refuse(data.run, differences)
 
