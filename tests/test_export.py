@@ -615,7 +615,8 @@ class Block(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
         top = name.partition(".")[0]
         needed = ("clan_tf", "numpy", "PIL", "simplejpeg", "ai_edge_litert", *{allowed})
-        if top not in needed and top not in sys.stdlib_module_names:
+        is_python = top in sys.stdlib_module_names or top.startswith("_sysconfigdata")
+        if top not in needed and not is_python:
             raise ImportError(f"{{name}} is not there")
 
 sys.meta_path.insert(0, Block())
@@ -627,7 +628,9 @@ def test_predict_runs_a_tflite_file_with_few_packages(models: dict[str, BranchCl
     Image.fromarray(PHOTOS[0]).save(tmp_path / "photo.png")
     expected = keras_answers(models["dot_product"])[0]
     # What `pip install typer` brings is there, too.
-    code = BLOCKED.format(allowed=("typer", "click", "rich", "pygments", "markdown_it", "mdurl", "shellingham", "annotated_doc"))
+    typers = ("typer", "click", "rich", "pygments", "markdown_it", "mdurl", "shellingham", "annotated_doc")
+    pydantics = ("pydantic", "pydantic_core", "annotated_types", "typing_extensions", "typing_inspection")
+    code = BLOCKED.format(allowed=typers + pydantics)
     code += "from clan_tf.cli.main import run; run()"
     arguments = ["predict", str(path), str(tmp_path / "photo.png"), "--json"]
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)

@@ -65,7 +65,8 @@ class FakeTraining:
             run.remove_start()
             run.path.rmdir()
             raise CheckFailed("The loss became nan.")
-        run.write_start(experiment, ENVIRONMENT, {"class_names": ["a", "b"]})
+        facts = {"source": "generated", "root": None, "photos": {"test": 40}, "classes": 2, "file_list_sha256": ""}
+        run.write_start(experiment, ENVIRONMENT, {"class_names": ["a", "b"], **facts})
         run.write_status("finished", epochs=1, best_epoch=1, best_accuracy=1.0, seconds=2.0)
 
     def evaluate(self, path: str, split: str, branches: tuple[str, ...] | None, **others: Any) -> None:

@@ -115,7 +115,8 @@ def require_same_content(data: RunData, checked: Mapping[str, CheckedPhotos], no
                 has = f"has the content that {other} had" if other else "has other content"
                 differences.append(f"{split}: {row.photo} {has}")
     if drawn and differences:
-        note(f"{counted(len(differences), 'drawn photo')} differ from the run's: it is resumed, but not bit for bit the same")
+        drawn_photos = counted(len(differences), "drawn photo")
+        note(f"{drawn_photos} differ from the run's: it is resumed, but not bit for bit the same")
     else:
         _refuse(data.run, differences)
 

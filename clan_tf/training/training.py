@@ -101,7 +101,8 @@ def train(
         data: the photos of the `data` section, where they are prepared already.
 
     Raises:
-        UserError: for a mistake in the experiment or its data, or a run of another experiment; what this call wrote is removed.
+        UserError: for a mistake in the experiment or its data, or a run of another experiment; what this call wrote
+            is removed.
         CheckFailed: if the loss isn't finite, the memory or the disk is full, or another process of the training ended.
     """
     progress = progress or Progress()
