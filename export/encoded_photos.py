@@ -14,7 +14,6 @@ from clan_tf.export.graph_bytes import GraphBytes
 from clan_tf.export.graph_containers import jpeg_frame, stored_pixels
 from clan_tf.photos.containers import JPEG_START, PNG_START, GifFrame, gif_first_frame, is_animated_webp
 from clan_tf.photos.decoding import MAX_PIXELS, PhotoFacts
-from clan_tf.photos.formats import format_of
 from clan_tf.photos.jpeg import FRAMES
 
 _UNKNOWN = "isn't a JPEG, PNG, GIF, BMP or WebP photo"
@@ -26,6 +25,8 @@ _INDIRECT = "only BMPs of 24 or 32 bits without palette, masks and compression a
 _CODING = "lossless, hierarchical and arithmetically coded JPEGs aren't decoded"
 _LARGE = f"it has more than {MAX_PIXELS / 1e6:.0f} million pixels"
 _LATER_FRAME = "a GIF with a later frame that is larger than the picture isn't decoded by serve_bytes; send a PNG"
+LOOKED_INTO = ("GIF", "BMP", "WebP")
+"""The formats of which some photos are served; of the others, the facts of a photo say it all."""
 _STARTS = (JPEG_START, PNG_START, b"GIF87a", b"GIF89a", b"BM", b"RIFF")
 _ANIMATION = 2
 """The bit for it in the flags of an extended WebP, at byte 20."""
@@ -35,8 +36,13 @@ _EXTENSION, _FRAME, _GRAPHIC_CONTROL = 0x21, 0x2C, 0xF9
 
 
 def why_not_served(content: bytes, facts: PhotoFacts) -> str | None:
-    """Why `serve_bytes` refuses a photo that can be decoded, or can't be relied on to give its pixels; or `None`."""
-    name = format_of(content)
+    """Why `serve_bytes` refuses a photo that can be decoded, or can't be relied on to give its pixels; or `None`.
+
+    Args:
+        content: the encoded photo; anything where its format isn't one of `LOOKED_INTO`.
+        facts: what the photo is.
+    """
+    name = facts.format
     if name == "WebP" and is_animated_webp(content):
         return _ANIMATED
     if name == "GIF" and not _is_whole_frame(gif_first_frame(content)):

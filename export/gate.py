@@ -10,7 +10,7 @@ import numpy as np
 
 from clan_tf.data.photos import CheckedPhotos, read_content
 from clan_tf.errors import counted
-from clan_tf.export.encoded_photos import why_not_served
+from clan_tf.export.encoded_photos import LOOKED_INTO, why_not_served
 from clan_tf.export.options import ExportOptions
 from clan_tf.inference import exported_probabilities, exported_views
 from clan_tf.photos.decoding import PhotoFacts, decode
@@ -162,7 +162,8 @@ def check_file(
 def _not_served(checked: CheckedPhotos) -> dict[int, str]:
     """The index of each photo that `serve_bytes` refuses, and why."""
     reasons = (
-        why_not_served(read_content(photo), facts) for photo, facts in zip(checked.photos, checked.facts, strict=True)
+        why_not_served(read_content(photo) if facts.format in LOOKED_INTO else b"", facts)
+        for photo, facts in zip(checked.photos, checked.facts, strict=True)
     )
     return {index: reason for index, reason in enumerate(reasons) if reason}
 
@@ -173,17 +174,23 @@ def _as_predict_sees(model: ExportedModel, checked: CheckedPhotos, classes: int)
     Returns:
         Probabilities `(photos, classes)`, NaN for photos that aren't asked; and a sentence for each photo of which
         `predict` sees other pixels than evaluation. Photos with boxes aren't asked, because `predict` takes whole ones.
+        Of files that resize photos themselves only the answers are of use: evaluation decodes for them as `predict`.
     """
     answers, failures = np.full((len(checked.photos), classes), np.nan, "float32"), []
     asked = _few_of_each_kind(checked)
     few = checked.subset(asked)
-    views = exported_views(model, few) if asked else ()
+    is_compared = bool(asked) and model.contract.input_size is not None
+    views = exported_views(model, few) if is_compared else [None] * len(asked)
     for index, photo, view in zip(asked, few.photos, views, strict=True):
         seen = model.view(decode(read_content(photo)).upright)
-        if seen.shape != view.shape or np.abs(seen.astype(int) - view).max() > VIEW_DIFFERENCE:
+        if view is not None and _differ(seen, view):
             failures.append(f"predict sees other pixels of {printable(photo.name)} than evaluation does")
         answers[index] = model(seen[None])[PROBABILITIES]
     return answers, failures
+
+
+def _differ(seen: np.ndarray, view: np.ndarray) -> bool:
+    return seen.shape != view.shape or np.abs(seen.astype(int) - view).max() > VIEW_DIFFERENCE
 
 
 def _few_of_each_kind(checked: CheckedPhotos) -> list[int]:

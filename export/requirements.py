@@ -14,7 +14,14 @@ class _Written:
     """`export.json`: what an export wrote."""
 
     file: str
-    files: tuple[str, ...] = ()
+    files: tuple[str, ...] | None = None
+    """Not in exports of earlier versions."""
+
+    def holds(self, name: str) -> bool:
+        """Whether the export wrote a file, given by its path in the folder."""
+        if self.files is None:
+            return Path(self.file) in (Path(name), *Path(name).parents)
+        return name in (self.file, *self.files)
 
 
 def require_free(folder: Path, force: bool) -> None:
@@ -26,7 +33,7 @@ def require_free(folder: Path, force: bool) -> None:
     if not (folder / EXPORT_FILE).is_file():
         raise UserError(f"--force: {folder} isn't an export (it has no {EXPORT_FILE}), and is left alone.")
     written = read_json(folder / EXPORT_FILE, _Written, "Remove the folder, or name another: --output.")
-    foreign = [name for name in files_in(folder) if name not in (EXPORT_FILE, written.file, *written.files)]
+    foreign = [name for name in files_in(folder) if name != EXPORT_FILE and not written.holds(name)]
     if foreign:
         raise UserError(
             f"--force: {folder} also holds {listed(foreign, 3)}, which the export didn't write. Move that elsewhere, "

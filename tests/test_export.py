@@ -34,6 +34,7 @@ from clan_tf.export.gate import Limits, compare, failed_limits
 from clan_tf.export.metadata import with_metadata
 from clan_tf.export.onnx import classifier_to_onnx
 from clan_tf.export.pruning import inference_model
+from clan_tf.export.requirements import require_free
 from clan_tf.export.sampling import stratified
 from clan_tf.export.saved_model import write_servable
 from clan_tf.export.selective import SelectiveQuantizer
@@ -439,6 +440,17 @@ def test_what_exists_is_not_replaced_unless_asked(run: RunDirectory, tmp_path: P
         export(str(run.path), options, str(tmp_path / "new"), force=True)
 
 
+def test_an_export_of_an_earlier_version_gives_way_with_all_that_is_below_its_file(tmp_path: Path) -> None:
+    (tmp_path / "birds" / "variables").mkdir(parents=True)
+    for name in ("saved_model.pb", "variables/variables.index"):
+        (tmp_path / "birds" / name).touch()
+    (tmp_path / "export.json").write_text('{"file": "birds"}', encoding="utf-8")
+    require_free(tmp_path, force=True)
+    (tmp_path / "birds.txt").touch()
+    with pytest.raises(UserError, match="also holds 'birds.txt', which"):
+        require_free(tmp_path, force=True)
+
+
 def test_a_failed_gate_keeps_nothing_and_tells_the_numbers(
     run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -490,6 +502,40 @@ def test_a_few_photos_of_every_kind_go_the_way_of_predict_and_serve_bytes_is_spa
     assert reasons.keys() == {5, 6} and "BMP" in reasons[5] and "animated WebP" in reasons[6]
     boxed = replace(checked, photos=[replace(photo, box=Box(1, 1, 9, 9)) for photo in checked.photos])
     assert gate._few_of_each_kind(boxed) == []
+
+
+def test_photos_are_read_again_only_where_serve_bytes_takes_some_of_a_format(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo = Image.fromarray(PHOTOS[0])
+    for name in ("photo.jpg", "photo.png", "photo.gif"):
+        photo.save(tmp_path / name)
+    checked = check_photos([Photo(str(path), 0) for path in sorted(tmp_path.iterdir())])
+    read = []
+    monkeypatch.setattr(gate, "read_content", lambda photo: read.append(photo.name) or Path(photo.name).read_bytes())
+    assert gate._not_served(checked) == {}
+    assert read == [str(tmp_path / "photo.gif")]
+
+
+def test_files_that_resize_photos_are_asked_without_a_comparison_of_pixels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.fromarray(PHOTOS[0]).save(tmp_path / "photo.png")
+    checked = check_photos([Photo(str(tmp_path / "photo.png"), 0)])
+    monkeypatch.setattr(gate, "exported_views", None)
+    answers, failures = gate._as_predict_sees(_ResizingModel(), checked, 2)
+    np.testing.assert_array_equal(answers, np.array([[PHOTOS[0].mean(), 0]], "float32"))
+    assert failures == []
+
+
+class _ResizingModel:
+    contract = SimpleNamespace(input_size=None)
+
+    def view(self, photo: np.ndarray) -> np.ndarray:
+        return photo
+
+    def __call__(self, photos: np.ndarray) -> dict[str, np.ndarray]:
+        return {"probabilities": np.array([[photos.mean(), 0]])}
 
 
 def test_answers_that_were_not_asked_for_do_not_count() -> None:

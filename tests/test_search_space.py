@@ -11,7 +11,7 @@ from clan_tf.errors import UserError
 from clan_tf.search.checking import fit_to_experiment
 from clan_tf.search.hyperparameters import decode, make_hyperparameters
 from clan_tf.search.size import planned_epochs, planned_trials
-from clan_tf.search.space import SearchConfig, load_search, shipped_spaces
+from clan_tf.search.space import Choice, SearchConfig, load_search, shipped_spaces
 
 RELATION = {"kind": "choice", "values": ["gaussian", "embedded_gaussian", "dot_product"]}
 WIDTH = {"kind": "int", "min": 8, "max": 64, "sampling": "log", "step": 2}
@@ -137,6 +137,17 @@ def test_conditions_in_a_circle_are_refused(tmp_path: Path) -> None:
 def test_mistakes_in_the_file_are_named(tmp_path: Path, content: Any, message: str) -> None:
     with pytest.raises(UserError, match=message):
         read(tmp_path, content)
+
+
+@pytest.mark.parametrize("values", [[{1: "a", "b": "c"}, 2], [True, 1], [[True], [1]], [{"a": 1}, {"a": 2}]])
+def test_values_that_differ_are_taken_whatever_their_types(values: list[Any]) -> None:
+    assert Choice(kind="choice", values=values).values == values
+
+
+@pytest.mark.parametrize("values", [[1, 1.0], [True, True], [{"a": 1, 2: 3}, {2: 3, "a": 1}], [[1], [1]]])
+def test_values_that_are_equal_are_refused(values: list[Any]) -> None:
+    with pytest.raises(ValueError, match="values must differ"):
+        Choice(kind="choice", values=values)
 
 
 def test_an_unknown_space_is_named_with_the_nearest() -> None:

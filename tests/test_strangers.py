@@ -4,6 +4,7 @@ import copy
 import json
 import subprocess
 import sys
+import tracemalloc
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from clan_tf.errors import CheckFailed, UserError
 from clan_tf.inference import KerasClassifier
 from clan_tf.model_files import load_model, save_model
 from clan_tf.models import CLAN
+from clan_tf.models.archive import require_own_model
 from clan_tf.models.backbones import build_backbone
 from clan_tf.prediction import predict
 
@@ -312,6 +314,33 @@ def test_a_model_that_overflows_is_refused_when_it_answers(good: Path, tmp_path:
     save_model(model, tmp_path / "x.keras")
     with pytest.raises(CheckFailed, match=r"x\.keras: the model answers NaN \(combined\)"):
         KerasClassifier(tmp_path / "x.keras", 1).probabilities([np.full((32, 32, 3), 99, "uint8")])
+
+
+@pytest.mark.parametrize("pack", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_one_wrong_byte_in_the_weights_is_named(doctor: Callable[..., Path], pack: int) -> None:
+    path = doctor(pack=pack)
+    assert load_model(path).class_names == ["a", "b", "c"]
+    with zipfile.ZipFile(path) as archive:
+        info = archive.getinfo("model.weights.h5")
+    content = bytearray(path.read_bytes())
+    content[info.header_offset + info.compress_size // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"x\.keras: is damaged or truncated"):
+        load_model(path)
+
+
+def test_the_look_through_the_weights_takes_no_memory_for_them(
+    good: Path, doctor: Callable[..., Path], tmp_path: Path
+) -> None:
+    def fill(file: h5py.File) -> None:
+        file["further"] = np.ones(2**22)
+
+    path = doctor(members=changed_weights(good, tmp_path, fill))
+    tracemalloc.start()
+    require_own_model(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < path.stat().st_size / 2
 
 
 def test_a_model_that_is_no_regular_file_is_refused(tmp_path: Path) -> None:

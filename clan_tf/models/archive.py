@@ -8,11 +8,12 @@ in the file. Nothing else is handed to Keras.
 import inspect
 import math
 import re
+import struct
 import zipfile
 from collections.abc import Iterator, Mapping
-from io import BytesIO
+from io import SEEK_CUR, SEEK_END, SEEK_SET, BytesIO, RawIOBase
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import h5py
 import keras
@@ -32,6 +33,9 @@ _NAME = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.-]*")
 """What TensorFlow takes as the name of a model; with others it fails only when the model is run."""
 EXPANSION = 100
 """How many times larger than stored a member of the archive, or the weights in their file, may be."""
+_CHUNK = 2**20
+_HEADER, _LENGTHS = 30, 26
+"""Bytes of a member's own header in an archive before its name, and where the lengths of name and extra field stand."""
 SMALLEST_MAP, SMALLEST_TOP = 8, 128
 """No map of any backbone has fewer channels, and no top-level map: what a relation and a head must at least weigh."""
 
@@ -51,7 +55,7 @@ def require_own_model(path: Path) -> None:
         _require_weight("classes", settings.get("classes"), SMALLEST_TOP, weights)
         if settings.get("mid_refinement") != "gap":
             _require_weight("embed_dim", settings.get("embed_dim"), SMALLEST_MAP, weights)
-        require_plain_weights(archive.read(WEIGHTS))
+        require_plain_weights(_open_weights(file, archive))
 
 
 def require_known_model(path: Path) -> None:
@@ -67,7 +71,7 @@ def require_known_model(path: Path) -> None:
         if not is_own:
             require_known_layers(config)
             _require_size(config, archive.getinfo(WEIGHTS).file_size)
-        require_plain_weights(archive.read(WEIGHTS))
+        require_plain_weights(_open_weights(file, archive))
     if is_own:
         require_own_model(path)
 
@@ -76,15 +80,15 @@ class ForeignModel(ValueError):
     """A sound `.keras` file of another model."""
 
 
-def require_plain_weights(content: bytes | Path) -> None:
-    """Checks that an HDF5 file, or its bytes, holds its numbers itself and in a sensible size.
+def require_plain_weights(content: Path | RawIOBase | BytesIO) -> None:
+    """Checks that an HDF5 file holds its numbers itself and in a sensible size.
 
     Raises:
         ValueError: if it refers to other files or places, or declares far more numbers than it has.
         OSError: if it isn't an HDF5 file.
     """
-    size = content.stat().st_size if isinstance(content, Path) else len(content)
-    with h5py.File(BytesIO(content) if isinstance(content, bytes) else content, "r") as file:
+    size = content.stat().st_size if isinstance(content, Path) else content.seek(0, SEEK_END)
+    with h5py.File(content, "r") as file:
         if file.visititems_links(_name_of_soft_link) is not None:
             raise ValueError("its weights refer to another file or place")
         declared = sum(_declared_bytes(item) for item in _datasets(file))
@@ -127,6 +131,47 @@ def _open_archive(file: Any) -> zipfile.ZipFile:
         if info.file_size > EXPANSION * info.compress_size:
             raise ValueError(f"{info.filename} would grow from {info.compress_size:,} to {info.file_size:,} bytes")
     return archive
+
+
+def _open_weights(file: BinaryIO, archive: zipfile.ZipFile) -> RawIOBase | BytesIO:
+    """The weights as a file of their own, their checksum compared; in memory only where they are compressed.
+
+    Raises:
+        EOFError: if they are cut short.
+        zipfile.BadZipFile: if they aren't as they were written.
+    """
+    info = archive.getinfo(WEIGHTS)
+    if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
+        return BytesIO(archive.read(info))
+    with archive.open(info) as member:
+        while member.read(_CHUNK):
+            pass
+    file.seek(info.header_offset + _LENGTHS)
+    start = info.header_offset + _HEADER + sum(struct.unpack("<HH", file.read(4)))
+    return _Section(file, start, info.file_size)
+
+
+class _Section(RawIOBase):
+    """So many bytes of a file, from `start`. Of a member of an archive, `zipfile` reads all anew to go back."""
+
+    def __init__(self, file: BinaryIO, start: int, size: int) -> None:
+        self._file, self._start, self._size, self._place = file, start, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = SEEK_SET) -> int:
+        self._place = offset + {SEEK_SET: 0, SEEK_CUR: self._place, SEEK_END: self._size}[whence]
+        return self._place
+
+    def readinto(self, buffer: memoryview) -> int:
+        self._file.seek(self._start + self._place)
+        count = self._file.readinto(memoryview(buffer)[: max(0, self._size - self._place)])
+        self._place += count
+        return count
 
 
 def _read_config(archive: zipfile.ZipFile) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from clan_tf.runtime.photos import evaluation_view
 PROBABILITIES = "probabilities"
 SERVE_BYTES = "serve_bytes"
 """The signature that takes encoded photos."""
-START_SECONDS, ANSWER_SECONDS = 180.0, 120.0
+START_SECONDS, ANSWER_SECONDS = 300.0, 120.0
 """How long a file may take to load and to answer before it counts as damaged."""
 ANSWER_BYTES = 2**28
 """How much it may answer at a time."""

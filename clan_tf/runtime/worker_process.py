@@ -11,7 +11,8 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -88,16 +89,31 @@ def open_onnx(path: str, threads: int) -> Callable[[np.ndarray], Arrays]:
     return lambda photos: dict(zip(outputs, session.run(outputs, {photo.name: photos.astype(dtype)}), strict=True))
 
 
+@contextmanager
+def _plain_path(path: str) -> Iterator[str]:
+    """A path of a SavedModel that TensorFlow opens: that of a link where it would take the path itself for a pattern,
+    which it does with [, ], *, ? and \\, or fail on a name that isn't in UTF-8.
+    """
+    try:
+        is_plain = not set("[]*?\\") & set(os.fsencode(path).decode("utf-8"))
+    except UnicodeDecodeError:
+        is_plain = False
+    if is_plain:
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        os.symlink(os.path.abspath(path), os.path.join(folder, "model"))
+        yield os.path.join(folder, "model")
+
+
 def open_saved_model(path: str, threads: int) -> Callable[..., Arrays]:
     """A function from photos, or for `serve_bytes` from the bytes of encoded ones, to a SavedModel's answers."""
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
-    with tempfile.TemporaryDirectory() as plain:
-        # TensorFlow takes [, *, ? and \ in the path of a SavedModel for a pattern, and fails on names not in UTF-8.
-        os.symlink(os.path.abspath(path), os.path.join(plain, "model"))
-        signatures = tf.saved_model.load(os.path.join(plain, "model")).signatures
+    with _plain_path(path) as plain:
+        signatures = tf.saved_model.load(plain).signatures
 
     def answer(photos: np.ndarray, signature: str = "serving_default") -> Arrays:
         serve = signatures[signature]

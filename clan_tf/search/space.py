@@ -1,6 +1,5 @@
 """What is searched, and how: the YAML file beside the experiment."""
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from importlib import resources
@@ -35,8 +34,8 @@ class Choice(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        texts = [json.dumps(value, sort_keys=True, default=repr) for value in self.values]
-        if len(set(texts)) < len(texts) or _equal_numbers(self.values):
+        texts = {_text_of(value) for value in self.values}
+        if len(texts) < len(self.values) or _equal_numbers(self.values):
             raise ValueError(f"values must differ from each other; received {shown(self.values)}")
         return self
 
@@ -211,9 +210,16 @@ def values_of(parameter: Parameter) -> list[Any] | None:
     return [False, True] if isinstance(parameter, Boolean) else None
 
 
+def _text_of(value: Any) -> str:
+    """A text that is the same for equal values: mappings have their keys in order, which may be of several types."""
+    if isinstance(value, dict):
+        return f"{{{', '.join(sorted(f'{key!r}: {_text_of(each)}' for key, each in value.items()))}}}"
+    return f"[{', '.join(map(_text_of, value))}]" if isinstance(value, list) else repr(value)
+
+
 def _equal_numbers(values: list[Any]) -> bool:
-    """Whether two numbers are equal that are written differently, such as 1 and 1.0."""
-    numbers = [value for value in values if isinstance(value, int | float)]
+    """Whether two numbers are equal that are written differently, such as 1 and 1.0; `true` isn't a number."""
+    numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
     return len(set(numbers)) < len(numbers)
 
 

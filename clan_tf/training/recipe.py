@@ -70,15 +70,15 @@ def learning_rate_schedule(training: TrainingConfig, steps: int) -> float | Lear
 
 def learning_rate_at(training: TrainingConfig, steps: int, step: int) -> float:
     """The learning rate of one step, to six digits."""
-    schedule = learning_rate_schedule(training, steps)
-    return float(f"{float(schedule(step) if callable(schedule) else schedule):.6g}")
+    (rate,) = learning_rates_at(training, steps, [step])
+    return rate
 
 
 def learning_rates_at(training: TrainingConfig, steps: int, at: Sequence[int]) -> list[float]:
-    """The learning rates of many steps at once, to five digits: TensorFlow rounds vectors differently from numbers."""
+    """The same of many steps; one by one, because TensorFlow rounds vectors differently from numbers."""
     schedule = learning_rate_schedule(training, steps)
-    rates = np.asarray(schedule(np.array(at, "float32"))) if callable(schedule) else np.full(len(at), schedule)
-    return [float(f"{rate:.5g}") for rate in rates]
+    rates = (float(schedule(step) if callable(schedule) else schedule) for step in at)
+    return [float(f"{rate:.6g}") for rate in rates]
 
 
 def _after_warmup(training: TrainingConfig, steps: int, warmup: int) -> float | LearningRateSchedule:
