@@ -152,8 +152,10 @@ def read_noted(
 ) -> RunData:
     """The photos that a model meets (`read_model_data`); what a user should know of them is noted."""
     data = read_model_data(run, experiment, config, source)
+    known = source.notes if source else ()  # whoever read it has noted them
     for note in data.notes:
-        progress.note(f"note: {note}")
+        if note not in known:
+            progress.note(f"note: {note}")
     return data
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from clan_tf.config import DataConfig, Experiment
-from clan_tf.data import Source, read_source
+from clan_tf.data import Source, list_source, read_source
 from clan_tf.data.generated import CLASS_NAMES
 from clan_tf.data.pipeline import steps_per_epoch
 from clan_tf.data.readiness import require_ready
@@ -62,7 +62,7 @@ def count_classes(experiment: Experiment) -> int:
     if experiment.data.source == "generated":
         return len(CLASS_NAMES)  # drawing thousands of photos would tell the same
     try:
-        return len(read_source(experiment.data).class_names)
+        return len(list_source(experiment.data).class_names)
     except UserError as error:
         raise UserError(f"{error} Or say how many classes there are: --set data.classes=200.") from None
 

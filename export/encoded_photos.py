@@ -13,7 +13,7 @@ from clan_tf.export.exif import exif_orientation
 from clan_tf.export.graph_bytes import GraphBytes
 from clan_tf.export.graph_containers import jpeg_frame, stored_pixels
 from clan_tf.photos.containers import JPEG_START, PNG_START, GifFrame, gif_first_frame, is_animated_webp
-from clan_tf.photos.decoding import MAX_PIXELS, PhotoFacts
+from clan_tf.photos.decoding import MAX_PIXELS, PhotoFacts, decode
 from clan_tf.photos.jpeg import FRAMES
 
 _UNKNOWN = "isn't a JPEG, PNG, GIF, BMP or WebP photo"
@@ -49,7 +49,7 @@ def why_not_served(content: bytes, facts: PhotoFacts) -> str | None:
         return _PARTIAL
     if name == "BMP" and not _is_direct_bmp(content):
         return _INDIRECT
-    is_checked = name in ("GIF", "BMP") and is_same_in_graph(content)
+    is_checked = name in ("GIF", "BMP") and is_same_in_graph(content, decode(content).stored)
     is_by_rule = name == "JPEG" or (name == "WebP" and facts.mode != "RGB")
     if is_checked or is_by_rule or facts.same_in_graph:
         return None

@@ -235,6 +235,32 @@ def test_a_link_from_one_class_or_split_into_another_is_refused(
     assert "would stand in two classes or splits" in mistake(tmp_path)
 
 
+def test_a_photo_that_is_linked_into_another_class_or_split_is_refused(tmp_path: Path) -> None:
+    photos(tmp_path, "train/a", "train/b", "test/a")
+    (tmp_path / "train/a/copy.jpg").symlink_to(tmp_path / "train/a/0.jpg")
+    assert by_class(read(tmp_path), "train", "val")["a"] == 5
+    (tmp_path / "test/a/copy.jpg").symlink_to(tmp_path / "train/a/0.jpg")
+    assert "are one photo, which would stand in two classes or splits" in mistake(tmp_path)
+
+
+def test_classes_that_share_a_word_with_splits_are_not_read_as_splits(tmp_path: Path) -> None:
+    photos(tmp_path, *(f"{name}_station/{time}" for name in ("train", "test", "bus") for time in ("day", "night")))
+    assert "may be splits, but it isn't clear which" in mistake(tmp_path)
+
+
+def test_classes_of_several_folders_are_noted(tmp_path: Path) -> None:
+    photos(tmp_path, "images/a", "images/b", "masks")
+    assert "images/ in" in (note := read(tmp_path).notes[0]) and "all are read as one class each" in note
+
+
+def test_photos_that_are_not_decoded_are_left_out_with_a_count(tmp_path: Path) -> None:
+    photos(tmp_path, "a", "b")
+    (tmp_path / "a/phone.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    source = read(tmp_path)
+    assert by_class(source, "train", "val", "test")["a"] == 4 and left_out(source) == {"not_decoded": 1}
+    assert "phone.heic" in source.notes[0]
+
+
 # Names of classes
 
 
@@ -244,7 +270,7 @@ def test_spellings_that_are_the_same_text_are_one_class(tmp_path: Path) -> None:
     assert source.class_names == ("b", "caf\u00e9") and by_class(source, "test") == {"b": 4, "caf\u00e9": 4}
 
 
-@pytest.mark.parametrize("other", ["CAT", "c\u200bat", "cat\u00a0x", "cat\u2010x"])
+@pytest.mark.parametrize("other", ["c\u200bat", "cat\u00a0x", "cat\u2010x"])
 def test_names_that_look_alike_are_refused(tmp_path: Path, other: str) -> None:
     one = {"cat\u00a0x": "cat x", "cat\u2010x": "cat-x"}.get(other, "cat")
     photos(tmp_path, one, other)
@@ -254,6 +280,13 @@ def test_names_that_look_alike_are_refused(tmp_path: Path, other: str) -> None:
 def test_single_letters_are_classes_of_their_own(tmp_path: Path) -> None:
     photos(tmp_path, "a", "A")
     assert read(tmp_path).class_names == ("A", "a")
+
+
+def test_names_that_differ_in_capitals_alone_are_noted(tmp_path: Path) -> None:
+    photos(tmp_path, "Cat", "cat", "dog")
+    source = read(tmp_path)
+    assert source.class_names == ("Cat", "cat", "dog")
+    assert "The classes 'Cat', 'cat' differ in capitals alone" in " ".join(source.notes)
 
 
 @pytest.mark.parametrize(

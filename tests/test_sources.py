@@ -417,12 +417,17 @@ def test_csv_labels_that_are_the_same_text_are_one_class_and_those_that_look_ali
     assert read_source(DataConfig(source="csv", csv=table)).class_names == ("bar", "caf\u00e9")
     write_lines(table, "path,label", *rows_of(["hen", "Hen", "he\u200bn"]))
     text = mistake(source="csv", csv=table)
-    assert "line 3: label: 'Hen' looks like 'hen' on line 2" in text
+    assert "'Hen'" not in text
     assert "line 4: label: 'he\\u200bn' looks like 'hen' on line 2" in text
     write_lines(table, "path,label", *rows_of(["hen", "two\nlines", "\u200b"], 3))
     text = mistake(source="csv", csv=table)
     assert "line 4: label: has a line end or another control character in it; received 'two\\x0alines'" in text
     assert "line 5: label: is empty" in text
+
+
+def test_one_photo_under_two_spellings_is_refused(table: Path) -> None:
+    write_lines(table, "path,label", "photos/000.jpg,hen", "photos/001.jpg,cock", "photos/../photos/000.jpg,cock")
+    assert "path: 'photos/../photos/000.jpg' is on line 2 too" in mistake(source="csv", csv=table)
 
 
 def test_csv_splits_are_those_of_the_table(table: Path) -> None:

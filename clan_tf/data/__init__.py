@@ -6,6 +6,7 @@ from dataclasses import replace
 from clan_tf.config import DataConfig
 from clan_tf.data.aircraft import read_aircraft
 from clan_tf.data.cars import read_cars
+from clan_tf.data.class_names import case_notes
 from clan_tf.data.csv_table import locate, read_csv
 from clan_tf.data.cub import read_cub
 from clan_tf.data.cutting import with_validation
@@ -56,7 +57,8 @@ def survey_source(config: DataConfig) -> Source:
     clean = without_quarantined(source.splits, config.quarantine, config.root)
     taken = take_fraction(clean, config.fraction, config.split_seed)
     unused = {"quarantined": left_behind(source.splits, clean), "left out": left_behind(clean, taken)}
-    source = replace(source, splits=taken, unused=unused)
+    notes = (*source.notes, *case_notes(source.class_names))
+    source = replace(source, splits=taken, unused=unused, notes=notes)
     return replace(source, problems=class_problems(source, place_of(config), CLASSES_ARE.get(_kind(config), "")))
 
 

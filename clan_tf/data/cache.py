@@ -19,11 +19,11 @@ import tempfile
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from importlib import metadata
 from pathlib import Path
 from typing import IO
 
 import numpy as np
+import PIL
 import tensorflow as tf
 
 from clan_tf.config import CacheMode
@@ -39,7 +39,7 @@ MEMORY_SHARE = 3
 """`auto` takes memory if the photos fill at most this part of what is free."""
 LAYOUT = "pixels 2"
 """To be changed with anything that changes the pixels or how they lie in the file."""
-_DECODERS = ("tensorflow", "pillow")
+_DECODERS = (tf.__version__, PIL.__version__)
 _CHECKSUM_BYTES = 32
 _BLOCK = 1 << 24
 _WAY_OUT = "Set CLAN_TF_CACHE to another folder, or use --set data.cache=none."
@@ -258,8 +258,7 @@ def _path_of(file: IO[bytes]) -> str | None:
 
 def _fingerprint(checked: CheckedPhotos, view: View) -> str:
     """Names everything that the pixels depend on: the content of the photos, boxes, orientations, the view."""
-    versions = [metadata.version(package) for package in _DECODERS]
-    digest = hashlib.sha256(repr((LAYOUT, versions, view.full_size, view.mode)).encode())
+    digest = hashlib.sha256(repr((LAYOUT, _DECODERS, view.full_size, view.mode)).encode())
     for content, orientation, window in zip(checked.digests, checked.orientations, checked.windows, strict=True):
         digest.update(repr((content, int(orientation), window.tolist())).encode())
     return digest.hexdigest()[:32]

@@ -39,13 +39,11 @@ def name_problem(name: str) -> str | None:
 def looks(name: str) -> str:
     """What a reader sees of a name: the same for names that are hard to tell apart.
 
-    Kinds of spaces, of hyphens and of quotes, invisible characters, and, except for a single letter, capitals don't
-    count.
+    Kinds of spaces, of hyphens and of quotes, and invisible characters don't count.
     """
     text = unicodedata.normalize("NFC", name).translate(_ALIKE)
     text = "".join("-" if unicodedata.category(character) == "Pd" else character for character in text)
-    text = " ".join(text.split())
-    return text if len(text) == 1 else unicodedata.normalize("NFC", text.casefold())
+    return " ".join(text.split())
 
 
 def alike(names: Sequence[str]) -> list[list[str]]:
@@ -71,6 +69,18 @@ def class_name_problems(names: Sequence[str], place: str) -> tuple[str, ...]:
             "name, or rename them so that they differ."
             for group in alike(names)
         ),
+    )
+
+
+def case_notes(names: Sequence[str]) -> tuple[str, ...]:
+    """A note for classes whose names differ in capitals alone."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(name.casefold(), []).append(name)
+    return tuple(
+        f"The classes {', '.join(map(shown, group))} differ in capitals alone, and are read as different ones."
+        for group in groups.values()
+        if len(group) > 1
     )
 
 

@@ -1,6 +1,7 @@
 """Photos listed in a CSV table."""
 
 import csv
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -99,9 +100,10 @@ def _entries(rows: Sequence[tuple[int, Cells]], folder: Path, table: Path, most:
     for line, cells in rows:
         try:
             entry = _entry(cells, folder)
-            if entry.path in lines:
-                raise UserError(f"path: {cells['path']!r} is on line {lines[entry.path]} too.")
-            lines[entry.path] = line
+            file = os.path.realpath(entry.path)  # of several spellings and links
+            if file in lines:
+                raise UserError(f"path: {cells['path']!r} is on line {lines[file]} too.")
+            lines[file] = line
             entries.append(entry)
         except UserError as error:
             mistakes.append(f"  line {line}: {error}")

@@ -11,7 +11,15 @@ from clan_tf.data.cutting import cut
 from clan_tf.data.source import Photo, Source, require_folder
 from clan_tf.data.split_names import SPLIT_FOLDERS, is_plain, is_split_name, resembles_split, splits_told, tells_split
 from clan_tf.errors import UserError, counted
-from clan_tf.photos.listing import Contents, LeftOut, holds_photos, left_out_note, list_contents, list_folder
+from clan_tf.photos.listing import (
+    Contents,
+    LeftOut,
+    holds_photos,
+    left_out_note,
+    list_contents,
+    list_decoded,
+    list_folder,
+)
 from clan_tf.photos.naming import NOT_DECODED, PHOTO_SUFFIXES, Reason
 
 
@@ -57,7 +65,7 @@ def read_folders(config: DataConfig) -> Source:
     for split, folders in class_folders.items():
         splits[split], unused = _photos(folders, class_names)
         left_out += unused
-    _require_read_once(photo for photos in splits.values() for photo in photos)
+    _require_read_once(splits)
     if not splits["train"]:
         raise UserError(f"data.root: the class folders in {root} are empty.")
     if not layout.is_split:
@@ -71,22 +79,30 @@ def _photos(folders: Mapping[str, Sequence[Path]], class_names: Sequence[str]) -
     left_out: list[LeftOut] = []
     for label, name in enumerate(class_names):
         for folder in folders.get(name, ()):
-            listing = list_folder(folder)
+            listing = list_decoded(folder)
             photos += [Photo(str(path), label) for path in listing.photos]
             left_out += listing.left_out
     return photos, left_out
 
 
-def _require_read_once(photos: Iterable[Photo]) -> None:
-    """A `UserError` if a folder is in two classes or splits, by a link deep in one of them."""
-    folders = dict.fromkeys(os.path.dirname(photo.name) for photo in photos)
-    places: dict[str, str] = {}
-    for folder in folders:
-        other = places.setdefault(os.path.realpath(folder), folder)
-        if other != folder:
+def _require_read_once(splits: Mapping[str, Sequence[Photo]]) -> None:
+    """A `UserError` if a folder or photo is in two classes or splits, by a link deep in one of them."""
+    placed = [(photo.name, (split, photo.label)) for split, photos in splits.items() for photo in photos]
+    folders = dict.fromkeys(os.path.dirname(name) for name, _ in placed)
+    _require_one_place("folder", [(folder, folder) for folder in folders])
+    if any(os.path.islink(name) for name, _ in placed):
+        _require_one_place("photo", [(name, place) for name, place in placed if os.path.exists(name)])
+
+
+def _require_one_place(kind: str, paths: Iterable[tuple[str, object]]) -> None:
+    """A `UserError` if several paths, which stand in different places, are one."""
+    first: dict[str, tuple[str, object]] = {}
+    for path, place in paths:
+        other, other_place = first.setdefault(os.path.realpath(path), (path, place))
+        if other_place != place:
             raise UserError(
-                f"data.root: {other} and {folder} are one folder, so its photos would stand in two classes or splits. "
-                "Remove the link."
+                f"data.root: {other} and {path} are one {kind}, which would stand in two classes or splits. Remove the "
+                "link."
             )
 
 
@@ -116,6 +132,9 @@ def _layout(root: Path) -> _Layout:
     with_classes = [folder for folder in named if any(map(holds_photos, inner[folder].folders))]
     others = [folder for folder in contents.folders if folder not in named and holds_photos(folder)]
     known = [folder for folder in with_classes if folder.name in told]
+    by_shared_words = [folder for folder in known if not tells_split(folder.name)]
+    if by_shared_words and others:  # `train_station` and `test_station` beside `bus_station` are classes
+        raise _unclear(root, by_shared_words)
     if known:
         return _split_layout(root, contents, inner, known, told, others)
     flat = [folder for folder in named if inner[folder].photos and folder.name in told]
@@ -140,12 +159,25 @@ def _class_layout(root: Path, contents: Contents, named: Sequence[Path], told: M
                 f"class; if it isn't, move it out of {root}."
             )
     read_as = [folder for folder in named if is_plain(folder.name) and holds_photos(folder)]
-    note = (
-        f"{_slashed(read_as)} in {root} is read as a class, not as a split: it holds photos and no class folders, and "
-        "other class folders stand beside it."
-    )
+    notes = []
+    if read_as:
+        notes.append(
+            f"{_slashed(read_as)} in {root} is read as a class, not as a split: it holds photos and no class folders, "
+            "and other class folders stand beside it."
+        )
     _require_no_inner_splits(contents.folders)
-    return _Layout({"train": contents}, _loose(contents, "loose"), (note,) if read_as else (), False)
+    nested = [folder for folder in contents.folders if _holds_only_folders_of_photos(folder)]
+    if nested:
+        notes.append(
+            f"{_slashed(nested)} in {root} hold photos in several folders and none beside them: all are read as one "
+            "class each. If the classes are in there, give that folder as data.root."
+        )
+    return _Layout({"train": contents}, _loose(contents, "loose"), tuple(notes), False)
+
+
+def _holds_only_folders_of_photos(folder: Path) -> bool:
+    contents = list_contents(folder)
+    return not contents.photos and len([inner for inner in contents.folders if holds_photos(inner)]) > 1
 
 
 def _split_layout(

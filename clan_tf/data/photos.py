@@ -14,6 +14,7 @@ from clan_tf.data.source import Box, Photo
 from clan_tf.photos import orientation
 from clan_tf.photos.decoding import PhotoError, PhotoFacts, decode, examine
 from clan_tf.photos.files import read_photo_file
+from clan_tf.photos.formats import format_of
 
 DCT = "INTEGER_ACCURATE"
 """As Pillow and phones decode. TensorFlow's default is another, by a level or two."""
@@ -161,20 +162,21 @@ def record_at(file: tf.Tensor, start: tf.Tensor) -> tf.data.Dataset:
 
 
 def probe(content: bytes) -> PhotoFacts | str:
-    """Decodes an encoded photo as far as it takes to be sure of it: its facts, or why it can't be used."""
+    """Checks that an encoded photo can be decoded: its facts, or why it can't be used."""
     try:
-        facts = examine(content)
-        if facts.format == "JPEG" or not facts.same_in_graph:
-            return facts
-        return replace(facts, same_in_graph=is_same_in_graph(content))
+        if format_of(content) == "JPEG":
+            return examine(content)
+        picture = decode(content)
     except PhotoError as error:
         return str(error)
+    same = picture.facts.same_in_graph and is_same_in_graph(content, picture.stored)
+    return replace(picture.facts, same_in_graph=same)
 
 
-def is_same_in_graph(content: bytes) -> bool:
-    """Whether TensorFlow's operators give the pixels of a photo that can be decoded."""
+def is_same_in_graph(content: bytes, stored: np.ndarray) -> bool:
+    """Whether TensorFlow's operators give the pixels of a photo as it is stored, `(height, width, 3)`."""
     try:
-        return np.array_equal(decode_in_graph(tf.constant(content)).numpy(), decode(content).stored)
+        return np.array_equal(decode_in_graph(tf.constant(content)).numpy(), stored)
     except tf.errors.OpError:
         return False
 
@@ -207,7 +209,7 @@ def _check(photo: Photo) -> tuple[PhotoFacts, tuple[int, ...], str] | str:
     if isinstance(facts, str):
         return facts
     window = box_window(photo, facts.height, facts.width)
-    return window if isinstance(window, str) else (facts, window, hashlib.sha256(content).hexdigest())
+    return window if isinstance(window, str) else (facts, window, photo.digest or hashlib.sha256(content).hexdigest())
 
 
 def plain_message(error: tf.errors.OpError) -> str:

@@ -13,6 +13,8 @@ _OTHER_STARTS = {
     b"8BPS": "Photoshop",
     b"%PDF": "PDF",
     b"\x00\x00\x01\x00": "ICO",
+    b"%!PS": "EPS",
+    **dict.fromkeys((b"P1\n", b"P2\n", b"P3\n", b"P4\n", b"P5\n", b"P6\n", b"P7\n"), "PNM"),
 }
 _BRANDS = {
     **{b"avif": "AVIF", b"avis": "AVIF"},

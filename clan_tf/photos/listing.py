@@ -84,7 +84,7 @@ def list_photos(paths: Sequence[str], note: Callable[[str], None] = lambda text:
         if not os.path.isdir(path):
             photos.append(Path(path))
             continue
-        found = _list_decoded(path)
+        found = _list_given(path)
         left_out += found.left_out
         if not found.photos:
             raise UserError(f"{path}: has no photos. {left_out_note(found.left_out)}".rstrip())
@@ -100,6 +100,14 @@ def list_folder(folder: Path) -> Listing:
     photos = sorted(item for item in found if isinstance(item, Path))
     left_out = sorted((item for item in found if isinstance(item, LeftOut)), key=lambda item: item.path)
     return Listing(tuple(photos), tuple(left_out))
+
+
+def list_decoded(folder: Path) -> Listing:
+    """As `list_folder`, photos in formats that aren't decoded, by their names, left out, too."""
+    found = list_folder(folder)
+    skipped = {path for path in found.photos if is_not_decoded(path)}
+    left_out = tuple(LeftOut(str(path), "not_decoded") for path in sorted(skipped))
+    return Listing(tuple(path for path in found.photos if path not in skipped), found.left_out + left_out)
 
 
 def list_contents(folder: Path) -> Contents:
@@ -123,7 +131,7 @@ def list_contents(folder: Path) -> Contents:
 
 
 def holds_photos(folder: Path) -> bool:
-    """Whether there is a photo in a folder, at any depth."""
+    """Whether there is a photo in a folder, at any depth; looks no further than the first."""
     return any(isinstance(item, Path) for item in _walk(folder))
 
 
@@ -148,14 +156,11 @@ def left_out_note(left_out: Sequence[LeftOut]) -> str:
     return f"Left out: {'; '.join(parts)}." if parts else ""
 
 
-def _list_decoded(folder: str) -> Listing:
+def _list_given(folder: str) -> Listing:
     try:
-        found = list_folder(Path(folder))
+        return list_decoded(Path(folder))
     except OSError as error:
         raise UserError(f"{error.filename or folder}: can't be read: {error.strerror or error}.") from error
-    skipped = {path for path in found.photos if is_not_decoded(path)}
-    left_out = tuple(LeftOut(str(path), "not_decoded") for path in sorted(skipped))
-    return Listing(tuple(path for path in found.photos if path not in skipped), found.left_out + left_out)
 
 
 def _walk(folder: Path) -> Iterator[Path | LeftOut]:
@@ -199,6 +204,8 @@ def _is_folder(entry: os.DirEntry) -> bool:
 def _is_special(entry: os.DirEntry) -> bool:
     """Whether it is there and no file; what can't be looked at is reported by the check of the photos."""
     try:
+        if entry.is_file(follow_symlinks=False):  # which asks the system nothing
+            return False
         return not stat.S_ISREG(entry.stat().st_mode)
     except OSError:
         return False

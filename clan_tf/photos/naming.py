@@ -29,6 +29,8 @@ DOCUMENTS = (
     *(".json", ".jsonl", ".xml", ".yaml", ".yml", ".toml", ".html", ".htm", ".css", ".js", ".py", ".ipynb", ".sh"),
     *(".mat", ".npy", ".npz", ".pkl", ".h5", ".hdf5", ".pt", ".pth", ".keras", ".tflite", ".onnx", ".tfrecord"),
     *(".xmp", ".aae", ".thm", ".lnk", ".url", ".webloc", ".torrent", ".md5", ".sha256", ".exe", ".bat"),
+    *(".lst", ".names", ".rec", ".idx", ".bin", ".pb", ".ckpt", ".safetensors", ".arrow", ".feather", ".lmdb"),
+    *(".geojson", ".srt", ".bak", ".part", ".tmp"),
     *(".zip", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".tar", ".7z", ".rar", ".iso"),
     *(".mp3", ".wav", ".m4a", ".ogg", ".flac", ".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg"),
     *(".wmv", ".3gp"),
