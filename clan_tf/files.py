@@ -235,3 +235,8 @@ def _noticing_interrupts() -> Iterator[list[int]]:
         yield noticed
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def is_of_damage(error: OSError) -> bool:
+    """Whether reading an archive failed for what is in it: its directory points before the file's beginning."""
+    return error.errno == errno.EINVAL

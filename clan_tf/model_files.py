@@ -1,6 +1,5 @@
 """Models by the path that a user gives, and `.keras` files."""
 
-import errno
 import warnings
 import zipfile
 import zlib
@@ -10,7 +9,7 @@ import keras
 import numpy as np
 
 from clan_tf.errors import CheckFailed, UserError
-from clan_tf.files import replacing
+from clan_tf.files import is_of_damage, replacing
 from clan_tf.models import BranchClassifier
 from clan_tf.models.archive import ForeignModel, require_own_model
 from clan_tf.run import RunDirectory, find_run_above, is_run
@@ -101,7 +100,7 @@ def damage_in_model(path: Path) -> str | None:
             wrong = archive.testzip()
             return f"{wrong} in it isn't as it was written" if wrong else None
     except OSError as error:
-        if error.errno != errno.EINVAL:  # a place before the file's beginning
+        if not is_of_damage(error):
             raise
         return str(error.strerror)
     # Damaged archives raise many types.

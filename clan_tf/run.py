@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
 
 from clan_tf.config import Experiment, flatten, load_experiment
@@ -16,6 +15,7 @@ from clan_tf.csv_files import read_rows
 from clan_tf.errors import UserError, listed
 from clan_tf.files import LOCK, only_process, read_json, read_text, write_json, write_text
 from clan_tf.temporary import is_temporary
+from clan_tf.yaml_text import parse_yaml
 
 Status = Literal["running", "finished", "stopped", "failed"]
 START = ".clan-tf-start"
@@ -255,7 +255,8 @@ class RunDirectory:
         """
         experiment = load_experiment(self.config, overrides)
         text = read_text(self.config, "RUN")
-        missing = [key for key in experiment.flat() if key not in dict(flatten(yaml.safe_load(text) or {}))]
+        written = dict(flatten(parse_yaml(text) or {}))
+        missing = [key for key in experiment.flat() if key not in written]
         # What has the end may be of an older version, which knew fewer keys.
         if missing and not text.endswith(_END):
             raise UserError(f"{self.config}: is damaged (it has no {missing[0]}). {_RESTORE}")

@@ -19,7 +19,7 @@ import tensorflow as tf
 from clan_tf.config import Experiment, load_experiment
 from clan_tf.environment import describe_computing
 from clan_tf.errors import CheckFailed, UserError
-from clan_tf.model_files import load_model
+from clan_tf.model_files import damage_in_model, load_model
 from clan_tf.progress import Progress
 from clan_tf.run import START, RunDirectory
 from clan_tf.training import disk, resuming, training
@@ -407,6 +407,26 @@ def test_a_state_that_declares_a_huge_array_is_refused_without_taking_memory(tmp
     notes: list[str] = []
     assert read_state(tmp_path, [variable], notes.append).step == 1
     assert "variable_0 is (1099511627776, 1024) float32 and not (2,) float32" in notes[0]
+
+
+def test_an_archive_that_points_before_its_beginning_is_damaged(tmp_path: Path) -> None:
+    """Reading it fails as a disk does, by an `OSError`."""
+    write_state(tmp_path, TrainingState(step=1), [])
+    (state,) = state_files(tmp_path)
+    model = tmp_path / "a.keras"
+    with zipfile.ZipFile(model, "w") as archive:
+        for name in ("config.json", "model.weights.h5"):
+            archive.writestr(name, "{}")
+    for path in (state, model):
+        content = bytearray(path.read_bytes())
+        place = content.rindex(b"PK\5\6") + 16
+        content[place : place + 4] = (int.from_bytes(content[place : place + 4], "little") + 1000).to_bytes(4, "little")
+        path.write_bytes(content)
+    assert damage_in_model(model)
+    notes: list[str] = []
+    with pytest.raises(CheckFailed, match="every checkpoint is damaged"):
+        read_state(tmp_path, [], notes.append)
+    assert "not a whole zip archive" in notes[0]
 
 
 def test_a_damaged_state_is_never_read(tmp_path: Path, rng: np.random.Generator) -> None:

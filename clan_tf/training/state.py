@@ -1,6 +1,5 @@
 """The state of a training between two steps, in files that are whole or refused."""
 
-import errno
 import json
 import re
 import zipfile
@@ -13,7 +12,7 @@ import numpy as np
 from pydantic import FiniteFloat, NonNegativeInt, TypeAdapter
 
 from clan_tf.errors import CheckFailed
-from clan_tf.files import replacing
+from clan_tf.files import is_of_damage, replacing
 
 _NAME = re.compile(r"state-\d{9,}\.npz")
 KEPT = 2
@@ -93,7 +92,7 @@ def read_state(
         try:
             state, arrays = _read(path, variables)
         except OSError as error:
-            if error.errno != errno.EINVAL:  # a place before the file's beginning
+            if not is_of_damage(error):
                 raise
             problem = "not a whole zip archive"
         # Damaged archives and texts raise many types.
