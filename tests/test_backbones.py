@@ -1,5 +1,7 @@
 """The table of backbones: every tap exists, weights load by every way, mistakes are named."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import keras
@@ -15,6 +17,15 @@ LIGHT = [name for name in BACKBONES if name not in {"resnet152", "resnet101", "v
 
 @pytest.mark.parametrize("name", LIGHT)
 def test_default_taps_are_finer_than_the_top_or_equal(name: str) -> None:
+    if name.startswith("convnext"):
+        # Late in the suite's process tracing Keras' LayerScale ends with a ResourceExhaustedError.
+        code = f"import test_backbones; test_backbones.require_finer_taps({name!r})"
+        subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parent, check=True)
+    else:
+        require_finer_taps(name)
+
+
+def require_finer_taps(name: str) -> None:
     model = build_backbone(name, 64, BACKBONES[name].mid[3])
     sides = [model.output[key].shape[1] for key in ("mid_1", "mid_2", "top")]
     assert sides[0] == 2 * sides[1] == 4 * sides[2]
