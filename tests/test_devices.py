@@ -5,9 +5,9 @@ import json
 import pytest
 import tensorflow as tf
 
+from clan_tf.config import TrainingConfig
 from clan_tf.errors import UserError
 from clan_tf.training.devices import choose_precision, cluster_resolver, make_strategy, require_divisible, use_device
-from clan_tf.training_config import TrainingConfig
 
 TWO = {"worker": ["a:1", "b:1"]}
 

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 from conftest import randomize_heads
 
+from clan_tf.config import TrainingConfig
 from clan_tf.errors import UserError
 from clan_tf.models import CLAN, BranchClassifier
 from clan_tf.training.optimizers import CoupledSGD
@@ -20,7 +21,6 @@ from clan_tf.training.recipe import (
 )
 from clan_tf.training.step import TrainStep
 from clan_tf.training.weight_average import WeightAverage
-from clan_tf.training_config import TrainingConfig
 
 
 def test_coupled_weight_decay_goes_through_the_momentum(rng: np.random.Generator) -> None:

@@ -41,7 +41,7 @@ def write_lines(path: Path, *lines: str) -> None:
 
 
 def test_every_source_of_the_config_has_a_reader() -> None:
-    from clan_tf.config import SOURCES
+    from clan_tf.config.experiment import SOURCES
 
     assert set(READERS) == {*SOURCES, "tfds"}
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from clan_tf.config import Experiment, load_experiment
+from clan_tf.config import Experiment, TrainingConfig, load_experiment
 from clan_tf.environment import describe_computing
 from clan_tf.errors import CheckFailed, UserError
 from clan_tf.model_files import damage_in_model, load_model
@@ -27,7 +27,6 @@ from clan_tf.training.callbacks import MONITOR
 from clan_tf.training.failures import explained, recording
 from clan_tf.training.loop import TrainingLoop
 from clan_tf.training.state import TrainingState, read_state, state_files, write_state
-from clan_tf.training_config import TrainingConfig
 
 
 @pytest.fixture
@@ -227,8 +226,6 @@ def test_a_run_of_another_experiment_is_refused_with_the_keys_that_differ(finish
     other = experiment.model_copy(update={"training": experiment.training.model_copy(update={"momentum": 0.5})})
     with pytest.raises(UserError, match="training.momentum: 0.9 in the run, 0.5 now"):
         training.train(other, str(finished.run.path), resume=True)
-
-
 
 
 def test_two_processes_cannot_train_one_run(finished: training.TrainingResult) -> None:

@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import tensorflow as tf
 
-from clan_tf.config import ResizeMode
+from clan_tf.config.experiment import ResizeMode
 from clan_tf.data.photos import (
     DCT,
     CheckedPhotos,

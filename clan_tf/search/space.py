@@ -10,12 +10,12 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from clan_tf import limits
-from clan_tf.config import MISTAKES
-from clan_tf.config_section import Name, PositiveNumber, Section, positive
+from clan_tf.config.experiment import MISTAKES
+from clan_tf.config.section import Name, PositiveNumber, Section, positive
+from clan_tf.config.yaml_text import parse_yaml
 from clan_tf.errors import UserError, nearest, shortened, shown
 from clan_tf.files import read_text
 from clan_tf.regular_files import TEXT_BYTES
-from clan_tf.yaml_text import parse_yaml
 
 LARGEST = 10**15
 """Of whole numbers that are searched."""

@@ -10,9 +10,10 @@ from contextlib import contextmanager
 import keras
 import tensorflow as tf
 
+from clan_tf.config import TrainingConfig
+from clan_tf.config.training import Precision
 from clan_tf.data.photos import plain_message
 from clan_tf.errors import CheckFailed, UserError
-from clan_tf.training_config import Precision, TrainingConfig
 
 
 def use_device(device: str) -> None:

@@ -3,9 +3,9 @@
 import shutil
 from pathlib import Path
 
+from clan_tf.config import TrainingConfig
 from clan_tf.errors import UserError
 from clan_tf.models import BranchClassifier
-from clan_tf.training_config import TrainingConfig
 
 
 def disk_bytes(variables: int, training: TrainingConfig) -> int:

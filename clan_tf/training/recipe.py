@@ -7,10 +7,10 @@ import numpy as np
 import tensorflow as tf
 from keras.optimizers.schedules import CosineDecay, ExponentialDecay, LearningRateSchedule
 
+from clan_tf.config import TrainingConfig
 from clan_tf.errors import UserError, nearest
 from clan_tf.models import BranchClassifier
 from clan_tf.training.optimizers import CoupledSGD
-from clan_tf.training_config import TrainingConfig
 
 
 def make_optimizer(

@@ -8,10 +8,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from clan_tf.config import TrainingConfig
 from clan_tf.models import COMBINED, BranchClassifier, combine
 from clan_tf.ranking import are_in_top
 from clan_tf.training.weight_average import WeightAverage
-from clan_tf.training_config import TrainingConfig
 
 
 class TrainStep:

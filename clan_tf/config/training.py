@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from clan_tf import limits
-from clan_tf.config_section import Fraction, Name, NotNegative, PositiveNumber, Section, positive
+from clan_tf.config.section import Fraction, Name, NotNegative, PositiveNumber, Section, positive
 
 Epochs = Annotated[float, Field(gt=0, le=limits.EPOCHS)]
 

@@ -11,12 +11,12 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from clan_tf import limits
-from clan_tf.config_section import Fraction, Name, Section, Share, Text, positive
+from clan_tf.config.section import Fraction, Name, Section, Share, Text, positive
+from clan_tf.config.training import TrainingConfig
+from clan_tf.config.yaml_text import parse_yaml
 from clan_tf.errors import UserError, nearest, shortened, shown
 from clan_tf.regular_files import TEXT_BYTES, read_regular_file
 from clan_tf.text import printable
-from clan_tf.training_config import TrainingConfig
-from clan_tf.yaml_text import parse_yaml
 
 ResizeMode = Literal["stretch", "keep_aspect"]
 Sampling = Literal["shuffle", "class_balanced"]

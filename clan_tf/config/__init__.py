@@ -1,0 +1,27 @@
+"""The experiment config: its sections, their keys, and how a config is read, checked and overridden."""
+
+from clan_tf.config.experiment import (
+    AugmentationConfig,
+    DataConfig,
+    Experiment,
+    ModelConfig,
+    flatten,
+    load_experiment,
+    shipped_configs,
+    with_values,
+)
+from clan_tf.config.training import LossWeightSchedule, ScheduleConfig, TrainingConfig
+
+__all__ = [
+    "AugmentationConfig",
+    "DataConfig",
+    "Experiment",
+    "LossWeightSchedule",
+    "ModelConfig",
+    "ScheduleConfig",
+    "TrainingConfig",
+    "flatten",
+    "load_experiment",
+    "shipped_configs",
+    "with_values",
+]
