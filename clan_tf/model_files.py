@@ -9,7 +9,8 @@ import keras
 import numpy as np
 
 from clan_tf.errors import CheckFailed, UserError
-from clan_tf.files import is_of_damage, replacing
+from clan_tf.files import replacing
+from clan_tf.files.writing import is_of_damage
 from clan_tf.models import BranchClassifier
 from clan_tf.models.archive import ForeignModel, require_own_model
 from clan_tf.run import RunDirectory, find_run_above, is_run

@@ -12,10 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
 
 from clan_tf.config import Experiment, flatten, load_experiment
 from clan_tf.config.yaml_text import parse_yaml
-from clan_tf.csv_files import read_rows
 from clan_tf.errors import UserError, listed
-from clan_tf.files import LOCK, only_process, read_json, read_text, write_json, write_text
-from clan_tf.temporary import is_temporary
+from clan_tf.files import only_process, read_json, read_rows, read_text, write_json, write_text
+from clan_tf.files.temporary import is_temporary
+from clan_tf.files.writing import LOCK
 
 Status = Literal["running", "finished", "stopped", "failed"]
 START = ".clan-tf-start"

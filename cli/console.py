@@ -149,7 +149,7 @@ def _settle_home() -> None:
 
 def print_json(value: Any) -> None:
     """One JSON document on stdout; letters that its encoding doesn't have are escaped as JSON has it."""
-    from clan_tf.parsing import json_text
+    from clan_tf.files import json_text
 
     text = json_text(value)
     try:

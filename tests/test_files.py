@@ -13,10 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from clan_tf.csv_files import read_rows
 from clan_tf.errors import UserError
-from clan_tf.files import new_folder, read_json, replacing, write_json, write_text
-from clan_tf.temporary import UNTOUCHED_SECONDS, temporary_file
+from clan_tf.files import new_folder, read_json, read_rows, replacing, write_json, write_text
+from clan_tf.files.temporary import UNTOUCHED_SECONDS, temporary_file
 
 HALF = """
 import os, signal, sys, time
@@ -85,7 +84,9 @@ def test_what_another_host_writes_is_left_alone_until_it_is_old(tmp_path: Path) 
     write_text(path, "whole")
     assert foreign.exists()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("clan_tf.temporary.time.time", lambda: foreign.stat().st_ctime + UNTOUCHED_SECONDS + 1)
+        patch.setattr(
+            "clan_tf.files.temporary.time.time", lambda: foreign.stat().st_ctime + UNTOUCHED_SECONDS + 1
+        )
         write_text(path, "whole")
     assert not foreign.exists()
 

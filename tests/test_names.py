@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 
 from clan_tf.cli.console import print_json, print_table, run_safely, say
 from clan_tf.config import DataConfig
-from clan_tf.csv_files import plain_cell, quoted_cell, read_rows, write_csv
 from clan_tf.data import read_source
 from clan_tf.data.check import check_data
 from clan_tf.data.photos import check_photos
@@ -22,6 +21,8 @@ from clan_tf.data.reading import PhotoReader, View
 from clan_tf.data.selection import without_quarantined
 from clan_tf.errors import UserError
 from clan_tf.explain.explaining import MOST_BYTES, _written_name
+from clan_tf.files import read_rows, write_csv
+from clan_tf.files.tables import plain_cell, quoted_cell
 from clan_tf.plots import plot_confusion, plot_labelled_photos, plot_photo_grid, save_figure
 from clan_tf.report.charts import confusion_chart, short
 

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from clan_tf.config.yaml_text import parse_yaml
-from clan_tf.parsing import parse_json
+from clan_tf.files import parse_json
 
 NAMES = "abcdefghijk"
 LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from clan_tf.files import open_regular_file, read_regular_file, require_regular_file
 from clan_tf.photos.files import PHOTO_BYTES, read_photo_file
-from clan_tf.regular_files import open_regular_file, read_regular_file, require_regular_file
 
 
 def test_a_regular_file_and_a_link_to_it_are_read(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from clan_tf.config import Experiment, load_experiment
 from clan_tf.errors import UserError
+from clan_tf.files.temporary import temporary_file
 from clan_tf.progress import Progress
 from clan_tf.run import RunDirectory
 from clan_tf.search.directory import SearchDirectory
@@ -28,7 +29,6 @@ from clan_tf.search.estimate import plan_search
 from clan_tf.search.search import SearchOutcome, search
 from clan_tf.search.space import SearchConfig
 from clan_tf.search.trials import TrialTrainer
-from clan_tf.temporary import temporary_file
 from clan_tf.training import train
 from clan_tf.training.state import state_files
 

@@ -15,7 +15,8 @@ from clan_tf.config.section import Fraction, Name, Section, Share, Text, positiv
 from clan_tf.config.training import TrainingConfig
 from clan_tf.config.yaml_text import parse_yaml
 from clan_tf.errors import UserError, nearest, shortened, shown
-from clan_tf.regular_files import TEXT_BYTES, read_regular_file
+from clan_tf.files import read_regular_file
+from clan_tf.files.regular import TEXT_BYTES
 from clan_tf.text import printable
 
 ResizeMode = Literal["stretch", "keep_aspect"]

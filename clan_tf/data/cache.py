@@ -32,7 +32,7 @@ from clan_tf.data.reading import IndexOf, PhotoReader, View, centre_corner, full
 from clan_tf.data.resizing import mirror
 from clan_tf.errors import UserError
 from clan_tf.files import replacing
-from clan_tf.temporary import remove_all_leftovers
+from clan_tf.files.temporary import remove_all_leftovers
 
 Track = Callable[[str, int], AbstractContextManager[Callable[..., None]]]
 MEMORY_SHARE = 3

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from clan_tf.config import DataConfig
-from clan_tf.csv_files import read_rows, write_csv
 from clan_tf.data.cutting import with_digests
 from clan_tf.data.photos import CheckedPhotos
 from clan_tf.data.source import SPLITS, Box, Photo, Source, relative_name
 from clan_tf.errors import UserError
+from clan_tf.files import read_rows, write_csv
 
 Use = Literal["used", "skipped", "quarantined", "left out"]
 USES = ("used", "skipped", "quarantined", "left out")

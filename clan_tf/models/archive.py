@@ -19,11 +19,10 @@ import h5py
 import keras
 
 from clan_tf.errors import shown
+from clan_tf.files import open_regular_file, parse_json
 from clan_tf.limits import NAME_LENGTH
 from clan_tf.models.classifier import BranchClassifier
 from clan_tf.models.foreign import require_known_layers
-from clan_tf.parsing import parse_json
-from clan_tf.regular_files import open_regular_file
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 CONFIG_BYTES = 2**24

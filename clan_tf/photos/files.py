@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from clan_tf.regular_files import read_regular_file
+from clan_tf.files import read_regular_file
 
 PHOTO_BYTES = 2**28
 """How large a photo file may be: the largest JPEGs of cameras have a tenth of it."""

@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from clan_tf.csv_files import write_csv
 from clan_tf.data import Source
 from clan_tf.errors import UserError
 from clan_tf.evaluation import read_predictions
-from clan_tf.files import write_text
+from clan_tf.files import write_csv, write_text
 from clan_tf.models import COMBINED
 from clan_tf.progress import Progress
 from clan_tf.reproduce.paper import DATA_SETS, Row, Table

@@ -8,8 +8,7 @@ from typing import Any
 
 from clan_tf import limits
 from clan_tf.errors import UserError, shown
-from clan_tf.parsing import parse_json
-from clan_tf.regular_files import open_regular_file, read_regular_file, require_regular_file
+from clan_tf.files import open_regular_file, parse_json, read_regular_file, require_regular_file
 
 CONTRACT_FILE, LABELS_FILE = "clan_tf.json", "labels.txt"
 """Inside an exported file."""

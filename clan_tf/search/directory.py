@@ -11,10 +11,11 @@ from filelock import FileLock
 
 from clan_tf.config import Experiment, flatten
 from clan_tf.errors import UserError
-from clan_tf.files import LOCK, only_process, read_json, write_json
+from clan_tf.files import only_process, read_json, write_json
+from clan_tf.files.temporary import is_temporary
+from clan_tf.files.writing import LOCK
 from clan_tf.run import RunDirectory
 from clan_tf.search.space import SearchConfig
-from clan_tf.temporary import is_temporary
 from clan_tf.training.resuming import CHANGEABLE
 
 _RESTORE = "Restore it from a copy, or search anew: give another --search-dir."

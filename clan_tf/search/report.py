@@ -6,9 +6,8 @@ import tensorflow as tf
 from tensorboard.plugins.hparams import api as hparams
 
 from clan_tf.config import Experiment, with_values
-from clan_tf.csv_files import write_csv
 from clan_tf.errors import counted
-from clan_tf.files import write_text
+from clan_tf.files import write_csv, write_text
 from clan_tf.search.directory import SearchDirectory, TrialResult
 from clan_tf.search.picture import plot_trials
 from clan_tf.search.space import SearchConfig

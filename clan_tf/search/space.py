@@ -15,7 +15,7 @@ from clan_tf.config.section import Name, PositiveNumber, Section, positive
 from clan_tf.config.yaml_text import parse_yaml
 from clan_tf.errors import UserError, nearest, shortened, shown
 from clan_tf.files import read_text
-from clan_tf.regular_files import TEXT_BYTES
+from clan_tf.files.regular import TEXT_BYTES
 
 LARGEST = 10**15
 """Of whole numbers that are searched."""

@@ -12,7 +12,8 @@ import numpy as np
 from pydantic import FiniteFloat, NonNegativeInt, TypeAdapter
 
 from clan_tf.errors import CheckFailed
-from clan_tf.files import is_of_damage, replacing
+from clan_tf.files import replacing
+from clan_tf.files.writing import is_of_damage
 
 _NAME = re.compile(r"state-\d{9,}\.npz")
 KEPT = 2

@@ -14,9 +14,9 @@ from filelock import FileLock, Timeout
 from pydantic import TypeAdapter, ValidationError
 
 from clan_tf.errors import UserError
-from clan_tf.parsing import json_text, parse_json
-from clan_tf.regular_files import TABLE_BYTES, read_regular_file
-from clan_tf.temporary import restore_swapped, swap_folder, temporary_file, temporary_folder
+from clan_tf.files.json_text import json_text, parse_json
+from clan_tf.files.regular import TABLE_BYTES, read_regular_file
+from clan_tf.files.temporary import restore_swapped, swap_folder, temporary_file, temporary_folder
 
 LOCK = ".lock"
 """The file by which `only_process` keeps a folder."""
