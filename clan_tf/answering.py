@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from clan_tf.data.photos import CheckedPhotos
-from clan_tf.data.pipeline import evaluation_batches
-from clan_tf.data.reading import PhotoReader
+from clan_tf.data.checked_photos import CheckedPhotos
+from clan_tf.data.pipeline import PhotoReader, evaluation_batches
 from clan_tf.errors import UserError, nearest
 from clan_tf.inference import branch_probabilities, exported_probabilities, model_view, require_finite_answers
 from clan_tf.model_files import find_model, load_model

@@ -14,11 +14,14 @@ import tensorflow as tf
 
 from clan_tf.config import AugmentationConfig, Experiment
 from clan_tf.data import read_source
-from clan_tf.data.cache import decide_cache, open_reader
-from clan_tf.data.photos import CheckedPhotos, decode_in_graph, decode_outside_graph, read_content
-from clan_tf.data.pipeline import finish, training_batches, training_view
-from clan_tf.data.reading import PhotoReader, Reader
-from clan_tf.data.splits import check_splits
+from clan_tf.data.check import check_splits
+from clan_tf.data.checked_photos import CheckedPhotos
+from clan_tf.data.graph_decoding import decode_in_graph, decode_outside_graph
+from clan_tf.data.pipeline import PhotoReader, open_reader, training_batches, training_view
+from clan_tf.data.pipeline.cache import decide_cache
+from clan_tf.data.pipeline.pipeline import finish
+from clan_tf.data.pipeline.reading import Reader
+from clan_tf.data.sources.content import read_content
 from clan_tf.errors import UserError
 from clan_tf.progress import Progress
 from clan_tf.runtime.exported import cores

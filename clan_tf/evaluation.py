@@ -11,8 +11,8 @@ from sklearn.metrics import confusion_matrix
 from clan_tf.answering import AnsweringModel, open_answering
 from clan_tf.config import DataConfig, Experiment, load_experiment
 from clan_tf.data import SPLITS, Photo, Source
-from clan_tf.data.photos import CheckedPhotos
-from clan_tf.data.splits import check_splits
+from clan_tf.data.check import check_splits
+from clan_tf.data.checked_photos import CheckedPhotos
 from clan_tf.errors import UserError, listed, nearest
 from clan_tf.files import read_json, read_rows, write_csv, write_json
 from clan_tf.models import COMBINED

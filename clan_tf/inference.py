@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from clan_tf.data.photos import CheckedPhotos, read_content, used_part
-from clan_tf.data.pipeline import evaluation_batches, evaluation_view
-from clan_tf.data.reading import PhotoReader, View
+from clan_tf.data.checked_photos import CheckedPhotos, used_part
+from clan_tf.data.pipeline import PhotoReader, View, evaluation_batches, evaluation_view
+from clan_tf.data.sources.content import read_content
 from clan_tf.errors import CheckFailed
 from clan_tf.model_files import find_model, load_model
 from clan_tf.models import COMBINED, BranchClassifier

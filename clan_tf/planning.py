@@ -6,9 +6,9 @@ from typing import Any
 
 from clan_tf.config import DataConfig, Experiment
 from clan_tf.data import Source, list_source, read_source
-from clan_tf.data.generated import CLASS_NAMES
+from clan_tf.data.check import require_ready
 from clan_tf.data.pipeline import steps_per_epoch
-from clan_tf.data.readiness import require_ready
+from clan_tf.data.sources.generated import CLASS_NAMES
 from clan_tf.errors import UserError
 from clan_tf.models import complexity
 from clan_tf.models.build import build_model

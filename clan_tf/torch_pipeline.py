@@ -16,8 +16,8 @@ from clan_tf.errors import CheckFailed
 
 if TYPE_CHECKING:
     from clan_tf.config import Experiment
-    from clan_tf.data.photos import CheckedPhotos
-    from clan_tf.data.reading import View
+    from clan_tf.data.checked_photos import CheckedPhotos
+    from clan_tf.data.pipeline import View
 
 
 class RandomCrops(torch.utils.data.Dataset):
@@ -72,8 +72,8 @@ def _sizes(batches: Iterator[tuple[torch.Tensor, torch.Tensor]]) -> Iterator[int
 @contextmanager
 def torch_batches(checked: "CheckedPhotos", experiment: "Experiment", workers: int) -> Iterator[Iterator[int]]:
     """An endless iterator that prepares batches in `workers` processes and says how many photos each holds."""
-    from clan_tf.data.photos import read_content
     from clan_tf.data.pipeline import training_view
+    from clan_tf.data.sources.content import read_content
 
     view, flip = training_view(experiment.data), experiment.data.flip
     contents = [read_content(photo) for photo in checked.photos]

@@ -27,8 +27,8 @@ from clan_tf.text import printable
 if TYPE_CHECKING:
     from clan_tf.config import Experiment
     from clan_tf.data import Photo, Source
-    from clan_tf.data.check import DataReport, Pair
-    from clan_tf.data.quarantine import Quarantine
+    from clan_tf.data.check import DataReport, Quarantine
+    from clan_tf.data.check.report import Pair
 
 _MOST_CLASSES = 20
 """So many are listed one by one."""
@@ -94,7 +94,7 @@ def data_check(
 
 def _require_writable(quarantine: str | None, samples: str | None) -> None:
     """A `UserError` where what is to be written can't be, before the photos are looked at."""
-    from clan_tf.data.quarantine import require_quarantine
+    from clan_tf.data.check.quarantine import require_quarantine
 
     if quarantine:
         require_quarantine(Path(quarantine))
@@ -113,7 +113,7 @@ def _require_folder(option: str, folder: Path) -> None:
 
 
 def _write_quarantine(path: Path, source: "Source", report: "DataReport", root: str | None) -> "Quarantine":
-    from clan_tf.data.quarantine import choose_quarantined, write_quarantine
+    from clan_tf.data.check import choose_quarantined, write_quarantine
 
     chosen = choose_quarantined(source, report)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -122,8 +122,8 @@ def _write_quarantine(path: Path, source: "Source", report: "DataReport", root: 
 
 
 def _write_samples(folder: Path, source: "Source", report: "DataReport", experiment: "Experiment") -> None:
-    from clan_tf.data.photos import check_photos
-    from clan_tf.data.samples import write_augmented_samples, write_samples
+    from clan_tf.data.checked_photos import check_photos
+    from clan_tf.data.pipeline.samples import write_augmented_samples, write_samples
 
     folder.mkdir(parents=True, exist_ok=True)
     checked = check_photos(_first_readable(source, report))
@@ -196,7 +196,7 @@ def _print_images(images: Mapping[str, Any]) -> None:
 
 def _found(report: "DataReport", root: str | None) -> dict[str, list[str]]:
     """A line for each thing that was found, by what it is, the worst first."""
-    from clan_tf.data.source import relative_name
+    from clan_tf.data.sources.source import relative_name
 
     def named(path: str) -> str:
         return printable(relative_name(path, root))
@@ -232,7 +232,8 @@ def _print_written(experiment: "Experiment", written: "Quarantine", path: str, a
     """What is left to do once the photos to leave out are listed."""
     from clan_tf.config import with_values
     from clan_tf.data import survey_source
-    from clan_tf.data.readiness import fitting_batch, training_problems
+    from clan_tf.data.check import training_problems
+    from clan_tf.data.check.readiness import fitting_batch
 
     say(f"{path}: {counted(len(written.names), 'photo')} to leave out.")
     if written.emptied:
@@ -249,7 +250,7 @@ def _print_written(experiment: "Experiment", written: "Quarantine", path: str, a
 
 def _print_next(experiment: "Experiment", source: "Source", report: "DataReport", arguments: list[str]) -> None:
     """What to do after the report; a command is printed only if it runs."""
-    from clan_tf.data.readiness import fitting_batch
+    from clan_tf.data.check.readiness import fitting_batch
 
     broken = {entry["path"] for entry in report.broken}
     found = report.broken or report.leaks or report.conflicts
@@ -281,7 +282,7 @@ def _print_command(heading: str, words: Sequence[str]) -> None:
 
 def _free_list(name: str = "quarantine.txt") -> str:
     """A name for a quarantine list that no other file has."""
-    from clan_tf.data.quarantine import require_quarantine
+    from clan_tf.data.check.quarantine import require_quarantine
 
     for number in count(1):
         path = name if number == 1 else f"quarantine-{number}.txt"

@@ -8,7 +8,7 @@ import struct
 
 import tensorflow as tf
 
-from clan_tf.data.photos import decode_in_graph, is_same_in_graph, upright
+from clan_tf.data.graph_decoding import decode_in_graph, is_same_in_graph, upright
 from clan_tf.export.exif import exif_orientation
 from clan_tf.export.graph_bytes import GraphBytes
 from clan_tf.export.graph_containers import jpeg_frame, stored_pixels

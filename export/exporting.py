@@ -11,9 +11,8 @@ import numpy as np
 
 from clan_tf.answering import choose_branches
 from clan_tf.data import Photo
-from clan_tf.data.photos import CheckedPhotos
-from clan_tf.data.pipeline import evaluation_batches
-from clan_tf.data.reading import PhotoReader, View
+from clan_tf.data.checked_photos import CheckedPhotos
+from clan_tf.data.pipeline import PhotoReader, View, evaluation_batches
 from clan_tf.environment import describe_environment
 from clan_tf.errors import CheckFailed, UserError, counted
 from clan_tf.evaluation import check_noted, experiment_of, read_noted, require_same_classes

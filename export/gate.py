@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from clan_tf.data.photos import CheckedPhotos, read_content
+from clan_tf.data.checked_photos import CheckedPhotos
+from clan_tf.data.sources.content import read_content
 from clan_tf.errors import counted
 from clan_tf.export.encoded_photos import LOOKED_INTO, why_not_served
 from clan_tf.export.options import ExportOptions

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from clan_tf.data import Photo
-from clan_tf.data.source import members_by_label, shuffled_members
+from clan_tf.data.sources.source import members_by_label, shuffled_members
 
 
 def stratified(photos: Sequence[Photo], count: int) -> list[Photo]:

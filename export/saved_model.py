@@ -8,8 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from clan_tf.data.pipeline import evaluation_view
-from clan_tf.data.reading import View
+from clan_tf.data.pipeline import View, evaluation_view
 from clan_tf.export.encoded_photos import decode_upright
 from clan_tf.export.options import Io
 from clan_tf.export.warmup import write_warmup

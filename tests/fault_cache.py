@@ -17,10 +17,9 @@ import tensorflow as tf
 
 from clan_tf.config import load_experiment
 from clan_tf.data import read_source
-from clan_tf.data.cache import CachedReader, open_reader
-from clan_tf.data.photos import check_photos
-from clan_tf.data.pipeline import training_view
-from clan_tf.data.reading import PhotoReader
+from clan_tf.data.checked_photos import check_photos
+from clan_tf.data.pipeline import PhotoReader, open_reader, training_view
+from clan_tf.data.pipeline.cache import CachedReader
 
 
 def pixels(reader: CachedReader | PhotoReader, photos: int) -> list[np.ndarray]:

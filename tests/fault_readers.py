@@ -17,10 +17,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import tensorflow as tf
 
-from clan_tf.data.photos import check_photos
-from clan_tf.data.pipeline import evaluation_batches
-from clan_tf.data.reading import PhotoReader, View
-from clan_tf.data.source import Photo
+from clan_tf.data import Photo
+from clan_tf.data.checked_photos import check_photos
+from clan_tf.data.pipeline import PhotoReader, View, evaluation_batches
 from clan_tf.inference import KerasClassifier, model_view
 from clan_tf.model_files import find_model, load_model
 from clan_tf.photos.reading import read_photo

@@ -21,7 +21,8 @@ import tensorflow as tf
 from fuzz_predict import head_mutations, mutations
 from photo_files import photo_files
 
-from clan_tf.data.photos import decode_in_graph, probe
+from clan_tf.data.checked_photos import probe
+from clan_tf.data.graph_decoding import decode_in_graph
 from clan_tf.export.encoded_photos import decode_upright, why_not_served
 from clan_tf.export.exif import exif_orientation
 from clan_tf.photos.decoding import PhotoError, PhotoFacts, decode

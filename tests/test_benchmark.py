@@ -13,8 +13,8 @@ from clan_tf.benchmark import CACHED, DECODING, PIPELINE, benchmark_data, why_no
 from clan_tf.cli.main import app
 from clan_tf.config import AugmentationConfig, Experiment, load_experiment
 from clan_tf.data import read_source
-from clan_tf.data.photos import check_photos
-from clan_tf.data.source import Box
+from clan_tf.data.checked_photos import check_photos
+from clan_tf.data.sources import Box
 from clan_tf.errors import UserError
 
 
@@ -61,9 +61,8 @@ def test_a_batch_larger_than_the_photos_read_is_refused(experiment: Experiment) 
 def test_the_pytorch_peer_gives_the_same_kind_of_photos(experiment: Experiment, mode: Any) -> None:
     """With a crop of the full size its photos are ours, but for rounding, in the JPEG decoder above all."""
     pytest.importorskip("torch")
-    from clan_tf.data.photos import used_part
-    from clan_tf.data.pipeline import evaluation_view
-    from clan_tf.data.reading import View
+    from clan_tf.data.checked_photos import used_part
+    from clan_tf.data.pipeline import View, evaluation_view
     from clan_tf.torch_pipeline import RandomCrops
 
     view = View(24, 24, mode)

@@ -15,16 +15,20 @@ from PIL import Image
 from sklearn.linear_model import LogisticRegression
 
 from clan_tf.config import DataConfig, Experiment, load_experiment
-from clan_tf.data import read_source
-from clan_tf.data.check import check_data
-from clan_tf.data.cutting import cut, places_by_content, with_digests
-from clan_tf.data.generated import CLASS_NAMES, draw_photo
-from clan_tf.data.photos import CheckedPhotos, check_photos, probe, used_part
-from clan_tf.data.pipeline import evaluation_batches, evaluation_view, training_batches, training_view
-from clan_tf.data.reading import PhotoReader, View
-from clan_tf.data.selection import take_fraction
-from clan_tf.data.source import Photo
-from clan_tf.data.splits import check_splits
+from clan_tf.data import Photo, read_source
+from clan_tf.data.check import check_data, check_splits
+from clan_tf.data.checked_photos import CheckedPhotos, check_photos, probe, used_part
+from clan_tf.data.pipeline import (
+    PhotoReader,
+    View,
+    evaluation_batches,
+    evaluation_view,
+    training_batches,
+    training_view,
+)
+from clan_tf.data.sources.cutting import cut, places_by_content, with_digests
+from clan_tf.data.sources.generated import CLASS_NAMES, draw_photo
+from clan_tf.data.sources.selection import take_fraction
 from clan_tf.errors import UserError
 from clan_tf.progress import Progress
 

@@ -16,13 +16,12 @@ from typer.testing import CliRunner, Result
 
 from clan_tf.cli.main import app
 from clan_tf.config import DataConfig, load_experiment, with_values
-from clan_tf.data import Source, inspection, read_source, survey_source
-from clan_tf.data.check import DataReport, check_data
-from clan_tf.data.duplicates import THUMBNAIL_SIZE, near_duplicates
-from clan_tf.data.generated import draw_photo
-from clan_tf.data.photos import check_photos
-from clan_tf.data.readiness import fitting_batch, require_ready, training_problems
-from clan_tf.data.source import Photo
+from clan_tf.data import Photo, Source, read_source, survey_source
+from clan_tf.data.check import DataReport, check_data, inspection, require_ready, training_problems
+from clan_tf.data.check.duplicates import THUMBNAIL_SIZE, near_duplicates
+from clan_tf.data.check.readiness import fitting_batch
+from clan_tf.data.checked_photos import check_photos
+from clan_tf.data.sources.generated import draw_photo
 from clan_tf.errors import UserError
 
 CLASSES = ("long beak", "short beak")
@@ -186,7 +185,7 @@ def test_photos_without_details_are_no_copies_of_each_other() -> None:
 
 
 def test_blocks_do_not_hide_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("clan_tf.data.duplicates._BLOCK", 3)
+    monkeypatch.setattr("clan_tf.data.check.duplicates._BLOCK", 3)
     shape = (8, THUMBNAIL_SIZE, THUMBNAIL_SIZE, 3)
     thumbnails = np.random.default_rng(0).integers(0, 256, shape, dtype="uint8")
     thumbnails[7], thumbnails[5] = thumbnails[1], thumbnails[4][:, ::-1]

@@ -13,8 +13,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from clan_tf.cli.main import app
-from clan_tf.data.pipeline import evaluation_view
-from clan_tf.data.reading import View
+from clan_tf.data.pipeline import View, evaluation_view
 from clan_tf.errors import CheckFailed, UserError
 from clan_tf.explain import Explainer, drawing, explain_photos
 from clan_tf.explain.drawing import Picture, attention_title

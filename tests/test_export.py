@@ -19,11 +19,12 @@ from typer.testing import CliRunner
 from clan_tf import evaluation, prediction
 from clan_tf.cli.main import app
 from clan_tf.config import load_experiment
-from clan_tf.data import read_source
-from clan_tf.data.photos import check_photos, decode_in_graph
+from clan_tf.data import Photo, read_source
+from clan_tf.data.checked_photos import check_photos
+from clan_tf.data.graph_decoding import decode_in_graph
+from clan_tf.data.pipeline import View
 from clan_tf.data.pipeline import evaluation_view as tensorflow_view
-from clan_tf.data.reading import View
-from clan_tf.data.source import Box, Photo
+from clan_tf.data.sources import Box
 from clan_tf.environment import describe_environment
 from clan_tf.errors import CheckFailed, UserError
 from clan_tf.export import ExportOptions, export, gate, saved_model
@@ -43,11 +44,11 @@ from clan_tf.layers.relation import RELATIONS
 from clan_tf.model_files import load_model, save_model
 from clan_tf.models import CLAN, BranchClassifier, combine
 from clan_tf.photos.reading import read_photo
+from clan_tf.photos.view import evaluation_view
 from clan_tf.progress import Progress
 from clan_tf.run import RunDirectory
 from clan_tf.runtime.contract import Contract, read_contract
 from clan_tf.runtime.exported import ExportedModel
-from clan_tf.runtime.photos import evaluation_view
 from clan_tf.training.training import describe_data
 
 NAMES = ["red bird", "grün", "blue, small", "d", "e"]

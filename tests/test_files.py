@@ -20,7 +20,7 @@ from clan_tf.files.temporary import UNTOUCHED_SECONDS, temporary_file
 HALF = """
 import os, signal, sys, time
 from pathlib import Path
-from clan_tf.csv_files import read_rows
+from clan_tf.files import read_rows
 from clan_tf.files import new_folder, replacing
 path = Path(sys.argv[1])
 with (replacing(path) if sys.argv[2] == "file" else new_folder(path)) as temporary:
@@ -84,9 +84,7 @@ def test_what_another_host_writes_is_left_alone_until_it_is_old(tmp_path: Path) 
     write_text(path, "whole")
     assert foreign.exists()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            "clan_tf.files.temporary.time.time", lambda: foreign.stat().st_ctime + UNTOUCHED_SECONDS + 1
-        )
+        patch.setattr("clan_tf.files.temporary.time.time", lambda: foreign.stat().st_ctime + UNTOUCHED_SECONDS + 1)
         write_text(path, "whole")
     assert not foreign.exists()
 

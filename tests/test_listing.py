@@ -9,9 +9,8 @@ import pytest
 from conftest import write_photo
 
 from clan_tf.config import DataConfig
-from clan_tf.data import read_source
-from clan_tf.data.source import Source
-from clan_tf.data.split_names import is_split_name, splits_told, tells_split
+from clan_tf.data import Source, read_source
+from clan_tf.data.sources.split_names import is_split_name, splits_told, tells_split
 from clan_tf.errors import UserError
 from clan_tf.photos.listing import list_folder, list_photos
 

@@ -13,12 +13,10 @@ from matplotlib.figure import Figure
 from clan_tf.cli.console import print_json, print_table, run_safely, say
 from clan_tf.config import DataConfig
 from clan_tf.data import read_source
-from clan_tf.data.check import check_data
-from clan_tf.data.photos import check_photos
-from clan_tf.data.pipeline import evaluation_batches
-from clan_tf.data.quarantine import choose_quarantined, write_quarantine
-from clan_tf.data.reading import PhotoReader, View
-from clan_tf.data.selection import without_quarantined
+from clan_tf.data.check import check_data, choose_quarantined, write_quarantine
+from clan_tf.data.checked_photos import check_photos
+from clan_tf.data.pipeline import PhotoReader, View, evaluation_batches
+from clan_tf.data.sources.selection import without_quarantined
 from clan_tf.errors import UserError
 from clan_tf.explain.explaining import MOST_BYTES, _written_name
 from clan_tf.files import read_rows, write_csv

@@ -18,15 +18,13 @@ from photo_parts import PhotoFile
 from PIL import Image
 
 from clan_tf.config import DataConfig
-from clan_tf.data import read_source
-from clan_tf.data.cache import open_reader
-from clan_tf.data.duplicates import THUMBNAIL_SIZE
-from clan_tf.data.inspection import inspect_photo
+from clan_tf.data import Photo, read_source
+from clan_tf.data.check.duplicates import THUMBNAIL_SIZE
+from clan_tf.data.check.inspection import inspect_photo
+from clan_tf.data.checked_photos import CheckedPhotos, check_photos, probe, used_part
 from clan_tf.data.pack import PackFormat, pack
-from clan_tf.data.photos import CheckedPhotos, check_photos, probe, used_part
-from clan_tf.data.pipeline import evaluation_batches, evaluation_view
-from clan_tf.data.reading import PhotoReader, Reader, View
-from clan_tf.data.source import Photo
+from clan_tf.data.pipeline import PhotoReader, View, evaluation_batches, evaluation_view, open_reader
+from clan_tf.data.pipeline.reading import Reader
 from clan_tf.explain import explaining
 from clan_tf.export.encoded_photos import decode_upright, why_not_served
 from clan_tf.export.exif import exif_orientation
@@ -358,11 +356,11 @@ READ_ALL = """
 import sys
 from pathlib import Path
 import tensorflow as tf
-from clan_tf.data.inspection import inspect_photo
+from clan_tf.data.check.inspection import inspect_photo
 from clan_tf.data.photos import check_photos
-from clan_tf.data.pipeline import evaluation_batches
-from clan_tf.data.reading import PhotoReader, View
-from clan_tf.data.source import Photo
+from clan_tf.data.pipeline.pipeline import evaluation_batches
+from clan_tf.data.pipeline.reading import PhotoReader, View
+from clan_tf.data.sources.source import Photo
 
 photos = [Photo(str(path), 0) for path in sorted(Path(sys.argv[1]).iterdir())]
 # What TensorFlow says when it starts has nothing to do with photos.

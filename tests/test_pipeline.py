@@ -13,16 +13,26 @@ import tensorflow as tf
 from PIL import Image
 
 from clan_tf.config import AugmentationConfig, DataConfig, Experiment, load_experiment
-from clan_tf.data import resizing
-from clan_tf.data.augmentation import batch_augmentation, photo_augmentation
-from clan_tf.data.cache import CachedReader, available_memory, decide_cache, open_reader
-from clan_tf.data.order import photo_order
-from clan_tf.data.photos import CheckedPhotos, check_photos, read_content, used_part
-from clan_tf.data.pipeline import Worker, evaluation_batches, evaluation_view, training_batches, training_view
-from clan_tf.data.reading import PhotoReader, View
-from clan_tf.data.resizing import Axis, resize_photo
-from clan_tf.data.source import Box, Photo, Span
-from clan_tf.data.splits import check_splits
+from clan_tf.data import Photo
+from clan_tf.data.check import check_splits
+from clan_tf.data.checked_photos import CheckedPhotos, check_photos, used_part
+from clan_tf.data.pipeline import (
+    PhotoReader,
+    View,
+    evaluation_batches,
+    evaluation_view,
+    open_reader,
+    resizing,
+    training_batches,
+    training_view,
+)
+from clan_tf.data.pipeline.augmentation import batch_augmentation, photo_augmentation
+from clan_tf.data.pipeline.cache import CachedReader, available_memory, decide_cache
+from clan_tf.data.pipeline.order import photo_order
+from clan_tf.data.pipeline.pipeline import Worker
+from clan_tf.data.pipeline.resizing import Axis, resize_photo
+from clan_tf.data.sources import Box, Span
+from clan_tf.data.sources.content import read_content
 from clan_tf.errors import UserError
 from clan_tf.progress import Progress
 
@@ -290,10 +300,10 @@ def test_auto_caches_only_what_is_used_again_and_fits(checked: CheckedPhotos, mo
     assert decide_cache([checked, checked], view, "auto", uses=2) == "memory"
     assert decide_cache([checked], view, "disk", uses=1) == "disk"
     needed = len(checked.photos) * 32 * 32 * 3
-    monkeypatch.setattr("clan_tf.data.cache.available_memory", lambda: 5 * needed)
+    monkeypatch.setattr("clan_tf.data.pipeline.cache.available_memory", lambda: 5 * needed)
     assert decide_cache([checked], view, "auto", uses=2) == "memory"
     assert decide_cache([checked, checked], view, "auto", uses=2) == "none"
-    monkeypatch.setattr("clan_tf.data.cache.available_memory", lambda: 10_000)
+    monkeypatch.setattr("clan_tf.data.pipeline.cache.available_memory", lambda: 10_000)
     with pytest.raises(UserError, match="data.cache.*memory has 0.00 GB free"):
         decide_cache([checked], view, "memory", uses=1)
 
@@ -319,7 +329,7 @@ def test_pages_of_files_that_nobody_uses_count_as_free_memory(monkeypatch: pytes
         "/sys/fs/cgroup/memory.current": ["900000"],
         "/sys/fs/cgroup/memory.stat": ["anon 200000", "active_file 100000", "inactive_file 600000"],
     }
-    monkeypatch.setattr("clan_tf.data.cache._lines", lambda path: files[path])
+    monkeypatch.setattr("clan_tf.data.pipeline.cache._lines", lambda path: files[path])
     assert available_memory() == 700_000
 
 

@@ -20,13 +20,14 @@ from typer.testing import CliRunner
 
 from clan_tf.cli.main import app
 from clan_tf.config import DataConfig
-from clan_tf.data import read_source
+from clan_tf.data import Source, read_source
+from clan_tf.data.checked_photos import check_photos, used_part
 from clan_tf.data.pack import PackFormat, pack
-from clan_tf.data.photos import check_photos, read_content, used_part
-from clan_tf.data.record_features import find_features
-from clan_tf.data.resizing import resize_photo
-from clan_tf.data.shards import Features, read_shard
-from clan_tf.data.source import Box, Source
+from clan_tf.data.pipeline.resizing import resize_photo
+from clan_tf.data.sources import Box
+from clan_tf.data.sources.content import read_content
+from clan_tf.data.sources.record_features import find_features
+from clan_tf.data.sources.shards import Features, read_shard
 from clan_tf.errors import CheckFailed, UserError
 from clan_tf.progress import Progress
 

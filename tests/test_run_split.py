@@ -13,9 +13,9 @@ from conftest import write_photo
 
 from clan_tf.config import DataConfig, Experiment, load_experiment
 from clan_tf.data import Photo, Source, list_source, read_source
-from clan_tf.data.photos import check_photos
+from clan_tf.data.checked_photos import check_photos
 from clan_tf.data.run_split import COLUMNS, Row, RunSplit, match, read_split, run_split, write_split
-from clan_tf.data.source import Box
+from clan_tf.data.sources import Box
 from clan_tf.errors import UserError
 from clan_tf.evaluation import Evaluation, evaluate
 from clan_tf.run import RunDirectory

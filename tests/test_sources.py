@@ -13,9 +13,9 @@ from PIL import Image
 from scipy.io import savemat
 
 from clan_tf.config import DataConfig
-from clan_tf.data import READERS, read_source
-from clan_tf.data.photos import check_photos, used_part
-from clan_tf.data.source import Box, Photo, Source
+from clan_tf.data import SOURCE_READERS, Photo, Source, read_source
+from clan_tf.data.checked_photos import check_photos, used_part
+from clan_tf.data.sources import Box
 from clan_tf.errors import UserError
 
 GREY = (100, 100, 100)
@@ -43,7 +43,7 @@ def write_lines(path: Path, *lines: str) -> None:
 def test_every_source_of_the_config_has_a_reader() -> None:
     from clan_tf.config.experiment import SOURCES
 
-    assert set(READERS) == {*SOURCES, "tfds"}
+    assert set(SOURCE_READERS) == {*SOURCES, "tfds"}
 
 
 # CUB-200-2011
@@ -87,7 +87,7 @@ def test_cub_boxes_that_are_missing_or_empty_are_refused(cub_root: Path) -> None
 
 def test_the_official_counts_are_checked_when_all_classes_are_there(cub_root: Path) -> None:
     write_lines(cub_root / "classes.txt", *(f"{number} {number:03d}.Bird" for number in range(1, 201)))
-    notes = READERS["cub"](DataConfig(source="cub", root=cub_root)).notes
+    notes = SOURCE_READERS["cub"](DataConfig(source="cub", root=cub_root)).notes
     assert notes == (
         "train has 4 photos; the official train split has 5994.",
         "test has 2 photos; the official test split has 5794.",
@@ -209,7 +209,7 @@ def test_cars_in_class_folders_are_read_like_any_folders(tmp_path: Path, inner: 
 def test_a_full_set_of_cars_is_compared_with_the_official_counts(one_list: Path) -> None:
     rows = cars_rows("relative_im_path", {"car_ims/000001.jpg": 196}, test=0)
     write_mat(one_list / "cars_annos.mat", rows, [f"Car {number}" for number in range(196)])
-    source = READERS["cars"](DataConfig(source="cars", root=one_list))
+    source = SOURCE_READERS["cars"](DataConfig(source="cars", root=one_list))
     assert source.splits["train"][0].label == 195
     assert source.notes == (
         "train has 1 photos; the official train split has 8144.",
@@ -377,7 +377,7 @@ def test_a_root_without_aircraft_tells_the_layout(aircraft: Path, tmp_path_facto
 def test_a_full_set_of_aircraft_is_compared_with_the_official_counts(aircraft: Path) -> None:
     names = [*VARIANTS, *(f"Aircraft {number}" for number in range(97))]
     write_lines(aircraft / "data" / "variants.txt", *names)
-    notes = READERS["aircraft"](DataConfig(source="aircraft", root=aircraft)).notes
+    notes = SOURCE_READERS["aircraft"](DataConfig(source="aircraft", root=aircraft)).notes
     assert notes == (
         "train has 6 photos; the official train split has 6667.",
         "test has 2 photos; the official test split has 3333.",

@@ -13,14 +13,13 @@ import tensorflow as tf
 
 from clan_tf.config import DataConfig
 from clan_tf.data import read_source
-from clan_tf.data.pack_facts import PackFacts
-from clan_tf.data.photos import CheckedPhotos, used_part
-from clan_tf.data.pipeline import training_view
-from clan_tf.data.reading import PhotoReader
-from clan_tf.data.resizing import resize_photo
-from clan_tf.data.source import relative_name
-from clan_tf.data.splits import check_splits
-from clan_tf.data.tfds_builders import quiet_tfds
+from clan_tf.data.check import check_splits
+from clan_tf.data.checked_photos import CheckedPhotos, used_part
+from clan_tf.data.pipeline import PhotoReader, training_view
+from clan_tf.data.pipeline.resizing import resize_photo
+from clan_tf.data.sources.pack_facts import PackFacts
+from clan_tf.data.sources.source import relative_name
+from clan_tf.data.sources.tfds_builders import quiet_tfds
 from clan_tf.errors import CheckFailed
 from clan_tf.files import new_folder
 from clan_tf.progress import Progress

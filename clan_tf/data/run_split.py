@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from clan_tf.config import DataConfig
-from clan_tf.data.cutting import with_digests
-from clan_tf.data.photos import CheckedPhotos
-from clan_tf.data.source import SPLITS, Box, Photo, Source, relative_name
+from clan_tf.data.checked_photos import CheckedPhotos
+from clan_tf.data.sources import SPLITS, Box, Photo, Source
+from clan_tf.data.sources.cutting import with_digests
+from clan_tf.data.sources.source import relative_name
 from clan_tf.errors import UserError
 from clan_tf.files import read_rows, write_csv
 

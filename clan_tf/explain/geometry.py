@@ -6,8 +6,8 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from clan_tf.data.reading import View
-from clan_tf.data.resizing import full_lengths
+from clan_tf.data.pipeline import View
+from clan_tf.data.pipeline.resizing import full_lengths
 
 
 class Window(NamedTuple):

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from clan_tf.data import Source
-from clan_tf.data.photos import check_photos, used_part
+from clan_tf.data.checked_photos import check_photos, used_part
 from clan_tf.data.pipeline import evaluation_view
 from clan_tf.explain import Explainer
 from clan_tf.explain.drawing import Picture

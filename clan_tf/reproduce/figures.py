@@ -9,7 +9,7 @@ import matplotlib
 import numpy as np
 
 from clan_tf.data import Photo, Source
-from clan_tf.data.photos import CheckedPhotos, check_photos, used_part
+from clan_tf.data.checked_photos import CheckedPhotos, check_photos, used_part
 from clan_tf.data.pipeline import evaluation_view
 from clan_tf.explain import Explainer, Explanation
 from clan_tf.explain.drawing import Picture, attention_title

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from clan_tf.errors import UserError
+from clan_tf.photos.view import evaluation_view
 from clan_tf.runtime import worker_process
 from clan_tf.runtime.contract import Contract, find_exported, read_contract
-from clan_tf.runtime.photos import evaluation_view
 
 PROBABILITIES = "probabilities"
 SERVE_BYTES = "serve_bytes"

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from clan_tf.config import TrainingConfig
 from clan_tf.config.training import Precision
-from clan_tf.data.photos import plain_message
+from clan_tf.data.sources.content import plain_message
 from clan_tf.errors import CheckFailed, UserError
 
 

@@ -5,7 +5,7 @@ from contextlib import contextmanager, suppress
 
 import tensorflow as tf
 
-from clan_tf.data.photos import plain_message
+from clan_tf.data.sources.content import plain_message
 from clan_tf.errors import CheckFailed, ProcessLost
 from clan_tf.progress import Progress
 from clan_tf.run import RunDirectory

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from clan_tf.config import Experiment
 from clan_tf.data.pipeline import distribute, evaluation_batches, steps_per_epoch, training_batches
-from clan_tf.data.reading import Reader
+from clan_tf.data.pipeline.reading import Reader
 from clan_tf.errors import CheckFailed
 from clan_tf.files import replacing
 from clan_tf.inference import ProbabilityFunction

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from clan_tf.config import Experiment
 from clan_tf.data import Source, place_of
-from clan_tf.data.photos import CheckedPhotos
+from clan_tf.data.checked_photos import CheckedPhotos
 from clan_tf.data.run_split import Match, folder_of, key_of
 from clan_tf.environment import describe_computing
 from clan_tf.errors import UserError, counted

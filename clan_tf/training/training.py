@@ -10,14 +10,13 @@ import tensorflow as tf
 
 from clan_tf.config import DataConfig, Experiment
 from clan_tf.data import Source, read_source
-from clan_tf.data.cache import decide_cache, open_reader
-from clan_tf.data.photos import CheckedPhotos
-from clan_tf.data.pipeline import training_view
-from clan_tf.data.readiness import require_ready
-from clan_tf.data.reading import Reader
+from clan_tf.data.check import check_splits, require_ready
+from clan_tf.data.checked_photos import CheckedPhotos
+from clan_tf.data.pipeline import open_reader, training_view
+from clan_tf.data.pipeline.cache import decide_cache
+from clan_tf.data.pipeline.reading import Reader
+from clan_tf.data.pipeline.samples import write_augmented_samples, write_samples
 from clan_tf.data.run_split import run_split, write_split
-from clan_tf.data.samples import write_augmented_samples, write_samples
-from clan_tf.data.splits import check_splits
 from clan_tf.environment import describe_devices, describe_environment
 from clan_tf.errors import UserError
 from clan_tf.models import BranchClassifier

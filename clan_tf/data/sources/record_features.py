@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from clan_tf.data.shards import Features, Record
+from clan_tf.data.sources.shards import Features, Record
 from clan_tf.errors import UserError
 
 NAME_FEATURES = ("name", "image/filename", "file_name", "filename", "image_id", "id")

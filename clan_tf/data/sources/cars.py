@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from clan_tf.config import DataConfig
-from clan_tf.data.folders import read_folders
-from clan_tf.data.matlab import read_names, read_structs
-from clan_tf.data.source import Photo, Source, drawn_box, inside, official_counts, require_folder
-from clan_tf.data.split_names import SPLIT_FOLDERS
+from clan_tf.data.sources.folders import read_folders
+from clan_tf.data.sources.matlab import read_names, read_structs
+from clan_tf.data.sources.source import Photo, Source, drawn_box, inside, official_counts, require_folder
+from clan_tf.data.sources.split_names import SPLIT_FOLDERS
 from clan_tf.errors import UserError
 
 OFFICIAL_CLASSES = 196

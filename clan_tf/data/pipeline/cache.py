@@ -27,9 +27,9 @@ import PIL
 import tensorflow as tf
 
 from clan_tf.config.experiment import CacheMode
-from clan_tf.data.photos import CheckedPhotos
-from clan_tf.data.reading import IndexOf, PhotoReader, View, centre_corner, full_sizes
-from clan_tf.data.resizing import mirror
+from clan_tf.data.checked_photos import CheckedPhotos
+from clan_tf.data.pipeline.reading import IndexOf, PhotoReader, View, centre_corner, full_sizes
+from clan_tf.data.pipeline.resizing import mirror
 from clan_tf.errors import UserError
 from clan_tf.files import replacing
 from clan_tf.files.temporary import remove_all_leftovers

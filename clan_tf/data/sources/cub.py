@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from clan_tf.config import DataConfig
-from clan_tf.data.listings import look_up, read_table
-from clan_tf.data.source import Box, Photo, Source, drawn_box, inside, official_counts, require_folder
+from clan_tf.data.sources.listings import look_up, read_table
+from clan_tf.data.sources.source import Box, Photo, Source, drawn_box, inside, official_counts, require_folder
 from clan_tf.errors import UserError
 
 OFFICIAL_CLASSES = 200

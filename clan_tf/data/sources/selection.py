@@ -4,8 +4,8 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from clan_tf.data.cutting import content_key, places_by_content, with_digests
-from clan_tf.data.source import Photo, members_by_label, relative_name
+from clan_tf.data.sources.cutting import content_key, places_by_content, with_digests
+from clan_tf.data.sources.source import Photo, members_by_label, relative_name
 from clan_tf.errors import UserError
 from clan_tf.files import read_text
 

@@ -3,10 +3,10 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from clan_tf.config import Experiment, with_values
-from clan_tf.data.cutting import WAYS_OUT, contents_by_label
-from clan_tf.data.photos import CheckedPhotos
+from clan_tf.data.checked_photos import CheckedPhotos
 from clan_tf.data.pipeline import steps_per_epoch
-from clan_tf.data.source import SPLITS, Photo, Source
+from clan_tf.data.sources import SPLITS, Photo, Source
+from clan_tf.data.sources.cutting import WAYS_OUT, contents_by_label
 from clan_tf.errors import UserError, listed
 
 

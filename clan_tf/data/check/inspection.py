@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from clan_tf.data.duplicates import THUMBNAIL_SIZE
-from clan_tf.data.photos import box_window, try_reading
-from clan_tf.data.source import Photo
+from clan_tf.data.check.duplicates import THUMBNAIL_SIZE
+from clan_tf.data.checked_photos import box_window
+from clan_tf.data.sources import Photo
+from clan_tf.data.sources.content import try_reading
 from clan_tf.photos.decoding import PhotoError, PhotoFacts, decode
 
 HUGE_PIXELS = 50_000_000

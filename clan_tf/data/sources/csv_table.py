@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from clan_tf.config import DataConfig
-from clan_tf.data.class_names import alike, name_problem, normal_name, shown
-from clan_tf.data.cutting import cut
-from clan_tf.data.source import Photo, Source, inside, require_folder
-from clan_tf.data.split_names import SPLIT_FOLDERS
+from clan_tf.data.sources.class_names import alike, name_problem, normal_name, shown
+from clan_tf.data.sources.cutting import cut
+from clan_tf.data.sources.source import Photo, Source, inside, require_folder
+from clan_tf.data.sources.split_names import SPLIT_FOLDERS
 from clan_tf.errors import UserError, nearest
 
 SPLIT_NAMES = {name: split for split, names in SPLIT_FOLDERS.items() for name in names}

@@ -9,8 +9,9 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from clan_tf.data.check import DataReport
-from clan_tf.data.source import Photo, Source, relative_name
+from clan_tf.data.check.report import DataReport
+from clan_tf.data.sources import Photo, Source
+from clan_tf.data.sources.source import relative_name
 from clan_tf.errors import UserError
 from clan_tf.files import read_text, write_text
 from clan_tf.text import printable

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from clan_tf.data.class_names import class_name_problems
+from clan_tf.data.sources.class_names import class_name_problems
 from clan_tf.errors import UserError, listed
 from clan_tf.photos.listing import LeftOut
 

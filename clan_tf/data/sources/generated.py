@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from clan_tf.config import DataConfig
-from clan_tf.data.source import Photo, Source
+from clan_tf.data.sources.source import Photo, Source
 
 BEAKS, EYES, WINGS = ("short beak", "long beak"), ("plain eye", "eye ring"), ("one wing bar", "two wing bars")
 CLASS_NAMES: tuple[str, ...] = tuple(", ".join(parts) for parts in product(BEAKS, EYES, WINGS))

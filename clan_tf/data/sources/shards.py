@@ -8,7 +8,7 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from PIL import Image
 
-from clan_tf.data.source import Box, Span, drawn_box
+from clan_tf.data.sources.source import Box, Span, drawn_box
 from clan_tf.errors import UserError
 
 _HEADER, _FOOTER = 12, 4

@@ -7,10 +7,10 @@ import numpy as np
 import tensorflow as tf
 
 from clan_tf.config import DataConfig, Experiment
-from clan_tf.data.augmentation import batch_augmentation, photo_augmentation
-from clan_tf.data.order import photo_order
-from clan_tf.data.reading import Reader, View
-from clan_tf.data.resizing import Axis, centre, centre_start, full_lengths, resize_photo, resize_window
+from clan_tf.data.pipeline.augmentation import batch_augmentation, photo_augmentation
+from clan_tf.data.pipeline.order import photo_order
+from clan_tf.data.pipeline.reading import Reader, View
+from clan_tf.data.pipeline.resizing import Axis, centre, centre_start, full_lengths, resize_photo, resize_window
 from clan_tf.errors import UserError
 
 _CROP, _FLIP, _AUGMENT, _MIX = 1, 2, 3, 4

@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 
 from clan_tf.config import DataConfig
-from clan_tf.data.cutting import cut
-from clan_tf.data.pack_facts import PackFacts
-from clan_tf.data.record_features import class_names, find_features
-from clan_tf.data.shards import Features, Record, read_shard
-from clan_tf.data.source import Photo, Source, require_folder
-from clan_tf.data.tfds_builders import Prepared, open_folder, open_named
+from clan_tf.data.sources.cutting import cut
+from clan_tf.data.sources.pack_facts import PackFacts
+from clan_tf.data.sources.record_features import class_names, find_features
+from clan_tf.data.sources.shards import Features, Record, read_shard
+from clan_tf.data.sources.source import Photo, Source, require_folder
+from clan_tf.data.sources.tfds_builders import Prepared, open_folder, open_named
 from clan_tf.errors import UserError
 
 SPLIT_NAMES = {"train": "train", "validation": "val", "valid": "val", "val": "val", "test": "test"}

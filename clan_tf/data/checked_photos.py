@@ -1,8 +1,7 @@
-"""Encoded photos to upright RGB, and the check that every photo can be read before work on them starts."""
+"""The check that every photo can be read before work on them starts, and what it found."""
 
 import hashlib
 import os
-import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -10,14 +9,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import tensorflow as tf
 
-from clan_tf.data.source import Box, Photo
+from clan_tf.data.graph_decoding import is_same_in_graph
+from clan_tf.data.sources import Box, Photo
+from clan_tf.data.sources.content import read_content, try_reading
 from clan_tf.photos import orientation
 from clan_tf.photos.decoding import PhotoError, PhotoFacts, decode, examine
-from clan_tf.photos.files import read_photo_file
 from clan_tf.photos.formats import format_of
-
-DCT = "INTEGER_ACCURATE"
-"""As Pillow and phones decode. TensorFlow's default is another, by a level or two."""
 
 
 @dataclass(frozen=True)
@@ -63,48 +60,6 @@ class CheckedPhotos:
         return np.where(self.orientations[:, None] > 4, sizes[:, ::-1], sizes)
 
 
-def decode_in_graph(content: tf.Tensor) -> tf.Tensor:
-    """An encoded photo as it is stored, uint8 RGB `(height, width, 3)`, by TensorFlow's operators.
-
-    Right only for photos of which `PhotoFacts.same_in_graph` says so.
-    """
-    image = tf.cond(
-        tf.io.is_jpeg(content),
-        lambda: tf.io.decode_jpeg(content, channels=3, dct_method=DCT),
-        lambda: tf.io.decode_image(content, channels=3, expand_animations=False),
-    )
-    return tf.ensure_shape(image, (None, None, 3))
-
-
-def decode_outside_graph(content: tf.Tensor) -> tf.Tensor:
-    """As `decode_in_graph`, right for all photos, slower, and nothing that can be saved."""
-    # Stateless: with op determinism a stateful operation would make the pipeline run serially.
-    image = tf.numpy_function(lambda data: decode(data).stored, [content], tf.uint8, stateful=False)
-    return tf.ensure_shape(image, (None, None, 3))
-
-
-def upright(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
-    """Undoes EXIF orientations: 2-4 mirror or turn by 180 degrees, 5-8 also swap height and width."""
-    flip, transpose = tf.reverse, tf.transpose
-
-    def swapped() -> tf.Tensor:
-        return transpose(image, (1, 0, 2))
-
-    return tf.switch_case(
-        orientation - 1,
-        [
-            lambda: image,
-            lambda: flip(image, [1]),
-            lambda: flip(image, [0, 1]),
-            lambda: flip(image, [0]),
-            swapped,
-            lambda: flip(swapped(), [1]),
-            lambda: flip(swapped(), [0, 1]),
-            lambda: flip(swapped(), [0]),
-        ],
-    )
-
-
 def used_part(checked: CheckedPhotos, index: int) -> tf.Tensor:
     """One whole photo, decoded, cut to its box and upright: uint8 RGB `(height, width, 3)`."""
     top, left, height, width = map(int, checked.windows[index])
@@ -139,28 +94,6 @@ def check_photos(photos: Sequence[Photo], on_photo: Callable[[], None] = lambda:
     )
 
 
-def read_content(photo: Photo) -> bytes:
-    """The encoded photo."""
-    if photo.content is not None:
-        return photo.content
-    if photo.span is None:
-        return read_photo_file(photo.name)
-    file, record, offset, length = photo.span
-    data = record_at(tf.constant(os.fsencode(file)), tf.constant(record, tf.int64)).get_single_element().numpy()
-    return data[offset : offset + length]
-
-
-def record_at(file: tf.Tensor, start: tf.Tensor) -> tf.data.Dataset:
-    """A dataset of one string: the data of the TFRecord that begins at byte `start` of a file.
-
-    Its checksum is verified. Only the raw operation takes a place in the file.
-    """
-    records = tf.raw_ops.TFRecordDatasetV2(
-        filenames=file, compression_type="", buffer_size=tf.constant(0, tf.int64), byte_offsets=start
-    )
-    return tf.data.experimental.from_variant(records, tf.TensorSpec((), tf.string)).take(1)
-
-
 def probe(content: bytes) -> PhotoFacts | str:
     """Checks that an encoded photo can be decoded: its facts, or why it can't be used."""
     try:
@@ -171,24 +104,6 @@ def probe(content: bytes) -> PhotoFacts | str:
         return str(error)
     same = picture.facts.same_in_graph and is_same_in_graph(content, picture.stored)
     return replace(picture.facts, same_in_graph=same)
-
-
-def is_same_in_graph(content: bytes, stored: np.ndarray) -> bool:
-    """Whether TensorFlow's operators give the pixels of a photo as it is stored, `(height, width, 3)`."""
-    try:
-        return np.array_equal(decode_in_graph(tf.constant(content)).numpy(), stored)
-    except tf.errors.OpError:
-        return False
-
-
-def try_reading(photo: Photo) -> tuple[bytes, str | None]:
-    """The encoded photo, and why it can't be read if so."""
-    try:
-        return read_content(photo), None
-    except OSError as error:
-        return b"", error.strerror or str(error)
-    except tf.errors.OpError as error:
-        return b"", plain_message(error)
 
 
 def box_window(photo: Photo, height: int, width: int) -> tuple[int, int, int, int] | str:
@@ -210,8 +125,3 @@ def _check(photo: Photo) -> tuple[PhotoFacts, tuple[int, ...], str] | str:
         return facts
     window = box_window(photo, facts.height, facts.width)
     return window if isinstance(window, str) else (facts, window, photo.digest or hashlib.sha256(content).hexdigest())
-
-
-def plain_message(error: tf.errors.OpError) -> str:
-    """TensorFlow's message without the names of its nodes."""
-    return re.sub(r"\{\{.*?\}\}|\[Op.*", "", error.message.splitlines()[0]).strip()

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from clan_tf.config.experiment import Sampling
-from clan_tf.data.source import members_by_label
+from clan_tf.data.sources.source import members_by_label
 
 PhotoAt = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 """From an epoch and a place in it (int32 scalars) to the index of a photo (int32 scalar)."""

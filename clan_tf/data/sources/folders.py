@@ -6,10 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clan_tf.config import DataConfig
-from clan_tf.data.class_names import normal_name
-from clan_tf.data.cutting import cut
-from clan_tf.data.source import Photo, Source, require_folder
-from clan_tf.data.split_names import SPLIT_FOLDERS, is_plain, is_split_name, resembles_split, splits_told, tells_split
+from clan_tf.data.sources.class_names import normal_name
+from clan_tf.data.sources.cutting import cut
+from clan_tf.data.sources.source import Photo, Source, require_folder
+from clan_tf.data.sources.split_names import (
+    SPLIT_FOLDERS,
+    is_plain,
+    is_split_name,
+    resembles_split,
+    splits_told,
+    tells_split,
+)
 from clan_tf.errors import UserError, counted
 from clan_tf.photos.listing import (
     Contents,

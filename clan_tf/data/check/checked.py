@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from clan_tf.config import DataConfig
-from clan_tf.data.photos import CheckedPhotos, check_photos
-from clan_tf.data.source import Photo
+from clan_tf.data.checked_photos import CheckedPhotos, check_photos
+from clan_tf.data.sources import Photo
 from clan_tf.errors import UserError, counted
 from clan_tf.progress import Progress
 

@@ -7,10 +7,10 @@ import numpy as np
 import tensorflow as tf
 
 from clan_tf.config import Experiment
-from clan_tf.data.photos import CheckedPhotos, used_part
-from clan_tf.data.pipeline import training_batches, training_view
-from clan_tf.data.reading import PhotoReader
-from clan_tf.data.resizing import resize_photo
+from clan_tf.data.checked_photos import CheckedPhotos, used_part
+from clan_tf.data.pipeline.pipeline import training_batches, training_view
+from clan_tf.data.pipeline.reading import PhotoReader
+from clan_tf.data.pipeline.resizing import resize_photo
 from clan_tf.plots import plot_labelled_photos, plot_photo_grid
 
 GRID_SIZE = 128

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from clan_tf.config import Experiment
-from clan_tf.data.duplicates import count_blocks, near_duplicates
-from clan_tf.data.inspection import Facts, inspect_photo
-from clan_tf.data.readiness import training_problems
-from clan_tf.data.source import SPLITS, Photo, Source
+from clan_tf.data.check.duplicates import count_blocks, near_duplicates
+from clan_tf.data.check.inspection import Facts, inspect_photo
+from clan_tf.data.check.readiness import training_problems
+from clan_tf.data.sources import SPLITS, Photo, Source
 from clan_tf.photos.listing import LeftOut, left_out_counts
 from clan_tf.progress import Progress
 

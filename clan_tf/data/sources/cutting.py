@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from clan_tf.data.photos import try_reading
-from clan_tf.data.shards import read_span
-from clan_tf.data.source import Photo, Source
+from clan_tf.data.sources.content import try_reading
+from clan_tf.data.sources.shards import read_span
+from clan_tf.data.sources.source import Photo, Source
 from clan_tf.errors import listed
 
 WAYS_OUT = (

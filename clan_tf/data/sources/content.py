@@ -1,0 +1,46 @@
+"""The encoded bytes of a photo, wherever its source keeps them."""
+
+import os
+import re
+
+import tensorflow as tf
+
+from clan_tf.data.sources.source import Photo
+from clan_tf.photos.files import read_photo_file
+
+
+def read_content(photo: Photo) -> bytes:
+    """The encoded photo."""
+    if photo.content is not None:
+        return photo.content
+    if photo.span is None:
+        return read_photo_file(photo.name)
+    file, record, offset, length = photo.span
+    data = record_at(tf.constant(os.fsencode(file)), tf.constant(record, tf.int64)).get_single_element().numpy()
+    return data[offset : offset + length]
+
+
+def record_at(file: tf.Tensor, start: tf.Tensor) -> tf.data.Dataset:
+    """A dataset of one string: the data of the TFRecord that begins at byte `start` of a file.
+
+    Its checksum is verified. Only the raw operation takes a place in the file.
+    """
+    records = tf.raw_ops.TFRecordDatasetV2(
+        filenames=file, compression_type="", buffer_size=tf.constant(0, tf.int64), byte_offsets=start
+    )
+    return tf.data.experimental.from_variant(records, tf.TensorSpec((), tf.string)).take(1)
+
+
+def try_reading(photo: Photo) -> tuple[bytes, str | None]:
+    """The encoded photo, and why it can't be read if so."""
+    try:
+        return read_content(photo), None
+    except OSError as error:
+        return b"", error.strerror or str(error)
+    except tf.errors.OpError as error:
+        return b"", plain_message(error)
+
+
+def plain_message(error: tf.errors.OpError) -> str:
+    """TensorFlow's message without the names of its nodes."""
+    return re.sub(r"\{\{.*?\}\}|\[Op.*", "", error.message.splitlines()[0]).strip()

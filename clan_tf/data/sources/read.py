@@ -1,0 +1,93 @@
+"""Sources of photos, and the `tf.data` pipeline."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from clan_tf.config import DataConfig
+from clan_tf.data.sources.aircraft import read_aircraft
+from clan_tf.data.sources.cars import read_cars
+from clan_tf.data.sources.class_names import case_notes
+from clan_tf.data.sources.csv_table import locate, read_csv
+from clan_tf.data.sources.cub import read_cub
+from clan_tf.data.sources.cutting import with_validation
+from clan_tf.data.sources.folders import read_folders
+from clan_tf.data.sources.generated import read_generated
+from clan_tf.data.sources.records import read_records, read_tfds
+from clan_tf.data.sources.selection import left_behind, take_fraction, without_quarantined
+from clan_tf.data.sources.source import Source, class_problems
+from clan_tf.errors import UserError
+
+SOURCE_READERS: dict[str, Callable[[DataConfig], Source]] = {
+    "folders": read_folders,
+    "csv": read_csv,
+    "cub": read_cub,
+    "cars": read_cars,
+    "aircraft": read_aircraft,
+    "tfds": read_tfds,
+    "records": read_records,
+    "generated": read_generated,
+}
+"""A reader gives the class names and the photos of the splits that the data has; `read_source` does the rest."""
+
+WITH_BOXES = ("cub", "cars", "aircraft", "tfds", "records")
+
+CLASSES_ARE = {
+    "folders": "Expected are a folder for each class, or train/ and test/ with a folder for each class.",
+    "csv": "Expected are two different texts or more in the column label.",
+}
+"""What tells the classes of the sources that users lay out themselves."""
+
+
+def read_source(config: DataConfig) -> Source:
+    """The photos that an experiment's `data` section names, with a validation split.
+
+    Raises:
+        UserError: saying what is wrong with them.
+    """
+    source = survey_source(config)
+    if source.problems:
+        raise UserError("\n".join(source.problems))
+    return source
+
+
+def survey_source(config: DataConfig) -> Source:
+    """As `read_source`, but problems that only block training are collected in `problems`, not raised."""
+    # The quarantined leave last, so that every other photo stays in its split.
+    source = with_validation(_read(config), config.validation_fraction, config.split_seed)
+    clean = without_quarantined(source.splits, config.quarantine, config.root)
+    taken = take_fraction(clean, config.fraction, config.split_seed)
+    unused = {"quarantined": left_behind(source.splits, clean), "left out": left_behind(clean, taken)}
+    notes = (*source.notes, *case_notes(source.class_names))
+    source = replace(source, splits=taken, unused=unused, notes=notes)
+    return replace(source, problems=class_problems(source, place_of(config), CLASSES_ARE.get(_kind(config), "")))
+
+
+def list_source(config: DataConfig) -> Source:
+    """All photos of the data in the splits that it has itself: nothing is cut, quarantined or left out.
+
+    Raises:
+        UserError: if the data can't be read.
+    """
+    return _read(config.model_copy(update={"test_fraction": 0.0}))
+
+
+def place_of(config: DataConfig) -> str:
+    """The key that names the data, and its path: `data.root: /photos`."""
+    if _kind(config) == "csv":
+        return f"data.csv: {locate(config)[0]}"
+    return f"data.root: {config.root or config.source}"
+
+
+def _read(config: DataConfig) -> Source:
+    if config.crop_to_box and _kind(config) not in WITH_BOXES:
+        raise UserError(f"data.crop_to_box: the source {_kind(config)!r} has no boxes. Set it to false.")
+    try:
+        return SOURCE_READERS[_kind(config)](config)
+    except OSError as error:
+        unread = error.filename or config.root or config.source
+        reason = error.strerror or error
+        raise UserError(f"{unread}: can't be read: {reason}. Mend that, or name other data by data.root.") from error
+
+
+def _kind(config: DataConfig) -> str:
+    return config.source.partition(":")[0]
