@@ -5,35 +5,45 @@ know the classes before one is used: `keras.models.load_model` needs `import cla
 `clan_tf.load_model` doesn't.
 """
 
-from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING
 
-_HOMES = {
-    "CLAN": "clan_tf.models",
-    "CrossLayerContextAttention": "clan_tf.layers",
-    "CrossLayerSpatialAttention": "clan_tf.layers",
-    "Experiment": "clan_tf.config",
-    "Explainer": "clan_tf.explain",
-    "NonLocalBlock": "clan_tf.layers",
-    "Plain": "clan_tf.models",
-    "complexity": "clan_tf.models",
-    "evaluate": "clan_tf.evaluation",
-    "explain_photos": "clan_tf.explain",
-    "load_experiment": "clan_tf.config",
-    "load_model": "clan_tf.model_files",
-    "predict": "clan_tf.prediction",
-    "train": "clan_tf.training",
-    "write_report": "clan_tf.report",
+from clan_tf.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from clan_tf.config import Experiment, load_experiment
+    from clan_tf.evaluation import evaluate
+    from clan_tf.explain import Explainer, explain_photos
+    from clan_tf.inference import predict
+    from clan_tf.layers import CrossLayerContextAttention, CrossLayerSpatialAttention, NonLocalBlock
+    from clan_tf.models import CLAN, Plain, complexity, load_model
+    from clan_tf.report import write_report
+    from clan_tf.training import train
+
+__all__ = [
+    "CLAN",
+    "CrossLayerContextAttention",
+    "CrossLayerSpatialAttention",
+    "Experiment",
+    "Explainer",
+    "NonLocalBlock",
+    "Plain",
+    "complexity",
+    "evaluate",
+    "explain_photos",
+    "load_experiment",
+    "load_model",
+    "predict",
+    "train",
+    "write_report",
+]
+_ROOMS = {
+    "clan_tf.config": ("Experiment", "load_experiment"),
+    "clan_tf.evaluation": ("evaluate",),
+    "clan_tf.explain": ("Explainer", "explain_photos"),
+    "clan_tf.inference": ("predict",),
+    "clan_tf.layers": ("CrossLayerContextAttention", "CrossLayerSpatialAttention", "NonLocalBlock"),
+    "clan_tf.models": ("CLAN", "Plain", "complexity", "load_model"),
+    "clan_tf.report": ("write_report",),
+    "clan_tf.training": ("train",),
 }
-
-__all__ = list(_HOMES)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'clan_tf' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+__getattr__, __dir__ = lazy_names(__name__, {name: room for room, names in _ROOMS.items() for name in names})

@@ -20,7 +20,7 @@ def predict(
 
     if not find_exported(Path(model)):
         quiet_tensorflow()
-    from clan_tf.prediction import predict as predict_photos
+    from clan_tf.inference import predict as predict_photos
 
     results = predict_photos(model, paths, top, ConsoleProgress())
     if as_json:

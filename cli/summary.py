@@ -22,7 +22,7 @@ def summary(
 
     experiment = load_experiment(config, overrides or ())
     quiet_tensorflow()
-    from clan_tf.planning import summarize
+    from clan_tf.training.plan import summarize
 
     result = summarize(experiment)
     if as_json:

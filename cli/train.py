@@ -84,7 +84,7 @@ def _train(experiment: "Experiment", run_dir: str | None, resume: bool) -> None:
 
 
 def _print_plan(experiment: "Experiment", run_dir: str | None) -> None:
-    from clan_tf.planning import plan_training
+    from clan_tf.training.plan import plan_training
 
     plan = plan_training(experiment, run_dir)
     print_table(f"Training {experiment.name} (dry run)", ("", "planned"), list(plan.rows.items()))

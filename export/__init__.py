@@ -1,6 +1,6 @@
 """From a trained model to files that other runtimes read, and the check that they answer the same."""
 
-from clan_tf.export.exporting import Export, Exporter, export
+from clan_tf.export.export import Export, Exporter, export
 from clan_tf.export.options import ExportOptions
 from clan_tf.export.saved_model import write_saved_model
 from clan_tf.export.tflite import to_tflite

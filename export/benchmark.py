@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from clan_tf.errors import CheckFailed, UserError
-from clan_tf.export.exporting import Exporter
+from clan_tf.export.export import Exporter
 from clan_tf.export.gate import GateReport, Limits
 from clan_tf.export.options import ExportOptions
 from clan_tf.progress import Progress

@@ -20,10 +20,11 @@ import tensorflow as tf
 from clan_tf.data import Photo
 from clan_tf.data.checked_photos import check_photos
 from clan_tf.data.pipeline import PhotoReader, View, evaluation_batches
-from clan_tf.inference import KerasClassifier, model_view
-from clan_tf.model_files import find_model, load_model
+from clan_tf.inference import find_model
+from clan_tf.inference.exported_predictor import ExportedClassifier
+from clan_tf.inference.keras_predictor import KerasClassifier, model_view
+from clan_tf.models import load_model
 from clan_tf.photos.reading import read_photo
-from clan_tf.runtime.classifier import ExportedClassifier
 
 
 def named(view: np.ndarray | str) -> str:

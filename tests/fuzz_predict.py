@@ -74,7 +74,7 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 answers = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)
 from clan_tf.errors import CheckFailed, UserError
-from clan_tf.prediction import predict
+from clan_tf.inference.predict import predict
 for line in sys.stdin:
     model, photo = json.loads(line)
     try:

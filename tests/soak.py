@@ -14,7 +14,7 @@ from pathlib import Path
 
 import training_process
 
-from clan_tf.model_files import load_model
+from clan_tf.models import load_model
 from clan_tf.run import Outcome, RunDirectory
 from clan_tf.training.state import state_files
 

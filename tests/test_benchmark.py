@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from clan_tf.benchmark import CACHED, DECODING, PIPELINE, benchmark_data, why_no_torch
+from clan_tf.benchmark import benchmark_data
+from clan_tf.benchmark.data import CACHED, DECODING, PIPELINE, why_no_torch
 from clan_tf.cli.main import app
 from clan_tf.config import AugmentationConfig, Experiment, load_experiment
 from clan_tf.data import read_source
@@ -44,11 +45,11 @@ def test_the_pipeline_is_measured_beside_decoding_alone(colour_folders: Path) ->
 def test_the_pytorch_peer_is_left_out_where_it_would_do_less(
     experiment: Experiment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("clan_tf.benchmark.find_spec", lambda _: True)
+    monkeypatch.setattr("clan_tf.benchmark.data.find_spec", lambda _: True)
     assert why_no_torch(experiment) is None
     data = experiment.data.model_copy(update={"augmentation": AugmentationConfig(mixup=0.5)})
     assert "wouldn't be augmented" in str(why_no_torch(experiment.model_copy(update={"data": data})))
-    monkeypatch.setattr("clan_tf.benchmark.find_spec", lambda _: None)
+    monkeypatch.setattr("clan_tf.benchmark.data.find_spec", lambda _: None)
     assert "isn't installed" in str(why_no_torch(experiment))
 
 
@@ -61,9 +62,9 @@ def test_a_batch_larger_than_the_photos_read_is_refused(experiment: Experiment) 
 def test_the_pytorch_peer_gives_the_same_kind_of_photos(experiment: Experiment, mode: Any) -> None:
     """With a crop of the full size its photos are ours, but for rounding, in the JPEG decoder above all."""
     pytest.importorskip("torch")
+    from clan_tf.benchmark.torch_pipeline import RandomCrops
     from clan_tf.data.checked_photos import used_part
     from clan_tf.data.pipeline import View, evaluation_view
-    from clan_tf.torch_pipeline import RandomCrops
 
     view = View(24, 24, mode)
     photos = read_source(experiment.data).photos("train")[:3]

@@ -10,13 +10,14 @@ import tensorflow as tf
 from conftest import randomize_heads, write_photo
 from sklearn.metrics import top_k_accuracy_score
 
-from clan_tf import evaluation, inference, prediction
 from clan_tf.errors import UserError
+from clan_tf.evaluation import evaluate as evaluation
 from clan_tf.export.gate import Limits, compare, failed_limits
-from clan_tf.model_files import load_model
-from clan_tf.models import CLAN
-from clan_tf.ranking import are_in_top, ranked_labels
+from clan_tf.inference import keras_predictor as inference
+from clan_tf.inference import predict as prediction
+from clan_tf.models import CLAN, load_model
 from clan_tf.run import RunDirectory
+from clan_tf.runtime.ranking import are_in_top, ranked_labels
 from clan_tf.training.step import _count_correct
 
 

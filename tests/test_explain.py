@@ -19,8 +19,7 @@ from clan_tf.explain import Explainer, drawing, explain_photos
 from clan_tf.explain.drawing import Picture, attention_title
 from clan_tf.explain.geometry import Window, seen_window, spread_over_photo
 from clan_tf.layers import CrossLayerContextAttention, NonLocalBlock
-from clan_tf.model_files import save_model
-from clan_tf.models import CLAN, Plain
+from clan_tf.models import CLAN, Plain, save_model
 
 SIZE = 32
 NAMES = ["ant", "bee", "cow"]

@@ -16,7 +16,6 @@ from PIL import Image, ImageOps
 from test_conformance import Row, build, clan
 from typer.testing import CliRunner
 
-from clan_tf import evaluation, prediction
 from clan_tf.cli.main import app
 from clan_tf.config import load_experiment
 from clan_tf.data import Photo, read_source
@@ -27,9 +26,9 @@ from clan_tf.data.pipeline import evaluation_view as tensorflow_view
 from clan_tf.data.sources import Box
 from clan_tf.environment import describe_environment
 from clan_tf.errors import CheckFailed, UserError
-from clan_tf.export import ExportOptions, export, gate, saved_model
+from clan_tf.evaluation import evaluate as evaluation
+from clan_tf.export import Exporter, ExportOptions, export, gate, saved_model
 from clan_tf.export.benchmark import benchmark_exports
-from clan_tf.export.exporting import Exporter
 from clan_tf.export.folding import convolution_macs, folded_convolution_macs
 from clan_tf.export.gate import Limits, compare, failed_limits
 from clan_tf.export.metadata import with_metadata
@@ -40,16 +39,16 @@ from clan_tf.export.sampling import stratified
 from clan_tf.export.saved_model import write_servable
 from clan_tf.export.selective import SelectiveQuantizer
 from clan_tf.export.tflite import classifier_to_tflite
+from clan_tf.inference import predict as prediction
 from clan_tf.layers.relation import RELATIONS
-from clan_tf.model_files import load_model, save_model
-from clan_tf.models import CLAN, BranchClassifier, combine
+from clan_tf.models import CLAN, BranchClassifier, combine, load_model, save_model
 from clan_tf.photos.reading import read_photo
 from clan_tf.photos.view import evaluation_view
 from clan_tf.progress import Progress
 from clan_tf.run import RunDirectory
 from clan_tf.runtime.contract import Contract, read_contract
 from clan_tf.runtime.exported import ExportedModel
-from clan_tf.training.training import describe_data
+from clan_tf.training.train import describe_data
 
 NAMES = ["red bird", "grün", "blue, small", "d", "e"]
 SIZE, RESIZE = 32, 36

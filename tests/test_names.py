@@ -18,7 +18,7 @@ from clan_tf.data.checked_photos import check_photos
 from clan_tf.data.pipeline import PhotoReader, View, evaluation_batches
 from clan_tf.data.sources.selection import without_quarantined
 from clan_tf.errors import UserError
-from clan_tf.explain.explaining import MOST_BYTES, _written_name
+from clan_tf.explain.explain import MOST_BYTES, _written_name
 from clan_tf.files import read_rows, write_csv
 from clan_tf.files.tables import plain_cell, quoted_cell
 from clan_tf.plots import plot_confusion, plot_labelled_photos, plot_photo_grid, save_figure

@@ -25,14 +25,14 @@ from clan_tf.data.checked_photos import CheckedPhotos, check_photos, probe, used
 from clan_tf.data.pack import PackFormat, pack
 from clan_tf.data.pipeline import PhotoReader, View, evaluation_batches, evaluation_view, open_reader
 from clan_tf.data.pipeline.reading import Reader
-from clan_tf.explain import explaining
+from clan_tf.explain import explain as explaining
 from clan_tf.export.encoded_photos import decode_upright, why_not_served
 from clan_tf.export.exif import exif_orientation
-from clan_tf.inference import KerasClassifier
+from clan_tf.inference.exported_predictor import ExportedClassifier
+from clan_tf.inference.keras_predictor import KerasClassifier
 from clan_tf.photos.decoding import PhotoError, decode, examine
 from clan_tf.photos.orientation import orientation_of
 from clan_tf.progress import Progress
-from clan_tf.runtime.classifier import ExportedClassifier
 from clan_tf.runtime.contract import Contract
 from clan_tf.runtime.exported import ExportedModel
 

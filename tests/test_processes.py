@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clan_tf.model_files import load_model
+from clan_tf.models import load_model
 from clan_tf.run import RunDirectory
 from clan_tf.training.state import state_files
 

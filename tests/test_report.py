@@ -15,9 +15,10 @@ from typer.testing import CliRunner
 from clan_tf.cli.main import app
 from clan_tf.config import load_experiment
 from clan_tf.errors import UserError
-from clan_tf.evaluation import evaluate, expected_calibration_error
+from clan_tf.evaluation import evaluate
+from clan_tf.evaluation.evaluate import expected_calibration_error
 from clan_tf.files import write_text
-from clan_tf.model_files import save_model
+from clan_tf.models import save_model
 from clan_tf.models.build import build_model
 from clan_tf.report import write_report
 from clan_tf.report.charts import short

@@ -19,7 +19,7 @@ from clan_tf.cli.main import app
 from clan_tf.config import Experiment, load_experiment
 from clan_tf.data import read_source
 from clan_tf.errors import CheckFailed, UserError
-from clan_tf.evaluation import subset_name
+from clan_tf.evaluation.evaluate import subset_name
 from clan_tf.files import only_process, write_text
 from clan_tf.models import BranchClassifier
 from clan_tf.models.build import build_model
@@ -335,7 +335,7 @@ def test_a_failed_training_leaves_the_rest_of_the_table(
 def test_without_a_test_split_validation_photos_are_named(
     experiment: Experiment, training: FakeTraining, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from clan_tf.reproduce import reproduction
+    from clan_tf.reproduce import reproduce as reproduction
 
     source = read_source(experiment.data)
     without = type(source)(source.class_names, {**source.splits, "test": []})

@@ -14,12 +14,12 @@ from conftest import write_photo
 from clan_tf.config import DataConfig, Experiment, load_experiment
 from clan_tf.data import Photo, Source, list_source, read_source
 from clan_tf.data.checked_photos import check_photos
-from clan_tf.data.run_split import COLUMNS, Row, RunSplit, match, read_split, run_split, write_split
 from clan_tf.data.sources import Box
 from clan_tf.errors import UserError
 from clan_tf.evaluation import Evaluation, evaluate
-from clan_tf.run import RunDirectory
-from clan_tf.run_data import read_model_data, read_run_data, read_run_split
+from clan_tf.run import RunDirectory, read_model_data, read_run_data
+from clan_tf.run.data import read_run_split
+from clan_tf.run.splits import COLUMNS, Row, RunSplit, match, read_split, run_split, write_split
 from clan_tf.training import train
 from clan_tf.training.resuming import require_same_content, resumed_data
 

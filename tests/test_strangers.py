@@ -17,12 +17,11 @@ import numpy as np
 import pytest
 
 from clan_tf.errors import CheckFailed, UserError
-from clan_tf.inference import KerasClassifier
-from clan_tf.model_files import load_model, save_model
-from clan_tf.models import CLAN
+from clan_tf.inference import predict
+from clan_tf.inference.keras_predictor import KerasClassifier
+from clan_tf.models import CLAN, load_model, save_model
 from clan_tf.models.archive import require_own_model
 from clan_tf.models.backbones import build_backbone
-from clan_tf.prediction import predict
 
 Members = dict[str, bytes]
 LAMBDA = {
@@ -37,7 +36,7 @@ import json, sys
 from pathlib import Path
 import clan_tf.models
 from clan_tf.errors import UserError
-from clan_tf.model_files import load_model
+from clan_tf.models.files import load_model
 good, *models = sys.argv[1:]
 load_model(Path(good))  # whatever is imported late
 seen = []

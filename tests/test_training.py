@@ -19,10 +19,13 @@ import tensorflow as tf
 from clan_tf.config import Experiment, TrainingConfig, load_experiment
 from clan_tf.environment import describe_computing
 from clan_tf.errors import CheckFailed, UserError
-from clan_tf.model_files import damage_in_model, load_model
+from clan_tf.models import load_model
+from clan_tf.models.files import damage_in_model
 from clan_tf.progress import Progress
-from clan_tf.run import START, RunDirectory
-from clan_tf.training import disk, resuming, training
+from clan_tf.run import RunDirectory
+from clan_tf.run.directory import START
+from clan_tf.training import disk, resuming
+from clan_tf.training import train as training
 from clan_tf.training.callbacks import MONITOR
 from clan_tf.training.failures import explained, recording
 from clan_tf.training.loop import TrainingLoop

@@ -14,7 +14,7 @@ import tensorflow as tf
 from clan_tf.cli.console import run_safely
 from clan_tf.config import Experiment, load_experiment
 from clan_tf.progress import Progress
-from clan_tf.training import training
+from clan_tf.training import train as training
 
 EVERYTHING = [
     "data.image_size=32",

@@ -1,9 +1,21 @@
-"""CLAN, the plain baseline and their backbones."""
+"""CLAN, the plain baseline, their backbones, and the files that they are saved in."""
 
 from clan_tf.models.backbones import BACKBONES
 from clan_tf.models.clan import CLAN
 from clan_tf.models.classifier import COMBINED, BranchClassifier, combine
 from clan_tf.models.complexity import Complexity, complexity
+from clan_tf.models.files import load_model, save_model
 from clan_tf.models.plain import Plain
 
-__all__ = ["BACKBONES", "CLAN", "COMBINED", "BranchClassifier", "Complexity", "Plain", "combine", "complexity"]
+__all__ = [
+    "BACKBONES",
+    "CLAN",
+    "COMBINED",
+    "BranchClassifier",
+    "Complexity",
+    "Plain",
+    "combine",
+    "complexity",
+    "load_model",
+    "save_model",
+]

@@ -1,5 +1,5 @@
 """A run as one self-contained HTML page."""
 
-from clan_tf.report.writing import write_report
+from clan_tf.report.report import write_report
 
 __all__ = ["write_report"]

@@ -13,7 +13,7 @@ from clan_tf.data.pipeline import evaluation_view
 from clan_tf.explain import Explainer
 from clan_tf.explain.drawing import Picture
 from clan_tf.explain.geometry import seen_window
-from clan_tf.inference import model_view
+from clan_tf.inference.keras_predictor import model_view
 from clan_tf.models import BranchClassifier
 
 THUMBNAIL = 240

@@ -12,13 +12,13 @@ from sklearn.metrics import confusion_matrix
 from clan_tf.config import Experiment
 from clan_tf.data import Source
 from clan_tf.errors import UserError
-from clan_tf.evaluation import EVALUATE_AGAIN, evaluate, read_predictions
+from clan_tf.evaluation import evaluate
+from clan_tf.evaluation.evaluate import EVALUATE_AGAIN, read_predictions
 from clan_tf.files import read_json
 from clan_tf.models import COMBINED
 from clan_tf.progress import Progress
 from clan_tf.report.statistics import Share
-from clan_tf.run import RunDirectory, is_run
-from clan_tf.run_data import read_run_data
+from clan_tf.run import RunDirectory, is_run, read_run_data
 
 
 class _Scores(BaseModel):

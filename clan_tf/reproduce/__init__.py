@@ -1,5 +1,5 @@
 """The paper's tables and figures on any data: trained, measured, and set beside the printed numbers."""
 
-from clan_tf.reproduce.reproduction import NAMES, Plan, Reproduction, plan_reproduction, reproduce
+from clan_tf.reproduce.reproduce import NAMES, Plan, Reproduction, plan_reproduction, reproduce
 
 __all__ = ["NAMES", "Plan", "Reproduction", "plan_reproduction", "reproduce"]

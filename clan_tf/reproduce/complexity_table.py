@@ -8,9 +8,9 @@ from clan_tf.config import Experiment, ModelConfig
 from clan_tf.files import write_text
 from clan_tf.models import complexity
 from clan_tf.models.build import build_model
-from clan_tf.planning import count_classes
 from clan_tf.reproduce.paper import COMPLEXITY_ROWS
 from clan_tf.reproduce.tables import markdown, write_rows
+from clan_tf.training.plan import count_classes
 
 THE_PAPERS = ("vgg16_bn", 200, 448)
 """Backbone, classes and photo size of the printed numbers."""

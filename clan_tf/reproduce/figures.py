@@ -14,13 +14,13 @@ from clan_tf.data.pipeline import evaluation_view
 from clan_tf.explain import Explainer, Explanation
 from clan_tf.explain.drawing import Picture, attention_title
 from clan_tf.explain.geometry import seen_window
-from clan_tf.inference import model_view
-from clan_tf.model_files import load_model
+from clan_tf.inference.keras_predictor import model_view
+from clan_tf.models import load_model
 from clan_tf.plots import PLAIN_TEXT, frameless_grid, save_figure
 from clan_tf.progress import Progress
 from clan_tf.reproduce.paper import FULL_CLAN, REFINEMENTS, Network
 from clan_tf.reproduce.runs import Job
-from clan_tf.run_data import read_run_data
+from clan_tf.run import read_run_data
 
 SIZE = 224
 """Longest side of a photo in a figure, in pixels."""

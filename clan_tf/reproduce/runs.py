@@ -8,7 +8,8 @@ from typing import Literal
 from clan_tf.config import Experiment, ModelConfig
 from clan_tf.data import Source
 from clan_tf.errors import CheckFailed, UserError
-from clan_tf.evaluation import evaluate, subset_name
+from clan_tf.evaluation import evaluate
+from clan_tf.evaluation.evaluate import subset_name
 from clan_tf.progress import Progress
 from clan_tf.reproduce.paper import Network
 from clan_tf.run import RunDirectory, is_run

@@ -144,7 +144,7 @@ RUNTIMES = {
     "tflite": "ai_edge_litert.interpreter",
     "onnx": "onnxruntime",
     "saved_model": "tensorflow",
-    "keras": "clan_tf.model_files",
+    "keras": "clan_tf.models.files",
 }
 """What is imported before the memory is measured."""
 OPENERS = {"tflite": open_tflite, "onnx": open_onnx, "saved_model": open_saved_model, "keras": open_keras}

@@ -9,9 +9,8 @@ from clan_tf.errors import CheckFailed, UserError
 from clan_tf.progress import Progress
 from clan_tf.search.directory import Repeat, SearchDirectory, TrialResult
 from clan_tf.search.space import SearchConfig
-from clan_tf.training import train
+from clan_tf.training import TrainingData, prepare_data, train
 from clan_tf.training.memory import forgetting_graphs
-from clan_tf.training.training import TrainingData, prepare_data
 
 
 class TrialTrainer:

@@ -1,5 +1,5 @@
 """Training: the recipe, one loop for one device and for many, and its exact continuation."""
 
-from clan_tf.training.training import TrainingData, TrainingResult, prepare_data, train
+from clan_tf.training.train import TrainingData, TrainingResult, prepare_data, train
 
 __all__ = ["TrainingData", "TrainingResult", "prepare_data", "train"]

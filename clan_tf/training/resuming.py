@@ -5,11 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 from clan_tf.config import Experiment
 from clan_tf.data import Source, place_of
 from clan_tf.data.checked_photos import CheckedPhotos
-from clan_tf.data.run_split import Match, folder_of, key_of
 from clan_tf.environment import describe_computing
 from clan_tf.errors import UserError, counted
-from clan_tf.run import RunDirectory
-from clan_tf.run_data import RunData, describe_missing, read_run_data
+from clan_tf.run import RunData, RunDirectory, read_run_data
+from clan_tf.run.data import describe_missing
+from clan_tf.run.splits import Match, folder_of, key_of
 from clan_tf.text import printable
 
 PLACES = ("data.root", "data.csv")

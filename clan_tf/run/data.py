@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from clan_tf.config import DataConfig, Experiment
 from clan_tf.data import Photo, Source, list_source, place_of, read_source
 from clan_tf.data.checked_photos import CheckedPhotos
-from clan_tf.data.run_split import Match, Row, RunSplit, changed, counts_by_split, damaged, folder_of, match, read_split
 from clan_tf.data.sources.selection import without_quarantined
 from clan_tf.errors import UserError, counted, listed
-from clan_tf.run import RunDirectory
+from clan_tf.run.directory import RunDirectory
+from clan_tf.run.splits import Match, Row, RunSplit, changed, counts_by_split, damaged, folder_of, match, read_split
 
 OTHER_DATA = (
     "source",

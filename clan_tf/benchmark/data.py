@@ -115,7 +115,7 @@ def benchmark_data(
     with ExitStack() as stack:
         contenders = _contenders(checked, len(source.class_names), experiment, progress)
         if not without_torch:
-            from clan_tf.torch_pipeline import torch_batches
+            from clan_tf.benchmark.torch_pipeline import torch_batches
 
             contenders[TORCH] = stack.enter_context(torch_batches(checked, experiment, workers=cores()))
         rates = _measure(contenders, seconds, rounds, progress)

@@ -9,13 +9,12 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from clan_tf.answering import choose_branches
 from clan_tf.data import Photo
 from clan_tf.data.checked_photos import CheckedPhotos
 from clan_tf.data.pipeline import PhotoReader, View, evaluation_batches
 from clan_tf.environment import describe_environment
 from clan_tf.errors import CheckFailed, UserError, counted
-from clan_tf.evaluation import check_noted, experiment_of, read_noted, require_same_classes
+from clan_tf.evaluation.evaluate import check_noted, experiment_of, read_noted, require_same_classes
 from clan_tf.export.gate import GateReport, Limits, check_file
 from clan_tf.export.metadata import with_metadata
 from clan_tf.export.onnx import classifier_to_onnx
@@ -27,9 +26,10 @@ from clan_tf.export.saved_model import write_servable
 from clan_tf.export.selective import SelectiveQuantizer, require_layers
 from clan_tf.export.tflite import classifier_to_tflite
 from clan_tf.files import new_folder, write_json
-from clan_tf.inference import branch_probabilities, model_view
-from clan_tf.model_files import find_model, load_model, save_model
-from clan_tf.models import combine
+from clan_tf.inference import find_model
+from clan_tf.inference.keras_predictor import branch_probabilities, model_view
+from clan_tf.inference.predictor import choose_branches
+from clan_tf.models import combine, load_model, save_model
 from clan_tf.progress import Progress
 from clan_tf.runtime.contract import EXPORT_FILE, Contract
 from clan_tf.runtime.exported import PROBABILITIES, SERVE_BYTES, ExportedModel

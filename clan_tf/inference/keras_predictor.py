@@ -11,8 +11,8 @@ from clan_tf.data.checked_photos import CheckedPhotos, used_part
 from clan_tf.data.pipeline import PhotoReader, View, evaluation_batches, evaluation_view
 from clan_tf.data.sources.content import read_content
 from clan_tf.errors import CheckFailed
-from clan_tf.model_files import find_model, load_model
-from clan_tf.models import COMBINED, BranchClassifier
+from clan_tf.inference.locate import find_model
+from clan_tf.models import COMBINED, BranchClassifier, load_model
 from clan_tf.photos.reading import read_photo
 from clan_tf.runtime.exported import PROBABILITIES, SERVE_BYTES, ExportedModel
 

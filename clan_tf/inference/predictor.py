@@ -10,9 +10,14 @@ import numpy as np
 from clan_tf.data.checked_photos import CheckedPhotos
 from clan_tf.data.pipeline import PhotoReader, evaluation_batches
 from clan_tf.errors import UserError, nearest
-from clan_tf.inference import branch_probabilities, exported_probabilities, model_view, require_finite_answers
-from clan_tf.model_files import find_model, load_model
-from clan_tf.models import COMBINED, combine
+from clan_tf.inference.keras_predictor import (
+    branch_probabilities,
+    exported_probabilities,
+    model_view,
+    require_finite_answers,
+)
+from clan_tf.inference.locate import find_model
+from clan_tf.models import COMBINED, combine, load_model
 from clan_tf.progress import Progress
 from clan_tf.run import RunDirectory, find_run_above
 from clan_tf.runtime.contract import find_exported

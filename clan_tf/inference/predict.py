@@ -7,11 +7,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from clan_tf.inference.exported_predictor import ExportedClassifier
 from clan_tf.photos.listing import list_photos
 from clan_tf.progress import Progress
-from clan_tf.ranking import ranked_labels
-from clan_tf.runtime.classifier import ExportedClassifier
 from clan_tf.runtime.contract import find_exported
+from clan_tf.runtime.ranking import ranked_labels
 
 
 class PhotoClassifier(Protocol):
@@ -77,7 +77,7 @@ def predict(
 def _open_classifier(model: Path, batch_size: int) -> AbstractContextManager[PhotoClassifier]:
     if find_exported(model):
         return ExportedClassifier(model)
-    from clan_tf.inference import KerasClassifier
+    from clan_tf.inference.keras_predictor import KerasClassifier
 
     return KerasClassifier(model, batch_size)
 

@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from clan_tf.answering import choose_branches
 from clan_tf.data.pipeline import evaluation_view
 from clan_tf.errors import CheckFailed, UserError, nearest
 from clan_tf.explain.drawing import Picture, draw_contact_sheet, draw_sheet
 from clan_tf.explain.geometry import seen_window
 from clan_tf.explain.maps import Explainer, Explanation
 from clan_tf.files import new_folder
-from clan_tf.inference import model_view
-from clan_tf.model_files import find_model, load_model
-from clan_tf.models import BranchClassifier
+from clan_tf.inference import find_model
+from clan_tf.inference.keras_predictor import model_view
+from clan_tf.inference.predictor import choose_branches
+from clan_tf.models import BranchClassifier, load_model
 from clan_tf.photos.listing import list_photos
 from clan_tf.photos.reading import read_photo
 from clan_tf.progress import Progress

@@ -8,19 +8,18 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import confusion_matrix
 
-from clan_tf.answering import AnsweringModel, open_answering
 from clan_tf.config import DataConfig, Experiment, load_experiment
 from clan_tf.data import SPLITS, Photo, Source
 from clan_tf.data.check import check_splits
 from clan_tf.data.checked_photos import CheckedPhotos
 from clan_tf.errors import UserError, listed, nearest
 from clan_tf.files import read_json, read_rows, write_csv, write_json
+from clan_tf.inference.predictor import AnsweringModel, open_answering
 from clan_tf.models import COMBINED
 from clan_tf.plots import plot_confusion
 from clan_tf.progress import Progress
-from clan_tf.ranking import are_in_top
-from clan_tf.run import RunDirectory
-from clan_tf.run_data import RunData, read_model_data
+from clan_tf.run import RunData, RunDirectory, read_model_data
+from clan_tf.runtime.ranking import are_in_top
 
 Scores = dict[str, float]
 EVALUATE_AGAIN = "Evaluate the run again: clan-tf evaluate."

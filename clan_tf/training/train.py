@@ -16,13 +16,14 @@ from clan_tf.data.pipeline import open_reader, training_view
 from clan_tf.data.pipeline.cache import decide_cache
 from clan_tf.data.pipeline.reading import Reader
 from clan_tf.data.pipeline.samples import write_augmented_samples, write_samples
-from clan_tf.data.run_split import run_split, write_split
 from clan_tf.environment import describe_devices, describe_environment
 from clan_tf.errors import UserError
 from clan_tf.models import BranchClassifier
 from clan_tf.models.build import build_model
 from clan_tf.progress import Progress
-from clan_tf.run import Outcome, RunDirectory, is_run, is_unstarted, require_unstarted
+from clan_tf.run import Outcome, RunDirectory, is_run
+from clan_tf.run.directory import is_unstarted, require_unstarted
+from clan_tf.run.splits import run_split, write_split
 from clan_tf.training.devices import (
     choose_precision,
     is_chief,

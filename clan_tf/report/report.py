@@ -16,8 +16,8 @@ from clan_tf.config import Experiment
 from clan_tf.data import Source
 from clan_tf.errors import UserError
 from clan_tf.files import write_text
-from clan_tf.model_files import find_model, load_model
-from clan_tf.models import COMBINED, BranchClassifier, complexity
+from clan_tf.inference import find_model
+from clan_tf.models import COMBINED, BranchClassifier, complexity, load_model
 from clan_tf.models.build import build_model
 from clan_tf.progress import Progress
 from clan_tf.report.charts import (
