@@ -11,10 +11,11 @@ from conftest import randomize_heads, write_photo
 from sklearn.metrics import top_k_accuracy_score
 
 from clan_tf.errors import UserError
-from clan_tf.evaluation import evaluate as evaluation
+from clan_tf.evaluation import Evaluation, evaluate
+from clan_tf.evaluation.evaluate import expected_calibration_error, top_k_accuracy
 from clan_tf.export.gate import Limits, compare, failed_limits
 from clan_tf.inference import keras_predictor as inference
-from clan_tf.inference import predict as prediction
+from clan_tf.inference import predict
 from clan_tf.models import CLAN, load_model
 from clan_tf.run import RunDirectory
 from clan_tf.runtime.ranking import are_in_top, ranked_labels
@@ -27,15 +28,15 @@ def run(trained_run: RunDirectory) -> RunDirectory:
 
 
 @pytest.fixture(scope="module")
-def result(run: RunDirectory) -> evaluation.Evaluation:
-    return evaluation.evaluate(str(run.path), batch_size=4)
+def result(run: RunDirectory) -> Evaluation:
+    return evaluate(str(run.path), batch_size=4)
 
 
 def test_top_k_accuracy_equals_scikit_learns(rng: np.random.Generator) -> None:
     labels, probabilities = rng.integers(0, 7, 50), rng.dirichlet(np.ones(7), 50)
     for k in (1, 2, 5):
         expected = top_k_accuracy_score(labels, probabilities, k=k, labels=range(7))
-        assert evaluation.top_k_accuracy(labels, probabilities, k) == pytest.approx(expected)
+        assert top_k_accuracy(labels, probabilities, k) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("k", [1, 2, 5])
@@ -78,10 +79,10 @@ def test_calibration_error_of_a_known_case() -> None:
     probabilities = np.array([[0.9, 0.1]] * 10 + [[0.4, 0.6]] * 10)
     labels = np.array([0] * 5 + [1] * 5 + [1] * 6 + [0] * 4)
     # Half the photos are 0.9 sure and 0.5 right; the other half is 0.6 sure and right.
-    assert evaluation.expected_calibration_error(labels, probabilities) == pytest.approx(0.2)
+    assert expected_calibration_error(labels, probabilities) == pytest.approx(0.2)
 
 
-def test_the_predictions_file_gives_the_same_accuracies(result: evaluation.Evaluation) -> None:
+def test_the_predictions_file_gives_the_same_accuracies(result: Evaluation) -> None:
     with (result.folder / "predictions.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == result.photos == 15
@@ -96,7 +97,7 @@ def test_the_predictions_file_gives_the_same_accuracies(result: evaluation.Evalu
     assert counts.sum() == 15
 
 
-def test_json_has_the_promised_keys(result: evaluation.Evaluation) -> None:
+def test_json_has_the_promised_keys(result: Evaluation) -> None:
     answer = json.loads(json.dumps(result.to_json()))
     assert set(answer["branches"]) == {"mid_1", "top", "refined_top", "combined"}
     assert all(set(scores) == {"top1", "top5"} for scores in answer["branches"].values())
@@ -116,8 +117,8 @@ def test_the_combined_output_is_the_named_mean_of_the_branches(rule: str, rng: n
     np.testing.assert_allclose(np.array(model(photos)["combined"]), expected, atol=1e-6)
 
 
-def test_combining_a_subset_uses_only_that_subset(run: RunDirectory, result: evaluation.Evaluation) -> None:
-    subset = evaluation.evaluate(str(run.path), branches=["top", "top"], batch_size=15)
+def test_combining_a_subset_uses_only_that_subset(run: RunDirectory, result: Evaluation) -> None:
+    subset = evaluate(str(run.path), branches=["top", "top"], batch_size=15)
     assert subset.combined_branches == ("top",)
     assert subset.combined == result.branches["top"] == subset.branches["top"]
 
@@ -139,11 +140,11 @@ def test_probabilities_do_not_depend_on_batches_or_replicas(rng: np.random.Gener
     np.testing.assert_allclose(probabilities(mirrored, 4), alone, atol=1e-6)
 
 
-def test_predict_answers_as_evaluate_does(run: RunDirectory, result: evaluation.Evaluation, tmp_path: Path) -> None:
+def test_predict_answers_as_evaluate_does(run: RunDirectory, result: Evaluation, tmp_path: Path) -> None:
     with (result.folder / "predictions.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     (tmp_path / "broken.jpg").write_text("x", encoding="utf-8")
-    answers = prediction.predict(str(run.best), [*(row["photo"] for row in rows), str(tmp_path)], top=2, batch_size=4)
+    answers = predict(str(run.best), [*(row["photo"] for row in rows), str(tmp_path)], top=2, batch_size=4)
     assert answers[-1] == {"path": str(tmp_path / "broken.jpg"), "error": "not an image"}
     for row, answer in zip(rows, answers[:-1], strict=True):
         assert answer["path"] == row["photo"]
@@ -158,21 +159,21 @@ def test_data_with_other_classes_is_refused(run: RunDirectory, tmp_path: Path) -
         for index in range(4):
             write_photo(tmp_path / name / f"{index}.png", (1, 2, 3))
     with pytest.raises(UserError, match="this data has no 'red bird'; the model doesn't know 'yellow bird'"):
-        evaluation.evaluate(str(run.path), overrides=[f"data.root={tmp_path}"])
+        evaluate(str(run.path), overrides=[f"data.root={tmp_path}"])
 
 
 def test_wrong_names_are_refused_with_the_right_ones(run: RunDirectory, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--branches: no branch 'tpo'. Did you mean top"):
-        evaluation.evaluate(str(run.path), branches=["tpo"])
+        evaluate(str(run.path), branches=["tpo"])
     with pytest.raises(UserError, match="--split"):
-        evaluation.evaluate(str(run.path), split="tset")
+        evaluate(str(run.path), split="tset")
     with pytest.raises(UserError, match="not a run directory"):
-        evaluation.evaluate(str(tmp_path))
+        evaluate(str(tmp_path))
     with pytest.raises(UserError, match="no such"):
-        evaluation.evaluate(str(tmp_path / "none"))
+        evaluate(str(tmp_path / "none"))
     (tmp_path / "bad.keras").write_text("x", encoding="utf-8")
     with pytest.raises(UserError, match="is damaged or truncated"):
-        prediction.predict(str(tmp_path / "bad.keras"), [str(tmp_path / "bad.keras")])
+        predict(str(tmp_path / "bad.keras"), [str(tmp_path / "bad.keras")])
 
 
 def test_a_saved_model_carries_its_names_and_sizes(run: RunDirectory) -> None:

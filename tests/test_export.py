@@ -26,7 +26,7 @@ from clan_tf.data.pipeline import evaluation_view as tensorflow_view
 from clan_tf.data.sources import Box
 from clan_tf.environment import describe_environment
 from clan_tf.errors import CheckFailed, UserError
-from clan_tf.evaluation import evaluate as evaluation
+from clan_tf.evaluation import evaluate
 from clan_tf.export import Exporter, ExportOptions, export, gate, saved_model
 from clan_tf.export.benchmark import benchmark_exports
 from clan_tf.export.folding import convolution_macs, folded_convolution_macs
@@ -39,7 +39,7 @@ from clan_tf.export.sampling import stratified
 from clan_tf.export.saved_model import write_servable
 from clan_tf.export.selective import SelectiveQuantizer
 from clan_tf.export.tflite import classifier_to_tflite
-from clan_tf.inference import predict as prediction
+from clan_tf.inference import predict
 from clan_tf.layers.relation import RELATIONS
 from clan_tf.models import CLAN, BranchClassifier, combine, load_model, save_model
 from clan_tf.photos.reading import read_photo
@@ -389,8 +389,8 @@ def test_every_format_passes_the_gate_and_is_taken_by_predict_and_evaluate(
     monkeypatch.setattr("clan_tf.export.gate.cores", lambda: 1)  # one measurement of speed is enough here
     runner = CliRunner()
     photo = read_source(run.experiment().data).photos("test")[0].name
-    by_keras = prediction.predict(str(run.path), [photo])[0]["predictions"]
-    evaluated = evaluation.evaluate(str(run.path))
+    by_keras = predict(str(run.path), [photo])[0]["predictions"]
+    evaluated = evaluate(str(run.path))
     formats = ("saved_model --per-branch", "tflite", "tflite --quantize float16 --io uint8", "onnx")
     for words in map(str.split, formats):
         result = runner.invoke(app, ["export", str(run.path), "--json", "--format", *words])
@@ -400,11 +400,11 @@ def test_every_format_passes_the_gate_and_is_taken_by_predict_and_evaluate(
         assert gate["passed"] and gate["photos"] == 15 and gate["decided_agreement"] == 1
         assert [speed["threads"] for speed in gate["speeds"]] == [1]
         assert json.loads((path.parent / "export.json").read_text(encoding="utf-8"))["gate"] == gate
-        (by_file,) = prediction.predict(str(path), [photo])
-        assert prediction.predict(str(path.parent), [photo]) == [by_file]
+        (by_file,) = predict(str(path), [photo])
+        assert predict(str(path.parent), [photo]) == [by_file]
         assert [p["label"] for p in by_file["predictions"]] == [p["label"] for p in by_keras]
         assert by_file["predictions"][0]["probability"] == pytest.approx(by_keras[0]["probability"], abs=5e-3)
-        again = evaluation.evaluate(str(path.parent if "float16" in words else path))
+        again = evaluate(str(path.parent if "float16" in words else path))
         assert again.combined == evaluated.combined and again.photos == 15
         assert set(again.branches) == (set(evaluated.branches) if "--per-branch" in words else set())
 
@@ -412,11 +412,11 @@ def test_every_format_passes_the_gate_and_is_taken_by_predict_and_evaluate(
 def test_the_folder_of_an_export_stands_for_its_file(run: RunDirectory, tmp_path: Path) -> None:
     photo = read_source(run.experiment().data).photos("test")[0].name
     exported = export(str(run.path), ExportOptions("keras"), str(tmp_path / "keras"), samples=2)
-    assert prediction.predict(str(tmp_path / "keras"), [photo]) == prediction.predict(str(exported.path), [photo])
+    assert predict(str(tmp_path / "keras"), [photo]) == predict(str(exported.path), [photo])
     for text in ("", "[]", "[" * 100_000, '{"file": 5}', '{"file": ".."}', '{"file": "../run.tflite"}', '{"file": ""}'):
         (tmp_path / "keras" / "export.json").write_text(text, encoding="utf-8")
         with pytest.raises(UserError, match=r"export.json: must name, as `file`"):
-            prediction.predict(str(tmp_path / "keras"), [photo])
+            predict(str(tmp_path / "keras"), [photo])
 
 
 def test_what_exists_is_not_replaced_unless_asked(run: RunDirectory, tmp_path: Path) -> None:
@@ -564,8 +564,8 @@ def halved(model: BranchClassifier) -> keras.Model:
 
 def test_a_killed_export_leaves_nothing_under_the_final_name(run: RunDirectory, tmp_path: Path) -> None:
     code = (
-        "import os, sys; from clan_tf.export import ExportOptions, export, exporting\n"
-        "exporting.check_file = lambda *_: os._exit(9)\n"
+        "import os, sys; from importlib import import_module; from clan_tf.export import ExportOptions, export\n"
+        "import_module('clan_tf.export.export').check_file = lambda *_: os._exit(9)\n"
         "export(sys.argv[1], ExportOptions('tflite'), sys.argv[2])"
     )
     done = subprocess.run([sys.executable, "-c", code, str(run.path), str(tmp_path / "out")], capture_output=True)
@@ -721,9 +721,9 @@ def test_damaged_files_get_a_message(models: dict[str, BranchClassifier], tmp_pa
         path = tmp_path / f"{name}{suffix}"
         path.write_bytes(damage)
         with pytest.raises(UserError, match=f"{path.name}: (can't be run|holds no readable)"):
-            prediction.predict(str(path), [str(tmp_path / "photo.png")])
+            predict(str(path), [str(tmp_path / "photo.png")])
     with pytest.raises(UserError, match="no such|there is no"):
-        prediction.predict(str(tmp_path / f"none{suffix}"), [str(tmp_path / "photo.png")])
+        predict(str(tmp_path / f"none{suffix}"), [str(tmp_path / "photo.png")])
     assert read_contract(good).class_names == tuple(NAMES)
 
 

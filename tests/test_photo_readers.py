@@ -25,7 +25,7 @@ from clan_tf.data.checked_photos import CheckedPhotos, check_photos, probe, used
 from clan_tf.data.pack import PackFormat, pack
 from clan_tf.data.pipeline import PhotoReader, View, evaluation_batches, evaluation_view, open_reader
 from clan_tf.data.pipeline.reading import Reader
-from clan_tf.explain import explain as explaining
+from clan_tf.explain.explain import _Job
 from clan_tf.export.encoded_photos import decode_upright, why_not_served
 from clan_tf.export.exif import exif_orientation
 from clan_tf.inference.exported_predictor import ExportedClassifier
@@ -244,7 +244,7 @@ def explaining_reader(mode: str) -> Callable[[Path], np.ndarray | str]:
     """How `explain` reads photos."""
     view = VIEWS[mode]
     model = SimpleNamespace(image_size=view.image_size, resize_size=view.full_size, resize_mode=view.mode)
-    job = explaining._Job(SimpleNamespace(model=model), None, None, Path(), Path())
+    job = _Job(SimpleNamespace(model=model), None, None, Path(), Path())
 
     def read(path: Path) -> np.ndarray | str:
         loaded = job._read(path)

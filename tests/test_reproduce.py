@@ -4,6 +4,7 @@ import csv
 import itertools
 import json
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -335,11 +336,9 @@ def test_a_failed_training_leaves_the_rest_of_the_table(
 def test_without_a_test_split_validation_photos_are_named(
     experiment: Experiment, training: FakeTraining, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from clan_tf.reproduce import reproduce as reproduction
-
     source = read_source(experiment.data)
     without = type(source)(source.class_names, {**source.splits, "test": []})
-    monkeypatch.setattr(reproduction, "read_source", lambda config: without)
+    monkeypatch.setattr(import_module("clan_tf.reproduce.reproduce"), "read_source", lambda config: without)
     result = reproduce("table4", experiment, [0], tmp_path)
     assert "Accuracy on 40 val photos" in result.files[0].read_text(encoding="utf-8")
 

@@ -13,9 +13,9 @@ from PIL import Image
 from scipy.io import savemat
 
 from clan_tf.config import DataConfig
-from clan_tf.data import SOURCE_READERS, Photo, Source, read_source
+from clan_tf.data import Photo, Source, read_source
 from clan_tf.data.checked_photos import check_photos, used_part
-from clan_tf.data.sources import Box
+from clan_tf.data.sources import SOURCE_READERS, Box
 from clan_tf.errors import UserError
 
 GREY = (100, 100, 100)

@@ -24,8 +24,7 @@ from clan_tf.models.files import damage_in_model
 from clan_tf.progress import Progress
 from clan_tf.run import RunDirectory
 from clan_tf.run.directory import START
-from clan_tf.training import disk, resuming
-from clan_tf.training import train as training
+from clan_tf.training import TrainingResult, disk, resuming, train
 from clan_tf.training.callbacks import MONITOR
 from clan_tf.training.failures import explained, recording
 from clan_tf.training.loop import TrainingLoop
@@ -46,8 +45,8 @@ def experiment(colour_folders: Path) -> Experiment:
 
 
 @pytest.fixture(scope="module")
-def finished(colour_folders: Path, tmp_path_factory: pytest.TempPathFactory) -> training.TrainingResult:
-    return training.train(
+def finished(colour_folders: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainingResult:
+    return train(
         load_experiment(
             "demo",
             [
@@ -61,7 +60,7 @@ def finished(colour_folders: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     )
 
 
-def test_a_run_directory_holds_everything_about_the_run(finished: training.TrainingResult) -> None:
+def test_a_run_directory_holds_everything_about_the_run(finished: TrainingResult) -> None:
     path = finished.run.path
     assert path.name == "demo-001"
     assert not finished.run.checkpoints.exists()
@@ -79,7 +78,7 @@ def test_a_run_directory_holds_everything_about_the_run(finished: training.Train
     assert finished.outcome.best_epoch == best + 1
 
 
-def test_training_lowers_the_loss(finished: training.TrainingResult) -> None:
+def test_training_lowers_the_loss(finished: TrainingResult) -> None:
     with finished.run.metrics.open(encoding="utf-8") as file:
         losses = [float(row["loss"]) for row in csv.DictReader(file)]
     assert losses[-1] < 0.7 * losses[0]
@@ -88,7 +87,7 @@ def test_training_lowers_the_loss(finished: training.TrainingResult) -> None:
 def test_an_existing_run_directory_is_not_touched(experiment: Experiment, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     with pytest.raises(UserError, match="never overwritten"):
-        training.train(experiment, run_dir=str(tmp_path / "run"))
+        train(experiment, run_dir=str(tmp_path / "run"))
     assert list((tmp_path / "run").iterdir()) == []
 
 
@@ -97,7 +96,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_step_and_leaves_nothing(
 ) -> None:
     wild = experiment.model_copy(update={"training": experiment.training.model_copy(update={"learning_rate": 1e30})})
     with pytest.raises(CheckFailed, match=r"at step \d of epoch 1"):
-        training.train(wild, run_dir=str(tmp_path / "run"))
+        train(wild, run_dir=str(tmp_path / "run"))
     assert not (tmp_path / "run").exists()
 
 
@@ -109,7 +108,7 @@ def test_a_disk_that_cannot_hold_the_checkpoints_is_refused_before_training(
 
     monkeypatch.setattr(disk.shutil, "disk_usage", lambda path: Usage)
     with pytest.raises(UserError, match="checkpoints need"):
-        training.train(experiment, run_dir=str(tmp_path / "run"))
+        train(experiment, run_dir=str(tmp_path / "run"))
     assert not (tmp_path / "run").exists()
 
 
@@ -127,7 +126,7 @@ def test_a_disk_that_fills_up_keeps_the_last_whole_checkpoint(
 
     monkeypatch.setattr(np, "savez", failing_save)
     with pytest.raises(CheckFailed, match="No space left on device.*Go on with: clan-tf train --run-dir .*--resume"):
-        training.train(experiment, run_dir=str(tmp_path / "run"))
+        train(experiment, run_dir=str(tmp_path / "run"))
     run = RunDirectory(tmp_path / "run")
     assert load_model(run.best).class_names == ["blue, small", "grün", "red bird"]
     assert run.read_status()["status"] == "failed"
@@ -175,7 +174,7 @@ def test_photos_that_vanish_stop_the_training_with_the_command_that_goes_on(
 
     data = experiment.data.model_copy(update={"root": str(tmp_path / "photos"), "cache": "none"})
     with pytest.raises(CheckFailed, match="photo can't be read any more.*Go on with: clan-tf train .* --resume"):
-        training.train(experiment.model_copy(update={"data": data}), str(tmp_path / "run"), callbacks=[Remove()])
+        train(experiment.model_copy(update={"data": data}), str(tmp_path / "run"), callbacks=[Remove()])
     assert state_files(RunDirectory(tmp_path / "run").checkpoints)
 
 
@@ -193,12 +192,12 @@ class SignalAt(keras.callbacks.Callback):
 
 
 def test_a_stopped_run_goes_on_to_the_weights_of_one_that_was_not_stopped(
-    finished: training.TrainingResult, tmp_path: Path
+    finished: TrainingResult, tmp_path: Path
 ) -> None:
     run = RunDirectory(tmp_path / "run")
     experiment = finished.run.experiment()
     with pytest.raises(KeyboardInterrupt):
-        training.train(experiment, str(run.path), callbacks=[SignalAt(4, signal.SIGINT)])
+        train(experiment, str(run.path), callbacks=[SignalAt(4, signal.SIGINT)])
     assert run.read_status()["status"] == "stopped"
     assert [path.name for path in state_files(run.checkpoints)] == ["state-000000005.npz", "state-000000003.npz"]
     # What a `kill -9` in the middle of writing leaves, and a newest checkpoint with a flipped bit.
@@ -207,8 +206,8 @@ def test_a_stopped_run_goes_on_to_the_weights_of_one_that_was_not_stopped(
     damaged[len(damaged) // 2] ^= 1
     state_files(run.checkpoints)[0].write_bytes(damaged)
     with pytest.raises(SystemExit, match="143"):
-        training.train(experiment, str(run.path), resume=True, callbacks=[SignalAt(2, signal.SIGTERM)])
-    result = training.train(experiment, str(run.path), resume=True)
+        train(experiment, str(run.path), resume=True, callbacks=[SignalAt(2, signal.SIGTERM)])
+    result = train(experiment, str(run.path), resume=True)
     assert result.outcome.best_epoch == finished.outcome.best_epoch
     assert run.metrics.read_bytes() == finished.run.metrics.read_bytes()
     for file in ("last", "best"):
@@ -217,38 +216,38 @@ def test_a_stopped_run_goes_on_to_the_weights_of_one_that_was_not_stopped(
             np.testing.assert_array_equal(a, b)
 
 
-def test_a_finished_run_is_not_trained_again(finished: training.TrainingResult) -> None:
+def test_a_finished_run_is_not_trained_again(finished: TrainingResult) -> None:
     before = finished.run.last.stat().st_mtime_ns
-    again = training.train(finished.run.experiment(), str(finished.run.path), resume=True)
+    again = train(finished.run.experiment(), str(finished.run.path), resume=True)
     assert again.outcome == finished.outcome
     assert finished.run.last.stat().st_mtime_ns == before
 
 
-def test_a_run_of_another_experiment_is_refused_with_the_keys_that_differ(finished: training.TrainingResult) -> None:
+def test_a_run_of_another_experiment_is_refused_with_the_keys_that_differ(finished: TrainingResult) -> None:
     experiment = finished.run.experiment()
     other = experiment.model_copy(update={"training": experiment.training.model_copy(update={"momentum": 0.5})})
     with pytest.raises(UserError, match="training.momentum: 0.9 in the run, 0.5 now"):
-        training.train(other, str(finished.run.path), resume=True)
+        train(other, str(finished.run.path), resume=True)
 
 
-def test_two_processes_cannot_train_one_run(finished: training.TrainingResult) -> None:
+def test_two_processes_cannot_train_one_run(finished: TrainingResult) -> None:
     with finished.run.claimed(), pytest.raises(UserError, match="another process"), finished.run.claimed():
         pass
 
 
 def test_resuming_needs_a_run_directory_or_an_empty_one(experiment: Experiment, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--resume: needs the run"):
-        training.train(experiment, resume=True)
+        train(experiment, resume=True)
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.jpg").touch()
     with pytest.raises(UserError, match="isn't a run directory"):
-        training.train(experiment, str(tmp_path / "photos"), resume=True)
+        train(experiment, str(tmp_path / "photos"), resume=True)
     killed_at_the_start = RunDirectory(tmp_path / "run")
     killed_at_the_start.path.mkdir()
     killed_at_the_start.mark_start()
     killed_at_the_start.config.touch()
     short = experiment.model_copy(update={"training": experiment.training.model_copy(update={"epochs": 1})})
-    assert training.train(short, str(killed_at_the_start.path), resume=True).outcome.epochs == 1
+    assert train(short, str(killed_at_the_start.path), resume=True).outcome.epochs == 1
     assert not (killed_at_the_start.path / START).exists()
 
 
@@ -260,7 +259,7 @@ def test_a_folder_with_anything_of_the_users_is_no_place_for_a_run(
     path.parent.mkdir(parents=True)
     path.write_text("mine", encoding="utf-8")
     with pytest.raises(UserError, match=f"--run-dir: .*holds '{name.split('/')[0]}'. Give a folder that doesn't"):
-        training.train(experiment, str(tmp_path / "folder"), resume=True)
+        train(experiment, str(tmp_path / "folder"), resume=True)
     assert [file for file in (tmp_path / "folder").rglob("*") if file.is_file()] == [path]
 
 
@@ -268,7 +267,7 @@ def test_a_killed_start_to_which_the_user_added_something_is_left_alone(experime
     RunDirectory(tmp_path).mark_start()
     (tmp_path / "notes.txt").touch()
     with pytest.raises(UserError, match="holds 'notes.txt'"):
-        training.train(experiment, str(tmp_path), resume=True)
+        train(experiment, str(tmp_path), resume=True)
 
 
 @pytest.mark.parametrize("is_made", [False, True])
@@ -299,7 +298,7 @@ def test_a_kill_between_the_end_and_the_removal_of_checkpoints_leaves_none_after
     run = RunDirectory(tmp_path / "run")
     shutil.copytree(trained_run.path, run.path)
     write_state(run.checkpoints, TrainingState(step=1), [tf.Variable(1.0)])
-    assert training.train(run.experiment(), str(run.path), resume=True).outcome == trained_run.outcome()
+    assert train(run.experiment(), str(run.path), resume=True).outcome == trained_run.outcome()
     assert not run.checkpoints.exists()
 
 
@@ -464,5 +463,5 @@ def test_a_state_that_is_not_finite_is_not_written(tmp_path: Path) -> None:
 
 def test_early_stopping_ends_the_run(experiment: Experiment, tmp_path: Path) -> None:
     patient = experiment.training.model_copy(update={"early_stopping": 1, "learning_rate": 1e-9, "epochs": 9})
-    result = training.train(experiment.model_copy(update={"training": patient}), run_dir=str(tmp_path / "run"))
+    result = train(experiment.model_copy(update={"training": patient}), run_dir=str(tmp_path / "run"))
     assert result.outcome.epochs < 9

@@ -5,6 +5,7 @@
 
 import os
 import sys
+from importlib import import_module
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
@@ -14,7 +15,7 @@ import tensorflow as tf
 from clan_tf.cli.console import run_safely
 from clan_tf.config import Experiment, load_experiment
 from clan_tf.progress import Progress
-from clan_tf.training import train as training
+from clan_tf.training import train
 
 EVERYTHING = [
     "data.image_size=32",
@@ -56,14 +57,14 @@ def use_logical_cpus(count: int) -> None:
         return
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * count)
-    training.make_strategy = lambda config, note: tf.distribute.MirroredStrategy(
+    import_module("clan_tf.training.train").make_strategy = lambda config, note: tf.distribute.MirroredStrategy(
         [f"CPU:{index}" for index in range(count)]
     )
 
 
 def main(run_dir: str, devices: int, overrides: list[str]) -> None:
     use_logical_cpus(devices)
-    result = training.train(experiment(overrides), run_dir, progress=Lines(), resume=True)
+    result = train(experiment(overrides), run_dir, progress=Lines(), resume=True)
     print(result.outcome, flush=True)
 
 
