@@ -357,7 +357,7 @@ import sys
 from pathlib import Path
 import tensorflow as tf
 from clan_tf.data.check.inspection import inspect_photo
-from clan_tf.data.photos import check_photos
+from clan_tf.data.checked_photos import check_photos
 from clan_tf.data.pipeline.pipeline import evaluation_batches
 from clan_tf.data.pipeline.reading import PhotoReader, View
 from clan_tf.data.sources.source import Photo
