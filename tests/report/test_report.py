@@ -20,13 +20,7 @@ from clan_tf.models import save_model
 from clan_tf.models.build import build_model
 from clan_tf.report import write_report
 from clan_tf.report.charts import short
-from clan_tf.report.statistics import (
-    Share,
-    calibration_error,
-    confused_groups,
-    reliability_bins,
-    similar_order,
-)
+from clan_tf.report.statistics import Share, calibration_error, confused_groups, reliability_bins, similar_order
 from clan_tf.run import RunDirectory
 from helpers import chromium
 from helpers.models import randomize_heads

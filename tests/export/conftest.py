@@ -1,0 +1,41 @@
+"""Models and a run whose weights are random: nothing has to be trained to be exported."""
+
+from pathlib import Path
+
+import pytest
+
+from clan_tf.config import load_experiment
+from clan_tf.data import read_source
+from clan_tf.environment import describe_environment
+from clan_tf.layers.relation import RELATIONS
+from clan_tf.models import CLAN, BranchClassifier, save_model
+from clan_tf.run import RunDirectory
+from clan_tf.training.train import describe_data
+from helpers.exports import RESIZE, SIZE, answering_model
+from helpers.models import Row, build
+
+
+@pytest.fixture(scope="session")
+def models() -> dict[str, BranchClassifier]:
+    """By relation; not to be changed."""
+    return {relation: answering_model(relation=relation) for relation in RELATIONS}
+
+
+@pytest.fixture(scope="session")
+def run(colour_folders: Path, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    """A run whose model has random weights: nothing has to be trained to be exported."""
+    overrides = [f"data={{source: folders, root: {colour_folders}, image_size: {SIZE}, resize_size: {RESIZE}}}"]
+    experiment = load_experiment("demo", overrides)
+    source = read_source(experiment.data)
+    run = RunDirectory.create("demo", root=tmp_path_factory.mktemp("runs"))
+    run.write_start(experiment, describe_environment(), describe_data(experiment, source, {}))
+    run.write_status("finished", epochs=1, best_epoch=1, best_accuracy=0.5, seconds=1.0)
+    model, _ = build(
+        Row(
+            "model",
+            lambda: CLAN("tiny", 3, SIZE, resize_size=RESIZE, class_names=list(source.class_names)),
+            takes_photos=True,
+        )
+    )
+    save_model(model, run.best)
+    return run

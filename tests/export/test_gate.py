@@ -1,0 +1,157 @@
+"""No file is kept that answers otherwise than the Keras model."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from clan_tf.data import Photo
+from clan_tf.data.checked_photos import check_photos
+from clan_tf.data.graph_decoding import decode_in_graph
+from clan_tf.data.sources import Box
+from clan_tf.errors import CheckFailed
+from clan_tf.export import Exporter, ExportOptions, export, gate, saved_model
+from clan_tf.export.gate import Limits, compare, failed_limits
+from clan_tf.export.pruning import inference_model
+from clan_tf.models import BranchClassifier
+from clan_tf.progress import Progress
+from clan_tf.run import RunDirectory
+from helpers.exports import PHOTOS
+
+
+def test_a_failed_gate_keeps_nothing_and_tells_the_numbers(
+    run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clan_tf.export.gate.cores", lambda: 1)
+    monkeypatch.setattr("clan_tf.export.gate.FLOAT32_DIFFERENCE", 0.0)
+    monkeypatch.setattr("clan_tf.export.saved_model._whole_levels", lambda photo: tf.cast(photo // 2, tf.uint8))
+    with pytest.raises(CheckFailed, match=r"(?s)wasn't kept.*a probability in .* differs.*15 photos.*largest"):
+        export(str(run.path), ExportOptions("saved_model"), str(tmp_path / "out"))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("signature", ["serve_bytes", "serve_float32", "explain"])
+def test_the_gate_asks_every_signature(
+    run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, signature: str
+) -> None:
+    monkeypatch.setattr("clan_tf.export.gate.cores", lambda: 1)
+    if signature == "serve_bytes":
+        monkeypatch.setattr("clan_tf.export.saved_model.decode_upright", lambda content: decode_in_graph(content) // 2)
+    elif signature == "serve_float32":
+        whole = saved_model._whole_levels
+        monkeypatch.setattr(
+            saved_model, "_whole_levels", lambda photo: whole(photo) // (2 if photo.dtype == tf.float32 else 1)
+        )
+    else:
+        monkeypatch.setattr(Exporter, "_explaining_model", lambda self, contract, fold: halved(self.model))
+    with pytest.raises(CheckFailed, match=f"a probability in '{signature}' differs by"):
+        export(str(run.path), ExportOptions("saved_model", explain=True), str(tmp_path / "out"), samples=3)
+
+
+def test_the_gate_fails_where_predict_would_see_other_pixels(
+    run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clan_tf.export.gate.cores", lambda: 1)
+    whole = gate.decode
+    monkeypatch.setattr(gate, "decode", lambda content: replace(whole(content), stored=whole(content).stored[::-1]))
+    with pytest.raises(CheckFailed, match="predict sees other pixels of .*jpg than evaluation does"):
+        export(str(run.path), ExportOptions("onnx"), str(tmp_path / "out"), samples=3)
+
+
+def test_a_few_photos_of_every_kind_go_the_way_of_predict_and_serve_bytes_is_spared_some(tmp_path: Path) -> None:
+    photo = Image.fromarray(PHOTOS[0])
+    photo.save(tmp_path / "photo.png")
+    photo.quantize(8).save(tmp_path / "palette.bmp")
+    photo.save(tmp_path / "moving.webp", save_all=True, append_images=[photo.rotate(90)])
+    names = ["photo.png"] * 5 + ["palette.bmp", "moving.webp"]
+    checked = check_photos([Photo(str(tmp_path / name), 0) for name in names])
+    assert not checked.broken and gate._few_of_each_kind(checked) == [0, 1, 2, 5, 6]
+    reasons = gate._not_served(checked)
+    assert reasons.keys() == {5, 6} and "BMP" in reasons[5] and "animated WebP" in reasons[6]
+    boxed = replace(checked, photos=[replace(photo, box=Box(1, 1, 9, 9)) for photo in checked.photos])
+    assert gate._few_of_each_kind(boxed) == []
+
+
+def test_photos_are_read_again_only_where_serve_bytes_takes_some_of_a_format(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo = Image.fromarray(PHOTOS[0])
+    for name in ("photo.jpg", "photo.png", "photo.gif"):
+        photo.save(tmp_path / name)
+    checked = check_photos([Photo(str(path), 0) for path in sorted(tmp_path.iterdir())])
+    read = []
+    monkeypatch.setattr(gate, "read_content", lambda photo: read.append(photo.name) or Path(photo.name).read_bytes())
+    assert gate._not_served(checked) == {}
+    assert read == [str(tmp_path / "photo.gif")]
+
+
+def test_files_that_resize_photos_are_asked_without_a_comparison_of_pixels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.fromarray(PHOTOS[0]).save(tmp_path / "photo.png")
+    checked = check_photos([Photo(str(tmp_path / "photo.png"), 0)])
+    monkeypatch.setattr(gate, "exported_views", None)
+    answers, failures = gate._as_predict_sees(_ResizingModel(), checked, 2)
+    np.testing.assert_array_equal(answers, np.array([[PHOTOS[0].mean(), 0]], "float32"))
+    assert failures == []
+
+
+class _ResizingModel:
+    contract = SimpleNamespace(input_size=None)
+
+    def view(self, photo: np.ndarray) -> np.ndarray:
+        return photo
+
+    def __call__(self, photos: np.ndarray) -> dict[str, np.ndarray]:
+        return {"probabilities": np.array([[photos.mean(), 0]])}
+
+
+def test_answers_that_were_not_asked_for_do_not_count() -> None:
+    labels, expected = np.zeros(2, int), np.array([[0.9, 0.1], [0.8, 0.2]])
+    both = {"probabilities": expected, "serve_bytes": expected}
+    spared = np.array([[0.9, 0.1], [np.nan, np.nan]])
+    assert compare(both, both | {"serve_bytes": spared}, labels)["largest_difference"] == 0
+    spared[0, 0] = 0.8
+    figures = compare(both, both | {"serve_bytes": spared}, labels)
+    assert (figures["largest_in"], figures["largest_difference"]) == ("serve_bytes", pytest.approx(0.1))
+
+
+def test_serve_bytes_is_not_asked_where_boxes_are_used() -> None:
+    exporter = object.__new__(Exporter)
+    exporter.progress = Progress()
+    for box, signatures in ((None, ["serve_float32", "serve_bytes"]), (Box(1, 1, 9, 9), ["serve_float32"])):
+        exporter.photos = SimpleNamespace(photos=[Photo("a", 0, box=box)])
+        assert exporter._further_signatures(ExportOptions("saved_model")) == signatures
+
+
+def halved(model: BranchClassifier) -> keras.Model:
+    """The model, with probabilities that are half of what they should be."""
+    pruned = inference_model(model, model.branches)
+    return keras.Model(pruned.inputs, {"probabilities": pruned.output["probabilities"] / 2})
+
+
+def test_accuracy_and_agreement_beyond_the_limits_fail() -> None:
+    assert Limits.of(ExportOptions("tflite", "int8", max_drop=0.5)) == Limits(drop=0.5, agreement=98.0)
+    assert Limits.of(ExportOptions("tflite", "dynamic", min_agreement=0.0)) == Limits(drop=1.0, agreement=0.0)
+    labels = np.arange(10) % 2
+    expected, answers = np.eye(2)[labels], np.eye(2)[[*labels[:9], 1 - labels[9]]]
+    figures = compare({"probabilities": expected}, {"probabilities": answers}, labels)
+    assert figures["agreement"] == 0.9 and figures["largest_difference"] == 1
+    for kept, broken in ((Limits(drop=10.0), Limits(drop=9.0)), (Limits(agreement=90.0), Limits(agreement=91.0))):
+        assert not failed_limits(figures, kept) and len(failed_limits(figures, broken)) == 1
+
+
+def test_a_failed_gate_says_its_figures_where_no_layers_can_be_searched(
+    run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clan_tf.export.gate.cores", lambda: 1)
+    monkeypatch.setattr("clan_tf.export.gate.FLOAT16_DIFFERENCE", 0.0)
+    monkeypatch.setitem(sys.modules, "ai_edge_quantizer", None)
+    with pytest.raises(CheckFailed, match="(?s)tflite-float16 doesn't answer.*a probability in .* differs"):
+        export(str(run.path), ExportOptions("tflite", "float16"), str(tmp_path / "out"), samples=2)

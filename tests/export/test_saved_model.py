@@ -1,0 +1,94 @@
+"""SavedModels answer as the Keras model does, without this project and without Keras."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image, ImageOps
+
+from clan_tf.data.pipeline import View
+from clan_tf.data.pipeline import evaluation_view as tensorflow_view
+from clan_tf.export.pruning import inference_model
+from clan_tf.export.saved_model import write_servable
+from clan_tf.models import BranchClassifier
+from helpers.exports import NAMES, PHOTOS, RESIZE, SIZE, contract_of, keras_answers, write_encoded
+
+CLIENT = """
+import json, sys
+sys.modules["keras"] = sys.modules["clan_tf"] = None
+import numpy as np
+import tensorflow as tf
+
+loaded = tf.saved_model.load(sys.argv[1])
+serve = loaded.signatures
+with np.load(sys.argv[2]) as file:
+    photos, odd = file["photos"], file["odd"]
+answers = {"float": serve["serve_float32"](photos=tf.constant(photos, tf.float32))["probabilities"].numpy()}
+default = serve["serving_default"](photos=tf.constant(photos))
+answers |= {"default": default["probabilities"].numpy(), "ids": default["label_ids"].numpy()}
+answers["top"] = default["probabilities_top"].numpy()
+answers["odd"] = serve["serving_default"](photos=tf.constant(odd))["probabilities"].numpy()
+answers["map"] = serve["explain"](photos=tf.constant(photos))["attention_mid_1"].numpy()
+encoded = [open(path, "rb").read() for path in sys.argv[4:]]
+for bad in (b"", b"garbage", encoded[0][:300]):
+    try:
+        serve["serve_bytes"](photos=tf.constant([encoded[0], bad]))
+    except tf.errors.OpError:
+        continue
+    sys.exit("a bad photo was answered")
+answers["bytes"] = serve["serve_bytes"](photos=tf.constant(encoded))["probabilities"].numpy()
+np.savez(sys.argv[3], **answers)
+"""
+
+
+@pytest.fixture(scope="module")
+def servable(models: dict[str, BranchClassifier], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    model = models["dot_product"]
+    folder = tmp_path_factory.mktemp("servable") / "birds"
+    explaining = inference_model(model, model.branches, features=["attention_mid_1"])
+    pruned = inference_model(model, model.branches, per_branch=True)
+    write_servable(pruned, contract_of(model, None), folder / "1", explaining)
+    return folder
+
+
+def test_a_saved_model_answers_without_this_project_and_without_keras(
+    servable: Path, models: dict[str, BranchClassifier], tmp_path: Path
+) -> None:
+    (tmp_path / "photos").mkdir()
+    encoded = write_encoded(tmp_path / "photos")
+    odd = np.random.default_rng(1).integers(0, 256, (2, 50, 70, 3), dtype="uint8")
+    np.savez(tmp_path / "in.npz", photos=PHOTOS, odd=odd)
+    arguments = [servable / "1", tmp_path / "in.npz", tmp_path / "out.npz", *encoded]
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", CLIENT, *map(str, arguments)], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    model = models["dot_product"]
+    with np.load(tmp_path / "out.npz") as answers:
+        expected = keras_answers(model)
+        for name in ("default", "float"):
+            np.testing.assert_allclose(answers[name], expected, atol=1e-5)
+        np.testing.assert_array_equal(answers["ids"], expected.argmax(axis=1))
+        view = View(SIZE, RESIZE)
+        seen = np.stack([tensorflow_view(photo, view) for photo in odd])
+        np.testing.assert_allclose(answers["odd"], model(seen)["combined"], atol=1e-5)
+        features = model.with_outputs(["attention_mid_1", "top"])(PHOTOS[:, 2:-2, 2:-2])
+        np.testing.assert_allclose(answers["map"], features["attention_mid_1"], atol=1e-5)
+        np.testing.assert_allclose(answers["top"], features["top"], atol=1e-5)
+        upright = [np.asarray(ImageOps.exif_transpose(Image.open(path)).convert("RGB")) for path in encoded]
+        seen = np.stack([tensorflow_view(photo, view) for photo in upright])
+        # Pillow makes RGB of CMYK by other roundings.
+        np.testing.assert_allclose(answers["bytes"], model(seen)["combined"], atol=2e-2)
+
+
+def test_labels_and_warm_up_requests_lie_in_the_saved_model(servable: Path) -> None:
+    assert (servable / "1" / "assets" / "labels.txt").read_text(encoding="utf-8").splitlines() == NAMES
+    path = servable / "1" / "assets.extra" / "tf_serving_warmup_requests"
+    records = [record.numpy() for record in tf.data.TFRecordDataset(str(path))]
+    signatures = set(tf.saved_model.load(str(servable / "1")).signatures)
+    assert len(records) == len(signatures) == 5
+    for signature in signatures:
+        assert sum(b"\x1a" + bytes([len(signature)]) + signature.encode() in record for record in records) == 1

@@ -1,0 +1,109 @@
+"""Exported files are run without TensorFlow, and damaged ones are refused."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from clan_tf.data.pipeline import View
+from clan_tf.data.pipeline import evaluation_view as tensorflow_view
+from clan_tf.errors import UserError
+from clan_tf.inference import predict
+from clan_tf.models import BranchClassifier
+from clan_tf.photos.reading import read_photo
+from clan_tf.photos.view import evaluation_view
+from clan_tf.runtime.contract import read_contract
+from helpers.exports import NAMES, PHOTOS, answering_model, exported_file, keras_answers, tflite_file, write_encoded
+
+
+@pytest.fixture(scope="module")
+def model() -> BranchClassifier:
+    return answering_model(relation="dot_product")
+
+
+def test_photos_have_the_same_pixels_without_tensorflow(tmp_path: Path) -> None:
+    for path in write_encoded(tmp_path):
+        with Image.open(path) as image:
+            np.testing.assert_array_equal(read_photo(path), np.asarray(ImageOps.exif_transpose(image).convert("RGB")))
+    rng = np.random.default_rng(0)
+    for height, width in ((60, 80), (37, 200), (300, 20), (48, 48)):
+        photo = rng.integers(0, 256, (height, width, 3), dtype="uint8")
+        for view in (View(40, 48), View(45, 48, "keep_aspect"), View(200, 224, "keep_aspect")):
+            expected = tensorflow_view(photo, view).numpy()
+            difference = np.abs(evaluation_view(photo, *view).astype(int) - expected)
+            # A window of a photo and the whole of it are summed in another order.
+            assert difference.max() <= 1 and (difference > 0).mean() < 0.005
+
+
+BLOCKED = """
+import importlib.abc, sys
+
+class Block(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        top = name.partition(".")[0]
+        needed = ("clan_tf", "numpy", "PIL", "simplejpeg", "ai_edge_litert", *{allowed})
+        is_python = top in sys.stdlib_module_names or top.startswith("_sysconfigdata")
+        if top not in needed and not is_python:
+            raise ImportError(f"{{name}} is not there")
+
+sys.meta_path.insert(0, Block())
+"""
+
+
+def test_predict_runs_a_tflite_file_with_few_packages(model: BranchClassifier, tmp_path: Path) -> None:
+    path = tflite_file(tmp_path / "birds.tflite", model)
+    Image.fromarray(PHOTOS[0]).save(tmp_path / "photo.png")
+    expected = keras_answers(model)[0]
+    # What `pip install typer` brings is there, too.
+    typers = ("typer", "click", "rich", "pygments", "markdown_it", "mdurl", "shellingham", "annotated_doc")
+    pydantics = ("pydantic", "pydantic_core", "annotated_types", "typing_extensions", "typing_inspection")
+    code = BLOCKED.format(allowed=typers + pydantics)
+    code += "from clan_tf.cli.main import run; run()"
+    arguments = ["predict", str(path), str(tmp_path / "photo.png"), "--json"]
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    best = json.loads(done.stdout)[0]["predictions"][0]
+    assert best == {"label": NAMES[expected.argmax()], "probability": pytest.approx(expected.max(), abs=1e-4)}
+
+
+@pytest.mark.parametrize("suffix", [".tflite", ".onnx"])
+def test_the_command_predicts_without_importing_tensorflow(
+    model: BranchClassifier, tmp_path: Path, suffix: str
+) -> None:
+    path = exported_file(tmp_path / f"birds{suffix}", model)
+    Image.fromarray(PHOTOS[0]).save(tmp_path / "photo.png")
+    code = (
+        "import sys\nfor name in ('tensorflow', 'keras', 'sklearn', 'scipy', 'matplotlib'): sys.modules[name] = None\n"
+        "from clan_tf.cli.main import run; run()"
+    )
+    arguments = ["predict", str(path), str(tmp_path / "photo.png"), "--json"]
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)[0]["predictions"][0]["label"] in NAMES
+    done = subprocess.run([sys.executable, "-c", code, "evaluate", str(path)], capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.startswith("clan-tf: tensorflow isn't installed"), done.stderr
+
+
+@pytest.mark.parametrize("suffix", [".tflite", ".onnx"])
+def test_damaged_files_get_a_message(model: BranchClassifier, tmp_path: Path, suffix: str) -> None:
+    good = exported_file(tmp_path / f"good{suffix}", model)
+    content = good.read_bytes()
+    Image.fromarray(PHOTOS[0]).save(tmp_path / "photo.png")
+    damaged = {
+        "empty": b"",
+        "text": b"hello",
+        "cut": content[: len(content) // 2],
+        "zeros": bytes(len(content) - 4096) + content[-4096:],
+    }
+    for name, damage in damaged.items():
+        path = tmp_path / f"{name}{suffix}"
+        path.write_bytes(damage)
+        with pytest.raises(UserError, match=f"{path.name}: (can't be run|holds no readable)"):
+            predict(str(path), [str(tmp_path / "photo.png")])
+    with pytest.raises(UserError, match="no such|there is no"):
+        predict(str(tmp_path / f"none{suffix}"), [str(tmp_path / "photo.png")])
+    assert read_contract(good).class_names == tuple(NAMES)
