@@ -1,0 +1,78 @@
+"""The command `data check`: what it prints, writes and refuses."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from clan_tf.errors import UserError
+from helpers.data_check import CLASSES, run
+
+
+def test_json_is_one_document_with_every_finding(spoilt: Path) -> None:
+    result = run(spoilt, "--json")
+    answer = json.loads(result.stdout)
+    assert result.exit_code == 1
+    assert {"splits", "classes", "broken", "duplicates", "leaks", "odd", "images", "imbalance", "notes"} <= set(answer)
+    assert answer["splits"]["train"] == {"total": 16, "classes": {"long beak": 9, "short beak": 7}}
+    assert answer["classes"] == 2
+    assert [entry.keys() for entry in answer["broken"]] == [{"path", "problem"}]
+    assert {tuple(leak["splits"]) for leak in answer["leaks"]} == {("train", "test"), ("train", "val")}
+    assert {pair["kind"] for pair in answer["duplicates"]} == {"exact"}
+    assert len(answer["conflicts"]) == 1
+
+
+def test_the_table_is_short_and_says_what_to_do_next(spoilt: Path) -> None:
+    bad = run(spoilt)
+    assert bad.exit_code == 1
+    for words in ("broken", "leak train-test, near", "labels differ", "--quarantine quarantine.txt"):
+        assert words in bad.output
+    assert len(bad.output.splitlines()) < 55
+
+
+def test_the_smallest_classes_are_counted_split_by_split(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small, large = CLASSES[1], CLASSES[0]
+    (root / "train" / small / "0.jpg").unlink()
+    rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in run(root).output.splitlines()]
+    assert [large, "6", "2", "2"] in rows and [small, "5", "2", "2"] in rows
+    monkeypatch.setattr("clan_tf.cli.data_check._MOST_CLASSES", 1)
+    output = run(root).output
+    rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in output.splitlines()]
+    assert "The 1 classes with the fewest train photos" in output
+    assert [small, "5", "2", "2"] in rows and [large, "6", "2", "2"] not in rows
+
+
+def test_a_clean_check_passes_writes_the_samples_and_changes_no_photo(root: Path, tmp_path: Path) -> None:
+    def state() -> dict[Path, tuple[int, bytes]]:
+        return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in root.rglob("*") if path.is_file()}
+
+    before = state()
+    options = ["--set", "data.image_size=32", "--set", "data.resize_size=36"]
+    result = run(root, "--samples", str(tmp_path / "grids"), *options)
+    assert result.exit_code == 0, result.output
+    assert "clan-tf train demo" in result.output
+    assert {path.name for path in (tmp_path / "grids").iterdir()} == {"classes.png", "augmented.png"}
+    assert state() == before
+
+
+@pytest.mark.parametrize(
+    ("option", "path", "expected"),
+    [
+        ("--quarantine", "file.txt", "isn't such a list"),
+        ("--quarantine", "file.txt/list.txt", "file.txt is a file, and must be a folder"),
+        ("--quarantine", "photos", "can't be read as a text file: is a folder"),
+        ("--samples", "file.txt", "file.txt is a file, and must be a folder"),
+        ("--samples", "file.txt/grids", "file.txt is a file, and must be a folder"),
+        ("--samples", "photos", "can't be written to"),
+    ],
+)
+def test_what_cannot_be_written_is_refused_before_the_photos_are_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str, path: str, expected: str
+) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "file.txt").write_text("precious", encoding="utf-8")
+    monkeypatch.setattr("os.access", lambda place, mode: False)
+    done = run(tmp_path / "photos", option, str(tmp_path / path))  # a folder that reading would refuse
+    assert isinstance(done.exception, UserError) and f"{option}: " in str(done.exception)
+    assert expected in str(done.exception)
+    assert (tmp_path / "file.txt").read_text(encoding="utf-8") == "precious"
