@@ -1,140 +1,31 @@
 """Every reader over the table of photo files: the same upright pixels, or the same sentence."""
 
 import os
-import random
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from PIL import Image
 
 from clan_tf.config import DataConfig
-from clan_tf.data import Photo, read_source
+from clan_tf.data import read_source
 from clan_tf.data.check.duplicates import THUMBNAIL_SIZE
 from clan_tf.data.check.inspection import inspect_photo
-from clan_tf.data.checked_photos import CheckedPhotos, check_photos, probe, used_part
+from clan_tf.data.checked_photos import CheckedPhotos, check_photos, used_part
 from clan_tf.data.pack import PackFormat, pack
-from clan_tf.data.pipeline import PhotoReader, View, evaluation_batches, evaluation_view, open_reader
-from clan_tf.data.pipeline.reading import Reader
+from clan_tf.data.pipeline import PhotoReader, open_reader
 from clan_tf.explain.explain import _Job
-from clan_tf.export.encoded_photos import decode_upright, why_not_served
-from clan_tf.export.exif import exif_orientation
 from clan_tf.inference.exported_predictor import ExportedClassifier
 from clan_tf.inference.keras_predictor import KerasClassifier
-from clan_tf.photos.decoding import PhotoError, decode, examine
-from clan_tf.photos.orientation import orientation_of
+from clan_tf.photos.decoding import PhotoError, examine
 from clan_tf.progress import Progress
 from clan_tf.runtime.contract import Contract
 from clan_tf.runtime.exported import ExportedModel
-from helpers.fuzzing import mutations
-from helpers.photo_table import photo_files
-from helpers.photo_table.parts import PhotoFile
-
-VIEWS = {"stretch": View(16, 20), "keep_aspect": View(16, 20, "keep_aspect")}
-
-
-@dataclass(frozen=True)
-class Table:
-    """The rows as files.
-
-    Attributes:
-        folder: where they lie.
-        rows: all of them.
-        pixels: what `decode` gives of each that can be decoded, upright, by name.
-        sentences: why each other one is refused, by name.
-    """
-
-    folder: Path
-    rows: Sequence[PhotoFile]
-    pixels: dict[str, np.ndarray]
-    sentences: dict[str, str]
-
-    @property
-    def photos(self) -> list[Photo]:
-        """The files as a source gives them."""
-        return [Photo(str(self.folder / row.name), 0) for row in self.rows]
-
-    @property
-    def good(self) -> list[PhotoFile]:
-        """The rows that can be decoded."""
-        return [row for row in self.rows if row.name in self.pixels]
-
-
-@pytest.fixture(scope="module")
-def table(tmp_path_factory: pytest.TempPathFactory) -> Table:
-    folder, rows = tmp_path_factory.mktemp("table"), photo_files()
-    pixels, sentences = {}, {}
-    for row in rows:
-        (folder / row.name).write_bytes(row.content)
-        try:
-            pixels[row.name] = decode(row.content).upright
-        except PhotoError as error:
-            sentences[row.name] = str(error)
-    return Table(folder, rows, pixels, sentences)
-
-
-@pytest.fixture(scope="module")
-def checked(table: Table) -> CheckedPhotos:
-    return check_photos(table.photos)
-
-
-@pytest.fixture(scope="module")
-def views(table: Table) -> dict[str, np.ndarray]:
-    """What a model sees of every good photo, `(photos, 16, 16, 3)`, by how it is resized."""
-    return {mode: np.stack([view_of(mode)(table.pixels[row.name]) for row in table.good]) for mode in VIEWS}
-
-
-def view_of(mode: str) -> Callable[[np.ndarray], np.ndarray]:
-    """From upright pixels."""
-    photo = tf.TensorSpec((None, None, 3), tf.uint8)
-    if mode not in _VIEW_FUNCTIONS:
-        traced = tf.function(lambda image: evaluation_view(image, VIEWS[mode]), [photo], autograph=False)
-        _VIEW_FUNCTIONS[mode] = traced.get_concrete_function()
-    return lambda pixels: _VIEW_FUNCTIONS[mode](tf.constant(pixels)).numpy()
-
-
-_VIEW_FUNCTIONS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {}
-
-
-@pytest.fixture(scope="module")
-def serve() -> Callable[[bytes], np.ndarray | None]:
-    """The upright pixels that the graph behind `serve_bytes` makes; `None` where it refuses."""
-    string = tf.TensorSpec((), tf.string)
-    graph = tf.function(decode_upright, [string], autograph=False).get_concrete_function()
-
-    def run(content: bytes) -> np.ndarray | None:
-        try:
-            return graph(tf.constant(content)).numpy()
-        except tf.errors.OpError:
-            return None
-
-    return run
-
-
-def distance(one: np.ndarray, other: np.ndarray) -> float:
-    """The most levels between two pictures; infinite if their sizes differ."""
-    return np.abs(one.astype(int) - other).max() if one.shape == other.shape else float("inf")
-
-
-def seen(reader: Reader, photos: int) -> np.ndarray:
-    """What evaluation makes of all photos, in order."""
-    batches = evaluation_batches(reader, np.zeros(photos, "int32"), 64)
-    return np.concatenate([images.numpy() for images, _, _ in batches])[:photos]
-
-
-def differing(given: np.ndarray, expected: np.ndarray, names: Sequence[str], allowed: int = 0) -> dict[str, float]:
-    """The photos whose views aren't as expected, with the levels between them."""
-    pairs = zip(names, given, expected, strict=True)
-    return {name: far for name, one, other in pairs if (far := distance(one, other)) > allowed}
-
-
-# The decoder
+from helpers.reading import VIEWS, Table, differing, distance, seen
 
 
 def test_the_decoder_gives_the_expected_pixels_or_the_expected_sentence(table: Table) -> None:
@@ -161,9 +52,6 @@ def test_looking_at_facts_alone_gives_the_same_verdicts(table: Table) -> None:
         if facts:
             size = (facts.width, facts.height) if facts.orientation > 4 else (facts.height, facts.width)
             assert size == table.pixels[row.name].shape[:2], row.name
-
-
-# Training and evaluation
 
 
 def test_the_check_before_training_keeps_and_names_the_same_photos(table: Table, checked: CheckedPhotos) -> None:
@@ -205,9 +93,6 @@ def test_a_pack_of_all_photos_holds_the_same_pixels(table: Table, tmp_path: Path
     assert differing(seen(reader, len(photos))[: len(names)], views["stretch"], names) == {}
 
 
-# Checks
-
-
 def test_data_check_sees_the_same_photos(table: Table) -> None:
     for row, photo in zip(table.rows, table.photos, strict=True):
         found = inspect_photo(photo)
@@ -219,9 +104,6 @@ def test_data_check_sees_the_same_photos(table: Table) -> None:
         size = (THUMBNAIL_SIZE, THUMBNAIL_SIZE)
         small = Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR, reducing_gap=3.0)
         np.testing.assert_array_equal(found.thumbnail, small, row.name)
-
-
-# Prediction and explanation
 
 
 def keras_reader(mode: str) -> Callable[[Path], np.ndarray | str]:
@@ -280,76 +162,6 @@ def test_prediction_and_explanation_see_the_same_pixels_or_give_the_same_sentenc
     # NumPy resizes the whole photo, the graph the window alone.
     allowed = 1 if (reader, mode) == (exported_reader, "keep_aspect") else 0
     assert differing(given, views[mode][::step], names, allowed) == {}
-
-
-# serve_bytes
-
-
-def test_serve_bytes_gives_the_same_pixels_or_refuses(
-    table: Table, serve: Callable[[bytes], np.ndarray | None]
-) -> None:
-    wrong = {}
-    for row in table.rows:
-        served = serve(row.content)
-        if (served is None) != (row.served == "refused"):
-            wrong[row.name] = "refused" if served is None else "answered"
-        elif served is not None and row.served == "answered":
-            if far := distance(served, table.pixels[row.name]):
-                wrong[row.name] = f"{far} levels"
-    assert wrong == {}
-
-
-def test_what_serve_bytes_refuses_is_known_beforehand(table: Table, checked: CheckedPhotos) -> None:
-    for row, facts in zip(table.good, checked.facts, strict=True):
-        reason = why_not_served(row.content, facts)
-        assert (reason is not None) == (row.served == "refused"), f"{row.name}: {reason}"
-        assert reason is None or "serve_bytes" in reason or "TensorFlow" in reason
-
-
-def damaged(rows: Sequence[PhotoFile], count: int, head: int) -> Iterator[tuple[str, bytes]]:
-    """Copies of the rows in turn, damaged within their first bytes, with their names and numbers."""
-    rng = random.Random(1)
-    for number in range(count):
-        row = rows[number * 7 % len(rows)]
-        yield f"{row.name} ({number})", next(mutations(row.content[:head], rng)) + row.content[head:]
-
-
-def _can_be_decoded(content: bytes) -> bool:
-    return not isinstance(probe(content), str)
-
-
-def test_the_orientation_is_the_same_in_the_graph_whatever_the_data_say(table: Table) -> None:
-    string = tf.TensorSpec((), tf.string)
-    graph = tf.function(exif_orientation, [string], autograph=False).get_concrete_function()
-    turned = [row for row in table.rows if "exif" in row.name and len(row.content) < 100_000]
-    copies = [(row.name, row.content) for row in turned] + list(damaged(turned, 600, 120))
-    # Of a PNG whose checksums are wrong Python doesn't look for it; such a photo is refused.
-    compared = [(name, content) for name, content in copies if ".png" not in name or _can_be_decoded(content)]
-    found = {name: (orientation_of(content), int(graph(tf.constant(content)))) for name, content in compared}
-    assert {name: pair for name, pair in found.items() if pair[0] != pair[1]} == {}
-    assert len(found) > 300 and {pair[0] for pair in found.values()} == {*range(1, 9)}
-
-
-def test_serve_bytes_answers_of_damaged_photos_what_others_see_or_refuses(
-    table: Table, serve: Callable[[bytes], np.ndarray | None]
-) -> None:
-    rows = [row for row in table.good if len(row.content) < 20_000]
-    wrong, answered, refused = {}, 0, 0
-    for name, content in damaged(rows, 500, 200):
-        facts = probe(content)
-        if isinstance(facts, str):
-            continue
-        served, reason = serve(content), why_not_served(content, facts)
-        answered, refused = answered + (served is not None), refused + (served is None)
-        if (served is None) != (reason is not None):
-            wrong[name] = f"{reason}, and it {'refuses' if served is None else 'answers'}"
-        elif served is not None and distance(served, decode(content).upright):
-            wrong[name] = "other pixels"
-    assert wrong == {}
-    assert answered > 50 and refused > 5
-
-
-# Standard error
 
 
 READ_ALL = """

@@ -7,10 +7,13 @@ to them, once it is sure that they are near what was drawn.
 
 from itertools import chain
 
+from helpers.photo_table.bmps import bmp_files
+from helpers.photo_table.gifs import gif_files
 from helpers.photo_table.jpegs import jpeg_files
-from helpers.photo_table.others import bmp_files, gif_files, other_files, webp_files
+from helpers.photo_table.others import other_files
 from helpers.photo_table.parts import PhotoFile
 from helpers.photo_table.pngs import png_files
+from helpers.photo_table.webps import webp_files
 
 
 def photo_files() -> list[PhotoFile]:

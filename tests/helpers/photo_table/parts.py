@@ -8,6 +8,8 @@ import numpy as np
 
 Served = Literal["answered", "refused", "unnoticed"]
 
+CUT = "damaged or cut short"
+
 XMP = (
     b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
     b'<rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/></rdf:RDF></x:xmpmeta>'
@@ -113,3 +115,20 @@ EXIF_CASES: dict[str, tuple[bytes, int]] = {
     "not_tiff": (b"hello, this is no TIFF data", 1),
 }  # fmt: skip
 """TIFF data by name, with the orientation that must be read of it."""
+
+
+def noise(height: int, width: int, colors: int) -> np.ndarray:
+    """Indices of colours, none of which is more likely."""
+    return np.random.default_rng([height, width]).integers(0, colors, (height, width), dtype="uint8")
+
+
+def palette_of(colors: int) -> np.ndarray:
+    """Colours that are far from grey, uint8 `(colors, 3)`."""
+    return np.random.default_rng(colors).integers(0, 256, (colors, 3), dtype="uint8")
+
+
+def on_canvas(pixels: np.ndarray, top: int, left: int, canvas: tuple[int, int]) -> np.ndarray:
+    """White elsewhere."""
+    whole = np.full((*canvas, 3), 255, "uint8")
+    whole[top : top + len(pixels), left : left + pixels.shape[1]] = pixels
+    return whole

@@ -1,0 +1,113 @@
+"""Cross-layer spatial attention against loops over positions, and its gradients against finite differences."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from keras import ops
+
+from clan_tf.layers import CrossLayerSpatialAttention
+from clan_tf.layers.resize import downsample
+from clan_tf.layers.spatial_attention import LINEAR_GRADIENT
+from helpers.layer_loops import Arrays, attend_in_cells_loop, attention_map_loop
+from helpers.layers import (
+    ACTIVATIONS,
+    ON_TENSORFLOW,
+    POOLINGS,
+    assert_slopes_match,
+    call,
+    needs_tensorflow,
+    random_map,
+    randomize,
+    weights_of,
+)
+
+if ON_TENSORFLOW:
+    import tensorflow as tf
+
+
+def make_spatial(
+    rng: np.random.Generator, mid_size: tuple[int, int], top_size: tuple[int, int], **arguments: Any
+) -> tuple[CrossLayerSpatialAttention, np.ndarray, np.ndarray]:
+    layer = CrossLayerSpatialAttention(**arguments)
+    mid, top = random_map(rng, (2, *mid_size, 3)), random_map(rng, (2, *top_size, 5))
+    layer.build(mid.shape, top.shape)
+    randomize(layer, rng)
+    return layer, mid, top
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_attended_map_equals_loops_over_positions(pooling: str, activation: str, rng: np.random.Generator) -> None:
+    arguments = {"pooling": pooling, "activation": activation, "return_attention": True}
+    layer, mid, top = make_spatial(rng, (4, 6), (2, 3), **arguments)
+    attended, attention = (ops.convert_to_numpy(x) for x in layer(mid, top))
+    weights = list(weights_of(layer).values())
+    expected = attention_map_loop(pooling, activation, mid.astype("float64"), weights[0], weights[1][0])
+    np.testing.assert_allclose(attention[..., 0], expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(attended, attend_in_cells_loop(expected, top.astype("float64")), rtol=1e-5, atol=1e-5)
+
+
+@needs_tensorflow
+@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_spatial_attention_gradients_equal_finite_differences(
+    pooling: str, activation: str, rng: np.random.Generator
+) -> None:
+    layer, mid, top = make_spatial(rng, (4, 6), (2, 3), pooling=pooling, activation=activation)
+    mix = random_map(rng, top.shape)
+
+    def loss(arrays: Arrays) -> float:
+        attention = attention_map_loop(pooling, activation, arrays["mid"], arrays["kernel"], arrays["bias"][0])
+        return float(np.sum(mix * attend_in_cells_loop(attention, arrays["top"])))
+
+    kernel, bias = layer.trainable_weights
+    variables = {"mid": tf.constant(mid), "top": tf.constant(top), "kernel": kernel.value, "bias": bias.value}
+    with tf.GradientTape() as tape:
+        tape.watch([variables["mid"], variables["top"]])
+        value = tf.reduce_sum(mix * layer(variables["mid"], variables["top"]))
+    gradients = {name: g.numpy() for name, g in tape.gradient(value, variables).items()}
+    if activation == "linear":
+        gradients = {name: g if name == "top" else g / LINEAR_GRADIENT for name, g in gradients.items()}
+    assert_slopes_match(loss, {k: v.numpy().astype("float64") for k, v in variables.items()}, gradients, rng)
+
+
+@needs_tensorflow
+@pytest.mark.parametrize(
+    ("size", "new_size"), [((15, 15), (7, 7)), ((15, 8), (7, 4)), ((14, 9), (6, 9)), ((28, 5), (14, 2))]
+)
+def test_downsampling_by_other_factors_equals_antialiased_resizing(
+    size: tuple[int, int], new_size: tuple[int, int], rng: np.random.Generator
+) -> None:
+    x = random_map(rng, (2, *size, 3))
+    expected = tf.image.resize(x, new_size, antialias=True).numpy()
+    np.testing.assert_allclose(downsample(tf.constant(x), new_size).numpy(), expected, rtol=1e-5, atol=1e-5)
+
+
+@needs_tensorflow
+def test_attended_map_by_a_factor_that_is_not_whole(rng: np.random.Generator) -> None:
+    layer, mid, top = make_spatial(rng, (15, 15), (7, 7))
+    weights = list(weights_of(layer).values())
+    attention = attention_map_loop("avg_max", "sigmoid", mid.astype("float64"), weights[0], weights[1][0])
+    expected = tf.image.resize(attention[..., None], (7, 7), antialias=True).numpy() * top
+    np.testing.assert_allclose(call(layer, mid, top), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("mid_size", [(4, 6), (5, 7), (2, 3)])
+def test_linear_spatial_attention_starts_as_the_identity(
+    pooling: str, mid_size: tuple[int, int], rng: np.random.Generator
+) -> None:
+    layer = CrossLayerSpatialAttention(pooling, "linear")
+    mid, top = random_map(rng, (2, *mid_size, 3)), random_map(rng, (2, 2, 3, 5))
+    attended = call(layer, mid, top)
+    if mid_size[0] % 2:  # interpolation weights sum to 1 within rounding
+        np.testing.assert_allclose(attended, top, rtol=1e-6)
+    else:
+        assert np.array_equal(attended, top)
+
+
+@pytest.mark.parametrize(("name", "value"), [("pooling", "min"), ("activation", "relu"), ("kernel_size", 0)])
+def test_bad_spatial_attention_arguments_are_named(name: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=f"`{name}`"):
+        CrossLayerSpatialAttention(**{name: value})
