@@ -1,14 +1,19 @@
 """The commands as a user runs them: what they print, their exit codes, and what they leave behind."""
 
 import json
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
+from clan_tf.cli import console
 from clan_tf.cli.console import run_safely
 from clan_tf.cli.main import app, run
 
@@ -31,11 +36,33 @@ def failure(
     return caught.value.code, capsys.readouterr().err
 
 
-def test_help_names_every_verb() -> None:
-    result = CliRunner().invoke(app, ["--help"])
-    assert result.exit_code == 0
-    for verb in ("train", "evaluate", "predict", "explain", "report", "reproduce", "summary"):
-        assert verb in result.output
+def verbs(group: Any, *words: str) -> Iterator[tuple[str, Any]]:
+    """Every command of the app below a group, by the words that run it, such as `data check`."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from verbs(command, *words, name)
+        else:
+            yield " ".join([*words, name]), command
+
+
+VERBS = dict(verbs(typer.main.get_command(app)))
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_names_every_verb_and_says_what_it_and_each_of_its_options_does(verb: str) -> None:
+    *group, name = verb.split()
+    listed = CliRunner().invoke(app, [*group, "--help"])
+    assert listed.exit_code == 0
+    assert re.search(rf"^ *{name} +\w", listed.output, re.MULTILINE), listed.output
+    asked = CliRunner().invoke(app, [*verb.split(), "--help"])
+    assert asked.exit_code == 0 and f"{verb} [OPTIONS]" in asked.output
+    assert [parameter.name for parameter in VERBS[verb].params if not parameter.help] == []
+
+
+def test_every_file_of_a_verb_is_a_command() -> None:
+    no_verbs = {"__init__", "main", "console", "streams"}
+    files = {path.stem for path in Path(console.__file__).parent.glob("*.py")} - no_verbs
+    assert files == {verb.replace(" ", "_") for verb in VERBS}
 
 
 def test_the_version_is_the_installed_packages() -> None:

@@ -18,7 +18,7 @@ from clan_tf.config import Experiment, load_experiment
 from clan_tf.data import read_source
 from clan_tf.errors import CheckFailed, UserError
 from clan_tf.evaluation.evaluate import subset_name
-from clan_tf.files import only_process, write_text
+from clan_tf.files import write_text
 from clan_tf.models import BranchClassifier
 from clan_tf.models.build import build_model
 from clan_tf.reproduce import figures, plan_reproduction, reproduce, runs
@@ -27,6 +27,7 @@ from clan_tf.reproduce.significance import paired_p_value
 from clan_tf.run import RunDirectory
 from helpers.models import randomize_heads
 from helpers.photos import write_photo
+from helpers.processes import kept_by_another_process
 
 TINY = [
     "data={source: generated, image_size: 32, resize_size: 36, generated_photos: {train: 16, val: 8, test: 24}}",
@@ -228,7 +229,7 @@ def test_runs_of_another_config_are_refused(experiment: Experiment, training: Fa
 
 
 def test_two_processes_dont_work_in_one_folder(experiment: Experiment, training: FakeTraining, tmp_path: Path) -> None:
-    with only_process(tmp_path), pytest.raises(UserError, match="another process is working in it"):
+    with kept_by_another_process(tmp_path), pytest.raises(UserError, match="another process is working in it"):
         reproduce("table4", experiment, [0], tmp_path)
     reproduce("table4", experiment, [0], tmp_path)
     assert training.runs

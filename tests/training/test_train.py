@@ -16,6 +16,7 @@ from clan_tf.models import load_model
 from clan_tf.run import RunDirectory
 from clan_tf.training import TrainingResult, train
 from clan_tf.training.state import state_files
+from helpers.processes import kept_by_another_process
 
 
 @pytest.fixture(scope="module")
@@ -127,8 +128,10 @@ def test_a_run_of_another_experiment_is_refused_with_the_keys_that_differ(finish
 
 
 def test_two_processes_cannot_train_one_run(finished: TrainingResult) -> None:
-    with finished.run.claimed(), pytest.raises(UserError, match="another process"), finished.run.claimed():
-        pass
+    run = finished.run
+    with kept_by_another_process(run.path), pytest.raises(UserError, match="another process is working in it"):
+        train(run.experiment(), str(run.path), resume=True)
+    assert train(run.experiment(), str(run.path), resume=True).outcome == finished.outcome
 
 
 def test_early_stopping_ends_the_run(experiment: Experiment, tmp_path: Path) -> None:
