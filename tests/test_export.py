@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,7 +28,7 @@ from clan_tf.data.sources import Box
 from clan_tf.environment import describe_environment
 from clan_tf.errors import CheckFailed, UserError
 from clan_tf.evaluation import evaluate
-from clan_tf.export import Exporter, ExportOptions, export, gate, saved_model
+from clan_tf.export import Comparison, Exporter, ExportOptions, export, gate, saved_model
 from clan_tf.export.benchmark import benchmark_exports
 from clan_tf.export.folding import convolution_macs, folded_convolution_macs
 from clan_tf.export.gate import Limits, compare, failed_limits
@@ -39,6 +40,7 @@ from clan_tf.export.sampling import stratified
 from clan_tf.export.saved_model import write_servable
 from clan_tf.export.selective import SelectiveQuantizer
 from clan_tf.export.tflite import classifier_to_tflite
+from clan_tf.export.writer import ExportWriter
 from clan_tf.inference import predict
 from clan_tf.layers.relation import RELATIONS
 from clan_tf.models import CLAN, BranchClassifier, combine, load_model, save_model
@@ -475,7 +477,7 @@ def test_the_gate_asks_every_signature(
             saved_model, "_whole_levels", lambda photo: whole(photo) // (2 if photo.dtype == tf.float32 else 1)
         )
     else:
-        monkeypatch.setattr(Exporter, "_explaining_model", lambda self, contract, fold: halved(self.model))
+        monkeypatch.setattr(ExportWriter, "_explaining_model", lambda self, contract, fold: halved(self._model))
     with pytest.raises(CheckFailed, match=f"a probability in '{signature}' differs by"):
         export(str(run.path), ExportOptions("saved_model", explain=True), str(tmp_path / "out"), samples=3)
 
@@ -522,7 +524,7 @@ def test_files_that_resize_photos_are_asked_without_a_comparison_of_pixels(
 ) -> None:
     Image.fromarray(PHOTOS[0]).save(tmp_path / "photo.png")
     checked = check_photos([Photo(str(tmp_path / "photo.png"), 0)])
-    monkeypatch.setattr(gate, "exported_views", None)
+    monkeypatch.setattr(gate, "views_of_contract", None)
     answers, failures = gate._as_predict_sees(_ResizingModel(), checked, 2)
     np.testing.assert_array_equal(answers, np.array([[PHOTOS[0].mean(), 0]], "float32"))
     assert failures == []
@@ -534,8 +536,8 @@ class _ResizingModel:
     def view(self, photo: np.ndarray) -> np.ndarray:
         return photo
 
-    def __call__(self, photos: np.ndarray) -> dict[str, np.ndarray]:
-        return {"probabilities": np.array([[photos.mean(), 0]])}
+    def probabilities(self, views: Sequence[np.ndarray]) -> np.ndarray:
+        return np.array([[view.mean(), 0] for view in views])
 
 
 def test_answers_that_were_not_asked_for_do_not_count() -> None:
@@ -549,11 +551,11 @@ def test_answers_that_were_not_asked_for_do_not_count() -> None:
 
 
 def test_serve_bytes_is_not_asked_where_boxes_are_used() -> None:
-    exporter = object.__new__(Exporter)
+    exporter = object.__new__(Comparison)
     exporter.progress = Progress()
     for box, signatures in ((None, ["serve_float32", "serve_bytes"]), (Box(1, 1, 9, 9), ["serve_float32"])):
         exporter.photos = SimpleNamespace(photos=[Photo("a", 0, box=box)])
-        assert exporter._further_signatures(ExportOptions("saved_model")) == signatures
+        assert exporter.further_signatures(ExportOptions("saved_model")) == signatures
 
 
 def halved(model: BranchClassifier) -> keras.Model:
@@ -565,7 +567,7 @@ def halved(model: BranchClassifier) -> keras.Model:
 def test_a_killed_export_leaves_nothing_under_the_final_name(run: RunDirectory, tmp_path: Path) -> None:
     code = (
         "import os, sys; from importlib import import_module; from clan_tf.export import ExportOptions, export\n"
-        "import_module('clan_tf.export.export').check_file = lambda *_: os._exit(9)\n"
+        "import_module('clan_tf.export.comparison').check_file = lambda *_: os._exit(9)\n"
         "export(sys.argv[1], ExportOptions('tflite'), sys.argv[2])"
     )
     done = subprocess.run([sys.executable, "-c", code, str(run.path), str(tmp_path / "out")], capture_output=True)
@@ -846,7 +848,11 @@ def test_benchmark_compares_exports_and_single_files(
     assert list(answer) == ["tflite-float32", "tflite-dynamic"]
     assert all([speed["threads"] for speed in report["speeds"]] == [1, 2] for report in answer.values())
     assert answer["tflite-float32"]["photos"] == 4 and answer["tflite-float32"]["agreement"] == 1
-    file = Exporter(str(run.path), samples=1).build(ExportOptions("tflite"), tmp_path, threads=[1], seconds=0.1).path
+    file = (
+        Exporter(Comparison(str(run.path), samples=1))
+        .build(ExportOptions("tflite"), tmp_path, threads=[1], seconds=0.1)
+        .path
+    )
     table = CliRunner().invoke(app, ["benchmark", *few, str(file), "--run", str(run.path)]).output
     assert file.name in table and "100.00 %" in table and "memory" in table
     kept = export(str(run.path), ExportOptions("tflite"), str(tmp_path / "kept"), samples=1)
