@@ -22,8 +22,7 @@ from clan_tf.config import load_experiment
 from clan_tf.data import Photo, read_source
 from clan_tf.data.checked_photos import check_photos
 from clan_tf.data.graph_decoding import decode_in_graph
-from clan_tf.data.pipeline import View
-from clan_tf.data.pipeline import evaluation_view as tensorflow_view
+from clan_tf.data.pipeline import View, evaluation_view
 from clan_tf.data.sources import Box
 from clan_tf.environment import describe_environment
 from clan_tf.errors import CheckFailed, UserError
@@ -45,7 +44,7 @@ from clan_tf.inference import predict
 from clan_tf.layers.relation import RELATIONS
 from clan_tf.models import CLAN, BranchClassifier, combine, load_model, save_model
 from clan_tf.photos.reading import read_photo
-from clan_tf.photos.view import evaluation_view
+from clan_tf.photos.view import numpy_evaluation_view
 from clan_tf.progress import Progress
 from clan_tf.run import RunDirectory
 from clan_tf.runtime.contract import Contract, read_contract
@@ -361,13 +360,13 @@ def test_a_saved_model_answers_without_this_project_and_without_keras(
             np.testing.assert_allclose(answers[name], expected, atol=1e-5)
         np.testing.assert_array_equal(answers["ids"], expected.argmax(axis=1))
         view = View(SIZE, RESIZE)
-        seen = np.stack([tensorflow_view(photo, view) for photo in odd])
+        seen = np.stack([evaluation_view(photo, view) for photo in odd])
         np.testing.assert_allclose(answers["odd"], model(seen)["combined"], atol=1e-5)
         features = model.with_outputs(["attention_mid_1", "top"])(PHOTOS[:, 2:-2, 2:-2])
         np.testing.assert_allclose(answers["map"], features["attention_mid_1"], atol=1e-5)
         np.testing.assert_allclose(answers["top"], features["top"], atol=1e-5)
         upright = [np.asarray(ImageOps.exif_transpose(Image.open(path)).convert("RGB")) for path in encoded]
-        seen = np.stack([tensorflow_view(photo, view) for photo in upright])
+        seen = np.stack([evaluation_view(photo, view) for photo in upright])
         # Pillow makes RGB of CMYK by other roundings.
         np.testing.assert_allclose(answers["bytes"], model(seen)["combined"], atol=2e-2)
 
@@ -650,8 +649,8 @@ def test_photos_have_the_same_pixels_without_tensorflow(tmp_path: Path) -> None:
     for height, width in ((60, 80), (37, 200), (300, 20), (48, 48)):
         photo = rng.integers(0, 256, (height, width, 3), dtype="uint8")
         for view in (View(40, 48), View(45, 48, "keep_aspect"), View(200, 224, "keep_aspect")):
-            expected = tensorflow_view(photo, view).numpy()
-            difference = np.abs(evaluation_view(photo, *view).astype(int) - expected)
+            expected = evaluation_view(photo, view).numpy()
+            difference = np.abs(numpy_evaluation_view(photo, *view).astype(int) - expected)
             # A window of a photo and the whole of it are summed in another order.
             assert difference.max() <= 1 and (difference > 0).mean() < 0.005
 
@@ -848,11 +847,8 @@ def test_benchmark_compares_exports_and_single_files(
     assert list(answer) == ["tflite-float32", "tflite-dynamic"]
     assert all([speed["threads"] for speed in report["speeds"]] == [1, 2] for report in answer.values())
     assert answer["tflite-float32"]["photos"] == 4 and answer["tflite-float32"]["agreement"] == 1
-    file = (
-        Exporter(Comparison(str(run.path), samples=1))
-        .build(ExportOptions("tflite"), tmp_path, threads=[1], seconds=0.1)
-        .path
-    )
+    exporter = Exporter(Comparison(str(run.path), samples=1))
+    file = exporter.build(ExportOptions("tflite"), tmp_path, threads=[1], seconds=0.1).path
     table = CliRunner().invoke(app, ["benchmark", *few, str(file), "--run", str(run.path)]).output
     assert file.name in table and "100.00 %" in table and "memory" in table
     kept = export(str(run.path), ExportOptions("tflite"), str(tmp_path / "kept"), samples=1)

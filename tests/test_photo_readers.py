@@ -367,10 +367,9 @@ import sys
 from pathlib import Path
 import tensorflow as tf
 from clan_tf.data.check.inspection import inspect_photo
-from clan_tf.data.photos import check_photos
-from clan_tf.data.pipeline.pipeline import evaluation_batches
-from clan_tf.data.pipeline.reading import PhotoReader, View
-from clan_tf.data.sources.source import Photo
+from clan_tf.data import Photo
+from clan_tf.data.checked_photos import check_photos
+from clan_tf.data.pipeline import PhotoReader, View, evaluation_batches
 
 photos = [Photo(str(path), 0) for path in sorted(Path(sys.argv[1]).iterdir())]
 # What TensorFlow says when it starts has nothing to do with photos.

@@ -14,7 +14,7 @@ from clan_tf.data.check import check_splits
 from clan_tf.data.checked_photos import CheckedPhotos
 from clan_tf.errors import UserError, listed, nearest
 from clan_tf.files import read_json, read_rows, write_csv, write_json
-from clan_tf.inference import Predictor, open_predictor
+from clan_tf.inference import Predictor, locate, open_predictor
 from clan_tf.models import COMBINED
 from clan_tf.plots import plot_confusion
 from clan_tf.progress import Progress
@@ -112,8 +112,9 @@ def evaluate(
         raise UserError(
             f"--split: must be one of {', '.join(SPLITS)}; received {split!r}.{nearest(split, list(SPLITS))}"
         )
-    with open_predictor(model, branches, batch_size) as predictor:
-        path, run = predictor.path, predictor.run
+    located = locate(model)
+    with open_predictor(located, branches, batch_size) as predictor:
+        path, run = predictor.path, located.run
         experiment = experiment_of(path, run, config, overrides)
         if data_section:
             experiment = experiment.model_copy(update={"data": data_section})

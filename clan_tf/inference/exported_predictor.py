@@ -10,7 +10,6 @@ from clan_tf.errors import UserError
 from clan_tf.inference.locate import LocatedModel
 from clan_tf.inference.predictor import Predictor, choose_branches
 from clan_tf.progress import Progress
-from clan_tf.run import RunDirectory
 from clan_tf.runtime.exported import PROBABILITIES, SERVE_BYTES, ExportedModel
 
 if TYPE_CHECKING:
@@ -23,7 +22,6 @@ class ExportedPredictor(Predictor):
     Args:
         model: the file, running.
         path: what messages and tables name it by.
-        run: the run it belongs to, if any.
         branches: which to combine; all if `None`.
 
     Attributes:
@@ -37,10 +35,9 @@ class ExportedPredictor(Predictor):
         self,
         model: ExportedModel,
         path: Path,
-        run: RunDirectory | None = None,
         branches: Sequence[str] | None = None,
     ) -> None:
-        self._model, self.path, self.run = model, path, run
+        self._model, self.path = model, path
         self.contract = model.contract
         self.class_names = self.contract.class_names
         self.branches = self.contract.branches if self.contract.per_branch else ()
@@ -60,7 +57,7 @@ class ExportedPredictor(Predictor):
         """
         model = ExportedModel(located.file)
         try:
-            return cls(model, located.path, located.run, branches)
+            return cls(model, located.path, branches)
         except UserError:
             model.close()
             raise

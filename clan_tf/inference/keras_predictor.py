@@ -13,7 +13,6 @@ from clan_tf.inference.predictor import Predictor, choose_branches, require_fini
 from clan_tf.inference.views import seen_by_model, view_of_model
 from clan_tf.models import COMBINED, BranchClassifier, combine, load_model
 from clan_tf.progress import Progress
-from clan_tf.run import RunDirectory
 
 
 class KerasPredictor(Predictor):
@@ -22,7 +21,6 @@ class KerasPredictor(Predictor):
     Args:
         model: the model.
         path: its file, for messages.
-        run: the run it belongs to, if any.
         branches: which to combine; all if `None`.
         batch_size: how many photos it answers at a time.
 
@@ -34,11 +32,10 @@ class KerasPredictor(Predictor):
         self,
         model: BranchClassifier,
         path: Path,
-        run: RunDirectory | None = None,
         branches: Sequence[str] | None = None,
         batch_size: int = 32,
     ) -> None:
-        self.model, self.path, self.run = model, path, run
+        self.model, self.path = model, path
         self.class_names = model.class_names
         self.branches = model.branches
         self.chosen = choose_branches(model.branches, branches)
@@ -55,7 +52,7 @@ class KerasPredictor(Predictor):
             UserError: if it can't be loaded, or a branch isn't one of the model's.
             CheckFailed: if its weights are NaN or infinite.
         """
-        return cls(load_model(located.file), located.file, located.run, branches, batch_size)
+        return cls(load_model(located.file), located.file, branches, batch_size)
 
     def view(self, photo: np.ndarray) -> np.ndarray:
         return seen_by_model(self.model, photo)

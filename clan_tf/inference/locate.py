@@ -1,12 +1,18 @@
-"""Which file a MODEL path stands for: the only place that decides it."""
+"""Which file a MODEL path stands for: the only place that decides it.
+
+Runs are looked at only where they matter, so that exported files are found with few packages.
+"""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from clan_tf.errors import UserError
-from clan_tf.run import RunDirectory, find_run_above, is_run
 from clan_tf.runtime.contract import file_of_export
+
+if TYPE_CHECKING:
+    from clan_tf.run import RunDirectory
 
 ModelKind = Literal["keras", "saved_model", "tflite", "onnx"]
 
@@ -18,12 +24,10 @@ class LocatedModel:
     Attributes:
         path: what the user named.
         file: the `.keras`, `.tflite` or `.onnx` file, or the SavedModel folder.
-        run: the run it belongs to, if any.
     """
 
     path: Path
     file: Path
-    run: RunDirectory | None
 
     @property
     def kind(self) -> ModelKind:
@@ -35,6 +39,13 @@ class LocatedModel:
     def is_exported(self) -> bool:
         """Whether another runtime than Keras runs it."""
         return self.kind != "keras"
+
+    @cached_property
+    def run(self) -> "RunDirectory | None":
+        """The run that the model belongs to, if any."""
+        from clan_tf.run import RunDirectory, find_run_above, is_run
+
+        return RunDirectory(self.path) if is_run(self.path) else find_run_above(self.file)
 
 
 def locate(model: str | Path) -> LocatedModel:
@@ -49,7 +60,7 @@ def locate(model: str | Path) -> LocatedModel:
     """
     path = Path(model)
     file = _exported_file(path)
-    return LocatedModel(path, file, find_run_above(path)) if file else locate_keras(model)
+    return LocatedModel(path, file) if file else locate_keras(model)
 
 
 def locate_keras(model: str | Path) -> LocatedModel:
@@ -61,6 +72,8 @@ def locate_keras(model: str | Path) -> LocatedModel:
     Raises:
         UserError: as `locate`, and for an exported file.
     """
+    from clan_tf.run import RunDirectory, is_run
+
     path = file_of_export(Path(model)) or Path(model)
     if path.is_dir():
         run = RunDirectory(path)
@@ -68,12 +81,12 @@ def locate_keras(model: str | Path) -> LocatedModel:
             raise _no_model(path, "not a run directory (it has no config.yaml and status.json)")
         if not run.best.is_file():
             raise UserError(f"{path}: this run has no checkpoint yet; it is {run.read_status()['status']}.")
-        return LocatedModel(Path(model), run.best, run)
+        return LocatedModel(path, run.best)
     if not path.is_file():
         raise _no_model(path, "not a regular file" if path.exists() else "no such file or folder")
     if path.suffix != ".keras":
         raise _no_model(path, "not a .keras file")
-    return LocatedModel(Path(model), path, find_run_above(path))
+    return LocatedModel(Path(model), path)
 
 
 def _exported_file(path: Path) -> Path | None:

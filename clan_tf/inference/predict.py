@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from clan_tf.inference.locate import locate
 from clan_tf.inference.open import open_predictor
 from clan_tf.inference.predictor import Predictor
 from clan_tf.photos.decoding import PhotoError
@@ -41,7 +42,7 @@ def predict(
     photos = list_photos(paths, progress.note)
     results: list[dict[str, Any]] = []
     with (
-        open_predictor(model, batch_size=batch_size) as predictor,
+        open_predictor(locate(model), batch_size=batch_size) as predictor,
         progress.track("predicting photos", len(photos)) as advance,
     ):
         for start in range(0, len(photos), batch_size):

@@ -10,7 +10,6 @@ import numpy as np
 from clan_tf.errors import CheckFailed, UserError, nearest
 from clan_tf.photos.reading import read_photo
 from clan_tf.progress import Progress
-from clan_tf.run import RunDirectory
 
 if TYPE_CHECKING:
     from clan_tf.data.checked_photos import CheckedPhotos
@@ -21,14 +20,12 @@ class Predictor(ABC):
 
     Attributes:
         path: what messages and tables name it by.
-        run: the run it belongs to, if any.
         class_names: the labels, in the order of the probabilities.
         branches: the branches whose own probabilities it gives.
         chosen: the branches that `answers` combines.
     """
 
     path: Path
-    run: RunDirectory | None
     class_names: Sequence[str]
     branches: tuple[str, ...]
     chosen: tuple[str, ...]
