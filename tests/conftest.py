@@ -7,11 +7,11 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
 from pathlib import Path
 from typing import Any
-from zlib import crc32
 
 import numpy as np
 import pytest
-from PIL import Image
+
+from helpers.photos import write_photo
 
 if os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow":
     import tensorflow as tf
@@ -24,22 +24,6 @@ if os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow":
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
-
-
-def randomize_heads(model: Any) -> Any:
-    """Gives a model's heads, which start at 0, random weights, so that its answers differ; returns the model."""
-    rng = np.random.default_rng(0)
-    for branch in model.branches:
-        kernel = model.get_layer(f"logits_{branch}").kernel
-        kernel.assign(rng.normal(0, 0.5, kernel.shape))
-    return model
-
-
-def write_photo(path: Path, color: tuple[int, int, int], size: tuple[int, int] = (40, 32)) -> None:
-    """A noisy photo of one colour, like no other by its name and folder; the format follows the name."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    noise = np.random.default_rng(crc32("/".join(path.parts[-3:]).encode())).normal(0, 20, (size[1], size[0], 3))
-    Image.fromarray(np.clip(noise + color, 0, 255).astype("uint8")).save(path)
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import pytest
 
 from clan_tf.layers import CrossLayerContextAttention, CrossLayerSpatialAttention, NonLocalBlock
 from clan_tf.models import CLAN, Plain
+from helpers.models import BATCH, CLASSES, IMAGE_SIZE, MID_SHAPE, TOP_SHAPE, Arrays, Row, build, clan
 
 if keras.backend.backend() != "tensorflow":
     pytest.skip("needs TensorFlow", allow_module_level=True)
@@ -22,25 +22,7 @@ import tensorflow as tf
 
 from clan_tf.export import to_tflite, write_saved_model
 
-Arrays = dict[str, np.ndarray]
-
-BATCH = 2
-CLASSES = 5
-IMAGE_SIZE = 32
-MID_SHAPE = (4, 4, 6)
-TOP_SHAPE = (2, 2, 8)
-
-
 # The table
-
-
-@dataclass(frozen=True)
-class Row:
-    """A layer or a model, as a Keras model whose inputs and outputs have names."""
-
-    name: str
-    build: Callable[[], keras.Model]
-    takes_photos: bool = False
 
 
 def around(layer: Callable[[], keras.layers.Layer], *names: str) -> Callable[[], keras.Model]:
@@ -51,10 +33,6 @@ def around(layer: Callable[[], keras.layers.Layer], *names: str) -> Callable[[],
         return keras.Model(inputs, {"answer": layer()(*inputs.values())})
 
     return build
-
-
-def clan(**settings: Any) -> Callable[[], keras.Model]:
-    return lambda: CLAN("tiny", CLASSES, IMAGE_SIZE, **settings)
 
 
 ROWS = [
@@ -72,23 +50,6 @@ rows = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 
 
 # Helpers
-
-
-def build(row: Row, batch: int = BATCH) -> tuple[keras.Model, Arrays]:
-    """The row's model with random weights where they start as constants, and inputs for it."""
-    keras.utils.set_random_seed(1)
-    model = row.build()
-    rng = np.random.default_rng(1)
-    for variable in model.weights:
-        if variable.name in ("gamma", "moving_variance"):
-            variable.assign(rng.uniform(0.5, 1.5, variable.shape))
-        elif variable.name in ("beta", "bias", "moving_mean"):
-            variable.assign(rng.normal(0, 0.1, variable.shape))
-        elif not np.any(keras.ops.convert_to_numpy(variable)):
-            variable.assign(rng.normal(0, 0.3, variable.shape))
-    if row.takes_photos:
-        return model, {"photos": rng.integers(0, 256, (batch, IMAGE_SIZE, IMAGE_SIZE, 3)).astype("float32")}
-    return model, {x.name: rng.normal(0, 0.7, (batch, *x.shape[1:])).astype("float32") for x in model.inputs}
 
 
 def as_argument(inputs: dict[str, Any]) -> Any:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import write_photo
 from matplotlib.figure import Figure
 
 from clan_tf.cli.console import print_json, print_table, run_safely, say
@@ -23,6 +22,7 @@ from clan_tf.files import read_rows, write_csv
 from clan_tf.files.tables import plain_cell, quoted_cell
 from clan_tf.plots import plot_confusion, plot_labelled_photos, plot_photo_grid, save_figure
 from clan_tf.report.charts import confusion_chart, short
+from helpers.photos import write_photo
 
 FORMULAS = ("=1+1", "+1", "-x", "@x", "\tx", "\rx", " =x")
 ODD = ("caf\udce9.jpg", "two\nlines", "\x1b[31mred", "\x85", "'quoted'", "=a\\b\\u0041", "\u202ebidi", "back\\slash")

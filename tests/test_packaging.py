@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import clan_tf
+from helpers import ROOT
 
-ROOT = Path(__file__).parent.parent
 FLOORS = {
     "environment": 0,
     "errors": 0,

@@ -1,0 +1,6 @@
+"""What several test files share: photos, models, tables, and where the tests and their tools are."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+TOOLS = ROOT / "tests" / "tools"

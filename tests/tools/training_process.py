@@ -1,0 +1,72 @@
+"""A small training with everything that has a state, as a process that tests can kill.
+
+`python tests/tools/training_process.py RUN_DIR DEVICES [KEY=VALUE …]` begins or resumes it on so many logical CPUs.
+"""
+
+import os
+import sys
+from importlib import import_module
+
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+
+import tensorflow as tf
+
+from clan_tf.cli.console import run_safely
+from clan_tf.config import Experiment, load_experiment
+from clan_tf.progress import Progress
+from clan_tf.training import train
+
+EVERYTHING = [
+    "data.image_size=32",
+    "data.resize_size=36",
+    "data.generated_photos={train: 64, val: 24, test: 8}",
+    "data.augmentation={policy: trivial_augment, mixup: 0.5}",
+    "data.cache=none",
+    "model.dropout=0.3",
+    "training.epochs=6",
+    "training.batch_size=16",
+    "training.accumulation=2",
+    "training.warmup_epochs=1",
+    "training.schedule={kind: cosine}",
+    "training.ema=0.9",
+    "training.early_stopping=3",
+    "training.head_learning_rate_factor=2",
+    "training.clipnorm=1",
+    "training.label_smoothing=0.1",
+    "training.freeze_epochs=1",
+    "training.loss_weight_schedules={mid_1: {start: 0.5, epochs: 3}}",
+    "training.checkpoint_minutes=0.0001",
+]
+
+
+class Lines(Progress):
+    """Every note as a line on stdout, at once."""
+
+    def note(self, text: str) -> None:
+        print(text, flush=True)
+
+
+def experiment(overrides: list[str]) -> Experiment:
+    return load_experiment("demo", [*EVERYTHING, *overrides])
+
+
+def use_logical_cpus(count: int) -> None:
+    """`MirroredStrategy` on so many logical CPUs, where training would look for GPUs."""
+    if count == 1:
+        return
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * count)
+    import_module("clan_tf.training.train").make_strategy = lambda config, note: tf.distribute.MirroredStrategy(
+        [f"CPU:{index}" for index in range(count)]
+    )
+
+
+def main(run_dir: str, devices: int, overrides: list[str]) -> None:
+    use_logical_cpus(devices)
+    result = train(experiment(overrides), run_dir, progress=Lines(), resume=True)
+    print(result.outcome, flush=True)
+
+
+if __name__ == "__main__":
+    run_safely(lambda: main(sys.argv[1], int(sys.argv[2]), sys.argv[3:]))
