@@ -1,6 +1,5 @@
 """`clan-tf predict`."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,11 +15,11 @@ def predict(
     as_json: JsonOption = False,
 ) -> None:
     """Labels for photos and folders of photos. Exits with 1 if a photo couldn't be read."""
-    from clan_tf.runtime.contract import find_exported
-
-    if not find_exported(Path(model)):
-        quiet_tensorflow()
+    from clan_tf.inference import locate
     from clan_tf.inference import predict as predict_photos
+
+    if not locate(model).is_exported:
+        quiet_tensorflow()
 
     results = predict_photos(model, paths, top, ConsoleProgress())
     if as_json:

@@ -1,8 +1,9 @@
 """From a trained model to files that other runtimes read, and the check that they answer the same."""
 
+from clan_tf.export.comparison import Comparison
 from clan_tf.export.export import Export, Exporter, export
 from clan_tf.export.options import ExportOptions
 from clan_tf.export.saved_model import write_saved_model
 from clan_tf.export.tflite import to_tflite
 
-__all__ = ["Export", "ExportOptions", "Exporter", "export", "to_tflite", "write_saved_model"]
+__all__ = ["Comparison", "Export", "ExportOptions", "Exporter", "export", "to_tflite", "write_saved_model"]

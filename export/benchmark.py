@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from clan_tf.errors import CheckFailed, UserError
+from clan_tf.export.comparison import Comparison
 from clan_tf.export.export import Exporter
 from clan_tf.export.gate import GateReport, Limits
 from clan_tf.export.options import ExportOptions
+from clan_tf.inference import locate
 from clan_tf.progress import Progress
-from clan_tf.run import find_run_above
-from clan_tf.runtime.contract import find_exported, read_contract
+from clan_tf.runtime.contract import read_contract
 
 ALL_EXPORTS = (
     ExportOptions("keras"),
@@ -72,17 +73,18 @@ def benchmark_exports(
     Raises:
         UserError: if the model or the data is wrong.
     """
-    path = Path(model)
-    if file := find_exported(path):
-        own = find_run_above(path)
-        if run is None and own is None:
-            raise UserError(f"{path}: isn't in a run directory, so say which run it was exported from: --run RUN.")
-        exporter = Exporter(run or str(own.path), samples, config, overrides, progress)
-        contract = read_contract(file)
-        return {path.name: Measured(exporter.check(path, contract, Limits(), None, THREADS, seconds))}
-    exporter = Exporter(model, samples, config, overrides, progress)
+    located = locate(model)
+    if located.is_exported:
+        if run is None and located.run is None:
+            raise UserError(f"{model}: isn't in a run directory, so say which run it was exported from: --run RUN.")
+        comparison = Comparison(run or str(located.run.path), samples, config, overrides, progress)
+        contract = read_contract(located.file)
+        report = comparison.check(located.file, contract, Limits(), None, THREADS, seconds)
+        return {located.path.name: Measured(report)}
+    comparison = Comparison(model, samples, config, overrides, progress)
+    exporter = Exporter(comparison)
     found: dict[str, Measured | str] = {}
-    with exporter.progress.track("exporting", len(ALL_EXPORTS)) as advance:
+    with comparison.progress.track("exporting", len(ALL_EXPORTS)) as advance:
         for options in ALL_EXPORTS:
             with tempfile.TemporaryDirectory() as folder:
                 try:

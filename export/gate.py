@@ -13,7 +13,8 @@ from clan_tf.data.sources.content import read_content
 from clan_tf.errors import counted
 from clan_tf.export.encoded_photos import LOOKED_INTO, why_not_served
 from clan_tf.export.options import ExportOptions
-from clan_tf.inference.keras_predictor import exported_probabilities, exported_views
+from clan_tf.inference import ExportedPredictor
+from clan_tf.inference.views import views_of_contract
 from clan_tf.photos.decoding import PhotoFacts, decode
 from clan_tf.progress import Progress
 from clan_tf.runtime.exported import PROBABILITIES, SERVE_BYTES, ExportedModel, Speed, cores
@@ -141,13 +142,14 @@ def check_file(
     speeds = []
     for count in counts:
         with open_file(count) as model:
-            photo = next(iter(exported_views(model, checked)))
+            predictor = ExportedPredictor(model, model.path)
+            photo = next(iter(views_of_contract(model.contract, checked)))
             speeds.append(model.measure(photo[None], seconds))
             if count == counts[-1]:
                 with progress.track("comparing photos", len(checked.photos)) as advance:
-                    answers = exported_probabilities(model, checked, advance, signatures, not_served)
-                answers[PREDICT], other_views = _as_predict_sees(model, checked, answers[PROBABILITIES].shape[1])
-                file = model.file
+                    answers = predictor.outputs(checked, advance, signatures, not_served)
+                answers[PREDICT], other_views = _as_predict_sees(predictor, checked, answers[PROBABILITIES].shape[1])
+                file = model.path
     figures = compare({**expected, PREDICT: expected[PROBABILITIES]}, answers, checked.labels)
     return GateReport(
         photos=len(checked.photos),
@@ -169,7 +171,9 @@ def _not_served(checked: CheckedPhotos) -> dict[int, str]:
     return {index: reason for index, reason in enumerate(reasons) if reason}
 
 
-def _as_predict_sees(model: ExportedModel, checked: CheckedPhotos, classes: int) -> tuple[np.ndarray, list[str]]:
+def _as_predict_sees(
+    predictor: ExportedPredictor, checked: CheckedPhotos, classes: int
+) -> tuple[np.ndarray, list[str]]:
     """Answers by `predict`'s own decoder, orientation and preprocessing, for a few photos of every kind of file.
 
     Returns:
@@ -180,13 +184,13 @@ def _as_predict_sees(model: ExportedModel, checked: CheckedPhotos, classes: int)
     answers, failures = np.full((len(checked.photos), classes), np.nan, "float32"), []
     asked = _few_of_each_kind(checked)
     few = checked.subset(asked)
-    is_compared = bool(asked) and model.contract.input_size is not None
-    views = exported_views(model, few) if is_compared else [None] * len(asked)
+    is_compared = bool(asked) and predictor.contract.input_size is not None
+    views = views_of_contract(predictor.contract, few) if is_compared else [None] * len(asked)
     for index, photo, view in zip(asked, few.photos, views, strict=True):
-        seen = model.view(decode(read_content(photo)).upright)
+        seen = predictor.view(decode(read_content(photo)).upright)
         if view is not None and _differ(seen, view):
             failures.append(f"predict sees other pixels of {printable(photo.name)} than evaluation does")
-        answers[index] = model(seen[None])[PROBABILITIES]
+        answers[index] = predictor.probabilities([seen])[0]
     return answers, failures
 
 

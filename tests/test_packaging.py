@@ -1,6 +1,7 @@
 """What is installed, and what may import what."""
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -12,7 +13,9 @@ import pytest
 import clan_tf
 from helpers import ROOT
 
+DOTTED = re.compile(r"clan_tf(\.[a-z_]+)+")
 FLOORS = {
+    "configs": 0,
     "environment": 0,
     "errors": 0,
     "layers": 0,
@@ -57,8 +60,26 @@ def test_rooms_import_only_from_floors_below() -> None:
     for top in ("clan_tf", "cli", "export"):
         for file in (ROOT / top).rglob("*.py"):
             room = _room(file)
-            for imported in _imported_rooms(file):
+            for imported in _imported_rooms(file.read_text(encoding="utf-8")):
                 assert imported == room or FLOORS[imported] < FLOORS[room], f"{file} imports {imported}"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import clan_tf.cli.main",
+        "import clan_tf.cli as commands",
+        "from clan_tf.cli import main",
+        "from clan_tf.cli.main import run",
+        "from clan_tf import cli",
+        "def late():\n    from clan_tf.cli.main import run",
+        "import_module('clan_tf.cli.main')",
+        "HOMES = {'run': 'clan_tf.cli'}",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from clan_tf.cli import main",
+    ],
+)
+def test_every_kind_of_import_is_seen(code: str) -> None:
+    assert _imported_rooms(code) == {"cli"}
 
 
 @pytest.mark.parametrize("name", clan_tf.__all__)
@@ -86,8 +107,14 @@ def _room(file: Path) -> str:
     return parts[0] if parts[0] != "clan_tf" else ("cli" if parts[1] == "__init__" else parts[1])
 
 
-def _imported_rooms(file: Path) -> set[str]:
-    tree = ast.parse(file.read_text(encoding="utf-8"))
-    modules = [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module]
-    named = [a.name for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module == "clan_tf" for a in n.names]
-    return {module.split(".")[1] for module in modules if module.startswith("clan_tf.")} | set(named)
+def _imported_rooms(code: str) -> set[str]:
+    """The rooms that a file imports at any place and by any means, by strings such as those of `import_module` too."""
+    modules: set[str] = set()
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            modules |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            modules |= {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and DOTTED.fullmatch(node.value):
+            modules |= {node.value} if node.value.split(".")[1] in FLOORS else set()
+    return {module.split(".")[1] for module in modules if module.startswith("clan_tf.")}

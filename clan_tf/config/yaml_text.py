@@ -4,7 +4,7 @@ from typing import Any
 
 import yaml
 
-from clan_tf.files.json_text import DEPTH, NUMBER_LENGTH, require_plain
+from clan_tf.files.plain_json import DEPTH, NUMBER_LENGTH, require_plain
 
 LENGTH = 2**20
 """Characters of a YAML text."""

@@ -14,7 +14,7 @@ from clan_tf.data.check import check_splits
 from clan_tf.data.checked_photos import CheckedPhotos
 from clan_tf.errors import UserError, listed, nearest
 from clan_tf.files import read_json, read_rows, write_csv, write_json
-from clan_tf.inference.predictor import AnsweringModel, open_answering
+from clan_tf.inference import Predictor, locate, open_predictor
 from clan_tf.models import COMBINED
 from clan_tf.plots import plot_confusion
 from clan_tf.progress import Progress
@@ -112,22 +112,23 @@ def evaluate(
         raise UserError(
             f"--split: must be one of {', '.join(SPLITS)}; received {split!r}.{nearest(split, list(SPLITS))}"
         )
-    with open_answering(model, branches) as answering:
-        path, run = answering.path, answering.run
+    located = locate(model)
+    with open_predictor(located, branches, batch_size) as predictor:
+        path, run = predictor.path, located.run
         experiment = experiment_of(path, run, config, overrides)
         if data_section:
             experiment = experiment.model_copy(update={"data": data_section})
         if run and run.read_status()["status"] != "finished":
             progress.note(f"note: the run {run.path} is {run.read_status()['status']}")
         data = read_noted(run, experiment, config, progress, source)
-        require_same_classes(path, answering.class_names, data.source)
+        require_same_classes(path, predictor.class_names, data.source)
         checked = check_noted(data, split, data.photos(split), progress)
-        probabilities = answering.answer(checked, batch_size, progress)
-    name = subset_name(split, None if answering.chosen == answering.branches else answering.chosen)
+        probabilities = predictor.answers(checked, progress)
+    name = subset_name(split, None if predictor.chosen == predictor.branches else predictor.chosen)
     own = run is not None and path == run.best and not config and not overrides
     folder = Path(output) if output else run.evaluation(name) if own else None
     notes = (*data.notes, *data.content_notes(split, checked))
-    return _summarize(answering, split, checked, probabilities, folder, notes)
+    return _summarize(predictor, split, checked, probabilities, folder, notes)
 
 
 def experiment_of(
@@ -222,7 +223,7 @@ def expected_calibration_error(labels: np.ndarray, probabilities: np.ndarray, bi
 
 
 def _summarize(
-    model: AnsweringModel,
+    model: Predictor,
     split: str,
     checked: CheckedPhotos,
     probabilities: dict[str, np.ndarray],

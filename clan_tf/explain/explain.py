@@ -1,23 +1,20 @@
 """Explanations of photo files, as pictures and arrays."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
-from clan_tf.data.pipeline import evaluation_view
 from clan_tf.errors import CheckFailed, UserError, nearest
 from clan_tf.explain.drawing import Picture, draw_contact_sheet, draw_sheet
 from clan_tf.explain.geometry import seen_window
 from clan_tf.explain.maps import Explainer, Explanation
 from clan_tf.files import new_folder
-from clan_tf.inference import find_model
-from clan_tf.inference.keras_predictor import model_view
-from clan_tf.inference.predictor import choose_branches
-from clan_tf.models import BranchClassifier, load_model
+from clan_tf.inference import KerasPredictor, locate_keras
+from clan_tf.inference.views import view_of_model
+from clan_tf.models import BranchClassifier
+from clan_tf.photos.decoding import PhotoError
 from clan_tf.photos.listing import list_photos
 from clan_tf.photos.reading import read_photo
 from clan_tf.progress import Progress
@@ -30,13 +27,6 @@ MOST_BYTES = 120
 """Of a photo's name in those of its pictures: file systems allow 255, and temporary files need some of them."""
 SMALL = 200
 """Longest side of a photo on a contact sheet, in pixels."""
-
-
-@dataclass(frozen=True)
-class _Loaded:
-    path: Path
-    photo: np.ndarray
-    view: np.ndarray
 
 
 def explain_photos(
@@ -68,13 +58,12 @@ def explain_photos(
     """
     progress = progress or Progress()
     photos = list_photos(paths, progress.note)
-    loaded = load_model(find_model(model)[0])
-    chosen = choose_branches(loaded.branches, branches)
-    _require_relations(loaded, at)
-    for note in missing_maps(loaded):
+    predictor = KerasPredictor.open(locate_keras(model), branches)
+    _require_relations(predictor.model, at)
+    for note in missing_maps(predictor.model):
         progress.note(f"note: {note}")
-    explainer = Explainer(loaded, chosen)
-    labels = None if label is None else _label_index(loaded, label)
+    explainer = Explainer(predictor.model, predictor.chosen)
+    labels = None if label is None else _label_index(predictor.model, label)
     with new_folder(output) as folder:
         job = _Job(explainer, at, labels, folder, output)
         with progress.track("explaining photos", len(photos)) as advance:
@@ -113,13 +102,21 @@ class _Job:
 
     def add(self, paths: Sequence[Path]) -> None:
         """Explains and writes a batch of photos."""
-        read = [self._read(path) for path in paths]
-        explanations = self._explain([one for one in read if isinstance(one, _Loaded)])
-        for path, one in zip(paths, read, strict=True):
-            if isinstance(one, str):
-                self.results.append({"path": str(path), "error": one})
+        photos: dict[Path, np.ndarray] = {}
+        errors: dict[Path, str] = {}
+        for path in paths:
+            try:
+                photos[path] = self._read(path)
+            except PhotoError as error:
+                errors[path] = str(error)
+        labels = None if self.label is None else [self.label] * len(photos)
+        found = self.explainer.explain_whole([*photos.values()], labels, self.at) if photos else []
+        explanations = dict(zip(photos, found, strict=True))
+        for path in paths:
+            if path in errors:
+                self.results.append({"path": str(path), "error": errors[path]})
             else:
-                self._write(one, next(explanations))
+                self._write(path, photos[path], explanations[path])
 
     def draw_contact_sheets(self) -> None:
         """Writes `contact_sheet.png`, or numbered ones, if there are several photos."""
@@ -129,44 +126,31 @@ class _Job:
             end = start + SHEET_PHOTOS
             draw_contact_sheet(self.small[start:end], self.captions[start:end], self.folder / name)
 
-    def _read(self, path: Path) -> "_Loaded | str":
+    def _read(self, path: Path) -> np.ndarray:
+        """The whole photo; a `PhotoError` if it can't be read, or the model doesn't see the pixel asked for."""
         photo = read_photo(path)
-        if isinstance(photo, str):
-            return photo
-        view = model_view(self.explainer.model)
-        window = seen_window(*photo.shape[:2], view)
+        window = seen_window(*photo.shape[:2], view_of_model(self.explainer.model))
         if self.at and window.cell_at(*self.at, 1, 1) is None:
             left, top = round(window.left), round(window.top)
-            return (
+            raise PhotoError(
                 f"--at {self.at[0]},{self.at[1]} is outside what the model sees of this photo of {photo.shape[1]} x "
                 f"{photo.shape[0]} pixels: columns {left} to {round(window.left + window.width) - 1}, rows {top} to "
                 f"{round(window.top + window.height) - 1}"
             )
-        return _Loaded(path, photo, evaluation_view(tf.constant(photo), view).numpy())
+        return photo
 
-    def _explain(self, loaded: Sequence["_Loaded"]) -> Iterator[Explanation]:
-        if not loaded:
-            return
-        model = self.explainer.model
-        windows = [seen_window(*one.photo.shape[:2], model_view(model)) for one in loaded]
-        labels = None if self.label is None else [self.label] * len(loaded)
-        explanations = self.explainer(np.stack([one.view for one in loaded]), windows, labels)
-        for one, explanation in zip(loaded, explanations, strict=True):
-            relation = self.explainer.relations_at(one.view, explanation.window, *self.at) if self.at else {}
-            yield replace(explanation, relation=relation)
-
-    def _write(self, one: "_Loaded", explanation: Explanation) -> None:
-        name = _free_name(self.folder, _written_name(one.path.stem))
+    def _write(self, path: Path, photo: np.ndarray, explanation: Explanation) -> None:
+        name = _free_name(self.folder, _written_name(path.stem))
         label = self.explainer.model.class_names[explanation.label]
         caption = f"{label} {100 * explanation.probability:.0f} %"
-        heading = f"{_written_name(one.path.name)}: what speaks for {label} ({100 * explanation.probability:.1f} %)"
-        draw_sheet(Picture.of(one.photo, explanation), heading, self.at, self.folder / f"{name}.png")
+        heading = f"{_written_name(path.name)}: what speaks for {label} ({100 * explanation.probability:.1f} %)"
+        draw_sheet(Picture.of(photo, explanation), heading, self.at, self.folder / f"{name}.png")
         np.savez_compressed(self.folder / f"{name}.npz", **explanation.arrays())
-        self.small.append(Picture.of(one.photo, explanation, SMALL))
-        self.captions.append(f"{_written_name(one.path.name)}\n{printable(caption)}")
+        self.small.append(Picture.of(photo, explanation, SMALL))
+        self.captions.append(f"{_written_name(path.name)}\n{printable(caption)}")
         self.results.append(
             {
-                "path": str(one.path),
+                "path": str(path),
                 "label": label,
                 "probability": explanation.probability,
                 "picture": str(self.output / f"{name}.png"),

@@ -1,7 +1,7 @@
 """The maps behind a prediction, as arrays at the resolution of the network's own maps."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,8 @@ import tensorflow as tf
 from PIL import Image
 
 from clan_tf.errors import CheckFailed
-from clan_tf.explain.geometry import Window
+from clan_tf.explain.geometry import Window, seen_window
+from clan_tf.inference.views import seen_by_model, view_of_model
 from clan_tf.layers import CrossLayerContextAttention
 from clan_tf.models import COMBINED, BranchClassifier
 
@@ -104,6 +105,30 @@ class Explainer:
                 window=window,
             )
             for index, window in enumerate(windows)
+        ]
+
+    def explain_whole(
+        self, photos: Sequence[np.ndarray], labels: Sequence[int] | None = None, at: tuple[int, int] | None = None
+    ) -> list[Explanation]:
+        """Explains whole photos.
+
+        Args:
+            photos: upright, uint8 RGB `(height, width, 3)`, of any sizes.
+            labels: the class to explain for each photo; the predicted ones if `None`.
+            at: column and row of a pixel whose relations are wanted too.
+
+        Raises:
+            CheckFailed: if the model answers NaN.
+            ValueError: if the model doesn't see the pixel.
+        """
+        views = np.stack([seen_by_model(self.model, photo) for photo in photos])
+        windows = [seen_window(*photo.shape[:2], view_of_model(self.model)) for photo in photos]
+        explanations = self(views, windows, labels)
+        if at is None:
+            return explanations
+        return [
+            replace(explanation, relation=self.relations_at(view, explanation.window, *at))
+            for view, explanation in zip(views, explanations, strict=True)
         ]
 
     def relations_at(self, view: np.ndarray, window: Window, x: int, y: int) -> dict[str, np.ndarray]:

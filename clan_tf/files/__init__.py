@@ -1,9 +1,24 @@
-"""Files of users and of this project: read with limits, written whole or not at all."""
+"""Files of users and of this project: read with limits, written whole or not at all.
 
-from clan_tf.files.json_text import json_text, parse_json
-from clan_tf.files.regular import open_regular_file, read_regular_file, require_regular_file
-from clan_tf.files.tables import read_rows, write_csv
-from clan_tf.files.writing import new_folder, only_process, read_json, read_text, replacing, write_json, write_text
+Nothing is imported before it is used, so that photos are read with few packages.
+"""
+
+from typing import TYPE_CHECKING
+
+from clan_tf.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from clan_tf.files.plain_json import json_text, parse_json
+    from clan_tf.files.regular import open_regular_file, read_regular_file, require_regular_file
+    from clan_tf.files.tables import read_rows, write_csv
+    from clan_tf.files.writing import new_folder, only_process, read_json, read_text, replacing, write_json, write_text
+
+_FILES = {
+    "plain_json": ("json_text", "parse_json"),
+    "regular": ("open_regular_file", "read_regular_file", "require_regular_file"),
+    "tables": ("read_rows", "write_csv"),
+    "writing": ("new_folder", "only_process", "read_json", "read_text", "replacing", "write_json", "write_text"),
+}
 
 __all__ = [
     "json_text",
@@ -21,3 +36,6 @@ __all__ = [
     "write_json",
     "write_text",
 ]
+__getattr__, __dir__ = lazy_names(
+    __name__, {name: f"{__name__}.{file}" for file, names in _FILES.items() for name in names}
+)

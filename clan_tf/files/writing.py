@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 from pydantic import TypeAdapter, ValidationError
 
 from clan_tf.errors import UserError
-from clan_tf.files.json_text import json_text, parse_json
+from clan_tf.files.plain_json import json_text, parse_json
 from clan_tf.files.regular import TABLE_BYTES, read_regular_file
 from clan_tf.files.temporary import restore_swapped, swap_folder, temporary_file, temporary_folder
 

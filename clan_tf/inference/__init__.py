@@ -1,9 +1,31 @@
 """A MODEL of any kind and its answers.
 
-Keras models need TensorFlow, exported files don't; so Keras predictors are imported when they are first used.
+Keras models need TensorFlow and exported files don't, so what runs Keras models is imported when it is first used.
 """
 
-from clan_tf.inference.locate import find_model
-from clan_tf.inference.predict import predict
+from typing import TYPE_CHECKING
 
-__all__ = ["find_model", "predict"]
+from clan_tf.inference.exported_predictor import ExportedPredictor
+from clan_tf.inference.locate import LocatedModel, locate, locate_keras
+from clan_tf.inference.open import open_predictor
+from clan_tf.inference.predict import predict
+from clan_tf.inference.predictor import Predictor
+from clan_tf.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from clan_tf.inference.keras_predictor import KerasPredictor, ProbabilityFunction
+
+__all__ = [
+    "ExportedPredictor",
+    "KerasPredictor",
+    "LocatedModel",
+    "Predictor",
+    "ProbabilityFunction",
+    "locate",
+    "locate_keras",
+    "open_predictor",
+    "predict",
+]
+__getattr__, __dir__ = lazy_names(
+    __name__, dict.fromkeys(("KerasPredictor", "ProbabilityFunction"), "clan_tf.inference.keras_predictor")
+)

@@ -1,40 +1,120 @@
-"""Exported files as `predict` takes them."""
+"""Exported files as predictors. TensorFlow is imported only for checked photos, which its pipeline prepares."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clan_tf.photos.reading import read_photo
-from clan_tf.runtime.exported import PROBABILITIES, ExportedModel
+from clan_tf.errors import UserError
+from clan_tf.inference.locate import LocatedModel
+from clan_tf.inference.predictor import Predictor, choose_branches
+from clan_tf.progress import Progress
+from clan_tf.runtime.exported import PROBABILITIES, SERVE_BYTES, ExportedModel
+
+if TYPE_CHECKING:
+    from clan_tf.data.checked_photos import CheckedPhotos
 
 
-class ExportedClassifier:
-    """Labels photos by an exported file; a context manager.
+class ExportedPredictor(Predictor):
+    """An exported file, which runs in a process of its own.
 
     Args:
-        path: a `.tflite` or `.onnx` file or SavedModel folder.
+        model: the file, running.
+        path: what messages and tables name it by.
+        branches: which to combine; all if `None`.
+
+    Attributes:
+        contract: the file's labels and preprocessing.
 
     Raises:
-        UserError: if it can't be read or run.
+        UserError: if the file can't combine these branches.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._model = ExportedModel(path)
-        self.class_names: Sequence[str] = self._model.contract.class_names
+    def __init__(
+        self,
+        model: ExportedModel,
+        path: Path,
+        branches: Sequence[str] | None = None,
+    ) -> None:
+        self._model, self.path = model, path
+        self.contract = model.contract
+        self.class_names = self.contract.class_names
+        self.branches = self.contract.branches if self.contract.per_branch else ()
+        self.chosen = choose_branches(self.contract.branches, branches)
+        if not self.contract.per_branch and set(self.chosen) != set(self.contract.branches):
+            raise UserError(
+                f"--branches: {path} answers for {', '.join(self.contract.branches)} together. "
+                "Export these branches alone, or a SavedModel with --per-branch."
+            )
 
-    def __enter__(self) -> "ExportedClassifier":
-        return self
+    @classmethod
+    def open(cls, located: LocatedModel, branches: Sequence[str] | None = None) -> "ExportedPredictor":
+        """Starts a file's process.
 
-    def __exit__(self, *exception: Any) -> None:
-        self._model.close()
+        Raises:
+            UserError: if the file can't be read or run, or can't combine these branches.
+        """
+        model = ExportedModel(located.file)
+        try:
+            return cls(model, located.path, branches)
+        except UserError:
+            model.close()
+            raise
 
-    def read(self, photo: Path) -> np.ndarray | str:
-        """What the file is given of a photo, uint8 RGB; or why it can't be read."""
-        image = read_photo(photo)
-        return image if isinstance(image, str) else self._model.view(image)
+    def view(self, photo: np.ndarray) -> np.ndarray:
+        return self._model.view(photo)
 
     def probabilities(self, views: Sequence[np.ndarray]) -> np.ndarray:
-        """Combined probabilities `(views, classes)`; photos may have different sizes where the file resizes them."""
+        # One by one: photos may have different sizes where the file resizes them.
         return np.concatenate([self._model(view[None])[PROBABILITIES] for view in views])
+
+    def answers(self, checked: "CheckedPhotos", progress: Progress) -> dict[str, np.ndarray]:
+        from clan_tf.models import COMBINED, combine
+
+        with progress.track("evaluating photos", len(checked.photos)) as advance:
+            outputs = self.outputs(checked, advance)
+        answers = {branch: outputs[f"{PROBABILITIES}_{branch}"] for branch in self.branches}
+        if set(self.chosen) == set(self.contract.branches):
+            return answers | {COMBINED: outputs[PROBABILITIES]}
+        own = [answers[branch] for branch in self.chosen]
+        return answers | {COMBINED: np.asarray(combine(own, self.contract.combination))}
+
+    def outputs(
+        self,
+        checked: "CheckedPhotos",
+        on_photo: Callable[[], None] = lambda: None,
+        signatures: Sequence[str] = (),
+        not_served: Collection[int] = (),
+    ) -> dict[str, np.ndarray]:
+        """Computes every output of the file for every photo, by the file's own preprocessing.
+
+        Args:
+            checked: the photos.
+            on_photo: called after each photo, for progress.
+            signatures: of a SavedModel, further ones to ask.
+            not_served: indices of the photos that `serve_bytes` isn't asked.
+
+        Returns:
+            Float32 arrays `(photos, classes)`: `probabilities`, `probabilities_BRANCH` where the file has them, and
+            the probabilities of the further signatures by their names; NaN where one wasn't asked.
+        """
+        from clan_tf.data.sources.content import read_content
+        from clan_tf.inference.views import views_of_contract
+
+        answers = []
+        for index, view in enumerate(views_of_contract(self.contract, checked)):
+            answer = self._model(view[None])
+            for name in signatures:
+                if name == SERVE_BYTES and index in not_served:
+                    answer[name] = np.full_like(answer[PROBABILITIES], np.nan)
+                    continue
+                encoded = name == SERVE_BYTES
+                given = np.frombuffer(read_content(checked.photos[index]), "uint8") if encoded else view
+                answer[name] = self._model(given[None], name)[PROBABILITIES]
+            answers.append(answer)
+            on_photo()
+        return {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
+
+    def close(self) -> None:
+        self._model.close()

@@ -8,11 +8,14 @@ from clan_tf.photos.decoding import PhotoError, decode
 from clan_tf.photos.files import read_photo_file
 
 
-def read_photo(path: str | Path) -> np.ndarray | str:
-    """A photo file's pixels, upright, uint8 RGB `(height, width, 3)`; or why it can't be read."""
+def read_photo(path: str | Path) -> np.ndarray:
+    """Reads a photo file's pixels, upright, uint8 RGB `(height, width, 3)`.
+
+    Raises:
+        PhotoError: if it can't be read, with the reason.
+    """
     try:
-        return decode(read_photo_file(path)).upright
+        content = read_photo_file(path)
     except OSError as error:
-        return error.strerror or str(error)
-    except PhotoError as error:
-        return str(error)
+        raise PhotoError(error.strerror or str(error)) from error
+    return decode(content).upright

@@ -3,7 +3,7 @@
 import numpy as np
 
 
-def evaluation_view(image: np.ndarray, size: int, resize_size: int, mode: str) -> np.ndarray:
+def numpy_evaluation_view(image: np.ndarray, size: int, resize_size: int, mode: str) -> np.ndarray:
     """What a model sees of a photo: resized, the centre cropped.
 
     The values are those of `clan_tf.data.pipeline.evaluation_view`; where the aspect is kept, a few in ten thousand are

@@ -9,11 +9,8 @@ from PIL import Image
 
 from clan_tf.data import Source
 from clan_tf.data.checked_photos import check_photos, used_part
-from clan_tf.data.pipeline import evaluation_view
 from clan_tf.explain import Explainer
 from clan_tf.explain.drawing import Picture
-from clan_tf.explain.geometry import seen_window
-from clan_tf.inference.keras_predictor import model_view
 from clan_tf.models import BranchClassifier
 
 THUMBNAIL = 240
@@ -60,11 +57,8 @@ class Examples:
         return self._evidence.get((name, label))
 
     def _explain(self, wanted: Sequence[tuple[str, int]]) -> None:
-        view = model_view(self._model)
         photos = [self._pixels[name] for name, _ in wanted]
-        views = np.stack([evaluation_view(photo, view).numpy() for photo in photos])
-        windows = [seen_window(*photo.shape[:2], view) for photo in photos]
-        explanations = self._explainer(views, windows, [label for _, label in wanted])
+        explanations = self._explainer.explain_whole(photos, [label for _, label in wanted])
         for key, photo, explanation in zip(wanted, photos, explanations, strict=True):
             picture = Picture.of(photo, explanation, THUMBNAIL)
             self._evidence[key] = _data_address(picture.with_evidence(explanation.summary()))

@@ -16,7 +16,7 @@ from clan_tf.config import Experiment
 from clan_tf.data import Source
 from clan_tf.errors import UserError
 from clan_tf.files import write_text
-from clan_tf.inference import find_model
+from clan_tf.inference import locate_keras
 from clan_tf.models import COMBINED, BranchClassifier, complexity, load_model
 from clan_tf.models.build import build_model
 from clan_tf.progress import Progress
@@ -202,7 +202,7 @@ def _pair(facts: RunFacts, true: int, predicted: int, photos: int) -> dict[str, 
 
 def _model(facts: RunFacts, notes: list[str]) -> BranchClassifier | None:
     try:
-        return load_model(find_model(facts.run.path)[0])
+        return load_model(locate_keras(facts.run.path).file)
     except UserError as error:
         notes.append(f"There are no heat maps, because the model can't be loaded: {error}")
         return None

@@ -10,11 +10,8 @@ import numpy as np
 
 from clan_tf.data import Photo, Source
 from clan_tf.data.checked_photos import CheckedPhotos, check_photos, used_part
-from clan_tf.data.pipeline import evaluation_view
 from clan_tf.explain import Explainer, Explanation
 from clan_tf.explain.drawing import Picture, attention_title
-from clan_tf.explain.geometry import seen_window
-from clan_tf.inference.keras_predictor import model_view
 from clan_tf.models import load_model
 from clan_tf.plots import PLAIN_TEXT, frameless_grid, save_figure
 from clan_tf.progress import Progress
@@ -81,11 +78,7 @@ def _rows(
     panels: Callable[[str, Picture], list[Panel]],
 ) -> list[list[Panel]]:
     """One network's panels for each photo, the first headed by what it answers."""
-    model = load_model(job.run.best)
-    view = model_view(model)
-    views = np.stack([evaluation_view(photo, view).numpy() for photo in pixels])
-    windows = [seen_window(*photo.shape[:2], view) for photo in pixels]
-    explanations = Explainer(model)(views, windows)
+    explanations = Explainer(load_model(job.run.best)).explain_whole(pixels)
     rows = []
     for number, (photo, explanation) in enumerate(zip(pixels, explanations, strict=True)):
         drawn = panels(_NAMES[job.network], Picture.of(photo, explanation, SIZE))

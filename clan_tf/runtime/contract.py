@@ -93,31 +93,6 @@ def _names(values: Any, key: str, most: int) -> tuple[str, ...]:
     return tuple(values)
 
 
-def find_exported(path: Path) -> Path | None:
-    """The exported file, or SavedModel folder, that a path stands for; `None` if it doesn't look like one.
-
-    Args:
-        path: a `.tflite` or `.onnx` file, a folder with `saved_model.pb`, the folder with versions of it, whose highest
-            is taken, or the folder that `clan-tf export` made.
-
-    Raises:
-        UserError: if the folder's `export.json` is damaged.
-    """
-    file = _servable(path)
-    if file is None and (exported := file_of_export(path)):
-        return _servable(exported)
-    return file
-
-
-def _servable(path: Path) -> Path | None:
-    """A `.tflite` or `.onnx` file, a folder with `saved_model.pb`, or the highest version in a folder."""
-    if path.suffix in (".tflite", ".onnx"):
-        return path
-    versions = [path / str(n) for n in sorted((int(p.name) for p in _numbered(path)), reverse=True)]
-    folders = (folder for folder in (path, *versions) if (folder / "saved_model.pb").is_file())
-    return next(folders, None)
-
-
 def file_of_export(folder: Path) -> Path | None:
     """What lies in the folder of an export, by its `export.json`; `None` if it has none.
 
@@ -196,8 +171,3 @@ def _require_regular_files(folder: Path) -> None:
             raise ValueError(f"the folder has more than {SAVED_MODEL_FILES:,} files")
         if not path.is_dir():
             require_regular_file(path)
-
-
-def _numbered(path: Path) -> list[Path]:
-    children = path.iterdir() if path.is_dir() else ()
-    return [child for child in children if child.name.isascii() and child.name.isdecimal()]

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from clan_tf.errors import UserError
-from clan_tf.photos.view import evaluation_view
+from clan_tf.photos.view import numpy_evaluation_view
 from clan_tf.runtime import worker_process
-from clan_tf.runtime.contract import Contract, find_exported, read_contract
+from clan_tf.runtime.contract import Contract, read_contract
 
 PROBABILITIES = "probabilities"
 SERVE_BYTES = "serve_bytes"
@@ -49,13 +49,13 @@ class ExportedModel:
     """A `.tflite` or `.onnx` file or SavedModel folder, run in a process of its own; a context manager that ends it.
 
     Args:
-        path: the file, or what `find_exported` finds it by.
+        path: the file, or the folder with `saved_model.pb`.
         threads: how many threads the runtime may use; all cores if `None`.
-        contract: labels and preprocessing, where the file doesn't hold them (`.keras`).
+        contract: labels and preprocessing, where the file doesn't hold them.
+        program: the Python file that the process runs, which speaks as `worker_process` does.
 
     Attributes:
-        path: as it was given.
-        file: the file or folder that it stands for.
+        path: the file or folder.
         contract: labels and preprocessing.
         threads: how many threads the runtime may use.
 
@@ -63,15 +63,20 @@ class ExportedModel:
         UserError: if the file can't be read or run.
     """
 
-    def __init__(self, path: str | Path, threads: int | None = None, contract: Contract | None = None) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        threads: int | None = None,
+        contract: Contract | None = None,
+        program: str = worker_process.__file__,
+    ) -> None:
         self.path = Path(path)
-        self.file = find_exported(self.path) or self.path
-        kind = "saved_model" if self.file.is_dir() else self.file.suffix.removeprefix(".")
-        self.contract = contract or read_contract(self.file)
+        kind = "saved_model" if self.path.is_dir() else self.path.suffix.removeprefix(".")
+        self.contract = contract or read_contract(self.path)
         self.threads = threads or cores()
         self._errors = tempfile.TemporaryFile()
         self._process = subprocess.Popen(
-            [sys.executable, "-I", worker_process.__file__, kind, str(self.file), str(self.threads)],
+            [sys.executable, "-I", program, kind, str(self.path), str(self.threads)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -124,7 +129,7 @@ class ExportedModel:
         contract = self.contract
         if contract.input_size is None:
             return photo
-        return evaluation_view(photo, contract.input_size, contract.resize_size, contract.resize_mode)
+        return numpy_evaluation_view(photo, contract.input_size, contract.resize_size, contract.resize_mode)
 
     def measure(self, photos: np.ndarray, seconds: float = 2.0) -> Speed:
         """How long calls with these photos take, repeated for so many seconds, after a few that don't count."""

@@ -127,27 +127,13 @@ def open_saved_model(path: str, threads: int) -> Callable[..., Arrays]:
     return answer
 
 
-def open_keras(path: str, threads: int) -> Callable[[np.ndarray], Arrays]:
-    """A function from photos to the combined answers of a `.keras` file; the one kind that needs this project."""
-    from pathlib import Path
-
-    import tensorflow as tf
-
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(threads)
-    model = importlib.import_module(RUNTIMES["keras"]).load_model(Path(path))
-    serve = tf.function(lambda photos: model(photos, training=False)["combined"], autograph=False)
-    return lambda photos: {"probabilities": serve(photos).numpy()}
-
-
 RUNTIMES = {
     "tflite": "ai_edge_litert.interpreter",
     "onnx": "onnxruntime",
     "saved_model": "tensorflow",
-    "keras": "clan_tf.models.files",
 }
 """What is imported before the memory is measured."""
-OPENERS = {"tflite": open_tflite, "onnx": open_onnx, "saved_model": open_saved_model, "keras": open_keras}
+OPENERS = {"tflite": open_tflite, "onnx": open_onnx, "saved_model": open_saved_model}
 
 
 def _measure(answer: Callable[[np.ndarray], Arrays], photos: np.ndarray, seconds: float) -> np.ndarray:
@@ -172,18 +158,21 @@ def _peak_bytes() -> int:
         return 0
 
 
-def main() -> None:
-    """Answers requests on standard input until it ends."""
-    kind, path, threads = sys.argv[1], sys.argv[2], int(sys.argv[3])
+def answer_requests(runtime: str, open_file: Callable[[str, int], Callable[..., Arrays]]) -> None:
+    """Answers requests on standard input until it ends.
+
+    Args:
+        runtime: the module that is imported before the memory is measured.
+        open_file: makes a function from photos to answers of the file's path and a number of threads.
+    """
+    path, threads = sys.argv[2], int(sys.argv[3])
     requests, replies = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a library prints must not end up between the messages
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    if kind != "keras":
-        sys.modules["keras"] = None  # what needs Keras fails
     try:
-        importlib.import_module(RUNTIMES[kind])
+        importlib.import_module(runtime)
         before = _peak_bytes()
-        answer = OPENERS[kind](path, threads)
+        answer = open_file(path, threads)
         send(replies, {})
         while True:
             header, arrays = receive(requests)
@@ -197,6 +186,13 @@ def main() -> None:
     # Runtimes raise many types for a damaged file.
     except Exception as error:  # noqa: BLE001
         send(replies, {"error": f"{type(error).__name__}: {error}"})
+
+
+def main() -> None:
+    """Runs a `.tflite` or `.onnx` file or a SavedModel."""
+    sys.modules["keras"] = None  # what needs Keras fails
+    kind = sys.argv[1]
+    answer_requests(RUNTIMES[kind], OPENERS[kind])
 
 
 if __name__ == "__main__":

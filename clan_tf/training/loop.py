@@ -19,7 +19,7 @@ from clan_tf.data.pipeline import distribute, evaluation_batches, steps_per_epoc
 from clan_tf.data.pipeline.reading import Reader
 from clan_tf.errors import CheckFailed
 from clan_tf.files import replacing
-from clan_tf.inference.keras_predictor import ProbabilityFunction
+from clan_tf.inference import ProbabilityFunction
 from clan_tf.models import BranchClassifier, save_model
 from clan_tf.models.files import damage_in_model
 from clan_tf.plots import plot_curves

@@ -13,8 +13,7 @@ from clan_tf.errors import UserError
 from clan_tf.evaluation import Evaluation, evaluate
 from clan_tf.evaluation.evaluate import expected_calibration_error, top_k_accuracy
 from clan_tf.export.gate import Limits, compare, failed_limits
-from clan_tf.inference import keras_predictor as inference
-from clan_tf.inference import predict
+from clan_tf.inference import ProbabilityFunction, predict
 from clan_tf.models import CLAN, load_model
 from clan_tf.run import RunDirectory
 from clan_tf.runtime.ranking import are_in_top, ranked_labels
@@ -133,7 +132,7 @@ def test_probabilities_do_not_depend_on_batches_or_replicas(rng: np.random.Gener
             model = randomize_heads(CLAN("tiny", 3, image_size=32))
         batches = tf.data.Dataset.from_tensor_slices((photos, range(8), range(8))).batch(batch_size)
         distributed = strategy.experimental_distribute_dataset(batches) if strategy else batches
-        return inference.ProbabilityFunction(model, strategy)(distributed, 5)["combined"]
+        return ProbabilityFunction(model, strategy)(distributed, 5)["combined"]
 
     mirrored = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     alone = probabilities(None, 8)

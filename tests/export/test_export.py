@@ -93,7 +93,7 @@ def test_an_export_of_an_earlier_version_gives_way_with_all_that_is_below_its_fi
 def test_a_killed_export_leaves_nothing_under_the_final_name(run: RunDirectory, tmp_path: Path) -> None:
     code = (
         "import os, sys; from importlib import import_module; from clan_tf.export import ExportOptions, export\n"
-        "import_module('clan_tf.export.export').check_file = lambda *_: os._exit(9)\n"
+        "import_module('clan_tf.export.comparison').check_file = lambda *_: os._exit(9)\n"
         "export(sys.argv[1], ExportOptions('tflite'), sys.argv[2])"
     )
     done = subprocess.run([sys.executable, "-c", code, str(run.path), str(tmp_path / "out")], capture_output=True)

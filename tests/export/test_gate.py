@@ -1,6 +1,7 @@
 """No file is kept that answers otherwise than the Keras model."""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,9 +17,10 @@ from clan_tf.data.checked_photos import check_photos
 from clan_tf.data.graph_decoding import decode_in_graph
 from clan_tf.data.sources import Box
 from clan_tf.errors import CheckFailed
-from clan_tf.export import Exporter, ExportOptions, export, gate, saved_model
+from clan_tf.export import Comparison, ExportOptions, export, gate, saved_model
 from clan_tf.export.gate import Limits, compare, failed_limits
 from clan_tf.export.pruning import inference_model
+from clan_tf.export.writer import ExportWriter
 from clan_tf.models import BranchClassifier
 from clan_tf.progress import Progress
 from clan_tf.run import RunDirectory
@@ -49,7 +51,7 @@ def test_the_gate_asks_every_signature(
             saved_model, "_whole_levels", lambda photo: whole(photo) // (2 if photo.dtype == tf.float32 else 1)
         )
     else:
-        monkeypatch.setattr(Exporter, "_explaining_model", lambda self, contract, fold: halved(self.model))
+        monkeypatch.setattr(ExportWriter, "_explaining_model", lambda self, contract, fold: halved(self._model))
     with pytest.raises(CheckFailed, match=f"a probability in '{signature}' differs by"):
         export(str(run.path), ExportOptions("saved_model", explain=True), str(tmp_path / "out"), samples=3)
 
@@ -96,7 +98,7 @@ def test_files_that_resize_photos_are_asked_without_a_comparison_of_pixels(
 ) -> None:
     Image.fromarray(PHOTOS[0]).save(tmp_path / "photo.png")
     checked = check_photos([Photo(str(tmp_path / "photo.png"), 0)])
-    monkeypatch.setattr(gate, "exported_views", None)
+    monkeypatch.setattr(gate, "views_of_contract", None)
     answers, failures = gate._as_predict_sees(_ResizingModel(), checked, 2)
     np.testing.assert_array_equal(answers, np.array([[PHOTOS[0].mean(), 0]], "float32"))
     assert failures == []
@@ -108,8 +110,8 @@ class _ResizingModel:
     def view(self, photo: np.ndarray) -> np.ndarray:
         return photo
 
-    def __call__(self, photos: np.ndarray) -> dict[str, np.ndarray]:
-        return {"probabilities": np.array([[photos.mean(), 0]])}
+    def probabilities(self, views: Sequence[np.ndarray]) -> np.ndarray:
+        return np.array([[view.mean(), 0] for view in views])
 
 
 def test_answers_that_were_not_asked_for_do_not_count() -> None:
@@ -123,11 +125,11 @@ def test_answers_that_were_not_asked_for_do_not_count() -> None:
 
 
 def test_serve_bytes_is_not_asked_where_boxes_are_used() -> None:
-    exporter = object.__new__(Exporter)
+    exporter = object.__new__(Comparison)
     exporter.progress = Progress()
     for box, signatures in ((None, ["serve_float32", "serve_bytes"]), (Box(1, 1, 9, 9), ["serve_float32"])):
         exporter.photos = SimpleNamespace(photos=[Photo("a", 0, box=box)])
-        assert exporter._further_signatures(ExportOptions("saved_model")) == signatures
+        assert exporter.further_signatures(ExportOptions("saved_model")) == signatures
 
 
 def halved(model: BranchClassifier) -> keras.Model:

@@ -9,8 +9,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image, ImageOps
 
-from clan_tf.data.pipeline import View
-from clan_tf.data.pipeline import evaluation_view as tensorflow_view
+from clan_tf.data.pipeline import View, evaluation_view
 from clan_tf.export.pruning import inference_model
 from clan_tf.export.saved_model import write_servable
 from clan_tf.models import BranchClassifier
@@ -73,13 +72,13 @@ def test_a_saved_model_answers_without_this_project_and_without_keras(
             np.testing.assert_allclose(answers[name], expected, atol=1e-5)
         np.testing.assert_array_equal(answers["ids"], expected.argmax(axis=1))
         view = View(SIZE, RESIZE)
-        seen = np.stack([tensorflow_view(photo, view) for photo in odd])
+        seen = np.stack([evaluation_view(photo, view) for photo in odd])
         np.testing.assert_allclose(answers["odd"], model(seen)["combined"], atol=1e-5)
         features = model.with_outputs(["attention_mid_1", "top"])(PHOTOS[:, 2:-2, 2:-2])
         np.testing.assert_allclose(answers["map"], features["attention_mid_1"], atol=1e-5)
         np.testing.assert_allclose(answers["top"], features["top"], atol=1e-5)
         upright = [np.asarray(ImageOps.exif_transpose(Image.open(path)).convert("RGB")) for path in encoded]
-        seen = np.stack([tensorflow_view(photo, view) for photo in upright])
+        seen = np.stack([evaluation_view(photo, view) for photo in upright])
         # Pillow makes RGB of CMYK by other roundings.
         np.testing.assert_allclose(answers["bytes"], model(seen)["combined"], atol=2e-2)
 

@@ -16,8 +16,7 @@ import numpy as np
 import pytest
 
 from clan_tf.errors import CheckFailed, UserError
-from clan_tf.inference import predict
-from clan_tf.inference.keras_predictor import KerasClassifier
+from clan_tf.inference import KerasPredictor, locate, predict
 from clan_tf.models import CLAN, load_model, save_model
 from clan_tf.models.archive import require_own_model
 from helpers.strangers import LAMBDA, LOOKUP
@@ -304,7 +303,9 @@ def test_a_model_that_overflows_is_refused_when_it_answers(good: Path, tmp_path:
     head.kernel.assign(np.full(head.kernel.shape, 3e38, "float32"))
     save_model(model, tmp_path / "x.keras")
     with pytest.raises(CheckFailed, match=r"x\.keras: the model answers NaN \(combined\)"):
-        KerasClassifier(tmp_path / "x.keras", 1).probabilities([np.full((32, 32, 3), 99, "uint8")])
+        KerasPredictor.open(locate(tmp_path / "x.keras"), batch_size=1).probabilities(
+            [np.full((32, 32, 3), 99, "uint8")]
+        )
 
 
 @pytest.mark.parametrize("pack", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])

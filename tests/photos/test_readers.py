@@ -19,8 +19,8 @@ from clan_tf.data.checked_photos import CheckedPhotos, check_photos, used_part
 from clan_tf.data.pack import PackFormat, pack
 from clan_tf.data.pipeline import PhotoReader, open_reader
 from clan_tf.explain.explain import _Job
-from clan_tf.inference.exported_predictor import ExportedClassifier
-from clan_tf.inference.keras_predictor import KerasClassifier
+from clan_tf.inference import ExportedPredictor, KerasPredictor
+from clan_tf.inference.views import seen_by_model
 from clan_tf.photos.decoding import PhotoError, examine
 from clan_tf.progress import Progress
 from clan_tf.runtime.contract import Contract
@@ -108,31 +108,41 @@ def test_data_check_sees_the_same_photos(table: Table) -> None:
 
 def keras_reader(mode: str) -> Callable[[Path], np.ndarray | str]:
     """How `predict` reads photos for a Keras model."""
-    classifier = object.__new__(KerasClassifier)
-    view = VIEWS[mode]
-    classifier._model = SimpleNamespace(image_size=view.image_size, resize_size=view.full_size, resize_mode=view.mode)
-    return classifier.read
+    predictor = object.__new__(KerasPredictor)
+    predictor.model = _model(mode)
+    return _or_reason(predictor.read)
 
 
 def exported_reader(mode: str) -> Callable[[Path], np.ndarray | str]:
     """How `predict` reads photos for an exported file."""
-    classifier, model, view = object.__new__(ExportedClassifier), object.__new__(ExportedModel), VIEWS[mode]
+    predictor, model, view = object.__new__(ExportedPredictor), object.__new__(ExportedModel), VIEWS[mode]
     model.contract = Contract(("a",), view.image_size, view.full_size, view.mode, view.image_size, ("top",))
-    classifier._model = model
-    return classifier.read
+    predictor._model = model
+    return _or_reason(predictor.read)
 
 
 def explaining_reader(mode: str) -> Callable[[Path], np.ndarray | str]:
     """How `explain` reads photos."""
-    view = VIEWS[mode]
-    model = SimpleNamespace(image_size=view.image_size, resize_size=view.full_size, resize_mode=view.mode)
+    model = _model(mode)
     job = _Job(SimpleNamespace(model=model), None, None, Path(), Path())
+    return _or_reason(lambda path: seen_by_model(model, job._read(path)))
 
-    def read(path: Path) -> np.ndarray | str:
-        loaded = job._read(path)
-        return loaded if isinstance(loaded, str) else loaded.view
 
-    return read
+def _model(mode: str) -> SimpleNamespace:
+    view = VIEWS[mode]
+    return SimpleNamespace(image_size=view.image_size, resize_size=view.full_size, resize_mode=view.mode)
+
+
+def _or_reason(read: Callable[[Path], np.ndarray]) -> Callable[[Path], np.ndarray | str]:
+    """A reader that gives the reason where a photo can't be read."""
+
+    def wrapped(path: Path) -> np.ndarray | str:
+        try:
+            return read(path)
+        except PhotoError as error:
+            return str(error)
+
+    return wrapped
 
 
 @pytest.mark.parametrize(
@@ -169,10 +179,9 @@ import sys
 from pathlib import Path
 import tensorflow as tf
 from clan_tf.data.check.inspection import inspect_photo
+from clan_tf.data import Photo
 from clan_tf.data.checked_photos import check_photos
-from clan_tf.data.pipeline.pipeline import evaluation_batches
-from clan_tf.data.pipeline.reading import PhotoReader, View
-from clan_tf.data.sources.source import Photo
+from clan_tf.data.pipeline import PhotoReader, View, evaluation_batches
 
 photos = [Photo(str(path), 0) for path in sorted(Path(sys.argv[1]).iterdir())]
 # What TensorFlow says when it starts has nothing to do with photos.

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from clan_tf.errors import UserError
-from clan_tf.runtime.contract import Contract, find_exported, read_contract
+from clan_tf.inference import locate
+from clan_tf.runtime.contract import Contract, read_contract
 from clan_tf.runtime.worker_process import receive, send
 
 GOOD = Contract(("a", "b"), 48, 55, "stretch", 55, ("mid_1", "top"))
@@ -84,7 +85,7 @@ def test_a_saved_model_has_regular_files_only(tmp_path: Path, place: str) -> Non
         (tmp_path / folder).mkdir()
     (tmp_path / "assets" / "clan_tf.json").write_text(GOOD.to_json(), encoding="utf-8")
     (tmp_path / "saved_model.pb").touch()
-    assert find_exported(tmp_path) == tmp_path
+    assert locate(tmp_path).file == tmp_path and locate(tmp_path).kind == "saved_model"
     assert read_contract(tmp_path) == GOOD
     (tmp_path / place).unlink(missing_ok=True)
     os.mkfifo(tmp_path / place)
@@ -99,18 +100,19 @@ def test_a_saved_model_has_regular_files_only(tmp_path: Path, place: str) -> Non
 def test_the_json_of_an_export_names_a_file_beside_it(tmp_path: Path, text: str) -> None:
     (tmp_path / "export.json").write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match="must name, as `file`, what was exported into this folder"):
-        find_exported(tmp_path)
+        locate(tmp_path)
 
 
 def test_the_folder_of_an_export_is_not_followed_for_ever(tmp_path: Path) -> None:
     (tmp_path / "export.json").write_text('{"file": "again"}', encoding="utf-8")
     (tmp_path / "again").symlink_to(".")
-    assert find_exported(tmp_path) is None
+    with pytest.raises(UserError, match="again: not a run directory"):
+        locate(tmp_path)
     (tmp_path / "export.json").unlink()
     os.mkfifo(tmp_path / "export.json")
     started = time.monotonic()
     with pytest.raises(UserError, match="export.json: can't be read: isn't a regular file"):
-        find_exported(tmp_path)
+        locate(tmp_path)
     assert time.monotonic() - started < 10
 
 

@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from clan_tf.data.pipeline import View
-from clan_tf.data.pipeline import evaluation_view as tensorflow_view
+from clan_tf.data.pipeline import View, evaluation_view
 from clan_tf.errors import UserError
 from clan_tf.inference import predict
 from clan_tf.models import BranchClassifier
 from clan_tf.photos.reading import read_photo
-from clan_tf.photos.view import evaluation_view
+from clan_tf.photos.view import numpy_evaluation_view
 from clan_tf.runtime.contract import read_contract
 from helpers.exports import NAMES, PHOTOS, answering_model, exported_file, keras_answers, tflite_file, write_encoded
 
@@ -33,8 +32,8 @@ def test_photos_have_the_same_pixels_without_tensorflow(tmp_path: Path) -> None:
     for height, width in ((60, 80), (37, 200), (300, 20), (48, 48)):
         photo = rng.integers(0, 256, (height, width, 3), dtype="uint8")
         for view in (View(40, 48), View(45, 48, "keep_aspect"), View(200, 224, "keep_aspect")):
-            expected = tensorflow_view(photo, view).numpy()
-            difference = np.abs(evaluation_view(photo, *view).astype(int) - expected)
+            expected = evaluation_view(photo, view).numpy()
+            difference = np.abs(numpy_evaluation_view(photo, *view).astype(int) - expected)
             # A window of a photo and the whole of it are summed in another order.
             assert difference.max() <= 1 and (difference > 0).mean() < 0.005
 

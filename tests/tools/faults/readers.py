@@ -20,10 +20,9 @@ import tensorflow as tf
 from clan_tf.data import Photo
 from clan_tf.data.checked_photos import check_photos
 from clan_tf.data.pipeline import PhotoReader, View, evaluation_batches
-from clan_tf.inference import find_model
-from clan_tf.inference.exported_predictor import ExportedClassifier
-from clan_tf.inference.keras_predictor import KerasClassifier, model_view
-from clan_tf.models import load_model
+from clan_tf.inference import ExportedPredictor, KerasPredictor, Predictor, locate, locate_keras
+from clan_tf.inference.views import view_of_model
+from clan_tf.photos.decoding import PhotoError
 from clan_tf.photos.reading import read_photo
 
 
@@ -32,9 +31,17 @@ def named(view: np.ndarray | str) -> str:
     return view if isinstance(view, str) else hashlib.sha256(view.tobytes()).hexdigest()[:16]
 
 
-def as_exported(path: Path, exported: ExportedClassifier, view: View) -> np.ndarray | str:
+def as_predicted(path: Path, predictor: Predictor) -> np.ndarray | str:
+    """What `predict` gives a model of a photo."""
+    try:
+        return predictor.read(path)
+    except PhotoError as error:
+        return str(error)
+
+
+def as_exported(path: Path, exported: ExportedPredictor, view: View) -> np.ndarray | str:
     """The part of what the file is given that it looks at: it cuts the centre itself."""
-    given = exported.read(path)
+    given = as_predicted(path, exported)
     if isinstance(given, str):
         return given
     start = (len(given) - view.image_size) // 2
@@ -50,17 +57,17 @@ def as_evaluated(path: Path, view: View) -> np.ndarray | str:
     return images.numpy()[0]
 
 
-def described(path: Path, run: KerasClassifier, exported: ExportedClassifier, serve: Any, view: View) -> dict[str, Any]:
+def described(path: Path, run: KerasPredictor, exported: ExportedPredictor, serve: Any, view: View) -> dict[str, Any]:
     """All about one photo."""
-    pixels = read_photo(path)
-    seen = run.read(path)
+    seen = as_predicted(path, run)
     readers = {
         "predict RUN": seen,
         "predict EXPORT": as_exported(path, exported, view),
         "evaluate": as_evaluated(path, view),
     }
     about: dict[str, Any] = {"readers": {name: named(given) for name, given in readers.items()}}
-    if not isinstance(pixels, str):
+    if not isinstance(seen, str):
+        pixels = read_photo(path)
         about |= {"size": pixels.shape[1::-1], "mean": pixels.mean(axis=(0, 1)).round().tolist()}
     try:
         served = serve(photos=tf.constant([path.read_bytes()]))["probabilities"].numpy()
@@ -74,10 +81,10 @@ def described(path: Path, run: KerasClassifier, exported: ExportedClassifier, se
 def main() -> None:
     """Prints the document."""
     run_path, tflite, saved_model, *photos = map(Path, sys.argv[1:])
-    run = KerasClassifier(run_path, 1)
-    view = model_view(load_model(find_model(run_path)[0]))
+    run = KerasPredictor.open(locate_keras(run_path), batch_size=1)
+    view = view_of_model(run.model)
     model = tf.saved_model.load(str(saved_model))
-    with ExportedClassifier(tflite) as exported:
+    with ExportedPredictor.open(locate(tflite)) as exported:
         found = {path.name: described(path, run, exported, model.signatures["serve_bytes"], view) for path in photos}
     print(json.dumps(found, indent=1))
 

@@ -1,0 +1,26 @@
+"""A MODEL of any kind, opened."""
+
+from collections.abc import Sequence
+
+from clan_tf.inference.exported_predictor import ExportedPredictor
+from clan_tf.inference.locate import LocatedModel
+from clan_tf.inference.predictor import Predictor
+
+
+def open_predictor(model: LocatedModel, branches: Sequence[str] | None = None, batch_size: int = 32) -> Predictor:
+    """Opens a model, whatever runs it; `.tflite` and `.onnx` files need no TensorFlow.
+
+    Args:
+        model: the model, located.
+        branches: which to combine; all if `None`.
+        batch_size: how many photos a Keras model answers at a time.
+
+    Raises:
+        UserError: if it can't be opened, or a branch isn't one of its.
+        CheckFailed: if a Keras model's weights are NaN or infinite.
+    """
+    if model.is_exported:
+        return ExportedPredictor.open(model, branches)
+    from clan_tf.inference.keras_predictor import KerasPredictor
+
+    return KerasPredictor.open(model, branches, batch_size)

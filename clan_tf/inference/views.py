@@ -1,0 +1,31 @@
+"""What models are given of checked photos, by the pipeline of evaluation."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import tensorflow as tf
+
+from clan_tf.data.checked_photos import CheckedPhotos, used_part
+from clan_tf.data.pipeline import PhotoReader, View, evaluation_batches, evaluation_view
+from clan_tf.models import BranchClassifier
+from clan_tf.runtime.contract import Contract
+
+
+def view_of_model(model: BranchClassifier) -> View:
+    """Says what a Keras model sees of a photo."""
+    return View(model.image_size, model.resize_size, model.resize_mode)
+
+
+def seen_by_model(model: BranchClassifier, photo: np.ndarray) -> np.ndarray:
+    """Prepares a whole upright photo, uint8 RGB `(height, width, 3)`, as a Keras model sees it."""
+    return evaluation_view(tf.constant(photo), view_of_model(model)).numpy()
+
+
+def views_of_contract(contract: Contract, checked: CheckedPhotos) -> Iterator[np.ndarray]:
+    """Yields what an exported file is given of each photo: uint8 RGB, whole where it resizes photos itself."""
+    if contract.input_size is None:
+        yield from (used_part(checked, index).numpy() for index in range(len(checked.photos)))
+        return
+    view = View(contract.input_size, contract.resize_size, contract.resize_mode)
+    for photos, _, _ in evaluation_batches(PhotoReader(checked, view), checked.labels, 1):
+        yield photos[0].numpy()

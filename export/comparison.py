@@ -1,0 +1,146 @@
+"""A trained model beside its exports: the photos they are compared on, and both's answers."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from clan_tf.data import Photo
+from clan_tf.data.checked_photos import CheckedPhotos
+from clan_tf.errors import CheckFailed, UserError, counted
+from clan_tf.evaluation.evaluate import check_noted, experiment_of, read_noted, require_same_classes
+from clan_tf.export.gate import GateReport, Limits, check_file
+from clan_tf.export.options import ExportOptions
+from clan_tf.export.sampling import stratified
+from clan_tf.inference import KerasPredictor, keras_process, locate, locate_keras
+from clan_tf.inference.views import views_of_contract
+from clan_tf.models import combine
+from clan_tf.progress import Progress
+from clan_tf.runtime.contract import Contract
+from clan_tf.runtime.exported import PROBABILITIES, SERVE_BYTES, ExportedModel
+
+FEW_PHOTOS = 50
+"""Of fewer compared photos a note warns: one is over 2 %, what an int8 file may lose."""
+
+
+class Comparison:
+    """One trained model and the photos that its exports are compared on.
+
+    Args:
+        model: a run directory or a `.keras` file.
+        samples: how many photos; all of the test split if `None`.
+        config: whose data to use; the run's own if `None`.
+        overrides: `KEY=VALUE` texts on the config.
+        progress: where progress is shown.
+
+    Attributes:
+        path: the model's file.
+        name: the experiment's name, which exported files get.
+        model: the Keras model.
+        split: the split of the photos that are compared: `test`, or `val` where there is none.
+        photos: those photos.
+
+    Raises:
+        UserError: if the model or the data is wrong.
+        CheckFailed: if the model has weights that are no numbers.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        samples: int | None = None,
+        config: str | None = None,
+        overrides: Sequence[str] = (),
+        progress: Progress | None = None,
+    ) -> None:
+        if samples is not None and samples < 1:
+            raise UserError(f"--samples: must be 1 or more; received {samples}.")
+        self.progress = progress or Progress()
+        located = locate_keras(model)
+        self.path, run = located.file, located.run
+        experiment = experiment_of(self.path, run, config, overrides)
+        self.name = experiment.name
+        self._predictor = KerasPredictor.open(located)
+        self.model = self._predictor.model
+        self._data = read_noted(run, experiment, config, self.progress)
+        require_same_classes(self.path, self.model.class_names, self._data.source)
+        self.split = "test" if self._data.has("test") else "val"
+        if self.split == "val":
+            self.progress.note("There are no test photos: validation photos are compared.")
+        self.photos = self.sample(self.split, samples)
+        if len(self.photos.photos) < FEW_PHOTOS:
+            self.progress.note(f"{counted(len(self.photos.photos), 'photo')} compared: that says little of others.")
+
+    def sample(self, split: str, count: int | None = None) -> CheckedPhotos:
+        """Reads photos of a split, stratified over classes; all if `count` is `None`."""
+        photos: Sequence[Photo] = self._data.photos(split)
+        return check_noted(self._data, split, stratified(photos, count) if count else photos, self.progress)
+
+    def views(self, checked: CheckedPhotos, contract: Contract, description: str) -> list[np.ndarray]:
+        """Prepares photos as an exported file is given them, uint8 RGB."""
+        with self.progress.track(description, len(checked.photos)) as advance:
+            views = []
+            for view in views_of_contract(contract, checked):
+                views.append(view)
+                advance()
+        return views
+
+    def check(
+        self,
+        path: Path,
+        contract: Contract,
+        limits: Limits,
+        own_contract: Contract | None = None,
+        threads: Sequence[int] = (),
+        seconds: float = 1.0,
+        signatures: Sequence[str] = (),
+    ) -> GateReport:
+        """Compares an exported file, which holds its contract unless one is given, with the model."""
+        if contract.class_names != tuple(self.model.class_names) or not set(contract.branches) <= set(self.answers):
+            raise UserError(f"{path}: has other classes or branches than {self.path}. Name its own run: --run.")
+        expected = {PROBABILITIES: combine([self.answers[name] for name in contract.branches], contract.combination)}
+        if contract.per_branch:
+            expected |= {f"{PROBABILITIES}_{name}": self.answers[name] for name in contract.branches}
+        expected |= dict.fromkeys(signatures, expected[PROBABILITIES])
+        return check_file(
+            lambda count: _open_file(path, count, own_contract),
+            self.photos,
+            {name: np.asarray(values) for name, values in expected.items()},
+            limits,
+            threads,
+            seconds,
+            self.progress,
+        )
+
+    def further_signatures(self, options: ExportOptions) -> list[str]:
+        """Lists the signatures of a SavedModel that are compared beside the default one."""
+        if options.format != "saved_model":
+            return []
+        signatures = ["serve_uint8" if options.io == "float32" else "serve_float32"]
+        signatures += ["explain"] if options.explain else []
+        if any(photo.box for photo in self.photos.photos):
+            self.progress.note(f"{SERVE_BYTES} isn't compared: it takes whole photos, and here their boxes are used.")
+            return signatures
+        return [*signatures, SERVE_BYTES]
+
+    @contextmanager
+    def own_files(self, options: ExportOptions) -> Iterator[None]:
+        """Turns a `UserError` into a `CheckFailed`: a file of ours that can't be run isn't the user's mistake."""
+        try:
+            yield
+        except UserError as error:
+            raise CheckFailed(f"{self.path}: the export {options.kind} can't be used: {error}") from error
+
+    @cached_property
+    def answers(self) -> dict[str, np.ndarray]:
+        """The Keras model's probabilities by branch."""
+        return self._predictor.answers(self.photos, self.progress)
+
+
+def _open_file(path: Path, threads: int, contract: Contract | None) -> ExportedModel:
+    """Runs a file as its users do; one without a contract of its own, which is given, is a `.keras` file."""
+    if contract is None:
+        return ExportedModel(locate(path).file, threads)
+    return ExportedModel(path, threads, contract, keras_process.__file__)

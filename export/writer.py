@@ -1,0 +1,121 @@
+"""Writing one trained model in every format."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from clan_tf.errors import UserError
+from clan_tf.export.comparison import Comparison
+from clan_tf.export.gate import Limits
+from clan_tf.export.metadata import with_metadata
+from clan_tf.export.onnx import classifier_to_onnx
+from clan_tf.export.options import CALIBRATED, ExportOptions
+from clan_tf.export.pruning import inference_model
+from clan_tf.export.requirements import require_lines
+from clan_tf.export.saved_model import write_servable
+from clan_tf.export.selective import SelectiveQuantizer, require_layers
+from clan_tf.export.tflite import classifier_to_tflite
+from clan_tf.inference.predictor import choose_branches
+from clan_tf.models import save_model
+from clan_tf.runtime.contract import Contract
+
+CALIBRATION_PHOTOS, SEARCH_PHOTOS, RANKING_PHOTOS = 200, 200, 24
+"""How many photos tell how large activations get, how many layers must stay float32, and which suffer most."""
+
+
+class ExportWriter:
+    """Writes exports of one model; photos of its data calibrate quantized ones.
+
+    Args:
+        source: the model and its photos.
+    """
+
+    def __init__(self, source: Comparison) -> None:
+        self._source = source
+        self._model = source.model
+        self._quantizers: dict[ExportOptions, SelectiveQuantizer] = {}
+
+    def contract(self, options: ExportOptions) -> Contract:
+        """Describes an export: its labels, preprocessing and branches.
+
+        Raises:
+            UserError: if a branch isn't one of the model's, or a class name has several lines.
+        """
+        model = self._model
+        branches = choose_branches(model.branches, options.branches)
+        require_lines(self._source.path, model.class_names)
+        # A phone's library stretches photos to the file's size: it gets the whole photo, and the file cuts the centre.
+        whole_size = model.resize_size if model.resize_mode == "stretch" else model.image_size
+        sizes = {"saved_model": None, "keras": model.image_size, "tflite": whole_size, "onnx": whole_size}
+        return Contract(
+            class_names=tuple(model.class_names),
+            image_size=model.image_size,
+            resize_size=model.resize_size,
+            resize_mode=model.resize_mode,
+            input_size=sizes[options.format],
+            branches=branches,
+            combination=model.settings["combination"],
+            per_branch=options.per_branch,
+        )
+
+    def write(self, options: ExportOptions, contract: Contract, folder: Path) -> Path:
+        """Writes the file into a folder, and returns its path."""
+        if options.format == "keras":
+            save_model(self._model, folder / f"{self._source.name}.keras")
+            return folder / f"{self._source.name}.keras"
+        pruned = inference_model(self._model, contract.branches, options.per_branch, folded=options.fold)
+        if options.format == "saved_model":
+            explaining = self._explaining_model(contract, options.fold) if options.explain else None
+            write_servable(pruned, contract, folder / self._source.name / "1", explaining, options.io or "uint8")
+            return folder / self._source.name
+        path = folder / f"{self._source.name}.{options.format}"
+        if options.format == "onnx":
+            path.write_bytes(classifier_to_onnx(pruned, contract, options.io or "uint8"))
+            return path
+        path.write_bytes(with_metadata(self._tflite(pruned, options, contract), self._source.name, contract, "clan-tf"))
+        return path
+
+    def layers_to_keep(self, options: ExportOptions, contract: Contract) -> Iterator[Sequence[str]]:
+        """Yields ever more layers that stay float32, beginning with as many as photos that aren't compared need."""
+        pruned = inference_model(self._model, contract.branches, folded=options.fold)
+        quantizer = self._selective(pruned, options, contract)
+        split = "val" if self._source.split == "test" else "train"
+        checked = self._source.sample(split, SEARCH_PHOTOS)
+        views = self._source.views(checked, contract, f"reading {split} photos")
+        few = views[:: -(-len(views) // RANKING_PHOTOS)]
+        with self._source.own_files(options):
+            with self._source.progress.track("looking for sensitive layers", len(quantizer.layers)) as advance:
+                ranked = quantizer.ranked_layers(few, advance)
+            yield from quantizer.layers_to_keep(ranked, views, checked.labels, Limits.of(options))
+
+    def _tflite(self, pruned: keras.Model, options: ExportOptions, contract: Contract) -> bytes:
+        if options.keep_float:
+            require_layers(options.keep_float, pruned)
+            return self._selective(pruned, options, contract).quantize(options.keep_float)
+        calibration = self._calibration(options, contract) if options.quantize in CALIBRATED else ()
+        io = options.io or "float32"
+        return classifier_to_tflite(pruned, contract.input_size, options.quantize, io, options.any_batch, calibration)
+
+    def _selective(self, pruned: keras.Model, options: ExportOptions, contract: Contract) -> SelectiveQuantizer:
+        key = replace(options, keep_float=())
+        if key not in self._quantizers:
+            io = options.io or "float32"
+            float_file = classifier_to_tflite(pruned, contract.input_size, "none", io, options.any_batch)
+            calibration = self._calibration(options, contract) if options.quantize in CALIBRATED else ()
+            self._quantizers[key] = SelectiveQuantizer(float_file, pruned, contract, options.quantize, calibration)
+        return self._quantizers[key]
+
+    def _explaining_model(self, contract: Contract, fold: bool) -> keras.Model:
+        maps = [name for name in self._model.features if name.startswith("attention_")]
+        if not maps:
+            raise UserError("--explain: this model has no spatial attention, and so no attention maps.")
+        return inference_model(self._model, contract.branches, features=maps, folded=fold)
+
+    def _calibration(self, options: ExportOptions, contract: Contract) -> list[np.ndarray]:
+        """Train photos as the file takes them, stratified over classes."""
+        count = options.calibration_photos or CALIBRATION_PHOTOS
+        checked = self._source.sample("train", count)
+        return self._source.views(checked, contract, "reading calibration photos")
