@@ -15,7 +15,8 @@ from clan_tf.layers.relation import (
     relation_weights,
 )
 
-Shape = tuple[int | None, ...]
+Shape = tuple[Any, ...]
+"""Sizes of axes; `None` where one is known only when the layer is called."""
 
 
 @keras.saving.register_keras_serializable(package="clan_tf")
@@ -90,8 +91,8 @@ class NonLocalBlock(keras.layers.Layer):
         """Eqs. 2 and 3: gathers `W_k mid` by the relations between the positions of `fused`."""
         query, key = self._query_and_key(fused)
         value = self.value_projection(mid)
-        flat = map(_flatten_positions, (query, key, value))
-        related = relate(self.relation, *flat, query_block=self.query_block, training=training)
+        query, key, flat = map(_flatten_positions, (query, key, value))
+        related = relate(self.relation, query, key, flat, query_block=self.query_block, training=training)
         related = ops.reshape(related, ops.shape(value))  # eq. 2
         return mid + self.normalization(self.output_projection(related), training=training)  # eq. 3
 

@@ -23,6 +23,9 @@ from clan_tf.search.space import SearchConfig
 class DurableOracle(keras_tuner.Oracle):
     """What the four algorithms share: a state that is whole, budgets, and leases of the trials that workers have."""
 
+    # Those of KerasTuner's oracle.
+    tuner_ids: set[str]
+    ongoing_trials: dict[str, Trial]
     search: SearchConfig
     directory_of_search: SearchDirectory
     lease_seconds: float | None = None
@@ -83,7 +86,7 @@ class DurableOracle(keras_tuner.Oracle):
     def forget_silent_workers(self) -> bool:
         """Takes back the trials of workers that died; returns whether any worker is left."""
         self._take_back_silent_trials()
-        limit = time.monotonic() - self.lease_seconds
+        limit = time.monotonic() - (self.lease_seconds or 0)
         busy = set(self.ongoing_trials)
         self.tuner_ids = {owner for owner in self.tuner_ids if owner in busy or self._seen.get(owner, 0) > limit}
         return bool(self.tuner_ids)
@@ -111,7 +114,8 @@ class DurableOracle(keras_tuner.Oracle):
     def _check_consecutive_failures(self) -> None:
         last = self.end_order[-self.search.max_failures :]
         if len(last) == self.search.max_failures and all(self.trials[name].status == "FAILED" for name in last):
-            self.stop_reason = self.directory_of_search.read_result(last[-1]).reason
+            failed = self.directory_of_search.read_result(last[-1])
+            self.stop_reason = failed.reason if failed else None
 
     def _budget(self) -> list[Any]:
         return [getattr(self.search, key) for key in BUDGET]

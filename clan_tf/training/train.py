@@ -118,7 +118,7 @@ def train(
         progress = progress if chief else Progress()
         if existing and chief:
             stack.enter_context(existing.claimed())
-        own = resumed_data(existing, experiment, data and data.source) if existing else None
+        own = resumed_data(existing, experiment, data.source if data else None) if existing else None
         source = own.source if own else data.source if data else read_source(experiment.data)
         for note in (note for note in own.notes if note not in source.notes) if own else ():
             progress.note(f"note: {note}")
@@ -195,9 +195,9 @@ def _existing_run(run_dir: str | None, resume: bool, several: bool) -> RunDirect
 
 
 def _new_run(experiment: Experiment, run_dir: str | None, runs_root: str, chief: bool) -> RunDirectory:
-    if chief and not (run_dir and Path(run_dir).exists()):
-        return RunDirectory.create(experiment.name, run_dir, runs_root)
-    return RunDirectory(run_dir)
+    if run_dir and (not chief or Path(run_dir).exists()):
+        return RunDirectory(run_dir)
+    return RunDirectory.create(experiment.name, run_dir, runs_root)
 
 
 def _write_start(experiment: Experiment, run: RunDirectory, data: TrainingData, is_new: bool) -> None:
