@@ -127,9 +127,9 @@ def open_reader(checked: CheckedPhotos, view: View, mode: CacheMode, track: Trac
     if mode == "none":
         return plain
     if mode == "memory":
-        file, path = _unnamed_file()
-        _write_pixels(plain, len(sizes), file, track)
-        return CachedReader(path, sizes, view, file)
+        unnamed, name = _unnamed_file()
+        _write_pixels(plain, len(sizes), unnamed, track)
+        return CachedReader(name, sizes, view, unnamed)
     path = _cache_file(checked, view)
     remove_all_leftovers(path.parent)  # they may be large, and nobody may want the same photos again
     file = _opened(path, needed)
@@ -246,8 +246,8 @@ def _unnamed_file() -> tuple[IO[bytes], str]:
         file.close()
     except (AttributeError, OSError):
         pass
-    file = tempfile.NamedTemporaryFile()  # noqa: SIM115
-    return file, file.name
+    temporary = tempfile.NamedTemporaryFile()
+    return temporary, temporary.name
 
 
 def _path_of(file: IO[bytes]) -> str | None:

@@ -96,8 +96,9 @@ class PhotoReader:
         return numbers.map(lambda number: (number, tf.io.read_file(names[index_of(number)])), tf.data.AUTOTUNE)
 
     def _encoded_in_records(self, numbers: tf.data.Dataset, index_of: IndexOf) -> tf.data.Dataset:
-        files = tf.constant([os.fsencode(photo.span.file) for photo in self._photos])
-        places = tf.constant(np.array([photo.span[1:] for photo in self._photos], dtype="int64"))
+        spans = [photo.span for photo in self._photos if photo.span]
+        files = tf.constant([os.fsencode(span.file) for span in spans])
+        places = tf.constant(np.array([span[1:] for span in spans], dtype="int64"))
 
         def read(number: tf.Tensor) -> tf.data.Dataset:
             index = index_of(number)
