@@ -62,7 +62,7 @@ def locate(config: DataConfig) -> tuple[Path, Path]:
     return table, root or table.resolve().parent
 
 
-def _rows(table: Path) -> list[tuple[int, Cells]]:
+def _rows(table: Path) -> Sequence[tuple[int, Cells]]:
     """Every row with the line on which it ends."""
     try:
         with table.open(encoding="utf-8-sig", newline="") as file:
