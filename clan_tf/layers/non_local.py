@@ -65,6 +65,7 @@ class NonLocalBlock(keras.layers.Layer):
         self.query_block = query_block
 
     def build(self, mid_shape: Shape) -> None:
+        """Creates the projections and the normalisation, by the shape of `mid`."""
         require_map("mid", mid_shape)
         channels = mid_shape[-1]
         width = self.embed_dim or max(1, channels // 2)
@@ -81,6 +82,7 @@ class NonLocalBlock(keras.layers.Layer):
         self.normalization.build(mid_shape)
 
     def call(self, mid, training=None):
+        """Refines `mid` with context from all its positions (eqs. 2, 3)."""
         return self.refine(mid, self.fuse(mid), training=training)
 
     def fuse(self, mid: Tensor) -> Tensor:
@@ -127,9 +129,11 @@ class NonLocalBlock(keras.layers.Layer):
         return [layer for layer in candidates if layer is not None]
 
     def compute_output_shape(self, mid_shape: Shape) -> Shape:
+        """Returns the shape of `mid`."""
         return mid_shape
 
     def get_config(self) -> dict[str, Any]:
+        """Returns the constructor arguments, as plain values."""
         return {
             **super().get_config(),
             "relation": self.relation,

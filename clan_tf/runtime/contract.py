@@ -140,7 +140,7 @@ def read_contract(path: Path) -> Contract:
             f"{path}: ONNX files need the packages onnx and onnxruntime: pip install clan-tf[onnx]."
         ) from error
     # Damaged archives and texts raise many types.
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
         reason = f" ({error})" if isinstance(error, ValueError) else ""
         raise UserError(
             f"{path}: holds no readable {CONTRACT_FILE}{reason}; it is damaged, or wasn't written by clan-tf export."

@@ -49,6 +49,7 @@ class DurableOracle(keras_tuner.Oracle):
 
     @keras_tuner.synchronized
     def create_trial(self, tuner_id: str) -> Trial:
+        """Hands out a trial that a dead worker had or a new one, unless the budget is used up."""
         self._seen[tuner_id] = time.monotonic()
         self._take_back_silent_trials()
         if self._stops():
@@ -72,6 +73,7 @@ class DurableOracle(keras_tuner.Oracle):
 
     @keras_tuner.synchronized
     def end_trial(self, trial: Trial) -> None:
+        """Notes how a trial ended and frees its worker; asked twice, it changes nothing."""
         own = self.trials[trial.trial_id]
         if trial.trial_id not in self.end_order:
             # What comes from a worker was rounded to float32 on its way.
@@ -127,13 +129,16 @@ class DurableOracle(keras_tuner.Oracle):
         """Trials are in the file of the oracle: two files could contradict each other."""
 
     def get_state(self) -> dict[str, Any]:
+        """Returns the state with every trial, as plain values."""
         trials = [trial.get_state() for trial in self.trials.values()]
         return {**super().get_state(), "trials": trials, "exhausted": self._budget() if self._exhausted else None}
 
     def save(self) -> None:
+        """Writes the state whole or not at all."""
         write_json(self.directory_of_search.oracle, self.get_state())
 
     def reload(self) -> None:
+        """Reads the state that `save` wrote."""
         with self.directory_of_search.reading_oracle() as state:
             self._restore(state)
 
@@ -159,6 +164,7 @@ class DurableGrid(DurableOracle, GridSearchOracle):
     """Every combination, in the order of the space: each trial's values follow from those of the one before."""
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
+        """Chooses the values of a trial: the next of the grid, from the first."""
         if not self.start_order:
             return super().populate_space(trial_id)
         values = self._get_next_combination(self.trials[self.start_order[-1]].hyperparameters.values)
@@ -169,6 +175,7 @@ class DurableBayesian(DurableOracle, BayesianOptimizationOracle):
     """A Gaussian process over the trials so far."""
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
+        """Chooses the values of a trial, the same for the same trial however often it is asked."""
         self._random_state = np.random.RandomState(self.seed + int(trial_id))
         return super().populate_space(trial_id)
 
