@@ -44,7 +44,7 @@ def test_a_disk_that_fills_up_keeps_the_last_whole_checkpoint(
         save(file, **arrays)
 
     monkeypatch.setattr(np, "savez", failing_save)
-    with pytest.raises(CheckFailed, match="No space left on device.*Go on with: clan-tf train --run-dir .*--resume"):
+    with pytest.raises(CheckFailed, match="No space left on device.*Resume with: clan-tf train --run-dir .*--resume"):
         train(experiment, run_dir=str(tmp_path / "run"))
     run = RunDirectory(tmp_path / "run")
     assert load_model(run.best).class_names == ["blue, small", "grün", "red bird"]
@@ -92,6 +92,6 @@ def test_photos_that_vanish_stop_the_training_with_the_command_that_goes_on(
             shutil.rmtree(tmp_path / "photos")
 
     data = experiment.data.model_copy(update={"root": str(tmp_path / "photos"), "cache": "none"})
-    with pytest.raises(CheckFailed, match="photo can't be read any more.*Go on with: clan-tf train .* --resume"):
+    with pytest.raises(CheckFailed, match="photo can't be read any more.*Resume with: clan-tf train .* --resume"):
         train(experiment.model_copy(update={"data": data}), str(tmp_path / "run"), callbacks=[Remove()])
     assert state_files(RunDirectory(tmp_path / "run").checkpoints)
