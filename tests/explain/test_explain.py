@@ -234,9 +234,11 @@ def test_titles_stand_over_nothing_else(
     picture = Picture.of(photo, explanation)
     drawing.draw_sheet(picture, "a heading", None, tmp_path / "sheet.png")
     drawing.draw_contact_sheet([picture] * 6, ["a_name_of_a_file.jpg\n001.A_class 52 %"] * 6, tmp_path / "all.png")
+    assert len(figures) == 2
     for figure in figures:
         FigureCanvasAgg(figure).draw()
         shown = [axes for axes in figure.axes if axes.images]
+        assert any(axes.get_title() for axes in shown)
         images = [axes.get_window_extent() for axes in shown]
         titles = [axes.title.get_window_extent() for axes in shown]
         assert not [title for title in titles for image in images if title.overlaps(image)]

@@ -10,6 +10,7 @@ from clan_tf.environment import describe_environment
 from clan_tf.layers.relation import RELATIONS
 from clan_tf.models import CLAN, BranchClassifier, save_model
 from clan_tf.run import RunDirectory
+from clan_tf.runtime.exported import ExportedModel
 from clan_tf.training.train import describe_data
 from helpers.exports import RESIZE, SIZE, answering_model
 from helpers.models import Row, build
@@ -39,3 +40,11 @@ def run(colour_folders: Path, tmp_path_factory: pytest.TempPathFactory) -> RunDi
     )
     save_model(model, run.best)
     return run
+
+
+@pytest.fixture(autouse=True)
+def brief_measurements(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Speed is measured for a moment, and on one core unless a test asks for more: nothing is asserted of it."""
+    measure = ExportedModel.measure
+    monkeypatch.setattr(ExportedModel, "measure", lambda model, photos, seconds=0: measure(model, photos, 0.01))
+    monkeypatch.setattr("clan_tf.export.gate.cores", lambda: 1)

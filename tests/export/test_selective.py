@@ -95,7 +95,6 @@ def test_an_int8_export_that_loses_too_much_keeps_layers_in_floats(
         "layers_to_keep",
         lambda *arguments: iter([["logits_top"], ["logits_top", "top"], ["combined"]]),
     )
-    monkeypatch.setattr("clan_tf.export.gate.cores", lambda: 1)
     # The first files are made to fail, so that the third is wanted.
     outcomes = iter([("too much",), ("too much",), ()])
     monkeypatch.setattr("clan_tf.export.gate.failed_limits", lambda figures, limits: next(outcomes))

@@ -9,13 +9,12 @@ import pytest
 import tensorflow as tf
 
 from clan_tf.errors import CheckFailed
-from clan_tf.export.metadata import with_metadata
 from clan_tf.export.pruning import inference_model
 from clan_tf.export.tflite import classifier_to_tflite
 from clan_tf.layers.relation import RELATIONS
 from clan_tf.models import CLAN, BranchClassifier
 from clan_tf.runtime.exported import ExportedModel
-from helpers.exports import NAMES, PHOTOS, RESIZE, SIZE, centres, contract_of, keras_answers, tflite_file
+from helpers.exports import NAMES, PHOTOS, RESIZE, SIZE, centres, keras_answers, tflite_file
 
 
 @pytest.mark.parametrize("relation", RELATIONS)
@@ -52,29 +51,35 @@ def mediapipe_answers(path: Path, photos: np.ndarray) -> tuple[list[str], list[f
     return [category.category_name for category in best], [category.score for category in best]
 
 
-@pytest.mark.parametrize(("quantization", "io", "margin"), [("none", "float32", 1e-3), ("int8", "uint8", 0.1)])
-def test_a_resnet_with_caffe_preprocessing_answers_in_mediapipe_too(
-    quantization: str, io: str, margin: float, tmp_path: Path
-) -> None:
+@pytest.fixture(scope="module")
+def colours() -> np.ndarray:
+    """Photos of four colours each."""
+    few = np.random.default_rng(0).integers(0, 256, (24, 2, 2, 3), dtype="uint8")
+    return few.repeat(RESIZE // 2, axis=1).repeat(RESIZE // 2, axis=2)
+
+
+@pytest.fixture(scope="module")
+def resnet(colours: np.ndarray) -> BranchClassifier:
     """Its heads are random, and scaled so that photos of different colours get different classes."""
-    rng = np.random.default_rng(0)
-    colours = rng.integers(0, 256, (24, 2, 2, 3), dtype="uint8")
-    photos = colours.repeat(RESIZE // 2, axis=1).repeat(RESIZE // 2, axis=2)
+    rng = np.random.default_rng(1)
     keras.utils.set_random_seed(0)
     model = CLAN("resnet50", 5, SIZE, resize_size=RESIZE, class_names=NAMES)
     for branch in model.branches:
         head = model.get_layer(f"logits_{branch}")
         head.kernel.assign(rng.normal(0, 1, head.kernel.shape))
-        logits = np.asarray(keras.Model(model.inputs[0], head.output)(centres(photos)))
+        logits = np.asarray(keras.Model(model.inputs[0], head.output)(centres(colours)))
         head.kernel.assign(3 * head.kernel / logits.std(axis=0))
         head.bias.assign(-3 * logits.mean(axis=0) / logits.std(axis=0))
-    content = classifier_to_tflite(
-        inference_model(model, model.branches), RESIZE, quantization, io, calibration=list(photos)
-    )
-    path = tmp_path / "birds.tflite"
-    path.write_bytes(with_metadata(content, "birds", contract_of(model), "a test"))
-    labels, scores = mediapipe_answers(path, photos)
-    expected = keras_answers(model, photos)
+    return model
+
+
+@pytest.mark.parametrize(("quantization", "io", "margin"), [("none", "float32", 1e-3), ("int8", "uint8", 0.1)])
+def test_a_resnet_with_caffe_preprocessing_answers_in_mediapipe_too(
+    quantization: str, io: str, margin: float, resnet: BranchClassifier, colours: np.ndarray, tmp_path: Path
+) -> None:
+    path = tflite_file(tmp_path / "birds.tflite", resnet, quantization, io, calibration=colours)
+    labels, scores = mediapipe_answers(path, colours)
+    expected = keras_answers(resnet, colours)
     decided = np.diff(np.sort(expected, axis=1)[:, -2:], axis=1)[:, 0] > margin
     assert len(set(labels)) > 2 and decided.mean() > 0.5
     assert [labels[index] for index in np.flatnonzero(decided)] == [NAMES[row.argmax()] for row in expected[decided]]

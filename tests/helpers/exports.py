@@ -1,5 +1,6 @@
 """Tiny models to export, their files, and photos as the world has them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -39,10 +40,15 @@ def centres(photos: np.ndarray) -> np.ndarray:
     return photos[:, edge:-edge, edge:-edge]
 
 
-def tflite_file(path: Path, model: BranchClassifier, quantization: str = "none", io: str = "float32") -> Path:
-    content = classifier_to_tflite(
-        inference_model(model, model.branches), RESIZE, quantization, io, calibration=list(PHOTOS)
-    )
+def tflite_file(
+    path: Path,
+    model: BranchClassifier,
+    quantization: str = "none",
+    io: str = "float32",
+    calibration: Sequence[np.ndarray] = PHOTOS,
+) -> Path:
+    pruned = inference_model(model, model.branches)
+    content = classifier_to_tflite(pruned, RESIZE, quantization, io, calibration=list(calibration))
     path.write_bytes(with_metadata(content, "birds", contract_of(model), "a test"))
     return path
 

@@ -156,6 +156,7 @@ def test_the_page_has_the_evaluations_numbers(page: str, trained_run: RunDirecto
 def test_the_page_needs_nothing_else_and_can_be_read_aloud(page: str) -> None:
     elements = Elements(page)
     assert not elements.of("script", "link", "iframe", "object")
+    assert elements.of("img")
     for image in elements.of("img"):
         assert image["src"].startswith("data:image/") and image["alt"]
     assert not [a for a in elements.of("a") if not a["href"].startswith("#")]
@@ -163,7 +164,8 @@ def test_the_page_needs_nothing_else_and_can_be_read_aloud(page: str) -> None:
     ids = {attributes["id"] for _, attributes in elements.found if attributes.get("id")}
     assert {a["href"][1:] for a in elements.of("a")} <= ids
     assert len(elements.of("h1")) == 1 and elements.of("html")[0]["lang"] == "en"
-    assert all(region["aria-label"] for region in elements.of("div") if region.get("role") == "region")
+    regions = [element for element in elements.of("div") if element.get("role") == "region"]
+    assert regions and all(region["aria-label"] for region in regions)
 
 
 def test_class_names_are_shown_as_text(tmp_path: Path, trained_run: RunDirectory) -> None:

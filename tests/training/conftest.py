@@ -1,10 +1,18 @@
-"""A small experiment on photos of three colours."""
+"""A small experiment on photos of three colours; runs are trained without pictures."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from clan_tf.config import Experiment, load_experiment
+from helpers.pictures import without_pictures
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_pictures() -> Iterator[None]:
+    with without_pictures():
+        yield
 
 
 @pytest.fixture
