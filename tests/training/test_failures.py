@@ -60,10 +60,10 @@ def test_a_disk_that_fills_up_keeps_the_last_whole_checkpoint(
         (tf.errors.NotFoundError(None, None, "photo.jpg; No such file or directory"), "photo can't be read any more"),
         (tf.errors.ResourceExhaustedError(None, None, "OOM"), "memory is full.*training.accumulation=2.*Way out"),
         (MemoryError(), "memory is full"),
-        (tf.errors.UnavailableError(None, None, "Socket closed"), "Another process of this training ended.*Way out"),
+        (tf.errors.UnavailableError(None, None, "Socket closed"), "Another process of this run ended.*Way out"),
     ],
 )
-def test_what_can_happen_to_a_training_is_explained(error: Exception, expected: str) -> None:
+def test_failures_of_a_run_are_explained(error: Exception, expected: str) -> None:
     with pytest.raises(CheckFailed, match=expected), explained(True, lambda: " Way out"):
         raise error
 
