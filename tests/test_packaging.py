@@ -15,7 +15,7 @@ from helpers import ROOT
 
 DOTTED = re.compile(r"clan_tf(\.[a-z_]+)+")
 FLOORS = {
-    "configs": 0,
+    "choices": 0,
     "environment": 0,
     "errors": 0,
     "layers": 0,

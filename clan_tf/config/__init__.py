@@ -1,15 +1,9 @@
 """The experiment config: its sections, their keys, and how a config is read, checked and overridden."""
 
-from clan_tf.config.experiment import (
-    AugmentationConfig,
-    DataConfig,
-    Experiment,
-    ModelConfig,
-    flatten,
-    load_experiment,
-    shipped_configs,
-    with_values,
-)
+from clan_tf.config.data import AugmentationConfig, DataConfig
+from clan_tf.config.experiment import Experiment, flatten
+from clan_tf.config.loading import load_experiment, shipped_configs, with_values
+from clan_tf.config.model import ModelConfig
 from clan_tf.config.training import LossWeightSchedule, ScheduleConfig, TrainingConfig
 
 __all__ = [

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from clan_tf import limits
+from clan_tf.text import printable
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -14,17 +15,21 @@ Name = Annotated[str, Field(max_length=limits.NAME_LENGTH)]
 Text = Annotated[str, Field(max_length=limits.PATH_LENGTH)]
 
 
-def positive(most: int) -> Any:
-    """A whole number from 1 to `most`."""
-    return Annotated[int, Field(ge=1, le=most)]
-
-
 def up_to(most: int) -> Any:
     """Limits a whole number to 1 … `most`: `Annotated[int, up_to(8)]`."""
     return Field(ge=1, le=most)
 
 
+def require_utf8(path: str) -> str:
+    """Returns a path that a config file can hold; photos in `data.root` may have any names."""
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:
+        raise ValueError(f"must be a path in UTF-8; received {printable(path)}. Rename the folder or file") from None
+    return path
+
+
 class Section(BaseModel):
     """A part of the experiment: unknown keys are mistakes, and values don't change once read."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), use_attribute_docstrings=True)

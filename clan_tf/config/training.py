@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from clan_tf import limits
-from clan_tf.config.section import Fraction, Name, NotNegative, PositiveNumber, Section, positive
+from clan_tf.config.section import Fraction, Name, NotNegative, PositiveNumber, Section, up_to
 
 Epochs = Annotated[float, Field(gt=0, le=limits.EPOCHS)]
 
@@ -13,56 +13,75 @@ Precision = Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"]
 
 
 class ScheduleConfig(Section):
-    """The learning rate after the warm-up.
-
-    Times `factor` every `every` epochs, at once (`step`) or smoothly (`exponential`); or along half a cosine down to 0
-    at the end of the run (`cosine`, Loshchilov and Hutter, ICLR 2017).
-    """
+    """The learning rate after the warm-up."""
 
     kind: Literal["constant", "step", "exponential", "cosine"] = "step"
+    """`step` multiplies it by `factor` every `every` epochs at once, `exponential` smoothly; `cosine` follows half a
+    cosine down to 0 at the end of the run (Loshchilov and Hutter, ICLR 2017)."""
     factor: Annotated[float, Field(gt=0, le=1)] = 0.9
+    """Factor of `step` and `exponential`."""
     every: Epochs = 2
+    """Epochs between two factors."""
 
 
 class LossWeightSchedule(Section):
     """A branch's loss weight goes in a straight line from `start` to its value in `model.loss_weights`."""
 
     start: Annotated[float, Field(ge=0, le=limits.LOSS_WEIGHT)]
+    """Weight at the start."""
     epochs: Epochs
+    """Epochs until the weight of `model.loss_weights` is reached."""
 
 
 class TrainingConfig(Section):
-    """The recipe; the defaults are the paper's for ResNets.
+    """The recipe, and where and how it runs; the defaults are the paper's for ResNets."""
 
-    `accumulation` computes a batch in so many parts. `weight_decay` is coupled: added to the gradient. `ema` is the
-    share of the average of the weights that is kept at each step. What isn't the backbone learns at
-    `head_learning_rate_factor` times the rate. For `freeze_epochs` the backbone stays as it is; `freeze_batch_norm`
-    leaves its batch norm so for the whole run.
-    """
-
-    epochs: positive(limits.EPOCHS) = 120
-    batch_size: positive(limits.BATCH_SIZE) = 36
-    accumulation: positive(limits.BATCH_SIZE) = 1
+    epochs: Annotated[int, up_to(limits.EPOCHS)] = 120
+    """Number of epochs."""
+    batch_size: Annotated[int, up_to(limits.BATCH_SIZE)] = 36
+    """Photos per step, over all devices."""
+    accumulation: Annotated[int, up_to(limits.BATCH_SIZE)] = 1
+    """In how many parts a batch is computed, which takes less memory; `batch_size` must be a multiple."""
     learning_rate: PositiveNumber = 0.01
+    """Learning rate after the warm-up."""
     head_learning_rate_factor: PositiveNumber = 1.0
+    """Factor on the learning rate of everything but the backbone."""
     warmup_epochs: Annotated[float, Field(ge=0, le=limits.EPOCHS)] = 0.0
+    """Epochs over which the learning rate rises from 0."""
     schedule: ScheduleConfig = ScheduleConfig()
+    """Learning rate after the warm-up."""
     momentum: Fraction = 0.9
+    """Momentum of SGD."""
     weight_decay: NotNegative = 1e-4
+    """Coupled weight decay: added to the gradient."""
     weight_decay_on: Literal["all", "kernels"] = "all"
+    """Whether weight decay applies to all weights, or to kernels alone."""
     label_smoothing: Fraction = 0.0
+    """Share of the label that is spread over all classes."""
     clipnorm: PositiveNumber | None = None
+    """Largest norm of the whole gradient; longer ones are scaled down."""
     ema: Fraction | None = None
+    """Decay of a moving average of the weights, such as 0.999; the average is validated and saved."""
     freeze_epochs: Annotated[int, Field(ge=0, le=limits.EPOCHS)] = 0
+    """For how many epochs the backbone keeps its weights."""
     freeze_batch_norm: bool = False
+    """Whether the backbone's batch normalisation keeps its statistics and weights for the whole run."""
     loss_weight_schedules: dict[Name, LossWeightSchedule] = {}
-    early_stopping: positive(limits.EPOCHS) | None = None
+    """By branch, how the weight of its loss changes."""
+    early_stopping: Annotated[int, up_to(limits.EPOCHS)] | None = None
+    """Epochs without a better validation accuracy after which training ends."""
     precision: Precision = "float32"
+    """`auto` chooses the half precision that this hardware accelerates."""
     device: Annotated[str, Field(pattern=r"^(auto|cpu|gpu|gpu:[0-9]{1,4}(,[0-9]{1,4})*)$", max_length=200)] = "auto"
+    """`auto`, `cpu`, `gpu` (all of them) or some of them: `gpu:0,1`."""
     cluster: Literal["auto", "slurm"] = "auto"
+    """Where the addresses of several hosts come from: `TF_CONFIG` (`auto`) or `slurm`."""
     deterministic: bool | None = None
+    """Whether TensorFlow's operators are deterministic; by default on a CPU."""
     checkpoint_minutes: PositiveNumber = 10.0
+    """Minutes between two checkpoints within an epoch; one is also written after every epoch."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    """Seed of the initial weights, the order of the photos and augmentation."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

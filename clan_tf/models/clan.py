@@ -5,12 +5,13 @@ from typing import Any, Literal, get_args
 
 import keras
 
+from clan_tf.choices import Combination, ResizeMode
 from clan_tf.errors import UserError
 from clan_tf.layers import CrossLayerContextAttention, CrossLayerSpatialAttention, NonLocalBlock
 from clan_tf.layers.relation import Relation, Tensor
 from clan_tf.layers.spatial_attention import SpatialActivation, SpatialPooling
 from clan_tf.models.backbones import backbone_spec, build_backbone, preprocess
-from clan_tf.models.classifier import BranchClassifier, Combination, ResizeMode, branch_head, check_settings
+from clan_tf.models.classifier import BranchClassifier, branch_head, check_settings
 
 MidRefinement = Literal["gap", "non_local", "clca"]
 

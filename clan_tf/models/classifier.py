@@ -2,16 +2,15 @@
 
 import numbers
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import keras
 from keras import ops
 
 from clan_tf import limits
+from clan_tf.choices import Combination, ResizeMode
 from clan_tf.errors import UserError, nearest, shown
 
-Combination = Literal["probabilities", "logits"]
-ResizeMode = Literal["stretch", "keep_aspect"]
 COMBINED = "combined"
 WHOLE_NUMBERS = {
     "classes": limits.CLASSES,
@@ -180,7 +179,7 @@ def check_settings(settings: Mapping[str, Any]) -> None:
         if settings[name] not in values:
             raise ValueError(f"`{name}` must be one of {', '.join(values)}. Received: {name}={shown(settings[name])}")
     dropout = settings["dropout"]
-    if not (isinstance(dropout, numbers.Real) and 0 <= dropout < 1):
+    if not (isinstance(dropout, numbers.Real) and 0 <= float(dropout) < 1):
         raise ValueError(f"`dropout` must be at least 0 and below 1. Received: dropout={shown(dropout)}")
     attention = settings.get("spatial_attention", True)
     if not isinstance(attention, bool):
@@ -194,7 +193,7 @@ def check_settings(settings: Mapping[str, Any]) -> None:
 
 
 def _is_whole(value: Any, most: int) -> bool:
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool) and 1 <= value <= most
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool) and 1 <= int(value) <= most
 
 
 def _check_names(settings: Mapping[str, Any]) -> None:

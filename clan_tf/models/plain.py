@@ -5,8 +5,9 @@ from typing import Any
 
 import keras
 
+from clan_tf.choices import Combination, ResizeMode
 from clan_tf.models.backbones import backbone_spec, build_backbone, preprocess
-from clan_tf.models.classifier import BranchClassifier, Combination, ResizeMode, branch_head, check_settings
+from clan_tf.models.classifier import BranchClassifier, branch_head, check_settings
 
 
 @keras.saving.register_keras_serializable(package="clan_tf")

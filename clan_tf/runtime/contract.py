@@ -4,9 +4,10 @@ import json
 import zipfile
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from clan_tf import limits
+from clan_tf.choices import Combination, ResizeMode
 from clan_tf.errors import UserError, shown
 from clan_tf.files import open_regular_file, parse_json, read_regular_file, require_regular_file
 
@@ -40,10 +41,10 @@ class Contract:
     class_names: tuple[str, ...]
     image_size: int
     resize_size: int
-    resize_mode: Literal["stretch", "keep_aspect"]
+    resize_mode: ResizeMode
     input_size: int | None
     branches: tuple[str, ...]
-    combination: Literal["probabilities", "logits"] = "probabilities"
+    combination: Combination = "probabilities"
     per_branch: bool = False
 
     @property

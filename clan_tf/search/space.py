@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from importlib import resources
+from importlib.resources.abc import Traversable
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -10,12 +10,11 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from clan_tf import limits
-from clan_tf.config.experiment import MISTAKES
+from clan_tf.config.mistakes import MISTAKES
 from clan_tf.config.section import Name, PositiveNumber, Section, up_to
+from clan_tf.config.shipped import read_yaml_text, shipped_files
 from clan_tf.config.yaml_text import parse_yaml
 from clan_tf.errors import UserError, nearest, shortened, shown
-from clan_tf.files import read_text
-from clan_tf.files.regular import TEXT_BYTES
 
 LARGEST = 10**15
 """Of whole numbers that are searched."""
@@ -106,29 +105,26 @@ Parameter = Annotated[Choice | Taps | Boolean | Integer | Number, Field(discrimi
 
 
 class SearchConfig(Section):
-    """A search: its space, and how it is gone through.
-
-    Attributes:
-        parameters: what is tried for the keys of the experiment.
-        algorithm: KerasTuner's.
-        trials: how many at most; `None` for all of a grid, or what Hyperband plans.
-        hours: no new trial begins once the trials took so long, all workers' together.
-        repeats: how often each trial is trained, with the seeds `training.seed`, `training.seed + 1`, …
-        objective: a column of `metrics.csv`; its best epoch counts.
-        max_failures: so many trials that fail in a row stop the search.
-        seed: of the algorithm.
-    """
+    """A search: its space, and how it is gone through."""
 
     parameters: Annotated[dict[Name, Parameter], Field(min_length=1, max_length=limits.PARAMETERS)]
+    """What is tried for each key of the experiment."""
     algorithm: Algorithm = "random"
+    """KerasTuner's algorithm."""
     trials: Annotated[int, up_to(limits.TRIALS)] | None = None
+    """Trials at most; by default all of a grid, or what Hyperband plans."""
     hours: Annotated[float, Field(gt=0, le=limits.HOURS)] | None = None
+    """No new trial starts once the trials took so long, all workers' together."""
     repeats: Annotated[int, up_to(limits.REPEATS)] = 1
+    """How often each trial is trained, with the seeds `training.seed`, `training.seed + 1` and so on."""
     objective: Annotated[str, Field(pattern=r"^\w*(loss|accuracy)$", max_length=limits.NAME_LENGTH)] = (
         "val_combined_accuracy"
     )
+    """Column of `metrics.csv`; its best epoch counts."""
     max_failures: Annotated[int, up_to(limits.TRIALS)] = 3
+    """So many trials that fail in a row stop the search."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    """Seed of the algorithm."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -237,16 +233,7 @@ def load_search(space: str | Path, overrides: Mapping[str, Any] | None = None) -
     Raises:
         UserError: naming every mistake.
     """
-    shipped = shipped_spaces()
-    if Path(space).is_file() or (Path(space).exists() and str(space) not in shipped):
-        text = read_text(Path(space), "--space", TEXT_BYTES)
-    elif str(space) in shipped:
-        text = shipped[str(space)].read_text(encoding="utf-8")
-    else:
-        raise UserError(
-            f"--space: {space} is neither a YAML file nor a shipped space.{nearest(str(space), list(shipped))} "
-            f"Shipped are: {', '.join(shipped)}."
-        )
+    text = read_yaml_text(space, shipped_spaces(), "search space")
     try:
         values = parse_yaml(text)
     except ValueError as error:
@@ -260,10 +247,9 @@ def load_search(space: str | Path, overrides: Mapping[str, Any] | None = None) -
         raise mistakes_in(space, lines) from error
 
 
-def shipped_spaces() -> dict[str, Any]:
-    """The search spaces that are installed with the package, by name."""
-    files = (resources.files("clan_tf.configs") / "spaces").iterdir()
-    return {file.name.removesuffix(".yaml"): file for file in sorted(files, key=str) if file.name.endswith(".yaml")}
+def shipped_spaces() -> dict[str, Traversable]:
+    """Finds the search spaces that are installed with the package, by name."""
+    return shipped_files("clan_tf.configs", "spaces")
 
 
 def mistakes_in(space: str | Path, mistakes: list[str]) -> UserError:

@@ -26,7 +26,7 @@ import numpy as np
 import PIL
 import tensorflow as tf
 
-from clan_tf.config.experiment import CacheMode
+from clan_tf.config.data import CacheMode
 from clan_tf.data.checked_photos import CheckedPhotos
 from clan_tf.data.pipeline.reading import IndexOf, PhotoReader, View, centre_corner, full_sizes
 from clan_tf.data.pipeline.resizing import mirror

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from clan_tf.config.experiment import Sampling
+from clan_tf.config.data import Sampling
 from clan_tf.data.sources.source import members_by_label
 
 PhotoAt = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]

@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import tensorflow as tf
 
-from clan_tf.config.experiment import ResizeMode
+from clan_tf.choices import ResizeMode
 from clan_tf.data.checked_photos import CheckedPhotos
 from clan_tf.data.graph_decoding import DCT, decode_in_graph, decode_outside_graph, upright
 from clan_tf.data.pipeline.resizing import Axis, centre, centre_start, full_lengths, resample, resize_window

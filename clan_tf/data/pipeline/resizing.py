@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from clan_tf.config.experiment import ResizeMode
+from clan_tf.choices import ResizeMode
 
 MUCH_SMALLER = 0.4
 """Below this share of the pixels both axes are resized at once (800 x 600 to 512 pixels: 0.55; 1024 x 768: 0.33)."""

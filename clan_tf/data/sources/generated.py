@@ -26,7 +26,7 @@ Points = list[tuple[float, float]]
 def read_generated(config: DataConfig) -> Source:
     """Draws the photos of each split at the size that photos are resized to; nothing is read from disk."""
     size = config.full_size
-    splits = {
+    splits: dict[str, list[Photo]] = {
         split: [_photo(split, index, size, config.split_seed) for index in range(count)]
         for split, count in config.generated_photos.items()
     }

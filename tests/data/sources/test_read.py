@@ -1,6 +1,6 @@
 """One reader for each source of the config."""
 
-from clan_tf.config.experiment import SOURCES
+from clan_tf.config.data import SOURCES
 from clan_tf.data.sources import SOURCE_READERS
 
 

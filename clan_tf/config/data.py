@@ -1,0 +1,134 @@
+"""The `data` section of an experiment: which photos there are, and how they are prepared."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from clan_tf import limits
+from clan_tf.choices import ResizeMode
+from clan_tf.config.section import Section, Share, Text, require_utf8, up_to
+from clan_tf.errors import nearest, shown
+
+Sampling = Literal["shuffle", "class_balanced"]
+CacheMode = Literal["auto", "none", "memory", "disk"]
+GeneratedPhotos = dict[Literal["train", "val", "test"], Annotated[int, up_to(limits.GENERATED_PHOTOS)]]
+SOURCES = ("folders", "csv", "cub", "cars", "aircraft", "records", "generated")
+
+
+class AugmentationConfig(Section):
+    """Changes of train photos besides the random crop and flip; all are off by default."""
+
+    policy: Literal["none", "trivial_augment", "rand_augment"] = "none"
+    """Operations drawn at random for each photo: `trivial_augment` applies one of any strength, `rand_augment`
+    applies `operations` of them."""
+    operations: Annotated[int, up_to(100)] = 2
+    """Operations per photo of `rand_augment`."""
+    magnitude: Share = 0.5
+    """Largest strength of an operation of `rand_augment`, 0…1."""
+    color_jitter: Share = 0.0
+    """Largest change of brightness, contrast, saturation and hue, 0…1."""
+    random_erasing: Share = 0.0
+    """Share of photos of which a rectangle is erased."""
+    mixup: Share = 0.0
+    """Share of batches whose photos are blended in pairs, with their labels (MixUp)."""
+    mixup_alpha: Annotated[float, Field(gt=0, le=1000)] = 0.2
+    """Parameter of the Beta distribution from which MixUp draws its weights."""
+    cutmix: Share = 0.0
+    """Share of batches in which a rectangle of each photo comes from another, labels mixed by area (CutMix)."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.mixup + self.cutmix > 1:
+            raise ValueError(
+                f"mixup and cutmix are shares of the batches and must sum to at most 1; received {self.mixup} and "
+                f"{self.cutmix}"
+            )
+        return self
+
+
+class DataConfig(Section):
+    """Where the photos come from, how they are split, and how they are prepared."""
+
+    source: Text = "folders"
+    """Layout of the data: `folders` (a folder per split and class, or a folder per class), `csv` (a table), `cub`,
+    `cars` or `aircraft` (their official layouts), `tfds:NAME` (TensorFlow Datasets), `records` (written by
+    `clan-tf data pack`, in any file system of `tf.io.gfile`) or `generated` (the demo's drawings)."""
+    root: Text | None = None
+    """Folder of the data. Relative paths are resolved against the working directory."""
+    csv: Path | None = None
+    """Table with the columns `path`, `label` and, optionally, `split`; `ROOT/labels.csv` by default."""
+    level: Literal["variant", "family", "manufacturer"] = "variant"
+    """Which labels of the source `aircraft` are the classes."""
+    crop_to_box: bool = False
+    """Whether photos are cropped to their bounding boxes; for `cub`, `cars`, `aircraft`, `tfds` and `records`."""
+    classes: Annotated[int, up_to(limits.CLASSES)] | None = None
+    """Number of classes; needed only by commands that run without the data."""
+    quarantine: Path | None = None
+    """List of photos to leave out, as `clan-tf data check --quarantine` writes it."""
+    on_broken: Literal["refuse", "skip"] = "refuse"
+    """What happens to photos that can't be read: training stops with their names, or leaves them out."""
+    fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of the photos of each class that is used."""
+    split_seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    """Seed of the cuts into splits and of `fraction`."""
+    validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """Share of the train photos of each class that becomes the validation split where the data has none; photos go by a
+    hash of their content."""
+    test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    """Share of the photos of each class that becomes the test split where the data has no splits at all."""
+    generated_photos: GeneratedPhotos = {"train": 2400, "val": 400, "test": 800}
+    """Number of drawings in each split of the source `generated`."""
+    image_size: Annotated[int, Field(ge=16, le=limits.IMAGE_SIZE)] = 448
+    """Side of the square that the network sees, in pixels."""
+    resize_size: Annotated[int, Field(ge=16, le=limits.RESIZE_SIZE)] | None = None
+    """Side that photos are resized to before `image_size` is cropped; 8/7 of `image_size` by default (512 for 448)."""
+    resize_mode: ResizeMode = "stretch"
+    """`stretch` resizes to a square; `keep_aspect` makes the shorter side `resize_size`."""
+    flip: bool = True
+    """Whether train photos are mirrored left to right at random."""
+    augmentation: AugmentationConfig = AugmentationConfig()
+    """Further augmentation."""
+    sampling: Sampling = "shuffle"
+    """Order of the train photos: each once per epoch, or `class_balanced`: every class equally often."""
+    repeats: Annotated[int, up_to(limits.REPEATS)] = 1
+    """How often an epoch goes over the train photos."""
+    cache: CacheMode = "auto"
+    """Where decoded and resized photos are kept between epochs; `auto` uses memory if they fit."""
+
+    @field_validator("source")
+    @classmethod
+    def _check_source(cls, source: str) -> str:
+        if source not in SOURCES and not (source.startswith("tfds:") and source != "tfds:"):
+            names = [*SOURCES, "tfds:NAME"]
+            raise ValueError(f"must be one of {', '.join(names)}; received {shown(source)}.{nearest(source, names)}")
+        return source
+
+    @field_validator("root", mode="before")
+    @classmethod
+    def _resolve_root(cls, root: Any) -> Any:
+        """Absolute, unless it is in another file system, such as `gs://…`."""
+        is_local = isinstance(root, str | Path) and "://" not in str(root)
+        return require_utf8(os.path.realpath(os.path.expanduser(root))) if is_local else root
+
+    @field_validator("csv", "quarantine")
+    @classmethod
+    def _make_absolute(cls, path: Path | None) -> Path | None:
+        if path and len(str(path)) > limits.PATH_LENGTH:
+            raise ValueError(f"has {len(str(path)):,} characters; at most {limits.PATH_LENGTH:,} are read")
+        return Path(require_utf8(str(Path(os.path.expanduser(path)).absolute()))) if path else path
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.resize_size is not None and self.resize_size < self.image_size:
+            raise ValueError(
+                f"resize_size must be at least image_size ({self.image_size}), because image_size is cropped from it; "
+                f"received {self.resize_size}"
+            )
+        return self
+
+    @property
+    def full_size(self) -> int:
+        """Side that photos are resized to before cropping: `resize_size`, or 8/7 of `image_size` (448 from 512)."""
+        return self.resize_size or round(self.image_size * 8 / 7)

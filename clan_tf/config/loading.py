@@ -1,0 +1,90 @@
+"""Experiments from YAML files and `--set` overrides, with one message that names every mistake."""
+
+from collections.abc import Mapping, Sequence
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from clan_tf.config.experiment import Experiment
+from clan_tf.config.mistakes import explain_all
+from clan_tf.config.shipped import read_yaml_text, shipped_files
+from clan_tf.config.yaml_text import parse_yaml
+from clan_tf.errors import UserError, shown
+
+KEY_DEPTH = 10
+"""More dots than any key has."""
+
+
+def load_experiment(config: str | Path, overrides: Sequence[str] = ()) -> Experiment:
+    """Reads an experiment.
+
+    Args:
+        config: path of a YAML file, or the name of a shipped one (see `shipped_configs`).
+        overrides: `section.key=value` texts, later ones winning; values are YAML.
+
+    Raises:
+        UserError: naming every mistake in the file and the overrides.
+    """
+    text = read_yaml_text(config, shipped_configs(), "config")
+    label = str(config)
+    try:
+        values = parse_yaml(text) or {}
+    except ValueError as error:
+        raise UserError(f"{label}: not a YAML file: {error}") from error
+    if not isinstance(values, dict):
+        raise UserError(f"{label}: must hold keys such as `data:` and `model:`; received {type(values).__name__}.")
+    mistakes = [mistake for override in overrides if (mistake := _set(values, override))]
+    try:
+        experiment = Experiment.model_validate(values)
+    except ValidationError as error:
+        mistakes += explain_all(error)
+    if mistakes:
+        count = "one mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
+        raise UserError("\n".join([f"{label}: {count}", *(f"  {mistake}" for mistake in mistakes)]))
+    return experiment
+
+
+def with_values(experiment: Experiment, values: Mapping[str, Any]) -> Experiment:
+    """The experiment with other values of some keys, given as `section.key`.
+
+    Raises:
+        UserError: naming every mistake, one a line.
+    """
+    changed = experiment.model_dump(mode="json")
+    for path, value in values.items():
+        _put(changed, path, value)
+    try:
+        return Experiment.model_validate(changed)
+    except ValidationError as error:
+        raise UserError("\n".join(explain_all(error))) from error
+
+
+def shipped_configs() -> dict[str, Traversable]:
+    """Finds the configs that are installed with the package, by name."""
+    return shipped_files("clan_tf.configs")
+
+
+def _set(values: dict[str, Any], override: str) -> str | None:
+    """Applies a `KEY=VALUE` text, or says what is wrong with it."""
+    path, equals, text = override.partition("=")
+    if not equals or not path.strip():
+        return f"--set {shown(override)}: must be KEY=VALUE, for example training.epochs=20."
+    if path.count(".") > KEY_DEPTH:
+        return f"--set {shown(override)}: a key has at most {KEY_DEPTH} dots."
+    try:
+        _put(values, path.strip(), parse_yaml(text))
+    except ValueError as error:
+        return f"--set {shown(override)}: the value isn't YAML: {error}"
+    return None
+
+
+def _put(values: dict[str, Any], path: str, value: Any) -> None:
+    """Sets `section.key`; sections that aren't there are made."""
+    *sections, key = path.split(".")
+    for section in sections:
+        if not isinstance(values.get(section), dict):
+            values[section] = {}
+        values = values[section]
+    values[key] = value

@@ -1,0 +1,74 @@
+"""Mistakes that pydantic finds, in words: the key, the rule, the value, and the nearest valid key."""
+
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
+from typing import Any, get_args
+
+from pydantic import ValidationError
+
+from clan_tf.config.experiment import Experiment
+from clan_tf.config.section import Section
+from clan_tf.errors import nearest, shortened, shown
+
+MISTAKES = 50
+"""How many are listed."""
+
+
+def explain_all(error: ValidationError) -> list[str]:
+    """A line for each mistake, but no endless list."""
+    found = error.errors()
+    more = [f"and {len(found) - MISTAKES:,} more"] if len(found) > MISTAKES else []
+    return [_explain(mistake) for mistake in found[:MISTAKES]] + more
+
+
+def _explain(mistake: Any) -> str:
+    location = [str(part) for part in mistake["loc"]]
+    name = shortened(".".join(location)) or "experiment"
+    value = mistake["input"]
+    if mistake["type"] == "extra_forbidden":
+        valid = _valid_keys(location[:-1])
+        return f"{name}: no such key.{_nearest_key(location)} Valid here: {', '.join(valid)}."
+    if mistake["type"] == "literal_error":
+        valid = [part.strip("' ") for part in mistake["ctx"]["expected"].replace(" or ", ",").split(",")]
+        return (
+            f"{name}: must be {mistake['ctx']['expected']}; received {shown(value)}.{nearest(str(value)[:100], valid)}"
+        )
+    if mistake["type"] == "value_error":
+        text = str(mistake["ctx"]["error"])
+        return f"{name}: {text}" if text[-1] in ".?" else f"{name}: {text}."
+    rule = mistake["msg"][0].lower() + mistake["msg"][1:]
+    return f"{name}: {rule}; received {shown(value)}."
+
+
+def _nearest_key(location: Sequence[str]) -> str:
+    """A hint at the key of that name in another section, or at the one with the most similar name."""
+    *section, key = location
+    by_name: dict[str, list[str]] = {}
+    for path in _all_keys(Experiment):
+        by_name.setdefault(path.rpartition(".")[2], []).append(path)
+    if key not in by_name:
+        here = get_close_matches(key, _valid_keys(section), n=1)
+        if here:
+            return f" Did you mean {'.'.join([*section, *here])}?"
+        key = next(iter(get_close_matches(key, by_name, n=1)), key)
+    return f" Did you mean {' or '.join(by_name[key])}?" if key in by_name else ""
+
+
+def _all_keys(section: Any, prefix: str = "") -> Iterator[str]:
+    """The full path of every key, sections included."""
+    for name, field in section.model_fields.items():
+        yield prefix + name
+        if _is_section(field.annotation):
+            yield from _all_keys(field.annotation, f"{prefix}{name}.")
+
+
+def _is_section(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, Section)
+
+
+def _valid_keys(location: Sequence[str]) -> list[str]:
+    section: Any = Experiment
+    for part in location:
+        # In a mapping, such as the branches of `loss_weight_schedules`, every key has the same keys.
+        section = section.model_fields[part].annotation if _is_section(section) else get_args(section)[1]
+    return list(section.model_fields)

@@ -1,0 +1,64 @@
+"""The `model` section of an experiment: the network."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from clan_tf import limits
+from clan_tf.choices import Combination
+from clan_tf.config.section import Fraction, Name, Section, Text, require_utf8, up_to
+
+
+class ModelConfig(Section):
+    """The network; keys have the names of the arguments of `clan_tf.CLAN`."""
+
+    architecture: Literal["clan", "plain"] = "clan"
+    """`clan`, or `plain`: the backbone with global average pooling and one dense layer."""
+    backbone: Name = "resnet50"
+    """One of `vgg16`, `vgg19`, `vgg16_bn`, `resnet50`, `resnet101`, `resnet152`, `mobilenet`, `mobilenet_v2`,
+    `mobilenet_v3_large`, `efficientnet_v2_b0` to `b3`, `convnext_tiny` and `tiny`."""
+    weights: Text | None = None
+    """Initial weights of the backbone: `imagenet` (downloaded by Keras), the path of a `.weights.h5`, `.h5` or
+    `.keras` file, or `none` for random ones."""
+    scales: Annotated[int, Field(ge=2, le=limits.TAPS + 1)] | None = None
+    """Number of feature maps, 2 or 3: the top-level map and the backbone's usual mid-level maps. 2 by default."""
+    mid: Annotated[list[Name], Field(min_length=1, max_length=limits.TAPS)] | None = None
+    """Mid-level layers, from shallow to deep, in place of `scales`."""
+    mid_refinement: Literal["gap", "non_local", "clca"] = "clca"
+    """What refines the mid-level maps: cross-layer context attention, a non-local block, or nothing (`gap`)."""
+    relation: Literal["gaussian", "embedded_gaussian", "dot_product"] = "dot_product"
+    """Metric by which positions are related (eqs. 5-7)."""
+    embed_dim: Annotated[int, up_to(limits.EMBED_DIM)] | None = None
+    """Channels of the embeddings, `C_int`; half those of each mid-level map by default."""
+    spatial_attention: bool = True
+    """Whether there is cross-layer spatial attention (CLSA), and with it the branch `refined_top`."""
+    spatial_pooling: Literal["avg", "max", "avg_max"] = "avg_max"
+    """Pooling over the channels in the spatial attention (eq. 8)."""
+    spatial_activation: Literal["sigmoid", "linear"] = "sigmoid"
+    """Activation of the attention map; `linear` is eq. 8 as printed."""
+    spatial_kernel_size: Annotated[int, up_to(limits.KERNEL_SIZE)] = 3
+    """Side of the convolution's kernel in the spatial attention (eq. 8)."""
+    combination: Combination = "probabilities"
+    """What is averaged over the branches to get the combined prediction."""
+    dropout: Fraction = 0.0
+    """Share of each head's inputs that is dropped in training."""
+    loss_weights: dict[Name, Annotated[float, Field(ge=0, le=limits.LOSS_WEIGHT)]] = {}
+    """Weight of each branch's loss (eqs. 12-14); 1 where none is given."""
+
+    @field_validator("weights")
+    @classmethod
+    def _resolve_weights(cls, weights: str | None) -> str | None:
+        if weights in (None, "none"):
+            return None
+        return weights if weights == "imagenet" else require_utf8(str(Path(os.path.expanduser(weights)).absolute()))
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.mid is not None and self.scales is not None and self.scales != len(self.mid) + 1:
+            raise ValueError(
+                f"scales counts the layers in mid and the top-level map: {len(self.mid)} layers make "
+                f"{len(self.mid) + 1} scales; received {self.scales}. Leave scales out"
+            )
+        return self

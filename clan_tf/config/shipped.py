@@ -1,0 +1,42 @@
+"""YAML files by path, or by the name of one that is installed with the package."""
+
+from collections.abc import Mapping
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+from clan_tf.errors import UserError, nearest
+from clan_tf.files import read_regular_file
+from clan_tf.files.regular import TEXT_BYTES
+
+
+def shipped_files(package: str, folder: str = ".") -> dict[str, Traversable]:
+    """Finds the YAML files in a folder of an installed package, by name without the suffix."""
+    files = resources.files(package).joinpath(folder).iterdir()
+    return {file.name.removesuffix(".yaml"): file for file in sorted(files, key=str) if file.name.endswith(".yaml")}
+
+
+def read_yaml_text(given: str | Path, shipped: Mapping[str, Traversable], kind: str) -> str:
+    """Reads a YAML text.
+
+    Args:
+        given: path of a file, or the name of a shipped one. A file goes before a shipped one of the same name.
+        shipped: the shipped ones.
+        kind: what it holds, for messages, such as `config`.
+
+    Raises:
+        UserError: if there is no such file, or it can't be read.
+    """
+    path, name = Path(given), str(given)
+    if path.is_file() or (path.exists() and name not in shipped):
+        try:
+            return read_regular_file(path, TEXT_BYTES).decode("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise UserError(f"{path}: can't be read as a YAML text: {reason}.") from error
+    if name in shipped:
+        return shipped[name].read_text(encoding="utf-8")
+    raise UserError(
+        f"{given}: neither a YAML file nor a shipped {kind}.{nearest(name, list(shipped))} "
+        f"Shipped are: {', '.join(shipped)}."
+    )
