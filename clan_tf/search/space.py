@@ -20,7 +20,7 @@ LARGEST = 10**15
 """Of whole numbers that are searched."""
 
 Algorithm = Literal["grid", "random", "bayesian", "hyperband"]
-Sampling = Literal["linear", "log"]
+Spacing = Literal["linear", "log"]
 When = dict[str, Annotated[list[Any], BeforeValidator(lambda value: value if isinstance(value, list) else [value])]]
 
 
@@ -58,7 +58,7 @@ class _Range(Section):
     min: Any
     max: Any
     step: Any = None
-    sampling: Sampling = "linear"
+    sampling: Spacing = "linear"
     when: When = {}
 
     @model_validator(mode="after")
