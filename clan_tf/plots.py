@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -12,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
 from matplotlib.text import Text
+from matplotlib.ticker import MaxNLocator
 
 from clan_tf.files import replacing
 from clan_tf.text import printable
@@ -25,7 +27,7 @@ _FALLBACK_FONTS = (
 )
 
 
-PLAIN_TEXT = {"text.parse_math": False, "text.usetex": False}
+PLAIN_TEXT: dict[Any, Any] = {"text.parse_math": False, "text.usetex": False}
 """Settings of Matplotlib by which `$` in a name is no formula, for where a text is made and where it is drawn."""
 
 
@@ -82,7 +84,7 @@ def draw_curves(axes: Axes, rows: Sequence[Mapping[str, str]], kind: str) -> Non
         axes.plot(epochs, [float(row[column]) for row in rows], "-", color=color, label=label, marker=".")
         axes.plot(epochs, [float(row[name]) for row in rows], "--", color=color, alpha=0.5)
     axes.set(xlabel="epoch", ylabel=kind, xlim=(epochs[0] - 0.5, epochs[-1] + 0.5))
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(fontsize=8)
     axes.grid(alpha=0.3)
 

@@ -26,6 +26,7 @@ class DefaultsToExports(TyperGroup):
     """A group whose command `exports` needn't be named."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Takes `exports` for the command where none is named."""
         named = not args or args[0] == "--help" or args[0] in self.commands
         return super().parse_args(ctx, args if named else ["exports", *args])
 

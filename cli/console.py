@@ -201,6 +201,7 @@ class ConsoleProgress(Progress):
 
     @contextmanager
     def track(self, description: str, total: int) -> Iterator[Callable[..., None]]:
+        """Shows a bar with the time left on a terminal, and lines elsewhere."""
         if self._console.is_terminal:
             with self._bar(description, total) as advance:
                 yield advance
@@ -226,6 +227,7 @@ class ConsoleProgress(Progress):
             yield lambda text="": bars.update(task, advance=1, text=printable(text))
 
     def note(self, text: str) -> None:
+        """Prints a line to standard error."""
         self._console.print(_shown(text), markup=False, highlight=False, soft_wrap=True)
 
 

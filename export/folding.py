@@ -55,6 +55,7 @@ class FoldedRefinement(keras.layers.Layer):
         self.built = True
 
     def call(self, mid, top=None):
+        """Computes what the layer that was folded computes."""
         maps = [mid] if top is None else [mid, top]
         query = _project(self.query, maps)
         key = _project(self.key, maps) if self.key else query
@@ -65,6 +66,7 @@ class FoldedRefinement(keras.layers.Layer):
         return mid + self.output_convolution(related)  # eq. 3
 
     def compute_output_shape(self, mid_shape: Any, top_shape: Any = None) -> Any:
+        """Returns the shape of `mid`."""
         return mid_shape
 
 

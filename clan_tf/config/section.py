@@ -19,6 +19,11 @@ def positive(most: int) -> Any:
     return Annotated[int, Field(ge=1, le=most)]
 
 
+def up_to(most: int) -> Any:
+    """Limits a whole number to 1 … `most`: `Annotated[int, up_to(8)]`."""
+    return Field(ge=1, le=most)
+
+
 class Section(BaseModel):
     """A part of the experiment: unknown keys are mistakes, and values don't change once read."""
 

@@ -125,8 +125,8 @@ def evaluate(
         checked = check_noted(data, split, data.photos(split), progress)
         probabilities = predictor.answers(checked, progress)
     name = subset_name(split, None if predictor.chosen == predictor.branches else predictor.chosen)
-    own = run is not None and path == run.best and not config and not overrides
-    folder = Path(output) if output else run.evaluation(name) if own else None
+    own = run if run and path == run.best and not config and not overrides else None
+    folder = Path(output) if output else own.evaluation(name) if own else None
     notes = (*data.notes, *data.content_notes(split, checked))
     return _summarize(predictor, split, checked, probabilities, folder, notes)
 

@@ -129,12 +129,13 @@ class _Job:
     def _read(self, path: Path) -> np.ndarray:
         """The whole photo; a `PhotoError` if it can't be read, or the model doesn't see the pixel asked for."""
         photo = read_photo(path)
-        window = seen_window(*photo.shape[:2], view_of_model(self.explainer.model))
+        height, width, _ = photo.shape
+        window = seen_window(height, width, view_of_model(self.explainer.model))
         if self.at and window.cell_at(*self.at, 1, 1) is None:
             left, top = round(window.left), round(window.top)
             raise PhotoError(
-                f"--at {self.at[0]},{self.at[1]} is outside what the model sees of this photo of {photo.shape[1]} x "
-                f"{photo.shape[0]} pixels: columns {left} to {round(window.left + window.width) - 1}, rows {top} to "
+                f"--at {self.at[0]},{self.at[1]} is outside what the model sees of this photo of {width} x "
+                f"{height} pixels: columns {left} to {round(window.left + window.width) - 1}, rows {top} to "
                 f"{round(window.top + window.height) - 1}"
             )
         return photo
@@ -145,7 +146,7 @@ class _Job:
         caption = f"{label} {100 * explanation.probability:.0f} %"
         heading = f"{_written_name(path.name)}: what speaks for {label} ({100 * explanation.probability:.1f} %)"
         draw_sheet(Picture.of(photo, explanation), heading, self.at, self.folder / f"{name}.png")
-        np.savez_compressed(self.folder / f"{name}.npz", **explanation.arrays())
+        np.savez_compressed(self.folder / f"{name}.npz", allow_pickle=False, **explanation.arrays())
         self.small.append(Picture.of(photo, explanation, SMALL))
         self.captions.append(f"{_written_name(path.name)}\n{printable(caption)}")
         self.results.append(

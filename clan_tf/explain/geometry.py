@@ -31,7 +31,8 @@ class Window(NamedTuple):
 
 def seen_window(height: int, width: int, view: View) -> Window:
     """What `evaluation_view` shows of a photo: of the resized photo, the centre square."""
-    full_height, full_width = (int(length) for length in full_lengths(*map(tf.constant, (height, width)), *view[1:]))
+    lengths = full_lengths(tf.constant(height), tf.constant(width), view.full_size, view.mode)
+    full_height, full_width = map(int, lengths)
     top, left = (full_height - view.image_size) // 2, (full_width - view.image_size) // 2
     vertical, horizontal = height / full_height, width / full_width
     return Window(top * vertical, left * horizontal, view.image_size * vertical, view.image_size * horizontal)

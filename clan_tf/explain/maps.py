@@ -122,7 +122,8 @@ class Explainer:
             ValueError: if the model doesn't see the pixel.
         """
         views = np.stack([seen_by_model(self.model, photo) for photo in photos])
-        windows = [seen_window(*photo.shape[:2], view_of_model(self.model)) for photo in photos]
+        view = view_of_model(self.model)
+        windows = [seen_window(photo.shape[0], photo.shape[1], view) for photo in photos]
         explanations = self(views, windows, labels)
         if at is None:
             return explanations

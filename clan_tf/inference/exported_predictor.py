@@ -63,13 +63,16 @@ class ExportedPredictor(Predictor):
             raise
 
     def view(self, photo: np.ndarray) -> np.ndarray:
+        """Prepares a whole upright photo by the file's own preprocessing; whole where the file resizes it."""
         return self._model.view(photo)
 
     def probabilities(self, views: Sequence[np.ndarray]) -> np.ndarray:
         # One by one: photos may have different sizes where the file resizes them.
+        """Computes combined probabilities `(views, classes)`, photo by photo."""
         return np.concatenate([self._model(view[None])[PROBABILITIES] for view in views])
 
     def answers(self, checked: "CheckedPhotos", progress: Progress) -> dict[str, np.ndarray]:
+        """Computes probabilities of the branches that the file answers for, and `combined`."""
         from clan_tf.models import COMBINED, combine
 
         with progress.track("evaluating photos", len(checked.photos)) as advance:
@@ -117,4 +120,5 @@ class ExportedPredictor(Predictor):
         return {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
 
     def close(self) -> None:
+        """Ends the file's process."""
         self._model.close()

@@ -55,16 +55,19 @@ class KerasPredictor(Predictor):
         return cls(load_model(located.file), located.file, branches, batch_size)
 
     def view(self, photo: np.ndarray) -> np.ndarray:
+        """Prepares a whole upright photo as evaluation sees it, uint8 RGB."""
         return seen_by_model(self.model, photo)
 
     def probabilities(self, views: Sequence[np.ndarray]) -> np.ndarray:
         # Batches of one size are traced once.
+        """Computes combined probabilities `(views, classes)` in one batch."""
         filling = [views[0]] * (self._batch_size - len(views))
         answers = self._run(tf.stack([*views, *filling])).numpy()[: len(views)]
         require_finite_answers(self.path, {COMBINED: answers})
         return answers
 
     def answers(self, checked: CheckedPhotos, progress: Progress) -> dict[str, np.ndarray]:
+        """Computes probabilities of every branch, and `combined` of the chosen ones."""
         photos, size = len(checked.photos), self._batch_size
         batches = evaluation_batches(PhotoReader(checked, view_of_model(self.model)), checked.labels, size)
         with progress.track("running the Keras model", -(-photos // size)) as advance:

@@ -35,6 +35,7 @@ class CrossLayerContextAttention(NonLocalBlock):
     """
 
     def build(self, mid_shape: Shape, top_shape: Shape) -> None:
+        """Creates the projections of both maps and of the block, by the shapes of `mid` and `top`."""
         require_map("mid", mid_shape, static_size=True)
         require_map("top", top_shape)
         super().build(mid_shape)
@@ -43,6 +44,7 @@ class CrossLayerContextAttention(NonLocalBlock):
         self.top_projection = self._pointwise(channels, top_shape, "top_projection")
 
     def call(self, mid, top, training=None):
+        """Refines `mid` with context that `top` helps to relate (eqs. 1-3)."""
         return self.refine(mid, self.fuse(mid, top), training=training)
 
     def fuse(self, mid: Tensor, top: Tensor) -> Tensor:
@@ -55,4 +57,5 @@ class CrossLayerContextAttention(NonLocalBlock):
         return [self.mid_projection, self.top_projection, *super().sublayers]
 
     def compute_output_shape(self, mid_shape: Shape, top_shape: Shape) -> Shape:
+        """Returns the shape of `mid`."""
         return mid_shape

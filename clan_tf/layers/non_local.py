@@ -15,7 +15,8 @@ from clan_tf.layers.relation import (
     relation_weights,
 )
 
-Shape = tuple[int | None, ...]
+Shape = tuple[Any, ...]
+"""Sizes of axes; `None` where one is known only when the layer is called."""
 
 
 @keras.saving.register_keras_serializable(package="clan_tf")
@@ -64,6 +65,7 @@ class NonLocalBlock(keras.layers.Layer):
         self.query_block = query_block
 
     def build(self, mid_shape: Shape) -> None:
+        """Creates the projections and the normalisation, by the shape of `mid`."""
         require_map("mid", mid_shape)
         channels = mid_shape[-1]
         width = self.embed_dim or max(1, channels // 2)
@@ -80,6 +82,7 @@ class NonLocalBlock(keras.layers.Layer):
         self.normalization.build(mid_shape)
 
     def call(self, mid, training=None):
+        """Refines `mid` with context from all its positions (eqs. 2, 3)."""
         return self.refine(mid, self.fuse(mid), training=training)
 
     def fuse(self, mid: Tensor) -> Tensor:
@@ -90,8 +93,8 @@ class NonLocalBlock(keras.layers.Layer):
         """Eqs. 2 and 3: gathers `W_k mid` by the relations between the positions of `fused`."""
         query, key = self._query_and_key(fused)
         value = self.value_projection(mid)
-        flat = map(_flatten_positions, (query, key, value))
-        related = relate(self.relation, *flat, query_block=self.query_block, training=training)
+        query, key, flat = map(_flatten_positions, (query, key, value))
+        related = relate(self.relation, query, key, flat, query_block=self.query_block, training=training)
         related = ops.reshape(related, ops.shape(value))  # eq. 2
         return mid + self.normalization(self.output_projection(related), training=training)  # eq. 3
 
@@ -126,9 +129,11 @@ class NonLocalBlock(keras.layers.Layer):
         return [layer for layer in candidates if layer is not None]
 
     def compute_output_shape(self, mid_shape: Shape) -> Shape:
+        """Returns the shape of `mid`."""
         return mid_shape
 
     def get_config(self) -> dict[str, Any]:
+        """Returns the constructor arguments, as plain values."""
         return {
             **super().get_config(),
             "relation": self.relation,

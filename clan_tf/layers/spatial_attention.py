@@ -72,6 +72,7 @@ class CrossLayerSpatialAttention(keras.layers.Layer):
         self.return_attention = return_attention
 
     def build(self, mid_shape: Shape, top_shape: Shape) -> None:
+        """Creates the convolution `K` of eq. 8, by the shapes of `mid` and `top`."""
         require_map("mid", mid_shape, static_size=True)
         require_map("top", top_shape, static_size=True)
         self.convolution = keras.layers.Conv2D(
@@ -89,6 +90,7 @@ class CrossLayerSpatialAttention(keras.layers.Layer):
         self.convolution.build((*mid_shape[:-1], len(_POOLS[self.pooling])))
 
     def call(self, mid, top):
+        """Weights the positions of `top` by the attention of `mid` (eqs. 8-10)."""
         attention = self.attention_map(mid)
         attended = downsample(attention, tuple(top.shape[1:3])) * top  # eq. 9
         return (attended, attention) if self.return_attention else attended
@@ -105,9 +107,11 @@ class CrossLayerSpatialAttention(keras.layers.Layer):
         return [self.convolution]
 
     def compute_output_shape(self, mid_shape: Shape, top_shape: Shape) -> Shape | tuple[Shape, Shape]:
+        """Returns the shape of `top` and, if asked for, that of the attention map."""
         return (top_shape, (*mid_shape[:-1], 1)) if self.return_attention else top_shape
 
     def get_config(self) -> dict[str, Any]:
+        """Returns the constructor arguments, as plain values."""
         return {
             **super().get_config(),
             "pooling": self.pooling,

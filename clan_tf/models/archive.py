@@ -154,7 +154,8 @@ class _Section(RawIOBase):
     """So many bytes of a file, from `start`. Of a member of an archive, `zipfile` reads all anew to go back."""
 
     def __init__(self, file: BinaryIO, start: int, size: int) -> None:
-        self._file, self._start, self._size, self._place = file, start, size, 0
+        self._file: Any = file  # BinaryIO doesn't promise `readinto`
+        self._start, self._size, self._place = start, size, 0
 
     def readable(self) -> bool:
         return True
@@ -199,10 +200,10 @@ def _require_own_class(config: Mapping[str, Any]) -> Mapping[str, Any]:
         raise ValueError(f"{CONFIG} has settings that {owner.__name__} doesn't: {shown(unknown)}")
     for name, value in settings.items():
         _require_plain_value(name, value)
-    name = settings.get("name")
-    if name is not None and not (isinstance(name, str) and _NAME.fullmatch(name)):
+    own_name = settings.get("name")
+    if own_name is not None and not (isinstance(own_name, str) and _NAME.fullmatch(own_name)):
         raise ValueError(
-            f"{CONFIG}: name must be letters, digits, dots, dashes and underscores; received {shown(name)}"
+            f"{CONFIG}: name must be letters, digits, dots, dashes and underscores; received {shown(own_name)}"
         )
     names = settings.get("class_names") or []
     if len(set(names)) < len(names):

@@ -1,6 +1,7 @@
 """From an experiment's model section to the model."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from clan_tf.config import Experiment
 from clan_tf.models.clan import CLAN
@@ -23,7 +24,7 @@ def build_model(
         UserError: for an unknown backbone, layer or branch, or weights that can't be loaded.
     """
     config = experiment.model
-    shared = {
+    shared: dict[str, Any] = {
         "backbone": config.backbone,
         "classes": classes,
         "image_size": experiment.data.image_size,

@@ -121,14 +121,17 @@ class BranchClassifier(keras.Model):
         super().compile(optimizer=optimizer, loss=loss, loss_weights=loss_weights, metrics=metrics, **kwargs)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """Sums the weighted losses of the branches, each on the same labels."""
         labels = self._labels_by_output(y, self.branches)
         predictions = {branch: y_pred[branch] for branch in self.branches}
         return super().compute_loss(x, labels, predictions, sample_weight, training)
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        """Updates and returns the metrics of every output, on the same labels."""
         return super().compute_metrics(x, self._labels_by_output(y, self.output_names), y_pred, sample_weight)
 
     def get_config(self) -> dict[str, Any]:
+        """Returns the constructor arguments, as plain values; weights aren't among them."""
         return {**self.settings, "name": self.name}
 
     @classmethod

@@ -139,7 +139,7 @@ def _open(content: bytes) -> _Opened:
     except PhotoError:
         raise
     # Pillow's parsers let struct.error, EOFError, KeyError, SyntaxError and others out of damaged headers.
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
         raise _damaged(name, error) from error
 
 
@@ -281,7 +281,7 @@ def _load(name: str, image: Image.Image, convert: Callable[[Image.Image], np.nda
     try:
         image.load()
         return np.ascontiguousarray(convert(image))
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
         raise _damaged(name, error) from error
 
 

@@ -165,7 +165,8 @@ def _list_given(folder: str) -> Listing:
 
 def _walk(folder: Path) -> Iterator[Path | LeftOut]:
     """Real folders come before links, so that a folder is listed where it is rather than where a link to it lies."""
-    waiting, links, seen = [folder], [], {_identity(folder)}
+    waiting, seen = [folder], {_identity(folder)}
+    links: list[Path] = []
     while waiting or links:
         if not waiting:
             link = links.pop(0)

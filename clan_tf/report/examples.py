@@ -44,7 +44,7 @@ class Examples:
         readable = [(name, label) for name, label in wanted if name in self._pixels]
         if self._explainer:
             for start in range(0, len(readable), _BATCH):
-                self._explain(readable[start : start + _BATCH])
+                self._explain(self._explainer, readable[start : start + _BATCH])
         return len(names) - len(self._pixels)
 
     def photo(self, name: str) -> str | None:
@@ -56,9 +56,9 @@ class Examples:
         """A photo with what speaks for a class in it; `None` if there is none."""
         return self._evidence.get((name, label))
 
-    def _explain(self, wanted: Sequence[tuple[str, int]]) -> None:
+    def _explain(self, explainer: Explainer, wanted: Sequence[tuple[str, int]]) -> None:
         photos = [self._pixels[name] for name, _ in wanted]
-        explanations = self._explainer.explain_whole(photos, [label for _, label in wanted])
+        explanations = explainer.explain_whole(photos, [label for _, label in wanted])
         for key, photo, explanation in zip(wanted, photos, explanations, strict=True):
             picture = Picture.of(photo, explanation, THUMBNAIL)
             self._evidence[key] = _data_address(picture.with_evidence(explanation.summary()))

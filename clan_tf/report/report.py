@@ -75,6 +75,40 @@ def write_report(run: str, output: Path | None = None, progress: Progress | None
 
 
 def _render(facts: RunFacts, examples: dict[str, Any], notes: Sequence[str]) -> str:
+    bins = reliability_bins(facts.confidence, facts.correct)
+    classes = facts.classes()
+    style = resources.files("clan_tf.report").joinpath("report.css").read_text(encoding="utf-8")
+    return (
+        _templates()
+        .get_template("report.html.j2")
+        .render(
+            style=Markup(style),
+            facts=facts,
+            notes=notes,
+            network=_describe_network(facts.experiment),
+            branches=facts.branches,
+            combined=facts.branches[COMBINED],
+            top5=facts.top5,
+            class_mean=float(np.mean([one.share.value for one in classes])),
+            calibration_error=calibration_error(bins),
+            mean_confidence=float(facts.confidence.mean()),
+            classes=classes,
+            hardest=classes[:HARDEST],
+            curves={
+                kind: _image(curves_chart(facts.epochs, kind, facts.status.get("best_epoch")))
+                for kind in ("accuracy", "loss")
+            },
+            reliability=_image(reliability_chart(bins)),
+            confusion=_confusion(facts),
+            examples=examples,
+            cost=_cost(facts),
+            changed=_changed_keys(facts.experiment),
+            config=facts.experiment.to_yaml(),
+        )
+    )
+
+
+def _templates() -> Environment:
     environment = Environment(
         loader=PackageLoader("clan_tf.report", "."),
         autoescape=select_autoescape(["j2"], default=True),
@@ -89,33 +123,7 @@ def _render(facts: RunFacts, examples: dict[str, Any], notes: Sequence[str]) -> 
         "count": "{:,}".format,
         "si": EngFormatter(places=2),
     }
-    bins = reliability_bins(facts.confidence, facts.correct)
-    classes = facts.classes()
-    style = resources.files("clan_tf.report").joinpath("report.css").read_text(encoding="utf-8")
-    return environment.get_template("report.html.j2").render(
-        style=Markup(style),
-        facts=facts,
-        notes=notes,
-        network=_describe_network(facts.experiment),
-        branches=facts.branches,
-        combined=facts.branches[COMBINED],
-        top5=facts.top5,
-        class_mean=float(np.mean([one.share.value for one in classes])),
-        calibration_error=calibration_error(bins),
-        mean_confidence=float(facts.confidence.mean()),
-        classes=classes,
-        hardest=classes[:HARDEST],
-        curves={
-            kind: _image(curves_chart(facts.epochs, kind, facts.status.get("best_epoch")))
-            for kind in ("accuracy", "loss")
-        },
-        reliability=_image(reliability_chart(bins)),
-        confusion=_confusion(facts),
-        examples=examples,
-        cost=_cost(facts),
-        changed=_changed_keys(facts.experiment),
-        config=facts.experiment.to_yaml(),
-    )
+    return environment
 
 
 def _confusion(facts: RunFacts) -> dict[str, Any]:
@@ -144,17 +152,12 @@ def _examples(facts: RunFacts, source: Source | None, notes: list[str]) -> dict[
     pairs = [_pair(facts, *pair) for pair in facts.confused_pairs()[:PAIRS]]
     wrong = np.flatnonzero(~facts.correct)
     worst = wrong[np.argsort(-facts.confidence[wrong], kind="stable")][:MISTAKES]
-    pictures = None
-    if source:
-        pictures = Examples(source, _model(facts, notes))
-        wanted = [(names[i], int(label)) for i in worst for label in (facts.predicted[i], facts.labels[i])]
-        for pair in pairs:
-            wanted += [(names[pair["index"]], pair["predicted"]), (names[pair["index"]], pair["true"])]
-            if pair["typical"] is not None:
-                wanted.append((names[pair["typical"]], pair["predicted"]))
-        missing = pictures.prepare(wanted)
-        if missing:
-            notes.append(f"{missing} of the example photos can't be read any more.")
+    wanted = [(names[i], int(label)) for i in worst for label in (facts.predicted[i], facts.labels[i])]
+    for pair in pairs:
+        wanted += [(names[pair["index"]], pair["predicted"]), (names[pair["index"]], pair["true"])]
+        if pair["typical"] is not None:
+            wanted.append((names[pair["typical"]], pair["predicted"]))
+    pictures = _pictures(facts, source, wanted, notes) if source else None
 
     def shown(index: int, label: int) -> dict[str, Any]:
         return {
@@ -183,6 +186,14 @@ def _examples(facts: RunFacts, source: Source | None, notes: list[str]) -> dict[
             for i in worst
         ],
     }
+
+
+def _pictures(facts: RunFacts, source: Source, wanted: Sequence[tuple[str, int]], notes: list[str]) -> Examples:
+    """Reads and explains the example photos; how many can't be read is noted."""
+    pictures = Examples(source, _model(facts, notes))
+    if missing := pictures.prepare(wanted):
+        notes.append(f"{missing} of the example photos can't be read any more.")
+    return pictures
 
 
 def _pair(facts: RunFacts, true: int, predicted: int, photos: int) -> dict[str, Any]:

@@ -155,7 +155,7 @@ def describe_orders(results: Sequence[Result], backbone: str, data_set: str | No
     lines = []
     for group in dict.fromkeys(result.row.group for result in results):
         own = [r for r in results if r.row.group == group and r.seeds and name in r.row.printed.get(backbone, {})]
-        here = _order({r.row.method: r.mean for r in own})
+        here = _order({r.row.method: r.mean for r in own if r.mean is not None})
         printed = _order({r.row.method: r.row.printed[backbone][name] for r in own})
         lines.append(
             f"{group + ': the' if group else 'The'} order here {'is' if here == printed else 'is not'} the paper's. "
@@ -183,9 +183,9 @@ def duration(seconds: float) -> str:
 
 def _correct(job: Job, row: Row, split: str, source: Source, progress: Progress) -> np.ndarray:
     """Which photos the row's branches of one network got right, bool `(photos,)`, in the order of the split."""
-    is_single = row.branches is not None and len(row.branches) == 1
-    folder = require_predictions(job.run, split, None if is_single else row.branches, source, progress)
-    column = row.branches[0] if is_single else COMBINED
+    single = row.branches[0] if row.branches is not None and len(row.branches) == 1 else None
+    folder = require_predictions(job.run, split, None if single else row.branches, source, progress)
+    column = single or COMBINED
     return np.array([line[column] == line["true"] for line in read_predictions(folder, [column])])
 
 

@@ -45,12 +45,14 @@ class RunData:
 
     def has(self, split: str) -> bool:
         """Whether the data has photos in a split, or the run had."""
-        recorded = self.match is not None and any(row.split == split for row in self.split.used)
+        recorded = (
+            self.match is not None and self.split is not None and any(row.split == split for row in self.split.used)
+        )
         return recorded or bool(self.source.splits.get(split))
 
     def photos(self, split: str) -> Sequence[Photo]:
         """The photos of a split; a `UserError` where there are none."""
-        if self.match and not self.source.splits.get(split):
+        if self.match and self.run and not self.source.splits.get(split):
             gone = [row.photo for row in self.match.missing if row.split == split]
             if gone:
                 raise UserError(

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from clan_tf.config import DataConfig
 from clan_tf.data.checked_photos import CheckedPhotos
@@ -15,7 +15,6 @@ from clan_tf.data.sources.source import relative_name
 from clan_tf.errors import UserError
 from clan_tf.files import read_rows, write_csv
 
-Use = Literal["used", "skipped", "quarantined", "left out"]
 USES = ("used", "skipped", "quarantined", "left out")
 WAY_OUT = (
     "Put the run's own file back; or say whose data to use by --config CONFIG, whose test split may hold photos that "
@@ -43,7 +42,7 @@ class Row(NamedTuple):
     photo: str
     box: Box | None
     digest: str
-    use: Use
+    use: str
 
 
 COLUMNS = ("split", "label", "class", "photo", "box", "sha256", "use")
@@ -80,7 +79,7 @@ def run_split(config: DataConfig, source: Source, checked: Mapping[str, CheckedP
     """What a run writes down: its checked photos, and those of the data that it doesn't use."""
     root = folder_of(config)
 
-    def row(split: str, photo: Photo, digest: str, use: Use) -> Row:
+    def row(split: str, photo: Photo, digest: str | None, use: str) -> Row:
         return Row(
             split, photo.label, source.class_names[photo.label], key_of(photo, root), photo.box, digest or "", use
         )

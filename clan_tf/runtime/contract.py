@@ -4,7 +4,7 @@ import json
 import zipfile
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from clan_tf import limits
 from clan_tf.errors import UserError, shown
@@ -40,10 +40,10 @@ class Contract:
     class_names: tuple[str, ...]
     image_size: int
     resize_size: int
-    resize_mode: str
+    resize_mode: Literal["stretch", "keep_aspect"]
     input_size: int | None
     branches: tuple[str, ...]
-    combination: str = "probabilities"
+    combination: Literal["probabilities", "logits"] = "probabilities"
     per_branch: bool = False
 
     @property
@@ -122,6 +122,7 @@ def read_contract(path: Path) -> Contract:
         UserError: if there is none that can be read.
     """
     try:
+        content: str | bytes
         if path.suffix == ".tflite":
             content = _tflite_metadata(path)
         elif path.suffix == ".onnx":
@@ -139,7 +140,7 @@ def read_contract(path: Path) -> Contract:
             f"{path}: ONNX files need the packages onnx and onnxruntime: pip install clan-tf[onnx]."
         ) from error
     # Damaged archives and texts raise many types.
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
         reason = f" ({error})" if isinstance(error, ValueError) else ""
         raise UserError(
             f"{path}: holds no readable {CONTRACT_FILE}{reason}; it is damaged, or wasn't written by clan-tf export."

@@ -8,7 +8,7 @@ import tempfile
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 
@@ -81,6 +81,7 @@ class ExportedModel:
             stdout=subprocess.PIPE,
             stderr=self._errors,
         )
+        self._requests, self._replies = cast(BinaryIO, self._process.stdin), cast(BinaryIO, self._process.stdout)
         try:
             self._exchange(None, {}, START_SECONDS)
         except UserError:
@@ -151,8 +152,8 @@ class ExportedModel:
         watch.start()
         try:
             if request is not None:
-                worker_process.send(self._process.stdin, request, arrays)
-            header, reply = worker_process.receive(self._process.stdout, ANSWER_BYTES)
+                worker_process.send(self._requests, request, arrays)
+            header, reply = worker_process.receive(self._replies, ANSWER_BYTES)
         except (EOFError, BrokenPipeError) as error:
             raise UserError(f"{self.path}: can't be run; {self._ending(seconds)}") from error
         except ValueError as error:

@@ -177,7 +177,7 @@ def answer_requests(runtime: str, open_file: Callable[[str, int], Callable[..., 
         while True:
             header, arrays = receive(requests)
             if seconds := header.pop("measure_seconds", None):
-                reply = {"seconds": _measure(answer, arrays["photos"], seconds)}
+                reply: Arrays = {"seconds": _measure(answer, arrays["photos"], seconds)}
             else:
                 reply = answer(arrays["photos"], **header)
             send(replies, {"memory": max(0, _peak_bytes() - before)}, reply)
@@ -190,7 +190,7 @@ def answer_requests(runtime: str, open_file: Callable[[str, int], Callable[..., 
 
 def main() -> None:
     """Runs a `.tflite` or `.onnx` file or a SavedModel."""
-    sys.modules["keras"] = None  # what needs Keras fails
+    sys.modules["keras"] = None  # type: ignore[assignment]  # what needs Keras fails
     kind = sys.argv[1]
     answer_requests(RUNTIMES[kind], OPENERS[kind])
 

@@ -12,7 +12,7 @@ from clan_tf.errors import UserError, nearest
 from clan_tf.models.backbones import backbone_spec
 from clan_tf.models.build import build_model
 from clan_tf.search.size import grid_size
-from clan_tf.search.space import Choice, Integer, Parameter, SearchConfig, Taps, mistakes_in, values_of
+from clan_tf.search.space import Choice, Integer, Parameter, Range, SearchConfig, Taps, mistakes_in, values_of
 from clan_tf.training.step import metric_columns
 
 STRUCTURE = ("model.architecture", "model.backbone", "model.scales", "model.mid")
@@ -34,7 +34,7 @@ def fit_to_experiment(search: SearchConfig, experiment: Experiment, space: str |
     """
     if "model.backbone" in search.parameters and any(isinstance(each, Taps) for each in search.parameters.values()):
         raise UserError(f"{space}: kind: taps means layers of one backbone, and model.backbone is searched.")
-    parameters = {
+    parameters: dict[str, Parameter] = {
         key: _with_layers(parameter, experiment) if isinstance(parameter, Taps) else parameter
         for key, parameter in search.parameters.items()
     }
@@ -144,9 +144,8 @@ def _mistakes(key: str, parameters: dict[str, Parameter], experiment: Experiment
 
 def _samples(parameter: Parameter) -> Sequence[Any]:
     """Values that stand for all: those of a choice; of a range both ends, and one between them that isn't whole."""
-    values = values_of(parameter)
-    if values is not None:
-        return values
+    if not isinstance(parameter, Range):
+        return values_of(parameter) or []
     ends = [parameter.min, parameter.max]
     between = parameter.min + 0.3781 * (parameter.max - parameter.min)
     return ends if isinstance(parameter, Integer) else [*ends, between]

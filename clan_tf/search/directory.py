@@ -221,7 +221,7 @@ class SearchDirectory:
         except UserError:
             raise
         # KerasTuner takes what it reads for granted: what is missing or another type raises many types.
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             raise UserError(f"{self.oracle}: is damaged ({type(error).__name__}: {error}). {_RESTORE}") from error
 
     @contextmanager

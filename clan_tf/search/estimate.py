@@ -8,7 +8,7 @@ from clan_tf.config import Experiment, with_values
 from clan_tf.progress import Progress
 from clan_tf.search.checking import check_models, fit_to_experiment
 from clan_tf.search.size import planned_epochs, planned_trials
-from clan_tf.search.space import Parameter, SearchConfig, values_of
+from clan_tf.search.space import Parameter, Range, SearchConfig, values_of
 from clan_tf.search.standing import shown_value
 from clan_tf.training import train
 
@@ -54,8 +54,8 @@ def _describe(parameter: Parameter) -> tuple[str, str]:
     """A parameter's values and conditions as texts."""
     conditions = [f"{parent} is {' or '.join(map(shown_value, allowed))}" for parent, allowed in parameter.when.items()]
     values = values_of(parameter)
-    if values is not None:
-        return ", ".join(map(shown_value, values)), " and ".join(conditions)
+    if not isinstance(parameter, Range):
+        return ", ".join(map(shown_value, values or ())), " and ".join(conditions)
     steps = f", in steps of {parameter.step:g}" if parameter.step else ""
     return (
         f"{parameter.min:g} … {parameter.max:g}, {parameter.sampling}{steps}",

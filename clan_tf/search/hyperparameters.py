@@ -7,7 +7,7 @@ from typing import Any
 
 import keras_tuner
 
-from clan_tf.search.space import Boolean, Choice, Integer, Parameter, SearchConfig
+from clan_tf.search.space import Boolean, Choice, Integer, Parameter, Range, SearchConfig
 
 
 def make_hyperparameters(search: SearchConfig) -> keras_tuner.HyperParameters:
@@ -33,7 +33,7 @@ def _declare(space: keras_tuner.HyperParameters, key: str, parameter: Parameter)
         space.Choice(key, [_encode(parameter, value) for value in parameter.values])
     elif isinstance(parameter, Boolean):
         space.Boolean(key)
-    else:
+    elif isinstance(parameter, Range):
         declare = space.Int if isinstance(parameter, Integer) else space.Float
         declare(key, parameter.min, parameter.max, step=parameter.step, sampling=parameter.sampling)
 

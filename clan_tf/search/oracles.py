@@ -23,6 +23,9 @@ from clan_tf.search.space import SearchConfig
 class DurableOracle(keras_tuner.Oracle):
     """What the four algorithms share: a state that is whole, budgets, and leases of the trials that workers have."""
 
+    # Those of KerasTuner's oracle.
+    tuner_ids: set[str]
+    ongoing_trials: dict[str, Trial]
     search: SearchConfig
     directory_of_search: SearchDirectory
     lease_seconds: float | None = None
@@ -46,6 +49,7 @@ class DurableOracle(keras_tuner.Oracle):
 
     @keras_tuner.synchronized
     def create_trial(self, tuner_id: str) -> Trial:
+        """Hands out a trial that a dead worker had or a new one, unless the budget is used up."""
         self._seen[tuner_id] = time.monotonic()
         self._take_back_silent_trials()
         if self._stops():
@@ -69,6 +73,7 @@ class DurableOracle(keras_tuner.Oracle):
 
     @keras_tuner.synchronized
     def end_trial(self, trial: Trial) -> None:
+        """Notes how a trial ended and frees its worker; asked twice, it changes nothing."""
         own = self.trials[trial.trial_id]
         if trial.trial_id not in self.end_order:
             # What comes from a worker was rounded to float32 on its way.
@@ -83,7 +88,7 @@ class DurableOracle(keras_tuner.Oracle):
     def forget_silent_workers(self) -> bool:
         """Takes back the trials of workers that died; returns whether any worker is left."""
         self._take_back_silent_trials()
-        limit = time.monotonic() - self.lease_seconds
+        limit = time.monotonic() - (self.lease_seconds or 0)
         busy = set(self.ongoing_trials)
         self.tuner_ids = {owner for owner in self.tuner_ids if owner in busy or self._seen.get(owner, 0) > limit}
         return bool(self.tuner_ids)
@@ -111,7 +116,8 @@ class DurableOracle(keras_tuner.Oracle):
     def _check_consecutive_failures(self) -> None:
         last = self.end_order[-self.search.max_failures :]
         if len(last) == self.search.max_failures and all(self.trials[name].status == "FAILED" for name in last):
-            self.stop_reason = self.directory_of_search.read_result(last[-1]).reason
+            failed = self.directory_of_search.read_result(last[-1])
+            self.stop_reason = failed.reason if failed else None
 
     def _budget(self) -> list[Any]:
         return [getattr(self.search, key) for key in BUDGET]
@@ -123,13 +129,16 @@ class DurableOracle(keras_tuner.Oracle):
         """Trials are in the file of the oracle: two files could contradict each other."""
 
     def get_state(self) -> dict[str, Any]:
+        """Returns the state with every trial, as plain values."""
         trials = [trial.get_state() for trial in self.trials.values()]
         return {**super().get_state(), "trials": trials, "exhausted": self._budget() if self._exhausted else None}
 
     def save(self) -> None:
+        """Writes the state whole or not at all."""
         write_json(self.directory_of_search.oracle, self.get_state())
 
     def reload(self) -> None:
+        """Reads the state that `save` wrote."""
         with self.directory_of_search.reading_oracle() as state:
             self._restore(state)
 
@@ -155,6 +164,7 @@ class DurableGrid(DurableOracle, GridSearchOracle):
     """Every combination, in the order of the space: each trial's values follow from those of the one before."""
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
+        """Chooses the values of a trial: the next of the grid, from the first."""
         if not self.start_order:
             return super().populate_space(trial_id)
         values = self._get_next_combination(self.trials[self.start_order[-1]].hyperparameters.values)
@@ -165,6 +175,7 @@ class DurableBayesian(DurableOracle, BayesianOptimizationOracle):
     """A Gaussian process over the trials so far."""
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
+        """Chooses the values of a trial, the same for the same trial however often it is asked."""
         self._random_state = np.random.RandomState(self.seed + int(trial_id))
         return super().populate_space(trial_id)
 

@@ -87,8 +87,8 @@ def _ticks(key: str, ranked: Sequence[TrialResult], search: SearchConfig) -> lis
     if not isinstance(parameter, Integer | Number):
         return [((index + 0.5) / len(labels), label) for index, label in enumerate(labels)]
     is_log = parameter.sampling == "log"
-    ends = np.array([parameter.min, parameter.max], dtype=float)
-    values = np.geomspace(*ends, 4) if is_log else np.linspace(*ends, 4)
+    spaced = np.geomspace if is_log else np.linspace
+    values = spaced(float(parameter.min), float(parameter.max), 4)
     base = 0.1 if labels else 0.0
     heights = np.linspace(base, 1, 4)
     texts = [f"{value:.0f}" if isinstance(parameter, Integer) else f"{value:.2g}" for value in values]

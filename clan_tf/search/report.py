@@ -70,7 +70,7 @@ def _markdown(experiment: Experiment, ranked: Sequence[TrialResult], search: Sea
             "",
             "Failed:",
             "",
-            *(f"- trial {result.trial}: {' '.join(result.reason.split())}" for result in failed),
+            *(f"- trial {result.trial}: {' '.join((result.reason or '').split())}" for result in failed),
         ]
     return "\n".join(lines) + "\n"
 

@@ -74,7 +74,7 @@ def search(
     config = fit_to_experiment(config, experiment, "the search space")
     directory = SearchDirectory(search_dir)
     with _distributed(role, chief) as address, _discarded_stdout():
-        if role == "worker":
+        if role == "worker" and address:
             _work(experiment, config, directory, address, progress)
             return None
         if not directory.oracle.exists():

@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from clan_tf import limits
 from clan_tf.config.experiment import MISTAKES
-from clan_tf.config.section import Name, PositiveNumber, Section, positive
+from clan_tf.config.section import Name, PositiveNumber, Section, up_to
 from clan_tf.config.yaml_text import parse_yaml
 from clan_tf.errors import UserError, nearest, shortened, shown
 from clan_tf.files import read_text
@@ -44,7 +44,7 @@ class Taps(Section):
     """`count` of the backbone's usual mid-level layers, for `model.mid`."""
 
     kind: Literal["taps"]
-    count: positive(limits.TAPS)
+    count: Annotated[int, up_to(limits.TAPS)]
     when: When = {}
 
 
@@ -56,6 +56,9 @@ class Boolean(Section):
 
 
 class _Range(Section):
+    min: Any
+    max: Any
+    step: Any = None
     sampling: Sampling = "linear"
     when: When = {}
 
@@ -86,7 +89,7 @@ class Integer(_Range):
     kind: Literal["int"]
     min: Annotated[int, Field(ge=-LARGEST, le=LARGEST)]
     max: Annotated[int, Field(ge=-LARGEST, le=LARGEST)]
-    step: positive(LARGEST) | None = None
+    step: Annotated[int, up_to(LARGEST)] | None = None
 
 
 class Number(_Range):
@@ -98,6 +101,7 @@ class Number(_Range):
     step: PositiveNumber | None = None
 
 
+Range = Integer | Number
 Parameter = Annotated[Choice | Taps | Boolean | Integer | Number, Field(discriminator="kind")]
 
 
@@ -117,13 +121,13 @@ class SearchConfig(Section):
 
     parameters: Annotated[dict[Name, Parameter], Field(min_length=1, max_length=limits.PARAMETERS)]
     algorithm: Algorithm = "random"
-    trials: positive(limits.TRIALS) | None = None
+    trials: Annotated[int, up_to(limits.TRIALS)] | None = None
     hours: Annotated[float, Field(gt=0, le=limits.HOURS)] | None = None
-    repeats: positive(limits.REPEATS) = 1
+    repeats: Annotated[int, up_to(limits.REPEATS)] = 1
     objective: Annotated[str, Field(pattern=r"^\w*(loss|accuracy)$", max_length=limits.NAME_LENGTH)] = (
         "val_combined_accuracy"
     )
-    max_failures: positive(limits.TRIALS) = 3
+    max_failures: Annotated[int, up_to(limits.TRIALS)] = 3
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
 
     @model_validator(mode="after")

@@ -18,6 +18,7 @@ class TrialProgress(Progress):
 
     @contextmanager
     def track(self, description: str, total: int) -> Iterator[Callable[..., None]]:
+        """Tracks as `Progress.track` does, with the trial's name before the description."""
         with self._progress.track(f"{self._name}: {description}", total) as advance:
             yield advance
 

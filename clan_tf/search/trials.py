@@ -68,7 +68,7 @@ class TrialTrainer:
                 repeats.append(self._repeat(trial, experiment, progress))
         except (UserError, CheckFailed) as error:
             reason = str(error)
-        except Exception as error:  # whatever else a combination of values can lead to
+        except Exception as error:  # noqa: BLE001 (whatever else a combination of values can lead to)
             reason = f"{type(error).__name__}: {error}"
         result = TrialResult(trial, dict(values), tuple(repeats), reason)
         self.directory.write_result(result)

@@ -53,6 +53,7 @@ class ExperimentTuner(BaseTuner):
         self._asked_in_vain = True
 
     def on_trial_begin(self, trial: Trial) -> None:
+        """Notes that there is a trial to work on."""
         self._asked_in_vain = False
 
     def run_trial(self, trial: Trial) -> float:

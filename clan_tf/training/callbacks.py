@@ -20,15 +20,18 @@ class TensorBoardScalars(keras.callbacks.Callback):
         self.run = run
 
     def on_train_begin(self, logs: Any = None) -> None:
+        """Opens the event file."""
         self.writer = tf.summary.create_file_writer(str(self.run.tensorboard))
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float]) -> None:
+        """Writes the epoch's numbers."""
         with self.writer.as_default(step=epoch + 1):
             for name, value in logs.items():
                 tf.summary.scalar(name, value)
         self.writer.flush()
 
     def on_train_end(self, logs: Any = None) -> None:
+        """Closes the event file."""
         self.writer.close()
 
 
@@ -42,16 +45,20 @@ class ProgressDisplay(keras.callbacks.Callback):
         self.steps_left = epochs * steps_per_epoch - done
 
     def on_train_begin(self, logs: Any = None) -> None:
+        """Begins to track the steps."""
         self._tracking = self.progress.track("training", self.steps_left)
         self._advance = self._tracking.__enter__()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Remembers when the epoch began."""
         self._epoch = epoch + 1
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, float]) -> None:
+        """Counts a step and shows its loss."""
         self._advance(f"epoch {self._epoch}/{self.epochs}, loss {logs['loss']:.3f}")
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float]) -> None:
+        """Shows the epoch's numbers in a line."""
         self.progress.note(
             f"epoch {epoch + 1:>{len(str(self.epochs))}}/{self.epochs}  loss {logs['loss']:.3f}  "
             f"train {100 * logs['combined_accuracy']:.1f} %  validation {100 * logs[MONITOR]:.1f} %  "
@@ -59,4 +66,5 @@ class ProgressDisplay(keras.callbacks.Callback):
         )
 
     def on_train_end(self, logs: Any = None) -> None:
+        """Ends the tracking."""
         self._tracking.__exit__(None, None, None)

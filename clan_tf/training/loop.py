@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import asdict
+from typing import NoReturn
 
 import keras
 import numpy as np
@@ -128,7 +129,7 @@ class TrainingLoop:
         """Whether validation hasn't become better for as long as `early_stopping` says, or a callback has asked."""
         best = self.state.best_epoch(MONITOR)
         patience = self.training.early_stopping
-        waited = best is not None and patience is not None and len(self.state.rows) - best >= patience
+        waited = best > 0 and patience is not None and len(self.state.rows) - best >= patience
         return waited or self.model.stop_training
 
     def _train_epoch(
@@ -201,7 +202,7 @@ class TrainingLoop:
             return None
         return {f"val_{name}": value for name, value in branch_metrics(self.model, probabilities, labels).items()}
 
-    def _stop(self, signals: StopSignals) -> None:
+    def _stop(self, signals: StopSignals) -> NoReturn:
         self._save()
         signals.raise_received()
 

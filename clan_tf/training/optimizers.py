@@ -41,10 +41,12 @@ class CoupledSGD(keras.optimizers.SGD):
         self._rate_factors |= {self._var_key(variable): factor for variable in variables}
 
     def update_step(self, gradient, variable, learning_rate):
+        """Applies weight decay as part of the gradient, and the variable's own learning rate."""
         if self._use_weight_decay(variable):
             gradient = gradient + keras.ops.cast(self.coupled_weight_decay, gradient.dtype) * variable
         factor = self._rate_factors.get(self._var_key(variable), 1.0)
         super().update_step(gradient, variable, learning_rate * factor)
 
     def get_config(self) -> dict[str, Any]:
+        """Returns the constructor arguments, as plain values."""
         return {**super().get_config(), "coupled_weight_decay": self.coupled_weight_decay}

@@ -53,11 +53,13 @@ class WarmUp(LearningRateSchedule):
         self.after = after
 
     def __call__(self, step):
+        """Computes the learning rate at a step, a float32 scalar."""
         later = tf.maximum(tf.cast(step, tf.float32) - self.steps, 0.0)
         rate = self.after(later) if callable(self.after) else self.after
         return rate * tf.minimum(1.0, (tf.cast(step, tf.float32) + 1) / self.steps)
 
     def get_config(self) -> dict[str, object]:
+        """Returns the constructor arguments."""
         return {"steps": self.steps, "after": self.after}
 
 

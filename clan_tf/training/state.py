@@ -36,10 +36,10 @@ class TrainingState:
     rows: list[dict[str, FiniteFloat]] = field(default_factory=list)
     seconds: FiniteFloat = 0.0
 
-    def best_epoch(self, column: str) -> int | None:
-        """The first epoch, from 1, with the highest value of a column; `None` before the first ends."""
+    def best_epoch(self, column: str) -> int:
+        """The first epoch, from 1, with the highest value of a column; 0 before the first ends."""
         values = [row[column] for row in self.rows]
-        return 1 + values.index(max(values)) if values else None
+        return 1 + values.index(max(values)) if values else 0
 
 
 def write_state(folder: Path, state: TrainingState, variables: Sequence[Any]) -> None:
@@ -56,7 +56,7 @@ def write_state(folder: Path, state: TrainingState, variables: Sequence[Any]) ->
     folder.mkdir(exist_ok=True)
     text = np.frombuffer(json.dumps(asdict(state), allow_nan=False).encode(), dtype="uint8")
     with replacing(folder / f"state-{state.step:09d}.npz") as temporary, temporary.open("wb") as file:
-        np.savez(file, state=text, **arrays)
+        np.savez(file, allow_pickle=False, state=text, **arrays)
     files = state_files(folder)
     current = [path.name for path in files].index(f"state-{state.step:09d}.npz")
     for path in files[:current]:

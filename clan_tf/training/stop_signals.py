@@ -4,7 +4,7 @@ import signal
 import threading
 from collections.abc import Callable
 from types import FrameType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 
 class StopSignals:
@@ -29,7 +29,7 @@ class StopSignals:
     def __exit__(self, *exception: object) -> None:
         self._restore()
 
-    def raise_received(self) -> None:
+    def raise_received(self) -> NoReturn:
         """Ends the process as the signal would have, or as SIGTERM where another process of a training received one.
 
         Raises:

@@ -21,7 +21,7 @@ from clan_tf.errors import UserError
 from clan_tf.models import BranchClassifier
 from clan_tf.models.build import build_model
 from clan_tf.progress import Progress
-from clan_tf.run import Outcome, RunDirectory, is_run
+from clan_tf.run import Outcome, RunData, RunDirectory, is_run
 from clan_tf.run.directory import is_unstarted, require_unstarted
 from clan_tf.run.splits import run_split, write_split
 from clan_tf.training.devices import (
@@ -118,10 +118,7 @@ def train(
         progress = progress if chief else Progress()
         if existing and chief:
             stack.enter_context(existing.claimed())
-        own = resumed_data(existing, experiment, data and data.source) if existing else None
-        source = own.source if own else data.source if data else read_source(experiment.data)
-        for note in (note for note in own.notes if note not in source.notes) if own else ():
-            progress.note(f"note: {note}")
+        own, source = _read_photos(experiment, existing, data, progress)
         if existing and (outcome := existing.outcome()):
             progress.note(f"{existing.path} is finished")
             if chief:
@@ -134,11 +131,7 @@ def train(
         model = _build(experiment, source, strategy)
         if not existing:
             require_space(model, experiment.training, run_dir or runs_root)
-        if data is None or not _same_photos(data.source, source):
-            data = prepare_data(experiment, source, progress)
-        if own:
-            require_same_content(own, data.checked, progress.note)
-        require_ready(experiment, source, data.checked)
+        data = _checked_data(experiment, source, own, data, progress)
         experiment = _with_cache(experiment, data)
         is_made = run_dir is None or not Path(run_dir).exists()
         run = existing or _new_run(experiment, run_dir, runs_root, chief)
@@ -155,6 +148,32 @@ def train(
         if chief:
             run.remove_checkpoints()
     return TrainingResult(run, outcome, source, experiment.data, chief)
+
+
+def _read_photos(
+    experiment: Experiment, existing: RunDirectory | None, data: TrainingData | None, progress: Progress
+) -> tuple[RunData | None, Source]:
+    """Reads which photos there are; of a run that is resumed also what is known of them, which is noted."""
+    given = data.source if data else None
+    if existing is None:
+        return None, given or read_source(experiment.data)
+    own = resumed_data(existing, experiment, given)
+    for note in own.notes:
+        if note not in own.source.notes:
+            progress.note(f"note: {note}")
+    return own, own.source
+
+
+def _checked_data(
+    experiment: Experiment, source: Source, own: RunData | None, data: TrainingData | None, progress: Progress
+) -> TrainingData:
+    """Checks the photos, unless that is done already; those of a run that is resumed must have the same content."""
+    if data is None or not _same_photos(data.source, source):
+        data = prepare_data(experiment, source, progress)
+    if own:
+        require_same_content(own, data.checked, progress.note)
+    require_ready(experiment, source, data.checked)
+    return data
 
 
 def prepare_data(experiment: Experiment, source: Source, progress: Progress) -> TrainingData:
@@ -195,9 +214,9 @@ def _existing_run(run_dir: str | None, resume: bool, several: bool) -> RunDirect
 
 
 def _new_run(experiment: Experiment, run_dir: str | None, runs_root: str, chief: bool) -> RunDirectory:
-    if chief and not (run_dir and Path(run_dir).exists()):
-        return RunDirectory.create(experiment.name, run_dir, runs_root)
-    return RunDirectory(run_dir)
+    if run_dir and (not chief or Path(run_dir).exists()):
+        return RunDirectory(run_dir)
+    return RunDirectory.create(experiment.name, run_dir, runs_root)
 
 
 def _write_start(experiment: Experiment, run: RunDirectory, data: TrainingData, is_new: bool) -> None:

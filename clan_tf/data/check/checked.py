@@ -31,8 +31,8 @@ def check_splits(
     if broken:
         _require_rest(splits, checked)
         for split, problems in broken.items():
-            photos = counted(len(splits[split]), f"{split} photo")
-            progress.note(f"skipped {len(problems)} of {photos} that can't be read")
+            of = counted(len(splits[split]), f"{split} photo")
+            progress.note(f"skipped {len(problems)} of {of} that can't be read")
         for line in _listed(broken, most=5):
             progress.note(line)
     return checked

@@ -183,9 +183,8 @@ def check_data(source: Source, progress: Progress | None = None, experiment: Exp
         for kind, detail in member.facts.oddities
     ]
     pairs = list(_pairs(members, source, progress))
-    problems = source.problems
-    if experiment:
-        problems = training_problems(experiment, source, {entry["path"] for entry in broken})
+    names = {entry["path"] for entry in broken}
+    problems = training_problems(experiment, source, names) if experiment else source.problems
     counts, images = _counts(source), _images(members)
     return DataReport(counts, images, broken, odd, pairs, source.notes, problems, source.left_out)
 

@@ -79,6 +79,7 @@ class PositionSeeds(keras.random.SeedGenerator):
         self._seed, self._drawn = tf.cast(seed, tf.int32), 0
 
     def next(self, ordered: bool = True) -> tf.Tensor:
+        """Draws a seed that none of the others equals, int32 `(2,)`."""
         self._drawn += 1
         return tf.random.experimental.stateless_fold_in(self._seed, self._drawn)
 

@@ -66,15 +66,18 @@ class CachedReader:
         self._sizes = tf.constant(sizes.astype("int32"))
 
     def full_lengths(self, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Looks up height and width of the cached photo `index`, int32."""
         height, width = tf.unstack(self._sizes[index])
         return height, width
 
     def encoded(self, numbers: tf.data.Dataset, index_of: IndexOf) -> tf.data.Dataset:
+        """Pairs each number with an empty string: nothing is decoded again."""
         return numbers.map(lambda number: (number, ""))
 
     def window(
         self, index: tf.Tensor, content: tf.Tensor, top: tf.Tensor, left: tf.Tensor, mirrored: tf.Tensor | bool = False
     ) -> tf.Tensor:
+        """Cuts a window of the cached photo `index`: uint8 RGB `(image_size, image_size, 3)`."""
         size, width = self.view.image_size, self._sizes[index, 1]
         pixels = tf.raw_ops.ImmutableConst(dtype=tf.uint8, shape=[self._bytes], memory_region_name=self._path)
         start = self._starts[index] + 3 * tf.cast(top * width, tf.int64)
@@ -83,6 +86,7 @@ class CachedReader:
         return mirror(tf.ensure_shape(window, (size, size, 3)), mirrored)
 
     def centre(self, index: tf.Tensor, content: tf.Tensor) -> tf.Tensor:
+        """Cuts the window in the middle of the cached photo `index`."""
         return self.window(index, content, *centre_corner(self, index))
 
 
@@ -127,9 +131,9 @@ def open_reader(checked: CheckedPhotos, view: View, mode: CacheMode, track: Trac
     if mode == "none":
         return plain
     if mode == "memory":
-        file, path = _unnamed_file()
-        _write_pixels(plain, len(sizes), file, track)
-        return CachedReader(path, sizes, view, file)
+        unnamed, name = _unnamed_file()
+        _write_pixels(plain, len(sizes), unnamed, track)
+        return CachedReader(name, sizes, view, unnamed)
     path = _cache_file(checked, view)
     remove_all_leftovers(path.parent)  # they may be large, and nobody may want the same photos again
     file = _opened(path, needed)
@@ -240,14 +244,14 @@ def _write_pixels(reader: PhotoReader, photos: int, file: IO[bytes], track: Trac
 def _unnamed_file() -> tuple[IO[bytes], str]:
     """A writable file in memory and a path to it; where the system has no such files, a temporary one on disk."""
     try:
-        file = open(os.memfd_create("clan-tf"), "wb")  # noqa: SIM115
+        file = open(os.memfd_create("clan-tf"), "wb")
         if path := _path_of(file):
             return file, path
         file.close()
     except (AttributeError, OSError):
         pass
-    file = tempfile.NamedTemporaryFile()  # noqa: SIM115
-    return file, file.name
+    temporary = tempfile.NamedTemporaryFile()
+    return temporary, temporary.name
 
 
 def _path_of(file: IO[bytes]) -> str | None:

@@ -1,7 +1,7 @@
 """The `tf.data` pipeline: photos to batches, for training and for everything that looks at a photo once."""
 
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
@@ -17,7 +17,8 @@ _CROP, _FLIP, _AUGMENT, _MIX = 1, 2, 3, 4
 """Keep the random numbers of different uses apart."""
 
 
-class Worker(NamedTuple):
+@dataclass(frozen=True)
+class Worker:
     """Which of several processes this is: each reads only its own part of every batch."""
 
     index: int = 0
@@ -98,13 +99,14 @@ def training_batches(
             photo = augment(photo, _seed(seed, position, _AUGMENT))
         return photo, all_labels[index]
 
-    def mix_batch(step: tf.Tensor, batch: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-        return mix(batch[0], tf.one_hot(batch[1], classes), _seed(seed, step * worker.count + worker.index, _MIX))
-
     numbers = tf.data.Dataset.range(start_step * own_size, training.epochs * steps * own_size)
     prepared = reader.encoded(numbers, index_of).map(prepare, tf.data.AUTOTUNE)
     batches = prepared.batch(own_size, drop_remainder=True)
     if mix:
+
+        def mix_batch(step: tf.Tensor, batch: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+            return mix(batch[0], tf.one_hot(batch[1], classes), _seed(seed, step * worker.count + worker.index, _MIX))
+
         batches = batches.enumerate(start_step).map(mix_batch, tf.data.AUTOTUNE)
     return finish(batches)
 
@@ -167,7 +169,7 @@ def evaluation_view(image: tf.Tensor, view: View) -> tf.Tensor:
     if view.mode == "stretch":
         return centre(resize_photo(image, view.full_size), view.image_size)
     lengths = tf.unstack(tf.shape(image)[:2])
-    full = full_lengths(*lengths, view.full_size, view.mode)
+    full = full_lengths(lengths[0], lengths[1], view.full_size, view.mode)
     rows, columns = (
         Axis(length, whole, centre_start(whole, view.image_size), view.image_size)
         for length, whole in zip(lengths, full, strict=True)

@@ -83,10 +83,12 @@ class PhotoReader:
         self._only_resized = not bool(tf.reduce_any(tf.reduce_all(self.sizes == self.full_sizes, axis=1)))
 
     def full_lengths(self, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Looks up height and width of the resized photo `index`, int32."""
         height, width = tf.unstack(self.full_sizes[index])
         return height, width
 
     def encoded(self, numbers: tf.data.Dataset, index_of: IndexOf) -> tf.data.Dataset:
+        """Reads the encoded photo of each number: `(number, content)`."""
         if self._photos[0].span:
             return self._encoded_in_records(numbers, index_of)
         if self._photos[0].content is not None:
@@ -96,8 +98,9 @@ class PhotoReader:
         return numbers.map(lambda number: (number, tf.io.read_file(names[index_of(number)])), tf.data.AUTOTUNE)
 
     def _encoded_in_records(self, numbers: tf.data.Dataset, index_of: IndexOf) -> tf.data.Dataset:
-        files = tf.constant([os.fsencode(photo.span.file) for photo in self._photos])
-        places = tf.constant(np.array([photo.span[1:] for photo in self._photos], dtype="int64"))
+        spans = [photo.span for photo in self._photos if photo.span]
+        files = tf.constant([os.fsencode(span.file) for span in spans])
+        places = tf.constant(np.array([span[1:] for span in spans], dtype="int64"))
 
         def read(number: tf.Tensor) -> tf.data.Dataset:
             index = index_of(number)
@@ -111,9 +114,11 @@ class PhotoReader:
     def window(
         self, index: tf.Tensor, content: tf.Tensor, top: tf.Tensor, left: tf.Tensor, mirrored: tf.Tensor | bool = False
     ) -> tf.Tensor:
+        """Decodes and resizes a window of the photo `index`: uint8 RGB `(image_size, image_size, 3)`."""
         return self._resized(index, content, (top, left), (self.view.image_size, self.view.image_size), mirrored)
 
     def centre(self, index: tf.Tensor, content: tf.Tensor) -> tf.Tensor:
+        """Decodes and resizes the window in the middle of the photo `index`."""
         if self.view.mode == "stretch":
             return centre(self._whole(index, content), self.view.image_size)
         return self.window(index, content, *centre_corner(self, index))

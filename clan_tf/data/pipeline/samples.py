@@ -43,6 +43,6 @@ def write_augmented_samples(
 def _mixture(label: np.ndarray, class_names: Sequence[str]) -> str:
     """A label's text; with MixUp or CutMix the two classes and their shares, from one per cent."""
     if label.ndim == 0:
-        return class_names[label]
-    shares = [(label[index], class_names[index]) for index in np.argsort(-label)[:2]]
+        return class_names[int(label)]
+    shares = [(label[index], class_names[index]) for index in map(int, np.argsort(-label)[:2])]
     return "\n".join(f"{share:.0%} {name}" for share, name in shares if share >= 0.01)

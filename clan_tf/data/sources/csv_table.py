@@ -4,7 +4,7 @@ import csv
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from clan_tf.config import DataConfig
 from clan_tf.data.sources.class_names import alike, name_problem, normal_name, shown
@@ -14,7 +14,7 @@ from clan_tf.data.sources.split_names import SPLIT_FOLDERS
 from clan_tf.errors import UserError, nearest
 
 SPLIT_NAMES = {name: split for split, names in SPLIT_FOLDERS.items() for name in names}
-Cells = Mapping[str | None, str | None]
+Cells = Mapping[Any, Any]
 
 
 class Entry(NamedTuple):
@@ -62,7 +62,7 @@ def locate(config: DataConfig) -> tuple[Path, Path]:
     return table, root or table.resolve().parent
 
 
-def _rows(table: Path) -> list[tuple[int, Cells]]:
+def _rows(table: Path) -> Sequence[tuple[int, Cells]]:
     """Every row with the line on which it ends."""
     try:
         with table.open(encoding="utf-8-sig", newline="") as file:
@@ -96,7 +96,9 @@ def _delimiter(header: str) -> str:
 
 
 def _entries(rows: Sequence[tuple[int, Cells]], folder: Path, table: Path, most: int = 20) -> list[Entry]:
-    entries, mistakes, lines = [], [], {}
+    entries: list[Entry] = []
+    mistakes: list[str] = []
+    lines: dict[str, int] = {}
     for line, cells in rows:
         try:
             entry = _entry(cells, folder)

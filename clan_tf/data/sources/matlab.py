@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from scipy.io import loadmat
@@ -51,7 +51,8 @@ def _is_cut_short(content: bytes) -> bool:
 
     After a header of 128 bytes, which tells the order of bytes, each variable begins with its kind and its length.
     """
-    order = {b"IM": "little", b"MI": "big"}.get(content[126:128])
+    orders: dict[bytes, Literal["little", "big"]] = {b"IM": "little", b"MI": "big"}
+    order = orders.get(content[126:128])
     place = 128
     while order and place < len(content):
         place += 8 + int.from_bytes(content[place + 4 : place + 8], order)

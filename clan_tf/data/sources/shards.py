@@ -92,13 +92,15 @@ def _record(data: bytes, place: str, span: Span, features: Features) -> Record:
         values = tf.train.Example.FromString(data).features.feature
         image = values[features.image].bytes_list.value[0]
         label = values[features.label].int64_list.value[0]
-        names = [_text(values[name]) if name else "" for name in (features.photo_name, features.class_name)]
+        photo_name, class_name = (
+            _text(values[name]) if name else "" for name in (features.photo_name, features.class_name)
+        )
         sides = values[features.box].float_list.value if features.box else ()
     except (DecodeError, IndexError) as error:
-        names = ", ".join(name for name in astuple(features) if name)
-        raise UserError(f"{place}: doesn't hold the features {names}.") from error
+        wanted = ", ".join(name for name in astuple(features) if name)
+        raise UserError(f"{place}: doesn't hold the features {wanted}.") from error
     box = _box(sides, image, place) if sides else None
-    return Record(span._replace(offset=data.index(image), length=len(image)), label, *names, box)
+    return Record(span._replace(offset=data.index(image), length=len(image)), label, photo_name, class_name, box)
 
 
 def _text(value: tf.train.Feature) -> str:

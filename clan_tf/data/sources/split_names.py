@@ -12,7 +12,11 @@ SPLIT_FOLDERS = {
 """The plain names, which a class may have as well."""
 Split = Literal["train", "val", "test"]
 
-_SPLIT_WORDS = {"train": "training|train|trn", "val": "validations?|valid|val", "test": "testing|tests?|tst"}
+_SPLIT_WORDS: dict[Split, str] = {
+    "train": "training|train|trn",
+    "val": "validations?|valid|val",
+    "test": "testing|tests?|tst",
+}
 _FILLING = "data|datasets?|sets?|images?|imgs?|img|photos?|pictures?|pics?|splits?|folders?|files|samples|[0-9]+"
 _UNCLEAR_WORDS = "development|devel|dev|evaluation|eval|hold[^a-z]?out|held[^a-z]?out|trainval|minival|testdev"
 _WORDS = "|".join([*_SPLIT_WORDS.values(), _UNCLEAR_WORDS])

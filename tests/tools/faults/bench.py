@@ -162,7 +162,7 @@ class Bench:
         self,
         command: Sequence[object],
         cwd: Path | None = None,
-        env: Mapping[str, str | None] = {},  # noqa: B006 (it isn't changed)
+        env: Mapping[str, str | None] = {},
         seconds: float = SECONDS,
         until: Callable[[], bool] | None = None,
     ) -> Ended:
