@@ -68,7 +68,7 @@ def _cpu_flags() -> list[str]:
 
 
 def _cpu_facts() -> dict[str, str]:
-    """Of the first processor, as Linux tells them; none on other systems."""
+    """Of the first processor, as Linux reports them; none on other systems."""
     try:
         first = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").partition("\n\n")[0]
     except OSError:

@@ -12,7 +12,7 @@ class CheckFailed(RuntimeError):
 
 
 class ProcessLost(CheckFailed):
-    """Another process of the same training ended. TensorFlow would go on looking for it while this one exits."""
+    """Another process of the same training ended. TensorFlow would keep looking for it while this one exits."""
 
 
 def counted(number: int, noun: str) -> str:

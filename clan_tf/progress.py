@@ -1,4 +1,4 @@
-"""How long work tells what it is doing; the command line shows it, a library call is silent."""
+"""How long-running work reports its progress; the command line shows it, a library call is silent."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -207,7 +207,7 @@ def _found(report: "DataReport", root: str | None) -> dict[str, list[str]]:
     def within(pair: "Pair") -> str:
         return "-".join(dict.fromkeys(pair.splits))
 
-    lines = [("stops a training", problem) for problem in report.problems]
+    lines = [("stops training", problem) for problem in report.problems]
     lines += [("broken", f"{named(entry['path'])}: {entry['problem']}") for entry in report.broken]
     lines += [(f"leak {'-'.join(pair.splits)}, {pair.kind}", equation(pair)) for pair in report.leaks]
     lines += [("labels differ", f"{equation(pair)} ({' / '.join(pair.labels)})") for pair in report.conflicts]
@@ -257,7 +257,7 @@ def _print_next(experiment: "Experiment", source: "Source", report: "DataReport"
     if report.problems:
         _print_problems(report.problems, fitting_batch(experiment, source, broken), arguments)
     if found:
-        skipped = "are skipped (data.on_broken)" if experiment.data.on_broken == "skip" else "stop a training"
+        skipped = "are skipped (data.on_broken)" if experiment.data.on_broken == "skip" else "stop training"
         say(f"Broken photos {skipped}; leaks and wrong labels falsify its accuracies. --json lists them all.")
         quarantine = ["data", "check", *arguments, "--quarantine", _free_list()]
         _print_command("Mend it, or write a list of photos to leave out:", quarantine)
@@ -266,8 +266,8 @@ def _print_next(experiment: "Experiment", source: "Source", report: "DataReport"
 
 
 def _print_problems(problems: Sequence[str], batch: Mapping[str, int], arguments: list[str]) -> None:
-    """Why a training can't start, and the command that can where the batch alone is too large."""
-    say("A training can't start on these photos:")
+    """Prints why training can't start, and the command that can where the batch alone is too large."""
+    say("Training can't start on these photos:")
     for problem in problems:
         say(f"  {problem}")
     if batch:

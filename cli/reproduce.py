@@ -26,7 +26,7 @@ def reproduce(
     config: Annotated[
         str, typer.Argument(metavar="[CONFIG]", help="Photos, backbone and recipe: a YAML file or a shipped config.")
     ] = "vgg16_3scale",
-    seeds: Annotated[str, typer.Option("--seeds", metavar="A,B,…", help="A training for each.")] = "0",
+    seeds: Annotated[str, typer.Option("--seeds", metavar="A,B,…", help="One run for each.")] = "0",
     output: Annotated[
         str,
         typer.Option(
@@ -40,7 +40,7 @@ def reproduce(
     overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """One table or figure of the paper on your photos, beside the printed numbers. Go on with the same command."""
+    """One table or figure of the paper on your photos, beside the printed numbers. The same command resumes it."""
     from clan_tf.config import load_experiment
 
     experiment = load_experiment(config, overrides or ())

@@ -59,7 +59,7 @@ def search(
     overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Search an experiment's choices with KerasTuner. The same command goes on with a search that was stopped."""
+    """Search an experiment's choices with KerasTuner. The same command resumes a search that was stopped."""
     from clan_tf.config import load_experiment
 
     experiment = load_experiment(config, overrides or ())

@@ -39,7 +39,7 @@ def abandon(stream: TextIO) -> None:
 
 
 class Unfailing:
-    """A stream for messages: if it can't be written, because its reader is gone or its disk is full, work goes on.
+    """A stream for messages: if it can't be written, because its reader is gone or its disk is full, work continues.
 
     Args:
         stream: the stream.

@@ -30,7 +30,7 @@ def train(
         ),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the run in --run-dir; start it if there is none.")
+        bool, typer.Option("--resume", help="Resume the run in --run-dir; start it if there is none.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
 ) -> None:
@@ -48,7 +48,7 @@ def train(
 
 
 def _own_config(run_dir: str) -> str | None:
-    """The config of a run to go on with, if it is there already."""
+    """Returns the config of a run to resume, if it is there already."""
     quiet_tensorflow()
     from clan_tf.run import RunDirectory, is_run
 

@@ -97,7 +97,7 @@ def _require_canvas(content: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
 
 
 def _is_known_coding(data: GraphBytes) -> tf.Tensor:
-    """Whether a JPEG is baseline, extended or progressive; true where it doesn't say, which decoding tells."""
+    """Whether a JPEG is baseline, extended or progressive; true where it doesn't say, which decoding finds out."""
     found, start, _ = jpeg_frame(data)
     return ~found | (data.at(start - 3) <= max(FRAMES))
 

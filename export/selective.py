@@ -1,4 +1,4 @@
-"""Quantized files in which the layers that suffer most stay float32."""
+"""Quantized files in which the layers with the largest error per byte stay in float32."""
 
 import re
 import tempfile

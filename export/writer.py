@@ -23,7 +23,7 @@ from clan_tf.models import save_model
 from clan_tf.runtime.contract import Contract
 
 CALIBRATION_PHOTOS, SEARCH_PHOTOS, RANKING_PHOTOS = 200, 200, 24
-"""How many photos tell how large activations get, how many layers must stay float32, and which suffer most."""
+"""How many photos calibrate the range of activations, decide how many layers stay in float32, and rank the layers."""
 
 
 class ExportWriter:

@@ -134,7 +134,7 @@ def why_no_torch(experiment: Experiment) -> str | None:
 
 
 def _deterministic() -> str:
-    """Turns on what a training on this machine turns on, and says so."""
+    """Turns on what training on this machine turns on, and says so."""
     if tf.config.list_logical_devices("GPU"):
         return "TensorFlow's op determinism is off, as in training on a GPU."
     tf.config.experimental.enable_op_determinism()

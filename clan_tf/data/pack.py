@@ -85,7 +85,7 @@ def pack(
         config: whose photos.
         folder: a new folder. It appears when everything is in it.
         storage: how photos are stored.
-        progress: told of each photo.
+        progress: where progress is shown.
 
     Raises:
         UserError: if `folder` exists, or for photos that can't be read, unless they are skipped.

@@ -52,7 +52,7 @@ def require_finite(path: Path, model: keras.Model) -> None:
 def _reason(error: Exception) -> str:
     """One line of what a library says."""
     text = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
-    if text.startswith("A total of ") or isinstance(error, UserWarning):  # Keras goes on over many lines
+    if text.startswith("A total of ") or isinstance(error, UserWarning):  # Keras lists them over many lines
         return "its weights aren't those of the model that its config.json describes"
     return text.splitlines()[0][:500]
 

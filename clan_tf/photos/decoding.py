@@ -1,6 +1,6 @@
 """Encoded photos to pixels: one rule for training, evaluation, prediction, explanation, checks and exported files.
 
-What a photo is, is told by its content, never by its name. Its pixels are those that a browser or photo viewer shows,
+What a photo is, its content decides, never its name. Its pixels are those that a browser or photo viewer shows,
 but for colour management and blending: colour profiles and gamma are not applied, and transparency is dropped, so that
 a transparent pixel has the colour that is stored for it.
 

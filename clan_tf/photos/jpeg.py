@@ -28,7 +28,7 @@ class EssentialJpeg:
 
     Attributes:
         content: the file without them. Odd values that decoders pass over with a warning are the usual ones here,
-            because of several warnings libjpeg tells only the first.
+            because of several warnings libjpeg reports only the first.
         has_adobe: whether Adobe's marker is there.
         is_tidy: whether all that is kept was in order, so that decoders have nothing to say of the header.
         frame: the marker of its frame.
@@ -101,7 +101,7 @@ def _usual(stored: bytes, content: bytes, part: Part, frame: int, components: in
 def verdict(jpeg: EssentialJpeg, mode: str) -> tuple[str | None, bool]:
     """Returns what is wrong with a JPEG's picture data, if anything, and whether libjpeg decodes it without a warning.
 
-    libjpeg goes on after wrong data and only warns; `simplejpeg` tells its first warning. An eighth of the size is
+    libjpeg continues after wrong data and only warns; `simplejpeg` reports its first warning. An eighth of the size is
     enough.
 
     Args:

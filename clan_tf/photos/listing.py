@@ -73,7 +73,7 @@ def list_photos(paths: Sequence[str], note: Callable[[str], None] = lambda text:
 
     Args:
         paths: files, which are taken as they are, and folders.
-        note: told what is left out of the folders.
+        note: called with what is left out of the folders.
 
     Raises:
         UserError: for a folder without photos, or one that can't be listed.

@@ -1,4 +1,4 @@
-"""How long trainings will take, from finished ones or from one measured epoch."""
+"""How long runs will take, from finished ones or from one measured epoch."""
 
 import tempfile
 from collections.abc import Sequence

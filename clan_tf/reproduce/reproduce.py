@@ -69,7 +69,7 @@ def reproduce(
     """One table or figure of the paper on a config's photos, backbone and recipe.
 
     Finished runs in `output/runs` are kept and used again, by any table that needs the same network and seed; a run
-    that was broken off goes on from its last checkpoint.
+    that was interrupted is resumed from its last checkpoint.
 
     Args:
         name: `table1` … `table6`, `figure4` … `figure6`.
@@ -81,7 +81,7 @@ def reproduce(
     Raises:
         UserError: for a mistake in the arguments, if a run of another config is in the way, or if another process is
             working in `output`.
-        CheckFailed: once the rest is written, if a training failed.
+        CheckFailed: once the rest is written, if a run failed.
     """
     _check(name, seeds)
     progress = progress or Progress()
@@ -118,7 +118,7 @@ def _networks(name: str) -> list[Network]:
 
 def _require_no_failures(failures: dict[str, str]) -> None:
     if failures:
-        lines = [f"{len(failures)} trainings failed:", *(f"  {name}: {why}" for name, why in failures.items())]
+        lines = [f"{len(failures)} runs failed:", *(f"  {name}: {why}" for name, why in failures.items())]
         raise CheckFailed("\n".join(lines))
 
 
@@ -151,7 +151,7 @@ def _write_accuracies(
 def _describe_runs(jobs: Sequence[Job], output: Path) -> str:
     seconds = sum(job.run.read_status()["seconds"] for job in jobs)
     commits = ", ".join(sorted({job.commit or "not a checkout" for job in jobs}))
-    return f"{len(jobs)} trainings in `{output / 'runs'}` took {duration(seconds)} in all (commit: {commits})."
+    return f"{len(jobs)} runs in `{output / 'runs'}` took {duration(seconds)} in all (commit: {commits})."
 
 
 def _heading(

@@ -1,4 +1,4 @@
-"""The trainings behind a table: each in a run directory of its own, kept once it is finished."""
+"""The runs behind a table: each in a directory of its own, kept once it is finished."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ _FREE_KEYS = ("name", "data.cache")
 
 @dataclass(frozen=True)
 class Job:
-    """One training that a table needs.
+    """One run that a table needs.
 
     Attributes:
         network: what is trained.
@@ -88,7 +88,7 @@ def run_jobs(jobs: Sequence[Job], split: str, source: Source, progress: Progress
     """Trains what isn't finished yet, from its last checkpoint on, and evaluates what isn't evaluated yet.
 
     Returns:
-        Why trainings failed, by the name of their run; the others are finished.
+        Why runs failed, by their names; the others are finished.
     """
     failures = {}
     for number, job in enumerate(jobs, start=1):

@@ -27,8 +27,8 @@ class Result:
         row: which.
         correct: which photos each seed's network got right, bool `(seeds, photos)`; no seeds if all failed.
         seeds: the seeds.
-        seconds: mean time of a training.
-        failures: why trainings failed.
+        seconds: mean time of a run.
+        failures: why runs failed.
         printed: the paper's accuracy in percent, where network and data set are the paper's.
         difference: points above the baseline's mean, over the seeds that both have; `None` for the baseline.
         p_value: of that difference.
@@ -115,7 +115,7 @@ def write_table(results: Sequence[Result], heading: Sequence[str], notes: Sequen
     results = sorted(results, key=lambda result: result.row.group)
     rows = [result.to_json() for result in results]
     write_rows(rows, path.with_suffix(".csv"))
-    columns = ("", "method", "accuracy", "paper", "difference", "p", "a training")
+    columns = ("", "method", "accuracy", "paper", "difference", "p", "time of a run")
     cells = [
         (
             result.row.group,

@@ -29,13 +29,13 @@ _RESTORE = "Restore it from a copy, or train anew in another --run-dir."
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a training went.
+    """How a training run went.
 
     Attributes:
         epochs: how many epochs were trained.
         best_epoch: the epoch of `best.keras`, counted from 1.
         best_accuracy: its validation accuracy of the combined prediction, 0…1.
-        seconds: time of the training, of all processes that went on with it.
+        seconds: training time, over all processes that resumed the run.
     """
 
     epochs: int
@@ -146,12 +146,12 @@ class RunDirectory:
 
     @property
     def last(self) -> Path:
-        """The model of the last epoch; written when the training ends."""
+        """The model of the last epoch; written when training ends."""
         return self.path / "last.keras"
 
     @property
     def checkpoints(self) -> Path:
-        """Folder of the states that a stopped training goes on from."""
+        """Folder of the states that a stopped run is resumed from."""
         return self.path / "checkpoints"
 
     @property
@@ -197,20 +197,20 @@ class RunDirectory:
         self.write_status("running")
 
     def mark_start(self) -> None:
-        """Says that a training is about to begin in this folder, which must hold nothing else.
+        """Marks this folder, which must hold nothing else, as one where training is about to start.
 
         Raises:
             UserError: if it does.
         """
         require_unstarted(self.path)
-        write_text(self.path / START, "A training that was killed before its first status may be begun anew here.\n")
+        write_text(self.path / START, "A run that was killed before its first status may be started anew here.\n")
 
     def write_environment(self, environment: dict[str, Any]) -> None:
         """Writes where the run was made, and where it was resumed otherwise."""
         write_json(self.path / "environment.json", environment)
 
     def write_status(self, status: Status, **details: Any) -> None:
-        """Writes whether the run is going on or how it ended."""
+        """Writes whether the run is still running or how it ended."""
         write_json(self.path / "status.json", {"status": status, **details})
         (self.path / START).unlink(missing_ok=True)
 
@@ -276,7 +276,7 @@ class RunDirectory:
         _remove_folder(self.checkpoints)
 
     def remove_start(self) -> None:
-        """Deletes what a training wrote that failed before its first checkpoint; other files stay, and the folder."""
+        """Deletes what a run wrote that failed before its first checkpoint; other files stay, and the folder."""
         self.remove_checkpoints()
         _remove_files(self.tensorboard, _LOG)
         _remove_folder(self.tensorboard)
@@ -290,7 +290,7 @@ def is_run(path: Path) -> bool:
 
 
 def is_unstarted(path: Path) -> bool:
-    """Whether a folder is empty, or holds nothing but what a training wrote that was killed before it had a status."""
+    """Whether a folder is empty, or holds nothing but what a run wrote that was killed before it had a status."""
     return path.is_dir() and not _foreign_names(path)
 
 

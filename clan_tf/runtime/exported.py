@@ -167,7 +167,7 @@ class ExportedModel:
     def _ending(self, seconds: float) -> str:
         code = self._process.wait()
         if code == -signal.SIGKILL:
-            return f"it was given up after {seconds:.0f} seconds, or the system ended it for want of memory."
+            return f"it was given up after {seconds:.0f} seconds, or it was killed: out of memory."
         self._errors.seek(0)
         lines = self._errors.read().decode(errors="replace").strip().splitlines()
         reason = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"

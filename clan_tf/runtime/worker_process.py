@@ -149,7 +149,7 @@ def _measure(answer: Callable[[np.ndarray], Arrays], photos: np.ndarray, seconds
 
 
 def _peak_bytes() -> int:
-    """The most memory that this process has had; 0 where the system doesn't tell."""
+    """The most memory that this process has had; 0 where the system doesn't say."""
     try:
         # Not `getrusage`, which counts what the parent had.
         with open("/proc/self/status", encoding="ascii") as file:

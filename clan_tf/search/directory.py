@@ -20,18 +20,18 @@ from clan_tf.training.resuming import CHANGEABLE
 
 _RESTORE = "Restore it from a copy, or search anew: give another --search-dir."
 BUDGET = ("trials", "hours", "max_failures")
-"""Keys of a search that may change when it goes on."""
+"""Keys of a search that may change when it is resumed."""
 
 
 @dataclass(frozen=True)
 class Repeat:
-    """One training of a trial.
+    """One run of a trial.
 
     Attributes:
         seed: its `training.seed`.
         value: the best value of the objective.
         epoch: where that was, from 1.
-        seconds: time of the training.
+        seconds: training time.
     """
 
     seed: int
@@ -68,7 +68,7 @@ class TrialResult:
 
     @property
     def seconds(self) -> float:
-        """Time of all its trainings."""
+        """Training time of all its runs."""
         return sum(repeat.seconds for repeat in self.repeats)
 
 

@@ -1,6 +1,6 @@
 """KerasTuner's algorithms, made to survive `kill -9` and workers that die.
 
-What KerasTuner 1.4 lacks: files that are whole, the state of its grid, random numbers that go on where they stopped,
+What KerasTuner 1.4 lacks: files that are whole, the state of its grid, random numbers that continue where they stopped,
 a trial that is counted once wherever its process was killed, and a chief that notices a dead worker. That takes names
 of `Oracle` that aren't public (`_retry_queue`, `_check_consecutive_failures`, `_random_state`, …), so `pyproject.toml`
 keeps to the versions that have them.
@@ -67,7 +67,7 @@ class DurableOracle(keras_tuner.Oracle):
 
     @keras_tuner.synchronized
     def get_trial(self, trial_id: str) -> Trial:
-        """Also tells that the worker of the trial lives."""
+        """Returns a trial, and notes that its worker is alive."""
         self._seen[trial_id] = time.monotonic()
         return super().get_trial(trial_id)
 
@@ -181,7 +181,7 @@ class DurableBayesian(DurableOracle, BayesianOptimizationOracle):
 
 
 class DurableHyperband(DurableOracle, HyperbandOracle):
-    """Many short trainings, and longer ones of the best; each begins anew."""
+    """Many short runs, and longer ones of the best; each starts anew."""
 
 
 def make_oracle(

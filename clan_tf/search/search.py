@@ -53,7 +53,7 @@ def search(
     chief: str | None = None,
     progress: Progress | None = None,
 ) -> SearchOutcome | None:
-    """Searches an experiment, or goes on with a search.
+    """Searches an experiment, or resumes a search.
 
     Args:
         experiment: what is searched.
@@ -117,7 +117,7 @@ def _work(
         _run_trials(oracle, experiment, config, directory, progress)
     except grpc.RpcError as error:
         raise CheckFailed(
-            f"The chief at {address} can't be reached any more. Start it again, and this worker; the trial goes on."
+            f"The chief at {address} can't be reached any more. Start it again, and this worker; the trial is resumed."
         ) from error
     progress.note("no trial is left for this worker")
 
@@ -134,7 +134,7 @@ def _run_trials(
     try:
         ExperimentTuner(oracle, config, directory, trainer, progress).search()
     except (KeyboardInterrupt, SystemExit):
-        progress.note(f"Stopped. The same command goes on with {directory.path}")
+        progress.note(f"Stopped. The same command resumes {directory.path}")
         raise
 
 

@@ -21,7 +21,7 @@ def planned_trials(search: SearchConfig, epochs: int) -> int | None:
 
 
 def planned_epochs(search: SearchConfig, epochs: int) -> int | None:
-    """How many epochs all its trainings have together."""
+    """Counts the epochs of all its runs together."""
     if search.algorithm == "hyperband":
         brackets = hyperband_brackets(epochs)
         return search.repeats * sum(size * each for rounds in brackets for size, each in rounds)

@@ -11,7 +11,7 @@ from clan_tf.search.space import SearchConfig
 
 
 class TrialProgress(Progress):
-    """The progress of a trial's trainings: their bars, with the trial's name, and none of their lines."""
+    """The progress of a trial's runs: their bars, with the trial's name, and none of their lines."""
 
     def __init__(self, progress: Progress, name: str) -> None:
         self._progress, self._name = progress, name

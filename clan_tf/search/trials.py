@@ -35,13 +35,13 @@ class TrialTrainer:
         self._data: tuple[Any, TrainingData] | None = None
 
     def train(self, trial: str, values: Mapping[str, Any], epochs: int | None, progress: Progress) -> TrialResult:
-        """Trains a trial, goes on with it, or reads how it ended; what goes wrong is recorded as its result.
+        """Trains a trial, resumes it, or reads how it ended; what goes wrong is recorded as its result.
 
         Args:
             trial: its name.
             values: of the searched keys.
             epochs: instead of the experiment's.
-            progress: of each training.
+            progress: of each run.
         """
         with self.directory.claimed_trial(trial):
             result = self.directory.read_result(trial) or self._train(trial, values, epochs, progress)

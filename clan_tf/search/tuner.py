@@ -19,11 +19,11 @@ from clan_tf.search.standing import TrialProgress, shown_values, standing
 from clan_tf.search.trials import TrialTrainer
 
 BEAT_SECONDS = 2.0
-"""How often a worker tells the chief that it lives."""
+"""How often a worker reports to the chief that it is alive."""
 
 
 class ExperimentTuner(BaseTuner):
-    """Runs the trials that an oracle asks for; what it needs to go on is in the search directory.
+    """Runs the trials that an oracle asks for; what it needs to resume is in the search directory.
 
     Args:
         oracle: of this process, also in a worker, which then asks the chief's.
@@ -80,7 +80,7 @@ class ExperimentTuner(BaseTuner):
 
     @contextmanager
     def _beating(self, trial_id: str) -> Iterator[None]:
-        """Tells the chief now and then that this worker lives."""
+        """Reports to the chief now and then that this worker is alive."""
         if not self._is_worker():
             yield
             return

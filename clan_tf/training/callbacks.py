@@ -1,4 +1,4 @@
-"""What is shown of a training beside its files, as Keras callbacks."""
+"""What is shown of a training run besides its files, as Keras callbacks."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Where a training runs: the devices of this process, and the other processes that it runs with."""
+"""Where a training run computes: the devices of this process, and the other processes that it runs with."""
 
 import hashlib
 import json
@@ -67,7 +67,7 @@ def make_strategy(training: TrainingConfig, note: Callable[[str], None] = lambda
 
 
 def require_agreement(strategy: tf.distribute.Strategy, **facts: str | int) -> None:
-    """Compares what each process of a training has read; to be called by all of them.
+    """Compares what each process of a training run has read; to be called by all of them.
 
     Raises:
         CheckFailed: on every process, if any fact differs: they would train on as if nothing were wrong.
@@ -80,7 +80,7 @@ def require_agreement(strategy: tf.distribute.Strategy, **facts: str | int) -> N
     differing = [name for name, column in zip(facts, everywhere.T, strict=True) if len(set(column)) > 1]
     if differing:
         raise CheckFailed(
-            f"The processes of this training don't agree on: {', '.join(differing)}. Give all of them the same config "
+            f"The processes of this run don't agree on: {', '.join(differing)}. Give all of them the same config "
             "and photos, and a --run-dir that all of them see."
         )
 
@@ -162,7 +162,7 @@ def _slurm_resolver() -> tf.distribute.cluster_resolver.ClusterResolver:
         if shutil.which("nvidia-smi"):
             # It shows each process of a node its own GPUs.
             return resolvers.SlurmClusterResolver()
-        # It can't be told that there are no GPUs.
+        # There is no way to say that there are no GPUs.
         slurm = resolvers.SlurmClusterResolver(gpus_per_node=2**16, gpus_per_task=1, auto_set_gpu=False)
         spec = slurm.cluster_spec()
         return resolvers.SimpleClusterResolver(

@@ -1,4 +1,4 @@
-"""What a training has on the disk."""
+"""What a training run writes to the disk."""
 
 import shutil
 from pathlib import Path
@@ -9,7 +9,7 @@ from clan_tf.models import BranchClassifier
 
 
 def disk_bytes(variables: int, training: TrainingConfig) -> int:
-    """What a training of a model with so many float32 numbers has on the disk at most, in bytes.
+    """Estimates the bytes that training a model with so many float32 numbers takes on the disk at most.
 
     The best model, the last one, and three states, one of them being written: weights, momentum and their average.
     """
@@ -18,7 +18,7 @@ def disk_bytes(variables: int, training: TrainingConfig) -> int:
 
 
 def require_space(model: BranchClassifier, training: TrainingConfig, folder: str) -> None:
-    """Raises a `UserError` unless the disk holds what the training will write."""
+    """Raises a `UserError` unless the disk has room for what the run will write."""
     existing = next(path for path in (Path(folder).absolute() / "x").parents if path.exists())
     needed, free = disk_bytes(model.count_params(), training), shutil.disk_usage(existing).free
     if free < needed:

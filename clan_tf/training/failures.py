@@ -1,4 +1,4 @@
-"""How a training that doesn't end well is told and recorded."""
+"""How a training run that fails is reported and recorded."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -18,9 +18,9 @@ def recording(run: RunDirectory, is_new: bool, is_made: bool, progress: Progress
 
     Args:
         run: the run directory.
-        is_new: whether the training begins, rather than being resumed.
+        is_new: whether the run starts, rather than being resumed.
         is_made: whether this process made the folder, which then goes, too, unless others put something into it.
-        progress: told of a stop.
+        progress: where a stop is reported.
     """
     try:
         yield
@@ -41,7 +41,7 @@ def recording(run: RunDirectory, is_new: bool, is_made: bool, progress: Progress
 
 @contextmanager
 def explained(several_processes: bool, way_out: Callable[[], str] = str) -> Iterator[None]:
-    """Turns what can happen to a training into a `CheckFailed` that says what it was, and the way out."""
+    """Turns failures of a training run into a `CheckFailed` that names the cause and the way out."""
     try:
         yield
     except OSError as error:
@@ -53,7 +53,7 @@ def explained(several_processes: bool, way_out: Callable[[], str] = str) -> Iter
     except tf.errors.OpError as error:
         if several_processes and isinstance(error, _LOST):
             raise ProcessLost(
-                f"Another process of this training ended, or can't be reached ({type(error).__name__}). Start all of "
+                f"Another process of this run ended, or can't be reached ({type(error).__name__}). Start all of "
                 f"them again.{way_out()}"
             ) from error
         if not isinstance(error, _UNREADABLE):
@@ -62,8 +62,8 @@ def explained(several_processes: bool, way_out: Callable[[], str] = str) -> Iter
 
 
 def way_to_go_on(run: RunDirectory) -> str:
-    """The command that goes on with a run, as a sentence; nothing where there is no checkpoint."""
-    return f" Go on with: clan-tf train --run-dir {run.path} --resume" if state_files(run.checkpoints) else ""
+    """Returns a sentence with the command that resumes a run; empty where there is no checkpoint."""
+    return f" Resume with: clan-tf train --run-dir {run.path} --resume" if state_files(run.checkpoints) else ""
 
 
 def has_results(run: RunDirectory) -> bool:

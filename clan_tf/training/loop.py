@@ -36,7 +36,7 @@ from clan_tf.training.weight_average import WeightAverage
 
 
 class TrainingLoop:
-    """One training: the model, its data, and the state that its checkpoints hold.
+    """One training run: the model, its data, and the state that its checkpoints hold.
 
     Args:
         experiment: what to train.
@@ -79,7 +79,7 @@ class TrainingLoop:
         self._marked = time.monotonic()
 
     def outcome(self) -> Outcome:
-        """How the training has gone so far; at least one epoch must be finished."""
+        """Summarizes the run so far; at least one epoch must be finished."""
         best = self.state.best_epoch(MONITOR)
         accuracy = self.state.rows[best - 1][MONITOR]
         return Outcome(len(self.state.rows), best, accuracy, round(self.state.seconds, 1))
@@ -245,7 +245,7 @@ class TrainingLoop:
         require_agreement(self.strategy, checkpoint=self.state.step, config=repr(facts[0]), photos=repr(facts[1:]))
 
     def _problem_with(self, state: TrainingState) -> str | None:
-        """Why the training can't be resumed from a state that is whole; `None` if it can."""
+        """Explains why the run can't be resumed from a state that is whole; `None` if it can."""
         epochs, columns = len(state.rows), {*self.columns, MONITOR}
         if not epochs * self.steps <= state.step <= min(epochs + 1, self.training.epochs) * self.steps:
             return f"it is of step {state.step} and has {epochs} finished epochs of {self.steps} steps"

@@ -1,4 +1,4 @@
-"""The memory that a training leaves behind."""
+"""The memory that a training run leaves behind."""
 
 import gc
 from collections.abc import Iterator

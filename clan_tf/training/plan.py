@@ -60,7 +60,7 @@ def count_classes(experiment: Experiment) -> int:
     if experiment.data.classes:
         return experiment.data.classes
     if experiment.data.source == "generated":
-        return len(CLASS_NAMES)  # drawing thousands of photos would tell the same
+        return len(CLASS_NAMES)  # drawing thousands of photos would give the same
     try:
         return len(list_source(experiment.data).class_names)
     except UserError as error:
@@ -68,7 +68,7 @@ def count_classes(experiment: Experiment) -> int:
 
 
 def plan_training(experiment: Experiment, run_dir: str | None) -> TrainingPlan:
-    """Counts what a training would take; reads the list of photos and the weights, and writes nothing.
+    """Counts what a training run would take; reads the list of photos and the weights, and writes nothing.
 
     Raises:
         UserError: for what `train` would refuse before it looks into the photos.

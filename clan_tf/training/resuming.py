@@ -1,4 +1,4 @@
-"""Whether a run may go on: only as the same experiment on the same photos."""
+"""Whether a run may be resumed: only as the same experiment on the same photos."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -22,13 +22,13 @@ CHANGEABLE = (
     "data.cache",
     *PLACES,
 )
-"""Keys that say how a training is computed, not what. A run that goes on with others isn't the same bit for bit, but
+"""Keys that say how a run is computed, not what. A run that is resumed with others isn't the same bit for bit, but
 for `PLACES`."""
 _NOT_THE_SAME = "The run is resumed, but not bit for bit the same."
 
 
 def resumed_experiment(run: RunDirectory, experiment: Experiment, note: Callable[[str], None]) -> Experiment:
-    """The experiment to go on with: the run's own, with the given values of `CHANGEABLE` keys.
+    """Returns the experiment to resume: the run's own, with the given values of `CHANGEABLE` keys.
 
     Raises:
         UserError: naming the keys that differ from the run's.
@@ -52,12 +52,12 @@ def note_other_computing(run: RunDirectory, note: Callable[[str], None]) -> None
 
     Args:
         run: the run that is resumed.
-        note: told of each difference to when the run began, or to an earlier resume.
+        note: called with each difference from when the run began, or from an earlier resume.
     """
     try:
         environment = run.read_environment()
     except UserError as error:
-        note(f"{error} Whether this machine computes as the one before can't be told.")
+        note(f"{error} Whether this machine computes as the one before is unknown.")
         return
     now, began, resumed = describe_computing(), environment["computing"], environment["resumed"]
     differing = [key for key in now if key in began and now[key] != began[key]]
@@ -74,7 +74,7 @@ def resumed_data(run: RunDirectory, experiment: Experiment, source: Source | Non
     """The run's own photos, each in its split, looked up in the data as it is now.
 
     Args:
-        run: the run to go on with.
+        run: the run to resume.
         experiment: where its photos are.
         source: the photos, where they are read already.
 

@@ -1,4 +1,4 @@
-"""The state of a training between two steps, in files that are whole or refused."""
+"""The state of a training run between two steps, in files that are complete or refused."""
 
 import json
 import re
@@ -22,13 +22,13 @@ KEPT = 2
 
 @dataclass
 class TrainingState:
-    """Where a training stands, beside its variables.
+    """How far a training run has come, apart from its variables.
 
     Attributes:
         step: how many steps were made.
         totals: sums of `metric_columns` over the steps of the epoch that isn't finished.
         rows: the numbers of each finished epoch: a row of `metrics.csv`.
-        seconds: how long the training took so far, of all processes that went on with it.
+        seconds: training time so far, over all processes that resumed the run.
     """
 
     step: NonNegativeInt = 0
@@ -60,7 +60,7 @@ def write_state(folder: Path, state: TrainingState, variables: Sequence[Any]) ->
     files = state_files(folder)
     current = [path.name for path in files].index(f"state-{state.step:09d}.npz")
     for path in files[:current]:
-        # It is damaged, or this training would have begun with it.
+        # It is damaged, or this run would have started from it.
         path.rename(path.with_suffix(".damaged"))
     for path in files[current + KEPT :]:
         path.unlink()
@@ -77,7 +77,7 @@ def read_state(
     Args:
         folder: where `write_state` wrote.
         variables: as they were written, in the same order.
-        note: told of each damaged file.
+        note: called with a message for each damaged file.
         problem_with: says of a state that is whole why it can't be used all the same.
 
     Returns:
@@ -121,7 +121,7 @@ def state_files(folder: Path) -> list[Path]:
 
 
 class _Unfit(ValueError):
-    """A checkpoint that can be read, but isn't of this training."""
+    """A checkpoint that can be read, but belongs to another run."""
 
 
 def _read(path: Path, variables: Sequence[Any]) -> tuple[TrainingState, list[np.ndarray]]:

@@ -13,7 +13,7 @@ class StopSignals:
     Signals reach the main thread alone; in other threads the context does nothing.
 
     Args:
-        note: told when the signal comes.
+        note: called with a message when the signal comes.
     """
 
     def __init__(self, note: Callable[[str], None] = lambda text: None) -> None:
@@ -30,7 +30,7 @@ class StopSignals:
         self._restore()
 
     def raise_received(self) -> NoReturn:
-        """Ends the process as the signal would have, or as SIGTERM where another process of a training received one.
+        """Ends the process as the signal would have, or as SIGTERM where another process of the run received one.
 
         Raises:
             KeyboardInterrupt: for SIGINT.

@@ -41,7 +41,7 @@ from clan_tf.training.resuming import note_other_computing, require_same_content
 
 @dataclass(frozen=True)
 class TrainingData:
-    """The photos of a training, checked and ready to be read; several trainings may share them.
+    """The photos of a training run, checked and ready to be read; several runs may share them.
 
     Attributes:
         source: the data set.
@@ -58,7 +58,7 @@ class TrainingData:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """How a training ended.
+    """How a training run ended.
 
     Attributes:
         run: the run directory.
@@ -84,7 +84,7 @@ def train(
     resume: bool = False,
     data: TrainingData | None = None,
 ) -> TrainingResult:
-    """Trains an experiment and writes a run directory, or goes on with one.
+    """Trains an experiment and writes a run directory, or resumes one.
 
     Everything that can be wrong with the input is found before the directory is made. On a CPU, or where
     `training.deterministic` says so, it turns on TensorFlow's op determinism for the whole process; packed records are
@@ -97,13 +97,13 @@ def train(
         callbacks: further Keras callbacks; their `logs` hold the columns of `metrics.csv`. Their own state doesn't
             survive a stop.
         progress: where progress is shown.
-        resume: go on with `run_dir`, bit for bit, if it is a run; make it if there is nothing.
+        resume: resume `run_dir`, bit for bit, if it is a run; start it if there is nothing.
         data: the photos of the `data` section, where they are prepared already.
 
     Raises:
         UserError: for a mistake in the experiment or its data, or a run of another experiment; what this call wrote
             is removed.
-        CheckFailed: if the loss isn't finite, the memory or the disk is full, or another process of the training ended.
+        CheckFailed: if the loss isn't finite, the memory or the disk is full, or another process of the run ended.
     """
     progress = progress or Progress()
     several = runs_with_others(experiment.training)
@@ -194,16 +194,16 @@ def prepare_data(experiment: Experiment, source: Source, progress: Progress) -> 
 
 
 def _existing_run(run_dir: str | None, resume: bool, several: bool) -> RunDirectory | None:
-    """The run to go on with, if there is one; a `UserError` if the folder can't be used."""
+    """Finds the run to resume, if there is one; a `UserError` if the folder can't be used."""
     if run_dir is None and several:
         raise UserError("--run-dir: is needed where several processes train: a folder that all of them see.")
     if run_dir is None and resume:
-        raise UserError("--resume: needs the run to go on with: --run-dir FOLDER.")
+        raise UserError("--resume: needs the run to resume: --run-dir FOLDER.")
     if run_dir is None or not Path(run_dir).exists():
         return None
     if not resume:
         raise UserError(
-            f"--run-dir: {run_dir} exists, and a run is never overwritten. Give another folder, or go on with the run: "
+            f"--run-dir: {run_dir} exists, and a run is never overwritten. Give another folder, or resume the run: "
             "--resume."
         )
     if is_unstarted(Path(run_dir)):

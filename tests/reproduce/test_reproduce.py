@@ -239,7 +239,7 @@ def test_a_failed_training_leaves_the_rest_of_the_table(
     experiment: Experiment, training: FakeTraining, tmp_path: Path
 ) -> None:
     training.failing = "non_local-dot_product-3scale-seed0"
-    with pytest.raises(CheckFailed, match="1 trainings failed:\n  non_local-dot_product-3scale-seed0: The loss became"):
+    with pytest.raises(CheckFailed, match="1 runs failed:\n  non_local-dot_product-3scale-seed0: The loss became"):
         reproduce("table2", experiment, [0], tmp_path)
     rows = {row["method"]: row for row in rows_of(tmp_path / "table2.csv")}
     assert rows["Non-local"]["accuracy"] == "" and "became nan" in rows["Non-local"]["failures"]

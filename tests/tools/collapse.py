@@ -47,7 +47,7 @@ class Losses(keras.callbacks.Callback):
 
 
 def losses_of(overrides: list[str], steps: int, data: TrainingData | None) -> tuple[list[float], TrainingData]:
-    """The losses of a training's first steps, and its photos for the next one."""
+    """The losses of a run's first steps, and its photos for the next one."""
     experiment = load_experiment("resnet50", overrides)
     data = data or prepare_data(experiment, read_source(experiment.data), Progress())
     losses = Losses(steps)

@@ -1,4 +1,4 @@
-"""Kills a training again and again and goes on with it; it must end as one that was left in peace.
+"""Kills a training run again and again and resumes it; it must end as one that was never interrupted.
 
 `python tests/tools/soak.py FOLDER --kills 50 --devices 1 [KEY=VALUE …]` prints a line per kill and exits with 1 if
 anything differs.
@@ -27,7 +27,7 @@ def finish(run_dir: Path, devices: int, overrides: list[str]) -> int:
 
 
 def kill_sometime(run_dir: Path, devices: int, overrides: list[str], delay: float, moment: str) -> int | None:
-    """Goes on with a training and kills it.
+    """Resumes a run and kills it.
 
     Args:
         delay: in seconds, after the moment.

@@ -1,4 +1,4 @@
-"""Which devices and processes a training runs on."""
+"""Which devices and processes a training run computes on."""
 
 import json
 

@@ -44,7 +44,7 @@ def test_a_disk_that_fills_up_keeps_the_last_whole_checkpoint(
         save(file, **arrays)
 
     monkeypatch.setattr(np, "savez", failing_save)
-    with pytest.raises(CheckFailed, match="No space left on device.*Go on with: clan-tf train --run-dir .*--resume"):
+    with pytest.raises(CheckFailed, match="No space left on device.*Resume with: clan-tf train --run-dir .*--resume"):
         train(experiment, run_dir=str(tmp_path / "run"))
     run = RunDirectory(tmp_path / "run")
     assert load_model(run.best).class_names == ["blue, small", "grün", "red bird"]
@@ -60,10 +60,10 @@ def test_a_disk_that_fills_up_keeps_the_last_whole_checkpoint(
         (tf.errors.NotFoundError(None, None, "photo.jpg; No such file or directory"), "photo can't be read any more"),
         (tf.errors.ResourceExhaustedError(None, None, "OOM"), "memory is full.*training.accumulation=2.*Way out"),
         (MemoryError(), "memory is full"),
-        (tf.errors.UnavailableError(None, None, "Socket closed"), "Another process of this training ended.*Way out"),
+        (tf.errors.UnavailableError(None, None, "Socket closed"), "Another process of this run ended.*Way out"),
     ],
 )
-def test_what_can_happen_to_a_training_is_explained(error: Exception, expected: str) -> None:
+def test_failures_of_a_run_are_explained(error: Exception, expected: str) -> None:
     with pytest.raises(CheckFailed, match=expected), explained(True, lambda: " Way out"):
         raise error
 
@@ -92,6 +92,6 @@ def test_photos_that_vanish_stop_the_training_with_the_command_that_goes_on(
             shutil.rmtree(tmp_path / "photos")
 
     data = experiment.data.model_copy(update={"root": str(tmp_path / "photos"), "cache": "none"})
-    with pytest.raises(CheckFailed, match="photo can't be read any more.*Go on with: clan-tf train .* --resume"):
+    with pytest.raises(CheckFailed, match="photo can't be read any more.*Resume with: clan-tf train .* --resume"):
         train(experiment.model_copy(update={"data": data}), str(tmp_path / "run"), callbacks=[Remove()])
     assert state_files(RunDirectory(tmp_path / "run").checkpoints)

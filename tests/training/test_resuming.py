@@ -122,7 +122,7 @@ def test_another_number_of_threads_or_another_version_is_noted_on_resume(
     assert notes() == ["An earlier resume had other keras, threads than when the run began. " + resuming._NOT_THE_SAME]
     (run.path / "environment.json").write_text("{", encoding="utf-8")
     (note,) = notes()
-    assert note.startswith(f"{run.path / 'environment.json'}: is damaged") and note.endswith("can't be told.")
+    assert note.startswith(f"{run.path / 'environment.json'}: is damaged") and note.endswith("is unknown.")
 
 
 def loop_of(run: RunDirectory) -> TrainingLoop:

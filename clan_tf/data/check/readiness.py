@@ -1,4 +1,4 @@
-"""Whether a training can start on some photos: one verdict for `data check` and `train`."""
+"""Whether training can start on some photos: one verdict for `data check` and `train`."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
@@ -11,7 +11,7 @@ from clan_tf.errors import UserError, listed
 
 
 def training_problems(experiment: Experiment, source: Source, broken: Collection[str] = ()) -> list[str]:
-    """What keeps a training from starting on these photos, a sentence each.
+    """What keeps training from starting on these photos, a sentence each.
 
     Args:
         experiment: whose classes and batch size count.
@@ -39,7 +39,7 @@ def require_ready(experiment: Experiment, source: Source, checked: Mapping[str, 
 
 
 def fitting_batch(experiment: Experiment, source: Source, broken: Collection[str] = ()) -> dict[str, int]:
-    """The keys and values with which a training can start, where only the batch is too large for the photos."""
+    """Returns the keys and values with which training can start, where only the batch is too large for the photos."""
     photos, parts = len(_readable(source, broken)["train"]), experiment.training.accumulation
     if not photos or experiment.training.batch_size <= photos:
         return {}

@@ -62,7 +62,7 @@ class DataReport:
         odd: unusual photos, once for each `kind`: `path`, `kind` and `detail`.
         pairs: photos that show the same picture.
         notes: what the source says of itself.
-        problems: what keeps a training from starting.
+        problems: what keeps training from starting.
         left_out: what lies among the photos and isn't used.
     """
 
@@ -167,7 +167,7 @@ def check_data(source: Source, progress: Progress | None = None, experiment: Exp
     Args:
         source: the photos.
         progress: where progress is shown.
-        experiment: whose training is to start; without it only the source's own `problems` are reported.
+        experiment: which is to be trained; without it only the source's own `problems` are reported.
     """
     progress = progress or Progress()
     placed = [(photo, split) for split in SPLITS for photo in source.splits.get(split, ())]

@@ -173,7 +173,7 @@ def available_memory() -> int:
         # Pages of files that nobody uses now count as used, and are given up when memory is wanted.
         given_up = dict(line.split() for line in _lines("/sys/fs/cgroup/memory.stat")).get("inactive_file", 0)
         limits.append(int(limit[0]) - int(used[0]) + int(given_up))
-    # Systems without /proc tell only how much there is in all.
+    # Systems without /proc report only how much there is in all.
     return max(0, min(limits, default=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")))
 
 

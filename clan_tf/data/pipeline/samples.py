@@ -31,7 +31,7 @@ def write_samples(
 def write_augmented_samples(
     checked: CheckedPhotos, class_names: Sequence[str], experiment: Experiment, path: Path, photos: int = 24
 ) -> None:
-    """Writes a PNG with the first photos of a training on these photos as the model sees them, and their labels."""
+    """Writes a PNG with the first photos of a training run as the model sees them, and their labels."""
     training = experiment.training.model_copy(update={"batch_size": min(photos, len(checked.photos)), "epochs": 1})
     few = experiment.model_copy(update={"training": training})
     reader = PhotoReader(checked, training_view(experiment.data))

@@ -55,7 +55,7 @@ def alike(names: Sequence[str]) -> list[list[str]]:
 
 
 def class_name_problems(names: Sequence[str], place: str) -> tuple[str, ...]:
-    """What keeps a training from starting with these classes: names that a later step can't take, or that look alike.
+    """What keeps training from starting with these classes: names that a later step can't take, or that look alike.
 
     Args:
         names: of all classes.

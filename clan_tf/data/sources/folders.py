@@ -55,7 +55,7 @@ def read_folders(config: DataConfig) -> Source:
     says `clan_tf.photos.listing`; what is left out is counted in a note.
 
     Which of the two layouts it is shows in the folders: `train` or `test` without class folders, beside other class
-    folders, is a class. Other names that tell a split, such as `training_set`, are never classes.
+    folders, is a class. Other names that mean a split, such as `training_set`, are never classes.
 
     Raises:
         UserError: for a folder that is missing or has no photos at all, or folders that can be read in two ways.

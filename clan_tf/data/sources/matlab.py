@@ -47,9 +47,9 @@ def _read(path: Path, variable: str) -> np.ndarray:
 
 
 def _is_cut_short(content: bytes) -> bool:
-    """Whether a variable of a MATLAB file of version 5 to 7.2 goes on past its end.
+    """Checks whether a variable of a MATLAB file of version 5 to 7.2 extends past its end.
 
-    After a header of 128 bytes, which tells the order of bytes, each variable begins with its kind and its length.
+    After a header of 128 bytes, which says the byte order, each variable begins with its kind and its length.
     """
     orders: dict[bytes, Literal["little", "big"]] = {b"IM": "little", b"MI": "big"}
     order = orders.get(content[126:128])

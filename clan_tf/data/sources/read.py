@@ -35,7 +35,7 @@ CLASSES_ARE = {
     "folders": "Expected are a folder for each class, or train/ and test/ with a folder for each class.",
     "csv": "Expected are two different texts or more in the column label.",
 }
-"""What tells the classes of the sources that users lay out themselves."""
+"""How the classes of the sources that users lay out themselves are recognised."""
 
 
 def read_source(config: DataConfig) -> Source:

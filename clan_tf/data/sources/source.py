@@ -71,8 +71,8 @@ class Source:
         class_names: in the order of the labels.
         splits: the photos of `train`, `val` and `test`.
         notes: what a user should know of it, such as counts that differ from the official ones.
-        problems: what keeps a training from starting.
-        left_out: what lies among the photos and isn't used, and why; told by the sources that list folders.
+        problems: what keeps training from starting.
+        left_out: what lies among the photos and isn't used, and why; reported by the sources that list folders.
         val_is_cut: whether the validation photos were cut at random from the data's train photos.
         unused: by reason (`quarantined`, `left out`) the photos of each split that the data has, but that aren't used.
     """
@@ -178,12 +178,12 @@ def official_counts(splits: Mapping[str, Sequence[Photo]], expected: Mapping[str
 
 
 def class_problems(source: Source, place: str, expected: str = "") -> tuple[str, ...]:
-    """What keeps a training from starting: names that can't be used, one class alone, classes without train photos.
+    """What keeps training from starting: names that can't be used, one class alone, classes without train photos.
 
     Args:
         source: the data.
         place: the key that names it, and its path.
-        expected: what tells its classes, for a source with one class alone.
+        expected: how its classes are laid out, for a source with one class alone.
     """
     if not source.class_names:
         return (f"{place} names no classes.",)

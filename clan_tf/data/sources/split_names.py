@@ -1,4 +1,4 @@
-"""Folder names that tell a split, such as `train`, `training_set` or `seg_train`."""
+"""Folder names that mean a split, such as `train`, `training_set` or `seg_train`."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -24,12 +24,12 @@ _ANY_WORD = re.compile(rf"(^|[^a-z])({_WORDS}|folds?|splits?)(sets?|[0-9]+)?([^a
 
 
 def tells_split(name: str) -> Split | None:
-    """The split that a folder's name tells for sure: a word for it and perhaps words such as `set` or `images`."""
+    """Returns the split that a folder's name means for sure: its word and perhaps words such as `set` or `images`."""
     return next((split for split, words in _SPLIT_WORDS.items() if _is_only(words, name)), None)
 
 
 def is_split_name(name: str) -> bool:
-    """Whether a name tells a split, or has nothing but a word in it that may mean one, such as `holdout`."""
+    """Checks whether a name means a split, or has nothing but a word in it that may mean one, such as `holdout`."""
     return tells_split(name) is not None or _is_only(_UNCLEAR_WORDS, name)
 
 
@@ -44,7 +44,7 @@ def resembles_split(name: str) -> bool:
 
 
 def splits_told(names: Sequence[str]) -> dict[str, Split]:
-    """The split of each name that tells one; what several splits begin or end with, as in `seg_train`, is cut off."""
+    """Maps each name that means a split to it; what several splits begin or end with, as in `seg_train`, is cut off."""
     told = {name: split for name in names if (split := tells_split(name))}
     for split_of in (_by_shared_end(names, at_start=True), _by_shared_end(names, at_start=False)):
         told |= {name: split for name, split in split_of.items() if name not in told}

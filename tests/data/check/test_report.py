@@ -113,7 +113,7 @@ def test_classes_that_a_training_refuses_are_findings_of_the_check(root: Path) -
     assert any("'Long beak', 'long beak' differ in capitals alone" in note for note in answer["notes"])
     assert missing.endswith("no train photos of 'Long beak', 'empty'. Other splits have photos of 'Long beak'.")
     assert answer["splits"]["train"]["classes"] == {"Long beak": 0, "empty": 0, "long beak": 6, "short beak": 6}
-    assert "stops a training" in run(root).output
+    assert "stops training" in run(root).output
     with pytest.raises(UserError, match="no train photos of 'Long beak', 'empty'"):
         read_source(DataConfig(root=root))
 

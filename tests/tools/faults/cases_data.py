@@ -185,7 +185,7 @@ def attack_16(bench: Bench) -> Verdict:
 
 
 def attack_18(bench: Bench) -> Verdict:
-    """One test photo whose name isn't UTF-8: a training ends with its evaluation, or is refused before it starts."""
+    """One test photo whose name isn't UTF-8: training ends with its evaluation, or is refused before it starts."""
     for split in ("train", "test"):
         for label in (0, 1):
             folder = bench.folder / "d" / split / f"class_{label}"
