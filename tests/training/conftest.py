@@ -1,4 +1,4 @@
-"""A small experiment on photos of three colours; runs are trained without pictures."""
+"""A small experiment on photos of three colours."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,8 +9,9 @@ from clan_tf.config import Experiment, load_experiment
 from helpers.pictures import without_pictures
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(autouse=True)
 def no_pictures() -> Iterator[None]:
+    """For what single tests train; runs that several share have their pictures."""
     with without_pictures():
         yield
 
