@@ -171,12 +171,12 @@ def _print_report(experiment: "Experiment", report: "DataReport") -> None:
 def _print_classes(counts: Mapping[str, Mapping[str, int]]) -> None:
     """Photos by class and split, of all classes or of those with the fewest train photos."""
     classes = dict.fromkeys(name for split in counts.values() for name in split)
-    rows = [(name, *(split.get(name, 0) for split in counts.values())) for name in classes]
+    rows = [(name, [split.get(name, 0) for split in counts.values()]) for name in classes]
     title = "Photos by class"
     if len(rows) > _MOST_CLASSES:
         title = f"The {_MOST_CLASSES} classes with the fewest {next(iter(counts))} photos; --json lists all"
-        rows = sorted(rows, key=lambda row: row[1])[:_MOST_CLASSES]
-    print_table(title, ("class", *counts), [(name, *(f"{count:,}" for count in row)) for name, *row in rows])
+        rows = sorted(rows, key=lambda row: row[1][0])[:_MOST_CLASSES]
+    print_table(title, ("class", *counts), [(name, *(f"{count:,}" for count in row)) for name, row in rows])
 
 
 def _extreme(classes: Mapping[str, int], choose: Callable[..., str]) -> str:

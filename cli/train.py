@@ -75,7 +75,7 @@ def _train(experiment: "Experiment", run_dir: str | None, resume: bool) -> None:
         say("There is no test split: these photos chose the epoch, so new photos will do somewhat worse.")
     say(f"\nRun directory: {run}")
     say(f"  curves       {result.run.curves}")
-    say(f"  evaluation   {result.run.evaluation(split)}")
+    say(f"  evaluation   {result.run.evaluation(split).path}")
     say("Next:")
     say(f"  clan-tf predict {run} PHOTO…          labels for your photos")
     say(f"  clan-tf report {run}                  one page about it, to read first")

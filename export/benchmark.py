@@ -75,9 +75,10 @@ def benchmark_exports(
     """
     located = locate(model)
     if located.is_exported:
-        if run is None and located.run is None:
+        own = run or (str(located.run.path) if located.run else None)
+        if own is None:
             raise UserError(f"{model}: isn't in a run directory, so say which run it was exported from: --run RUN.")
-        comparison = Comparison(run or str(located.run.path), samples, config, overrides, progress)
+        comparison = Comparison(own, samples, config, overrides, progress)
         contract = read_contract(located.file)
         report = comparison.check(located.file, contract, Limits(), None, THREADS, seconds)
         return {located.path.name: Measured(report)}

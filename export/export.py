@@ -14,6 +14,7 @@ from clan_tf.export.writer import ExportWriter
 from clan_tf.files import new_folder, write_json
 from clan_tf.inference import locate_keras
 from clan_tf.progress import Progress
+from clan_tf.run.directory import exports_in
 from clan_tf.runtime.contract import EXPORT_FILE, Contract
 
 
@@ -158,5 +159,4 @@ class Exporter:
 
 def _default_folder(model: str, options: ExportOptions) -> Path:
     located = locate_keras(model)
-    beside = located.run.path if located.run else located.file.parent
-    return beside / "exports" / options.kind
+    return located.run.export(options.kind) if located.run else exports_in(located.file.parent) / options.kind

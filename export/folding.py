@@ -98,7 +98,7 @@ def folded_convolution_macs(layer: NonLocalBlock) -> int:
     """The same of its folded form."""
     mid, top = _positions(layer)
     macs = convolution_macs(layer) - mid * layer.normalization.gamma.shape[0]
-    if isinstance(layer, CrossLayerContextAttention) and layer.theta:
+    if isinstance(layer, CrossLayerContextAttention) and layer.theta and layer.phi:
         inner = (mid * prod(layer.mid_projection.kernel.shape), top * prod(layer.top_projection.kernel.shape))
         from_top = layer.top_projection.kernel.shape[2] * (layer.theta.filters + layer.phi.filters)
         macs += top * from_top - sum(inner)

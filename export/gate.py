@@ -233,18 +233,18 @@ def compare(
     """
     largest = {name: _largest_difference(values, answers[name]) for name, values in expected.items()}
     largest_in = max(largest, key=largest.__getitem__)
-    expected, answers = expected[PROBABILITIES], answers[PROBABILITIES]
-    ordered = np.sort(expected, axis=1)
+    own, other = expected[PROBABILITIES], answers[PROBABILITIES]
+    ordered = np.sort(own, axis=1)
     decided = ordered[:, -1] - ordered[:, -2] > DECIDED_MARGIN
-    same = are_in_top(expected.argmax(axis=1), answers, 1)
+    same = are_in_top(own.argmax(axis=1), other, 1)
     return {
         "agreement": float(same.mean()),
         "decided_agreement": float(same[decided].mean()) if decided.any() else 1.0,
-        "keras_accuracy": float(are_in_top(labels, expected, 1).mean()),
-        "accuracy": float(are_in_top(labels, answers, 1).mean()),
+        "keras_accuracy": float(are_in_top(labels, own, 1).mean()),
+        "accuracy": float(are_in_top(labels, other, 1).mean()),
         "largest_difference": largest[largest_in],
         "largest_in": largest_in,
-        "mean_difference": float(np.abs(expected - answers).mean()),
+        "mean_difference": float(np.abs(own - other).mean()),
     }
 
 

@@ -1,6 +1,7 @@
 """What encoded photos are made of, inside a TensorFlow graph, as `clan_tf.photos.containers` finds it in bytes."""
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 import tensorflow as tf
 
@@ -8,7 +9,7 @@ from clan_tf.export.graph_bytes import GraphBytes
 from clan_tf.photos.containers import JPEG_START, PNG_START
 
 _END_OF_IMAGE, _START_OF_SCAN = 0xD9, 0xDA
-Place = tf.Tensor
+Place: TypeAlias = tf.Tensor
 """A byte's number, scalar int32."""
 
 

@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from itertools import dropwhile
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -133,7 +134,7 @@ class SelectiveQuantizer:
             with ExportedModel(path, contract=self._contract) as model:
                 return np.concatenate([model(photo[None])[PROBABILITIES] for photo in photos])
 
-    def _calibrate(self, photos: Sequence[np.ndarray]):
+    def _calibrate(self, photos: Sequence[np.ndarray]) -> Any:
         from ai_edge_litert.interpreter import Interpreter
 
         dtype = Interpreter(model_content=self._file).get_input_details()[0]["dtype"]
@@ -141,7 +142,7 @@ class SelectiveQuantizer:
         with silenced():
             return self._quantizer_without(()).calibrate({_SIGNATURE: examples})
 
-    def _quantizer_without(self, layers: Sequence[str]):
+    def _quantizer_without(self, layers: Sequence[str]) -> Any:
         quantizer = self._quantizer.Quantizer(bytearray(self._file))
         quantizer.load_quantization_recipe(self._recipe)
         # Photos and probabilities keep their types; MediaPipe doesn't take int8 photos.

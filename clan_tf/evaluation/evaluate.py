@@ -8,22 +8,19 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import confusion_matrix
 
-from clan_tf.config import DataConfig, Experiment, load_experiment
-from clan_tf.data import SPLITS, Photo, Source
-from clan_tf.data.check import check_splits
+from clan_tf.config import DataConfig
+from clan_tf.data import SPLITS, Source
 from clan_tf.data.checked_photos import CheckedPhotos
-from clan_tf.errors import UserError, listed, nearest
-from clan_tf.files import read_json, read_rows, write_csv, write_json
+from clan_tf.errors import UserError, nearest
+from clan_tf.evaluation.metrics import expected_calibration_error, top_k_accuracy
+from clan_tf.evaluation.photos import check_noted, experiment_of, read_noted, require_same_classes
+from clan_tf.evaluation.tables import write_tables
 from clan_tf.inference import Predictor, locate, open_predictor
 from clan_tf.models import COMBINED
-from clan_tf.plots import plot_confusion
 from clan_tf.progress import Progress
-from clan_tf.run import RunData, RunDirectory, read_model_data
-from clan_tf.runtime.ranking import are_in_top
+from clan_tf.run import EvaluationFolder
 
 Scores = dict[str, float]
-EVALUATE_AGAIN = "Evaluate the run again: clan-tf evaluate."
-"""What to do about a damaged evaluation."""
 
 
 @dataclass(frozen=True)
@@ -126,58 +123,9 @@ def evaluate(
         probabilities = predictor.answers(checked, progress)
     name = subset_name(split, None if predictor.chosen == predictor.branches else predictor.chosen)
     own = run if run and path == run.best and not config and not overrides else None
-    folder = Path(output) if output else own.evaluation(name) if own else None
+    folder = EvaluationFolder(output) if output else own.evaluation(name) if own else None
     notes = (*data.notes, *data.content_notes(split, checked))
     return _summarize(predictor, split, checked, probabilities, folder, notes)
-
-
-def experiment_of(
-    path: Path, run: RunDirectory | None, config: str | None = None, overrides: Sequence[str] = ()
-) -> Experiment:
-    """The experiment whose data a model meets: the one given, or its run's own; a `UserError` if there is neither."""
-    if config:
-        return load_experiment(config, overrides)
-    if run is None:
-        raise UserError(f"{path}: isn't in a run directory, so say whose data to use: --config CONFIG.")
-    return run.experiment(overrides)
-
-
-def read_noted(
-    run: RunDirectory | None,
-    experiment: Experiment,
-    config: str | None,
-    progress: Progress,
-    source: Source | None = None,
-) -> RunData:
-    """The photos that a model meets (`read_model_data`); what a user should know of them is noted."""
-    data = read_model_data(run, experiment, config, source)
-    known = source.notes if source else ()  # whoever read it has noted them
-    for note in data.notes:
-        if note not in known:
-            progress.note(f"note: {note}")
-    return data
-
-
-def check_noted(data: RunData, split: str, photos: Sequence[Photo], progress: Progress) -> CheckedPhotos:
-    """Photos of a split, each decoded once; what their content says is noted."""
-    checked = check_splits({split: photos}, data.config, progress)[split]
-    for note in data.content_notes(split, checked):
-        progress.note(f"note: {note}")
-    return checked
-
-
-def require_same_classes(path: Path, expected: Sequence[str], source: Source) -> None:
-    """Raises a `UserError` unless a model's classes are those of the data."""
-    expected, found = list(expected), list(source.class_names)
-    if expected == found:
-        return
-    missing, extra = (sorted(set(names) - set(others)) for names, others in ((expected, found), (found, expected)))
-    details = [f"this data has no {listed(missing)}"] if missing else []
-    details += [f"the model doesn't know {listed(extra)}"] if extra else []
-    raise UserError(
-        f"{path}: was trained on {len(expected)} classes, and this data has {len(found)} that aren't "
-        f"the same: {'; '.join(details) or 'their order differs'}. Evaluate it on the data it was trained for."
-    )
 
 
 def subset_name(split: str, branches: Sequence[str] | None) -> str:
@@ -185,49 +133,12 @@ def subset_name(split: str, branches: Sequence[str] | None) -> str:
     return f"{split}-{'+'.join(branches)}" if branches else split
 
 
-def read_predictions(folder: Path, columns: Sequence[str]) -> list[dict[str, str]]:
-    """The `predictions.csv` of an evaluation: a row per photo with `photo`, `true`, and of every branch and `combined`
-    the predicted class (`BRANCH`) and its probability (`BRANCH_probability`).
-
-    Raises:
-        UserError: if it is damaged, or `columns` aren't in it.
-    """
-    path = folder / "predictions.csv"
-    columns = ("photo", "true", *columns)
-    rows = read_rows(path, columns, EVALUATE_AGAIN, is_number=lambda column: column.endswith("_probability"))
-    metrics = folder / "metrics.json"
-    if metrics.is_file():
-        photos = read_json(metrics, dict[str, Any], EVALUATE_AGAIN).get("photos", len(rows))
-        if photos != len(rows):
-            raise UserError(f"{path}: is damaged ({len(rows)} of {photos} photos are in it). {EVALUATE_AGAIN}")
-    return rows
-
-
-def top_k_accuracy(labels: np.ndarray, probabilities: np.ndarray, k: int) -> float:
-    """Share of photos whose label is among the `k` most probable classes, as `are_in_top` says it.
-
-    Args:
-        labels: `(photos,)`.
-        probabilities: `(photos, classes)`.
-    """
-    return float(are_in_top(labels, probabilities, k).mean())
-
-
-def expected_calibration_error(labels: np.ndarray, probabilities: np.ndarray, bins: int = 15) -> float:
-    """Mean distance between confidence and accuracy over equal bins of confidence (Guo et al., ICML 2017)."""
-    confidence = probabilities.max(axis=1)
-    correct = probabilities.argmax(axis=1) == labels
-    index = np.minimum((confidence * bins).astype(int), bins - 1)
-    gaps = [abs(correct[index == b].mean() - confidence[index == b].mean()) * (index == b).mean() for b in set(index)]
-    return float(sum(gaps))
-
-
 def _summarize(
     model: Predictor,
     split: str,
     checked: CheckedPhotos,
     probabilities: dict[str, np.ndarray],
-    folder: Path | None,
+    folder: EvaluationFolder | None,
     notes: tuple[str, ...],
 ) -> Evaluation:
     labels, names, combined = checked.labels, model.class_names, probabilities[COMBINED]
@@ -243,11 +154,11 @@ def _summarize(
         per_class=_per_class(matrix, names),
         confused_pairs=_confused_pairs(matrix, names),
         confusion=matrix,
-        folder=folder,
+        folder=folder.path if folder else None,
         notes=notes,
     )
     if folder:
-        _write(result, checked, probabilities, names, folder)
+        write_tables(result, checked, probabilities, names, folder)
     return result
 
 
@@ -270,38 +181,3 @@ def _confused_pairs(matrix: np.ndarray, names: Sequence[str]) -> list[dict[str, 
         if row != column
     ]
     return sorted(pairs, key=lambda pair: -pair["photos"])
-
-
-def _write(
-    result: Evaluation,
-    checked: CheckedPhotos,
-    probabilities: dict[str, np.ndarray],
-    names: Sequence[str],
-    folder: Path,
-) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "metrics.json", result.to_json())
-    for name, found, columns in (
-        ("per_class.csv", result.per_class, ("class", "photos", "accuracy")),
-        ("confused_pairs.csv", result.confused_pairs, ("true", "predicted", "photos")),
-    ):
-        write_csv(folder / name, columns, [[row[column] for column in columns] for row in found])
-    counts = [[name, *map(int, row)] for name, row in zip(names, result.confusion, strict=True)]
-    write_csv(folder / "confusion.csv", ("true \\ predicted", *names), counts)
-    plot_confusion(result.confusion, names, folder / "confusion.png")
-    # Last: where it is, everything is.
-    rows = _prediction_rows(checked, probabilities, names)
-    write_csv(folder / "predictions.csv", list(rows[0]), [list(row.values()) for row in rows])
-
-
-def _prediction_rows(
-    checked: CheckedPhotos, probabilities: dict[str, np.ndarray], names: Sequence[str]
-) -> list[dict[str, Any]]:
-    rows = []
-    for index, photo in enumerate(checked.photos):
-        row: dict[str, Any] = {"photo": photo.name, "true": names[photo.label]}
-        for branch, values in probabilities.items():
-            best = int(values[index].argmax())
-            row |= {branch: names[best], f"{branch}_probability": round(float(values[index, best]), 6)}
-        rows.append(row)
-    return rows

@@ -8,8 +8,8 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
+from clan_tf.evaluation.metrics import Bin
 from clan_tf.plots import PLAIN_TEXT, draw_curves
-from clan_tf.report.statistics import Bin
 from clan_tf.text import printable
 
 _STYLE = PLAIN_TEXT | {"svg.fonttype": "none", "font.family": "sans-serif", "svg.hashsalt": "clan-tf", "font.size": 9}

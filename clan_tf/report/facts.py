@@ -12,13 +12,12 @@ from sklearn.metrics import confusion_matrix
 from clan_tf.config import Experiment
 from clan_tf.data import Source
 from clan_tf.errors import UserError
-from clan_tf.evaluation import evaluate
-from clan_tf.evaluation.evaluate import EVALUATE_AGAIN, read_predictions
+from clan_tf.evaluation import Share, evaluate, read_predictions
+from clan_tf.evaluation.tables import EVALUATE_AGAIN
 from clan_tf.files import read_json
 from clan_tf.models import COMBINED
 from clan_tf.progress import Progress
-from clan_tf.report.statistics import Share
-from clan_tf.run import RunDirectory, is_run, read_run_data
+from clan_tf.run import EvaluationFolder, RunDirectory, is_run, read_run_data
 
 
 class _Scores(BaseModel):
@@ -67,7 +66,7 @@ class RunFacts:
         self.data = run.read_data()
         self.status = run.read_status()
         self.epochs = run.read_metrics()
-        self.metrics = read_json(folder / "metrics.json", _Metrics, EVALUATE_AGAIN).model_dump()
+        self.metrics = read_json(folder.metrics, _Metrics, EVALUATE_AGAIN).model_dump()
         self.predictions = read_predictions(folder, (COMBINED, f"{COMBINED}_probability"))
         _require_known_classes(self.predictions, self.class_names, ["true", *self.metrics["branches"]], folder)
         if "epochs" in self.status and len(self.epochs) != self.status["epochs"]:
@@ -166,7 +165,7 @@ def read_facts(path: str, progress: Progress) -> tuple[RunFacts, Source | None, 
             "The data has no test split. These are the validation photos, which chose the epoch: new photos will do "
             "somewhat worse."
         )
-    if not (run.evaluation(split) / "predictions.csv").is_file():
+    if not run.evaluation(split).is_complete:
         evaluate(str(run.path), split, progress=progress, source=source)
     facts = RunFacts(run, split)
     if facts.status["status"] != "finished":
@@ -181,10 +180,10 @@ def _choose_split(run: RunDirectory) -> str:
 
 
 def _require_known_classes(
-    rows: Sequence[Mapping[str, str]], names: Sequence[str], columns: Sequence[str], folder: Path
+    rows: Sequence[Mapping[str, str]], names: Sequence[str], columns: Sequence[str], folder: EvaluationFolder
 ) -> None:
     """Raises a `UserError` unless the columns are there and hold classes of the run."""
-    path = folder / "predictions.csv"
+    path = folder.predictions
     missing = [column for column in (COMBINED, *columns) if column not in columns or column not in rows[0]]
     if missing:
         raise UserError(f"RUN: {path} and metrics.json don't both have {missing[0]!r}. {EVALUATE_AGAIN}")

@@ -15,6 +15,7 @@ from matplotlib.ticker import EngFormatter
 from clan_tf.config import Experiment
 from clan_tf.data import Source
 from clan_tf.errors import UserError
+from clan_tf.evaluation.metrics import calibration_error, reliability_bins
 from clan_tf.files import write_text
 from clan_tf.inference import locate_keras
 from clan_tf.models import COMBINED, BranchClassifier, complexity, load_model
@@ -30,9 +31,7 @@ from clan_tf.report.charts import (
 from clan_tf.report.examples import Examples
 from clan_tf.report.facts import RunFacts, read_facts
 from clan_tf.report.statistics import (
-    calibration_error,
     confused_groups,
-    reliability_bins,
     similar_order,
 )
 from clan_tf.text import printable
@@ -68,7 +67,7 @@ def write_report(run: str, output: Path | None = None, progress: Progress | None
         advance()
         page = _render(facts, examples, notes)
         advance()
-    path = output or facts.run.path / "report.html"
+    path = output or facts.run.report
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, page)
     return path

@@ -12,7 +12,7 @@ from clan_tf.evaluation import evaluate
 from clan_tf.evaluation.evaluate import subset_name
 from clan_tf.progress import Progress
 from clan_tf.reproduce.paper import Network
-from clan_tf.run import RunDirectory, is_run
+from clan_tf.run import EvaluationFolder, RunDirectory, is_run
 from clan_tf.training import train
 from clan_tf.training.memory import forgetting_graphs
 
@@ -103,7 +103,7 @@ def run_jobs(jobs: Sequence[Job], split: str, source: Source, progress: Progress
 
 def require_predictions(
     run: RunDirectory, split: str, branches: tuple[str, ...] | None, source: Source, progress: Progress
-) -> Path:
+) -> EvaluationFolder:
     """The folder of a run's evaluation, evaluated now if it wasn't yet."""
     if not _is_evaluated(run, split, branches):
         evaluate(str(run.path), split, branches, progress=progress, source=source)
@@ -120,7 +120,7 @@ def _finish(job: Job, split: str, source: Source, progress: Progress) -> None:
 
 
 def _is_evaluated(run: RunDirectory, split: str, branches: tuple[str, ...] | None = None) -> bool:
-    return (run.evaluation(subset_name(split, branches)) / "predictions.csv").is_file()
+    return run.evaluation(subset_name(split, branches)).is_complete
 
 
 def _changed(experiment: Experiment, network: Network, seed: int) -> Experiment:

@@ -10,7 +10,7 @@ import numpy as np
 
 from clan_tf.data import Source
 from clan_tf.errors import UserError
-from clan_tf.evaluation.evaluate import read_predictions
+from clan_tf.evaluation import read_predictions
 from clan_tf.files import write_csv, write_text
 from clan_tf.models import COMBINED
 from clan_tf.progress import Progress

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 from clan_tf.lazy import lazy_names
 from clan_tf.run.directory import Outcome, RunDirectory, find_run_above, is_run
+from clan_tf.run.evaluation_folder import EvaluationFolder
 
 if TYPE_CHECKING:
     from clan_tf.run.data import RunData, read_model_data, read_run_data
 
 __all__ = [
+    "EvaluationFolder",
     "Outcome",
     "RunData",
     "RunDirectory",

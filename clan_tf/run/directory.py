@@ -16,6 +16,7 @@ from clan_tf.errors import UserError, listed
 from clan_tf.files import only_process, read_json, read_rows, read_text, write_json, write_text
 from clan_tf.files.temporary import is_temporary
 from clan_tf.files.writing import LOCK
+from clan_tf.run.evaluation_folder import EvaluationFolder
 
 Status = Literal["running", "finished", "stopped", "failed"]
 START = ".clan-tf-start"
@@ -140,6 +141,31 @@ class RunDirectory:
         return self.path / "config.yaml"
 
     @property
+    def environment(self) -> Path:
+        """Where the run was made: versions, devices, commit and command."""
+        return self.path / "environment.json"
+
+    @property
+    def data(self) -> Path:
+        """What the data is: its source, classes and counts."""
+        return self.path / "data.json"
+
+    @property
+    def labels(self) -> Path:
+        """The class names, a line each."""
+        return self.path / "labels.txt"
+
+    @property
+    def status(self) -> Path:
+        """Whether the run is still running, or how it ended."""
+        return self.path / "status.json"
+
+    @property
+    def report(self) -> Path:
+        """The page that `clan-tf report` writes."""
+        return self.path / "report.html"
+
+    @property
     def best(self) -> Path:
         """The model of the epoch with the highest validation accuracy."""
         return self.path / "best.keras"
@@ -184,16 +210,20 @@ class RunDirectory:
         """Folder of TensorBoard logs."""
         return self.path / "tensorboard"
 
-    def evaluation(self, name: str) -> Path:
+    def evaluation(self, name: str) -> EvaluationFolder:
         """Folder of one evaluation: the split, or `SPLIT-BRANCH+BRANCH` for some of the branches."""
-        return self.path / "evaluation" / name
+        return EvaluationFolder(self.path / "evaluation" / name)
+
+    def export(self, kind: str) -> Path:
+        """Folder of one export, such as `tflite-int8`."""
+        return exports_in(self.path) / kind
 
     def write_start(self, experiment: Experiment, environment: dict[str, Any], data: dict[str, Any]) -> None:
         """Writes what is known before training: the resolved config, the environment and the data's description."""
         write_text(self.config, experiment.to_yaml() + _END)
         self.write_environment(environment)
-        write_json(self.path / "data.json", data)
-        write_text(self.path / "labels.txt", "".join(f"{name}\n" for name in data["class_names"]))
+        write_json(self.data, data)
+        write_text(self.labels, "".join(f"{name}\n" for name in data["class_names"]))
         self.write_status("running")
 
     def mark_start(self) -> None:
@@ -207,26 +237,26 @@ class RunDirectory:
 
     def write_environment(self, environment: dict[str, Any]) -> None:
         """Writes where the run was made, and where it was resumed otherwise."""
-        write_json(self.path / "environment.json", environment)
+        write_json(self.environment, environment)
 
     def write_status(self, status: Status, **details: Any) -> None:
         """Writes whether the run is still running or how it ended."""
-        write_json(self.path / "status.json", {"status": status, **details})
+        write_json(self.status, {"status": status, **details})
         (self.path / START).unlink(missing_ok=True)
 
     def read_status(self) -> dict[str, Any]:
         """What `write_status` wrote last; a `UserError` if it is damaged."""
         kinds = Annotated[_Ended | _Unfinished, Field(discriminator="status")]
-        return read_json(self.path / "status.json", kinds, _RESTORE).model_dump()
+        return read_json(self.status, kinds, _RESTORE).model_dump()
 
     def read_data(self) -> dict[str, Any]:
         """What `data.json` holds; a `UserError` if it is damaged."""
-        return read_json(self.path / "data.json", _Data, _RESTORE).model_dump()
+        return read_json(self.data, _Data, _RESTORE).model_dump()
 
     def read_environment(self) -> dict[str, Any]:
         """What `environment.json` holds; a `UserError` if it is damaged."""
         way_out = "Restore it from a copy; nothing but the text of reports depends on it."
-        return read_json(self.path / "environment.json", _Environment, way_out).model_dump()
+        return read_json(self.environment, _Environment, way_out).model_dump()
 
     def read_metrics(self) -> list[dict[str, str]]:
         """The rows of `metrics.csv`, numbers as text; a `UserError` if it is damaged."""
@@ -282,6 +312,11 @@ class RunDirectory:
         _remove_folder(self.tensorboard)
         names = [re.escape(name) for name in (*self.FILES, START, LOCK) if not name.endswith("/")]
         _remove_files(self.path, re.compile("|".join(names)))
+
+
+def exports_in(folder: Path) -> Path:
+    """Names the folder of exports: that of a run, or of a `.keras` file that lies alone."""
+    return folder / "exports"
 
 
 def is_run(path: Path) -> bool:

@@ -10,8 +10,7 @@ import tensorflow as tf
 from sklearn.metrics import top_k_accuracy_score
 
 from clan_tf.errors import UserError
-from clan_tf.evaluation import Evaluation, evaluate
-from clan_tf.evaluation.evaluate import expected_calibration_error, top_k_accuracy
+from clan_tf.evaluation import Evaluation, evaluate, expected_calibration_error, top_k_accuracy
 from clan_tf.export.gate import Limits, compare, failed_limits
 from clan_tf.inference import ProbabilityFunction, predict
 from clan_tf.models import CLAN, load_model

@@ -13,14 +13,14 @@ from typer.testing import CliRunner
 from clan_tf.cli.main import app
 from clan_tf.config import load_experiment
 from clan_tf.errors import UserError
-from clan_tf.evaluation import evaluate
-from clan_tf.evaluation.evaluate import expected_calibration_error
+from clan_tf.evaluation import evaluate, expected_calibration_error
+from clan_tf.evaluation.metrics import Share, calibration_error, reliability_bins
 from clan_tf.files import write_text
 from clan_tf.models import save_model
 from clan_tf.models.build import build_model
 from clan_tf.report import write_report
 from clan_tf.report.charts import short
-from clan_tf.report.statistics import Share, calibration_error, confused_groups, reliability_bins, similar_order
+from clan_tf.report.statistics import confused_groups, similar_order
 from clan_tf.run import RunDirectory
 from helpers import chromium
 from helpers.models import randomize_heads
@@ -85,7 +85,7 @@ def large_report(trained_run: RunDirectory, tmp_path_factory: pytest.TempPathFac
     data |= {"classes": CLASSES, "class_names": names, "photos": {"train": 200, "val": 200, "test": PHOTOS}}
     write_text(run.path / "data.json", json.dumps(data))
     save_model(randomize_heads(build_model(experiment, CLASSES, names)), run.best)
-    evaluation = run.evaluation("test")
+    evaluation = run.evaluation("test").path
     evaluation.mkdir(parents=True)
     scores = {"top1": 0.8, "top5": 0.95}
     branches = dict.fromkeys(("mid_1", "top", "refined_top", "combined"), scores)
@@ -134,7 +134,7 @@ def test_confused_classes_stand_together() -> None:
 
 
 def test_the_page_has_the_evaluations_numbers(page: str, trained_run: RunDirectory) -> None:
-    with (trained_run.evaluation("test") / "predictions.csv").open(encoding="utf-8") as file:
+    with trained_run.evaluation("test").predictions.open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     right = sum(row["combined"] == row["true"] for row in rows)
     assert f"{right} of {len(rows)} test photos ({100 * right / len(rows):.1f} %)" in page
@@ -188,7 +188,7 @@ def test_without_a_test_split_the_validation_photos_are_shown_and_named(
     write_text(run.path / "data.json", json.dumps(data))
     page = write_report(str(run.path)).read_text(encoding="utf-8")
     assert "The data has no test split" in page and f"{data['photos']['val']} validation photos" in page
-    assert (run.evaluation("val") / "predictions.csv").is_file()
+    assert run.evaluation("val").is_complete
 
 
 def test_without_its_photos_or_model_a_run_still_has_a_report(tmp_path: Path, trained_run: RunDirectory) -> None:
@@ -276,7 +276,7 @@ def test_a_browser_opens_the_large_report_in_two_seconds_wide_and_narrow(large_r
 
 
 def _copy(run: RunDirectory, folder: Path) -> RunDirectory:
-    if not run.evaluation("test").is_dir():
+    if not run.evaluation("test").path.is_dir():
         evaluate(str(run.path))
     shutil.copytree(run.path, folder / "run", ignore=shutil.ignore_patterns("tensorboard"))
     return RunDirectory(folder / "run")

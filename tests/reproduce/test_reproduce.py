@@ -71,7 +71,7 @@ class FakeTraining:
         run.write_status("finished", epochs=1, best_epoch=1, best_accuracy=1.0, seconds=2.0)
 
     def evaluate(self, path: str, split: str, branches: tuple[str, ...] | None, **others: Any) -> None:
-        folder = RunDirectory(path).evaluation(subset_name(split, branches))
+        folder = RunDirectory(path).evaluation(subset_name(split, branches)).path
         folder.mkdir(parents=True)
         rng = np.random.default_rng(list(f"{path[-40:]}{branches}".encode()))
         columns = ["mid_1", "mid_2", "top", "refined_top", "combined"]

@@ -143,7 +143,7 @@ def test_a_moved_root_changes_nothing(copied: tuple[Path, RunDirectory]) -> None
     moved = load_experiment(run.config, [f"data.root={root.with_name('elsewhere')}"])
     resumed = train(moved, str(run.path), resume=True)
     again = evaluate(str(run.path), source=resumed.source, data_section=resumed.data)
-    assert again.folder == run.evaluation("test") and again.notes == () and again.combined == result.combined
+    assert again.folder == run.evaluation("test").path and again.notes == () and again.combined == result.combined
 
 
 def test_missing_photos_are_named_by_evaluate_and_refused_by_resume(copied: tuple[Path, RunDirectory]) -> None:

@@ -1,0 +1,61 @@
+"""The photos that a model is evaluated on."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from clan_tf.config import Experiment, load_experiment
+from clan_tf.data import Photo, Source
+from clan_tf.data.check import check_splits
+from clan_tf.data.checked_photos import CheckedPhotos
+from clan_tf.errors import UserError, listed
+from clan_tf.progress import Progress
+from clan_tf.run import RunData, RunDirectory, read_model_data
+
+
+def experiment_of(
+    path: Path, run: RunDirectory | None, config: str | None = None, overrides: Sequence[str] = ()
+) -> Experiment:
+    """The experiment whose data a model meets: the one given, or its run's own; a `UserError` if there is neither."""
+    if config:
+        return load_experiment(config, overrides)
+    if run is None:
+        raise UserError(f"{path}: isn't in a run directory, so say whose data to use: --config CONFIG.")
+    return run.experiment(overrides)
+
+
+def read_noted(
+    run: RunDirectory | None,
+    experiment: Experiment,
+    config: str | None,
+    progress: Progress,
+    source: Source | None = None,
+) -> RunData:
+    """The photos that a model meets (`read_model_data`); what a user should know of them is noted."""
+    data = read_model_data(run, experiment, config, source)
+    known = source.notes if source else ()  # whoever read it has noted them
+    for note in data.notes:
+        if note not in known:
+            progress.note(f"note: {note}")
+    return data
+
+
+def check_noted(data: RunData, split: str, photos: Sequence[Photo], progress: Progress) -> CheckedPhotos:
+    """Photos of a split, each decoded once; what their content says is noted."""
+    checked = check_splits({split: photos}, data.config, progress)[split]
+    for note in data.content_notes(split, checked):
+        progress.note(f"note: {note}")
+    return checked
+
+
+def require_same_classes(path: Path, expected: Sequence[str], source: Source) -> None:
+    """Raises a `UserError` unless a model's classes are those of the data."""
+    expected, found = list(expected), list(source.class_names)
+    if expected == found:
+        return
+    missing, extra = (sorted(set(names) - set(others)) for names, others in ((expected, found), (found, expected)))
+    details = [f"this data has no {listed(missing)}"] if missing else []
+    details += [f"the model doesn't know {listed(extra)}"] if extra else []
+    raise UserError(
+        f"{path}: was trained on {len(expected)} classes, and this data has {len(found)} that aren't "
+        f"the same: {'; '.join(details) or 'their order differs'}. Evaluate it on the data it was trained for."
+    )

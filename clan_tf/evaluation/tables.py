@@ -1,0 +1,71 @@
+"""The tables of an evaluation, written and read back."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from clan_tf.data.checked_photos import CheckedPhotos
+from clan_tf.errors import UserError
+from clan_tf.files import read_json, read_rows, write_csv, write_json
+from clan_tf.plots import plot_confusion
+from clan_tf.run import EvaluationFolder
+
+if TYPE_CHECKING:
+    from clan_tf.evaluation.evaluate import Evaluation
+
+EVALUATE_AGAIN = "Evaluate the run again: clan-tf evaluate."
+"""What to do about a damaged evaluation."""
+
+
+def write_tables(
+    result: "Evaluation",
+    checked: CheckedPhotos,
+    probabilities: dict[str, np.ndarray],
+    names: Sequence[str],
+    folder: EvaluationFolder,
+) -> None:
+    """Writes the figures, the tables and the picture of an evaluation; the predictions last."""
+    folder.path.mkdir(parents=True, exist_ok=True)
+    write_json(folder.metrics, result.to_json())
+    for path, found, columns in (
+        (folder.per_class, result.per_class, ("class", "photos", "accuracy")),
+        (folder.confused_pairs, result.confused_pairs, ("true", "predicted", "photos")),
+    ):
+        write_csv(path, columns, [[row[column] for column in columns] for row in found])
+    counts = [[name, *map(int, row)] for name, row in zip(names, result.confusion, strict=True)]
+    write_csv(folder.confusion, ("true \\ predicted", *names), counts)
+    plot_confusion(result.confusion, names, folder.confusion_picture)
+    # Last: where it is, everything is.
+    rows = _prediction_rows(checked, probabilities, names)
+    write_csv(folder.predictions, list(rows[0]), [list(row.values()) for row in rows])
+
+
+def _prediction_rows(
+    checked: CheckedPhotos, probabilities: dict[str, np.ndarray], names: Sequence[str]
+) -> list[dict[str, Any]]:
+    rows = []
+    for index, photo in enumerate(checked.photos):
+        row: dict[str, Any] = {"photo": photo.name, "true": names[photo.label]}
+        for branch, values in probabilities.items():
+            best = int(values[index].argmax())
+            row |= {branch: names[best], f"{branch}_probability": round(float(values[index, best]), 6)}
+        rows.append(row)
+    return rows
+
+
+def read_predictions(folder: EvaluationFolder, columns: Sequence[str]) -> list[dict[str, str]]:
+    """The `predictions.csv` of an evaluation: a row per photo with `photo`, `true`, and of every branch and `combined`
+    the predicted class (`BRANCH`) and its probability (`BRANCH_probability`).
+
+    Raises:
+        UserError: if it is damaged, or `columns` aren't in it.
+    """
+    path = folder.predictions
+    columns = ("photo", "true", *columns)
+    rows = read_rows(path, columns, EVALUATE_AGAIN, is_number=lambda column: column.endswith("_probability"))
+    if folder.metrics.is_file():
+        photos = read_json(folder.metrics, dict[str, Any], EVALUATE_AGAIN).get("photos", len(rows))
+        if photos != len(rows):
+            raise UserError(f"{path}: is damaged ({len(rows)} of {photos} photos are in it). {EVALUATE_AGAIN}")
+    return rows

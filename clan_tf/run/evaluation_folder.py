@@ -1,0 +1,45 @@
+"""The folder of one evaluation: the one place that knows its file names."""
+
+from pathlib import Path
+
+
+class EvaluationFolder:
+    """Tables and pictures of one evaluation."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    @property
+    def metrics(self) -> Path:
+        """The figures, as `evaluate --json` prints them."""
+        return self.path / "metrics.json"
+
+    @property
+    def per_class(self) -> Path:
+        """Accuracy by class."""
+        return self.path / "per_class.csv"
+
+    @property
+    def confused_pairs(self) -> Path:
+        """Pairs of classes by the number of their mistakes."""
+        return self.path / "confused_pairs.csv"
+
+    @property
+    def confusion(self) -> Path:
+        """The confusion matrix; rows are true classes."""
+        return self.path / "confusion.csv"
+
+    @property
+    def confusion_picture(self) -> Path:
+        """Picture of `confusion`."""
+        return self.path / "confusion.png"
+
+    @property
+    def predictions(self) -> Path:
+        """A row per photo with what each branch predicts; written last."""
+        return self.path / "predictions.csv"
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether everything was written."""
+        return self.predictions.is_file()
