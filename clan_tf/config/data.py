@@ -58,7 +58,7 @@ class DataConfig(Section):
     root: Text | None = None
     """Folder of the data. Relative paths are resolved against the working directory."""
     csv: Path | None = None
-    """Table with the columns `path`, `label` and, optionally, `split`; `ROOT/labels.csv` by default."""
+    """Table with the columns `path`, `label` and, optionally, `split`; `ROOT/photos.csv` by default."""
     level: Literal["variant", "family", "manufacturer"] = "variant"
     """Which labels of the source `aircraft` are the classes."""
     crop_to_box: bool = False
@@ -70,7 +70,7 @@ class DataConfig(Section):
     on_broken: Literal["refuse", "skip"] = "refuse"
     """What happens to photos that can't be read: training stops with their names, or leaves them out."""
     fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Share of the photos of each class that is used."""
+    """Share of the photos of each class that is used, for a quick look."""
     split_seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     """Seed of the cuts into splits and of `fraction`."""
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
@@ -91,11 +91,13 @@ class DataConfig(Section):
     augmentation: AugmentationConfig = AugmentationConfig()
     """Further augmentation."""
     sampling: Sampling = "shuffle"
-    """Order of the train photos: each once per epoch, or `class_balanced`: every class equally often."""
+    """Order of the train photos: `shuffle` shows each once per epoch, `class_balanced` takes the classes in turn."""
     repeats: Annotated[int, up_to(limits.REPEATS)] = 1
-    """How often an epoch goes over the train photos."""
+    """How many places of a batch in a row hold the same photo, each augmented in its own way. An epoch then shows one
+    photo in so many."""
     cache: CacheMode = "auto"
-    """Where decoded and resized photos are kept between epochs; `auto` uses memory if they fit."""
+    """Where decoded and resized photos are kept. `auto` takes memory if there are several epochs and the photos fit into a
+    third of what is free; `disk` is `~/.cache/clan-tf`, or `CLAN_TF_CACHE`, and serves later runs too."""
 
     @field_validator("source")
     @classmethod
