@@ -13,7 +13,7 @@ from pydantic import FiniteFloat, NonNegativeInt, TypeAdapter
 
 from clan_tf.errors import CheckFailed
 from clan_tf.files import parse_json, replacing
-from clan_tf.files.writing import is_of_damage
+from clan_tf.files.reading import is_of_damage
 
 _NAME = re.compile(r"state-\d{9,}\.npz")
 KEPT = 2

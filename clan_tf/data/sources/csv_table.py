@@ -124,8 +124,8 @@ def _alike(entries: Sequence[Entry], lines: Sequence[int]) -> list[str]:
     for entry, line in zip(entries, lines, strict=True):
         first.setdefault(entry.label, line)
     return [
-        f"  line {first[name]}: label: {quoted_name(name)} looks like {quoted_name(names[0])} on line {first[names[0]]}, "
-        "and is another. Write both the same, or so that they differ."
+        f"  line {first[name]}: label: {quoted_name(name)} looks like {quoted_name(names[0])} on line "
+        f"{first[names[0]]}, and is another. Write both the same, or so that they differ."
         for names in alike(list(first))
         for name in names[1:]
     ]
