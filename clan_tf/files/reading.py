@@ -19,7 +19,7 @@ def read_text(path: Path, key: str, limit: int = TABLE_BYTES) -> str:
     try:
         return regular_text(path, limit)
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{key}: {path} can't be read as a text file: {_reason(error)}.") from error
+        raise UserError(f"{key}: {path} can't be read as a text file: {reason_of(error)}.") from error
 
 
 def read_json(path: Path, kind: Any, way_out: str) -> Any:
@@ -44,13 +44,13 @@ def explaining_damage(path: Path, way_out: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UserError(f"{path}: can't be read: {_reason(error)}. {way_out}") from error
+        raise UserError(f"{path}: can't be read: {reason_of(error)}. {way_out}") from error
     except (ValueError, csv.Error, RecursionError, MemoryError) as error:
-        raise UserError(f"{path}: is damaged ({_reason(error)}). {way_out}") from error
+        raise UserError(f"{path}: is damaged ({reason_of(error)}). {way_out}") from error
 
 
-def _reason(error: BaseException) -> str:
-    """In one line what an error says."""
+def reason_of(error: BaseException) -> str:
+    """Says in one line what an error says."""
     if isinstance(error, ValidationError):
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"]))

@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 
 from clan_tf.errors import UserError
 from clan_tf.files.plain_json import json_text
+from clan_tf.files.reading import reason_of
 from clan_tf.files.temporary import restore_swapped, swap_folder, temporary_file, temporary_folder
 
 LOCK = ".lock"
@@ -91,7 +92,7 @@ def only_process(folder: Path) -> Iterator[None]:
     except Timeout as error:
         raise UserError(f"{folder}: another process is working in it. Wait for it, or stop it.") from error
     except OSError as error:
-        raise UserError(f"{folder}: can't be written into: {_reason(error)}. Use a folder that can.") from error
+        raise UserError(f"{folder}: can't be written into: {reason_of(error)}. Use a folder that can.") from error
     try:
         yield
     finally:
