@@ -21,6 +21,15 @@ def printable(text: str, keep: str = "") -> str:
     )
 
 
+def duration(seconds: float) -> str:
+    """Writes a duration as `2 h 05 min`, `5 min 07 s` or `12 s`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
 def escaped_json(json_text: str) -> str:
     r"""A JSON text of the same values that `printable` leaves as it is, by JSON's own escapes: `\u009b`, `\udce9`."""
     return "".join(

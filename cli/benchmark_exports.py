@@ -54,13 +54,14 @@ def benchmark_exports(
 ) -> None:
     """Export a run to every format, and compare size, accuracy, agreement, speed and memory. Keeps nothing."""
     quiet_tensorflow()
+    from clan_tf.export.benchmark import Measured
     from clan_tf.export.benchmark import benchmark_exports as compare
 
     found = compare(model, samples, seconds, config, overrides or (), run, ConsoleProgress())
     if as_json:
-        print_json({kind: {"error": m} if isinstance(m, str) else m.to_json() for kind, m in found.items()})
+        print_json({kind: m.to_json() if isinstance(m, Measured) else {"error": str(m)} for kind, m in found.items()})
         return
-    reports = {kind: measured.report for kind, measured in found.items() if not isinstance(measured, str)}
+    reports = {kind: measured.report for kind, measured in found.items() if isinstance(measured, Measured)}
     if reports:
         first = next(iter(reports.values()))
         threads = [f"ms, {speed.threads} thread{'s'[: speed.threads - 1]}" for speed in first.speeds]
@@ -73,9 +74,9 @@ def benchmark_exports(
             "Agreement: the same most probable class. Difference: the largest of any probability. ms: median per photo."
         )
     for kind, measured in found.items():
-        if not isinstance(measured, str) and measured.keep_float:
+        if isinstance(measured, Measured) and measured.keep_float:
             say(f"{kind}: in float32 are {', '.join(measured.keep_float)}")
-        for failure in [measured] if isinstance(measured, str) else measured.report.failures:
+        for failure in measured.report.failures if isinstance(measured, Measured) else [measured]:
             say(f"{kind}: {failure}")
 
 

@@ -16,7 +16,7 @@ from clan_tf.cli.streams import Unfailing, flush_stdout, prepare_streams
 from clan_tf.errors import CheckFailed, ProcessLost, UserError, shortened
 from clan_tf.progress import Progress
 from clan_tf.silence import discarded_stderr
-from clan_tf.text import printable
+from clan_tf.text import duration, printable
 
 
 def require_utf8(value: str | None, param: typer.CallbackParam) -> str | None:
@@ -247,14 +247,7 @@ class _LineProgress:
             self._written = now
             left = (now - self._started) / self._done * (self._total - self._done)
             detail = f", {text}" if text else ""
-            self._write(f"{self._description}: {self._done:,} of {self._total:,}, about {_duration(left)} left{detail}")
-
-
-def _duration(seconds: float) -> str:
-    """`2:05:07`, or `5:07` below an hour."""
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+            self._write(f"{self._description}: {self._done:,} of {self._total:,}, about {duration(left)} left{detail}")
 
 
 def _shown(text: str) -> str:

@@ -105,7 +105,9 @@ def _require_writable(quarantine: str | None, samples: str | None) -> None:
 
 def _require_folder(option: str, folder: Path) -> None:
     """A `UserError` unless `folder` is a folder that can be written to, or can become one."""
-    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    from clan_tf.files import existing_parent
+
+    existing = existing_parent(folder)
     if not existing.is_dir():
         raise UserError(f"{option}: {existing} is a file, and must be a folder. Give another path.")
     if not os.access(existing, os.W_OK | os.X_OK):

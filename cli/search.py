@@ -158,7 +158,7 @@ def _print_plan(experiment: "Experiment", searched: "SearchConfig", as_json: boo
     from dataclasses import asdict
 
     from clan_tf.search.estimate import plan_search
-    from clan_tf.search.standing import duration
+    from clan_tf.text import duration
 
     plan = plan_search(experiment, searched, ConsoleProgress())
     if as_json:

@@ -53,7 +53,7 @@ def benchmark_exports(
     overrides: Sequence[str] = (),
     run: str | None = None,
     progress: Progress | None = None,
-) -> dict[str, Measured | str]:
+) -> dict[str, Measured | Exception]:
     """Size, accuracy, agreement, speed at 1 and 2 threads and memory of a model's exports, or of an exported file.
 
     Nothing is kept. Quantized files have as many layers in float32 as the gate needs, as `export` makes them.
@@ -84,7 +84,7 @@ def benchmark_exports(
         return {located.path.name: Measured(report)}
     comparison = Comparison(model, samples, config, overrides, progress)
     exporter = Exporter(comparison)
-    found: dict[str, Measured | str] = {}
+    found: dict[str, Measured | Exception] = {}
     with comparison.progress.track("exporting", len(ALL_EXPORTS)) as advance:
         for options in ALL_EXPORTS:
             with tempfile.TemporaryDirectory() as folder:
@@ -92,6 +92,6 @@ def benchmark_exports(
                     made = exporter.build(options, Path(folder), THREADS, seconds)
                     found[options.kind] = Measured(made.report, made.options.keep_float)
                 except (CheckFailed, UserError) as error:
-                    found[options.kind] = str(error)
+                    found[options.kind] = error
             advance(options.kind)
     return found

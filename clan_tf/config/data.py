@@ -21,16 +21,16 @@ class AugmentationConfig(Section):
     """Changes of train photos besides the random crop and flip; all are off by default."""
 
     policy: Literal["none", "trivial_augment", "rand_augment"] = "none"
-    """Operations drawn at random for each photo: `trivial_augment` applies one of any strength, `rand_augment`
-    applies `operations` of them."""
+    """Operations drawn at random for each photo: `trivial_augment` applies one, `rand_augment` applies `operations` of
+    them, each of any strength up to `magnitude`."""
     operations: Annotated[int, up_to(100)] = 2
     """Operations per photo of `rand_augment`."""
     magnitude: Share = 0.5
-    """Largest strength of an operation of `rand_augment`, 0…1."""
+    """Largest strength of the operations of `policy`, 0…1."""
     color_jitter: Share = 0.0
-    """Largest change of brightness, contrast, saturation and hue, 0…1."""
+    """Largest change of brightness, contrast and saturation, 0…1; hue changes by up to a quarter of it."""
     random_erasing: Share = 0.0
-    """Share of photos of which a rectangle is erased."""
+    """Share of photos in which a rectangle is filled with grey."""
     mixup: Share = 0.0
     """Share of batches whose photos are blended in pairs, with their labels (MixUp)."""
     mixup_alpha: Annotated[float, Field(gt=0, le=1000)] = 0.2
@@ -56,9 +56,10 @@ class DataConfig(Section):
     `cars` or `aircraft` (their official layouts), `tfds:NAME` (TensorFlow Datasets), `records` (written by
     `clan-tf data pack`, in any file system of `tf.io.gfile`) or `generated` (the demo's drawings)."""
     root: Text | None = None
-    """Folder of the data. Relative paths are resolved against the working directory."""
+    """Folder of the data, or its address in another file system, such as `gs://…`. Relative paths are resolved against
+    the working directory."""
     csv: Path | None = None
-    """Table with the columns `path`, `label` and, optionally, `split`; `ROOT/photos.csv` by default."""
+    """Table with the columns `path`, `label` and, optionally, `split`; `photos.csv` in `root` by default."""
     level: Literal["variant", "family", "manufacturer"] = "variant"
     """Which labels of the source `aircraft` are the classes."""
     crop_to_box: bool = False
@@ -70,9 +71,9 @@ class DataConfig(Section):
     on_broken: Literal["refuse", "skip"] = "refuse"
     """What happens to photos that can't be read: training stops with their names, or leaves them out."""
     fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Share of the photos of each class that is used, for a quick look."""
+    """Share of the photos of each class and split that is used."""
     split_seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    """Seed of the cuts into splits and of `fraction`."""
+    """Seed of the cuts into splits, of `fraction` and of the drawings of the source `generated`."""
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Share of the train photos of each class that becomes the validation split where the data has none; photos go by a
     hash of their content."""
@@ -87,17 +88,18 @@ class DataConfig(Section):
     resize_mode: ResizeMode = "stretch"
     """`stretch` resizes to a square; `keep_aspect` makes the shorter side `resize_size`."""
     flip: bool = True
-    """Whether train photos are mirrored left to right at random."""
+    """Whether train photos are mirrored left to right, each with probability 1/2."""
     augmentation: AugmentationConfig = AugmentationConfig()
     """Further augmentation."""
     sampling: Sampling = "shuffle"
-    """Order of the train photos: `shuffle` shows each once per epoch, `class_balanced` takes the classes in turn."""
+    """Order of the train photos: each once per epoch, or `class_balanced`: every class equally often."""
     repeats: Annotated[int, up_to(limits.REPEATS)] = 1
-    """How many places of a batch in a row hold the same photo, each augmented in its own way. An epoch then shows one
-    photo in so many."""
+    """How many places in a row of a batch hold the same photo, each augmented in its own way; an epoch then shows one
+    photo in `repeats`."""
     cache: CacheMode = "auto"
-    """Where decoded and resized photos are kept. `auto` takes memory if there are several epochs and the photos fit into a
-    third of what is free; `disk` is `~/.cache/clan-tf`, or `CLAN_TF_CACHE`, and serves later runs too."""
+    """Where decoded and resized photos are kept, so that each is decoded once: nowhere, in memory or on disk
+    (`~/.cache/clan-tf` or `CLAN_TF_CACHE`, for later runs too). `auto` uses memory if there are several epochs and the
+    photos fit into a third of what is free."""
 
     @field_validator("source")
     @classmethod

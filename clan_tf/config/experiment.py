@@ -25,16 +25,16 @@ class Experiment(Section):
     """The recipe."""
 
     def flat(self) -> dict[str, Any]:
-        """Every value by its whole key, such as `training.epochs`."""
+        """Returns every value by its whole key, such as `training.epochs`."""
         return dict(flatten(self.model_dump(mode="json")))
 
     def to_yaml(self) -> str:
-        """The complete experiment, every default written out."""
+        """Writes the complete experiment, every default included."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value that isn't a section, with its whole key."""
+    """Yields every value that isn't a section, with its whole key."""
     for key, value in values.items():
         if isinstance(value, Mapping) and value:
             yield from flatten(value, f"{prefix}{key}.")

@@ -8,8 +8,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from clan_tf.config.experiment import Experiment
-from clan_tf.config.mistakes import explain_all
-from clan_tf.config.shipped import read_yaml_text, shipped_files
+from clan_tf.config.mistakes import explain_all, mistakes_in
+from clan_tf.config.shipped import read_yaml, shipped_files
 from clan_tf.config.yaml_text import parse_yaml
 from clan_tf.errors import UserError, shown
 
@@ -27,27 +27,21 @@ def load_experiment(config: str | Path, overrides: Sequence[str] = ()) -> Experi
     Raises:
         UserError: naming every mistake in the file and the overrides.
     """
-    text = read_yaml_text(config, shipped_configs(), "config")
-    label = str(config)
-    try:
-        values = parse_yaml(text) or {}
-    except ValueError as error:
-        raise UserError(f"{label}: not a YAML file: {error}") from error
+    values = read_yaml(config, shipped_configs(), "config") or {}
     if not isinstance(values, dict):
-        raise UserError(f"{label}: must hold keys such as `data:` and `model:`; received {type(values).__name__}.")
+        raise UserError(f"{config}: must hold keys such as `data:` and `model:`; received {type(values).__name__}.")
     mistakes = [mistake for override in overrides if (mistake := _set(values, override))]
     try:
         experiment = Experiment.model_validate(values)
     except ValidationError as error:
         mistakes += explain_all(error)
     if mistakes:
-        count = "one mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
-        raise UserError("\n".join([f"{label}: {count}", *(f"  {mistake}" for mistake in mistakes)]))
+        raise mistakes_in(config, mistakes)
     return experiment
 
 
 def with_values(experiment: Experiment, values: Mapping[str, Any]) -> Experiment:
-    """The experiment with other values of some keys, given as `section.key`.
+    """Makes an experiment with other values of some keys, given as `section.key`.
 
     Raises:
         UserError: naming every mistake, one a line.

@@ -2,20 +2,27 @@
 
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import ValidationError
 
 from clan_tf.config.experiment import Experiment
 from clan_tf.config.section import Section
-from clan_tf.errors import nearest, shortened, shown
+from clan_tf.errors import UserError, nearest, shortened, shown
 
 MISTAKES = 50
 """How many are listed."""
 
 
+def mistakes_in(file: str | Path, mistakes: Sequence[str]) -> UserError:
+    """Makes the error that names all mistakes of a file, one a line."""
+    count = "one mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
+    return UserError("\n".join([f"{file}: {count}", *(f"  {mistake}" for mistake in mistakes)]))
+
+
 def explain_all(error: ValidationError) -> list[str]:
-    """A line for each mistake, but no endless list."""
+    """Writes a line for each mistake, but no endless list."""
     found = error.errors()
     more = [f"and {len(found) - MISTAKES:,} more"] if len(found) > MISTAKES else []
     return [_explain(mistake) for mistake in found[:MISTAKES]] + more

@@ -18,7 +18,8 @@ class ModelConfig(Section):
     """`clan`, or `plain`: the backbone with global average pooling and one dense layer."""
     backbone: Name = "resnet50"
     """One of `vgg16`, `vgg19`, `vgg16_bn`, `resnet50`, `resnet101`, `resnet152`, `mobilenet`, `mobilenet_v2`,
-    `mobilenet_v3_large`, `efficientnet_v2_b0` to `b3`, `convnext_tiny` and `tiny`."""
+    `mobilenet_v3_large`, `efficientnet_v2_b0`, `efficientnet_v2_b1`, `efficientnet_v2_b2`, `efficientnet_v2_b3`,
+    `convnext_tiny` and `tiny`."""
     weights: Text | None = None
     """Initial weights of the backbone: `imagenet` (downloaded by Keras), the path of a `.weights.h5`, `.h5` or
     `.keras` file, or `none` for random ones."""

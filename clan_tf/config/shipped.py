@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
+from typing import Any
 
+from clan_tf.config.yaml_text import parse_yaml
 from clan_tf.errors import UserError, nearest
 from clan_tf.files import read_regular_file
 from clan_tf.files.regular import TEXT_BYTES
@@ -16,8 +18,8 @@ def shipped_files(package: str, folder: str = ".") -> dict[str, Traversable]:
     return {file.name.removesuffix(".yaml"): file for file in sorted(files, key=str) if file.name.endswith(".yaml")}
 
 
-def read_yaml_text(given: str | Path, shipped: Mapping[str, Traversable], kind: str) -> str:
-    """Reads a YAML text.
+def read_yaml(given: str | Path, shipped: Mapping[str, Traversable], kind: str) -> Any:
+    """Reads the value of a YAML file.
 
     Args:
         given: path of a file, or the name of a shipped one. A file goes before a shipped one of the same name.
@@ -25,8 +27,16 @@ def read_yaml_text(given: str | Path, shipped: Mapping[str, Traversable], kind: 
         kind: what it holds, for messages, such as `config`.
 
     Raises:
-        UserError: if there is no such file, or it can't be read.
+        UserError: if there is no such file, it can't be read, or it isn't YAML.
     """
+    text = _read_text(given, shipped, kind)
+    try:
+        return parse_yaml(text)
+    except ValueError as error:
+        raise UserError(f"{given}: not a YAML file: {error}") from error
+
+
+def _read_text(given: str | Path, shipped: Mapping[str, Traversable], kind: str) -> str:
     path, name = Path(given), str(given)
     if path.is_file() or (path.exists() and name not in shipped):
         try:

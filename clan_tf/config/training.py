@@ -21,7 +21,7 @@ class ScheduleConfig(Section):
     factor: Annotated[float, Field(gt=0, le=1)] = 0.9
     """Factor of `step` and `exponential`."""
     every: Epochs = 2
-    """Epochs between two factors."""
+    """Epochs after which the learning rate has changed by `factor` once."""
 
 
 class LossWeightSchedule(Section):
@@ -71,7 +71,8 @@ class TrainingConfig(Section):
     early_stopping: Annotated[int, up_to(limits.EPOCHS)] | None = None
     """Epochs without a better validation accuracy after which training ends."""
     precision: Precision = "float32"
-    """`auto` chooses the half precision that this hardware accelerates."""
+    """Precision of the computation; weights stay float32. `auto` chooses the half precision that this hardware
+    accelerates, or float32."""
     device: Annotated[str, Field(pattern=r"^(auto|cpu|gpu|gpu:[0-9]{1,4}(,[0-9]{1,4})*)$", max_length=200)] = "auto"
     """`auto`, `cpu`, `gpu` (all of them) or some of them: `gpu:0,1`."""
     cluster: Literal["auto", "slurm"] = "auto"

@@ -1,17 +1,16 @@
 """The check that every photo can be read before work on them starts, and what it found."""
 
 import hashlib
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
 import tensorflow as tf
 
 from clan_tf.data.graph_decoding import is_same_in_graph
+from clan_tf.data.in_parallel import in_parallel
 from clan_tf.data.sources import Box, Photo
-from clan_tf.data.sources.content import read_content, try_reading
+from clan_tf.data.sources.content import read_content, read_or_refuse
 from clan_tf.photos import orientation
 from clan_tf.photos.decoding import PhotoError, PhotoFacts, decode, examine
 from clan_tf.photos.formats import format_of
@@ -77,13 +76,12 @@ def check_photos(photos: Sequence[Photo], on_photo: Callable[[], None] = lambda:
     """
     good: list[tuple[Photo, PhotoFacts, tuple[int, ...], str]] = []
     problems = []
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for photo, answer in zip(photos, pool.map(_check, photos), strict=True):
-            if isinstance(answer, str):
-                problems.append(f"{photo.name}: {answer}")
-            else:
-                good.append((photo, *answer))
-            on_photo()
+    for photo, check in zip(photos, in_parallel(_check, photos), strict=True):
+        try:
+            good.append((photo, *check.result()))
+        except PhotoError as error:
+            problems.append(f"{photo.name}: {error}")
+        on_photo()
     return CheckedPhotos(
         [photo for photo, *_ in good],
         np.array([facts.orientation for _, facts, *_ in good], dtype="int32"),
@@ -94,34 +92,37 @@ def check_photos(photos: Sequence[Photo], on_photo: Callable[[], None] = lambda:
     )
 
 
-def probe(content: bytes) -> PhotoFacts | str:
-    """Checks that an encoded photo can be decoded: its facts, or why it can't be used."""
-    try:
-        if format_of(content) == "JPEG":
-            return examine(content)
-        picture = decode(content)
-    except PhotoError as error:
-        return str(error)
+def probe(content: bytes) -> PhotoFacts:
+    """Checks that an encoded photo can be decoded, and returns what it is.
+
+    Raises:
+        PhotoError: if it can't be used, with the reason.
+    """
+    if format_of(content) == "JPEG":
+        return examine(content)
+    picture = decode(content)
     same = picture.facts.same_in_graph and is_same_in_graph(content, picture.stored)
     return replace(picture.facts, same_in_graph=same)
 
 
-def box_window(photo: Photo, height: int, width: int) -> tuple[int, int, int, int] | str:
-    """Top, left, height and width of a photo's box, cut to the stored photo, or what is wrong with it."""
+def box_window(photo: Photo, height: int, width: int) -> tuple[int, int, int, int]:
+    """Cuts a photo's box to the stored photo: top, left, height and width.
+
+    Raises:
+        PhotoError: if nothing of the box is in the photo.
+    """
     box = photo.box or Box()
     left, top = max(box.left, 0), max(box.top, 0)
     right = min(box.right if box.right > 0 else width + box.right, width)
     bottom = min(box.bottom if box.bottom > 0 else height + box.bottom, height)
     if bottom <= top or right <= left:
-        return f"its box {tuple(box)} is outside the photo of {width} x {height} pixels"
+        raise PhotoError(f"its box {tuple(box)} is outside the photo of {width} x {height} pixels")
     return top, left, bottom - top, right - left
 
 
-def _check(photo: Photo) -> tuple[PhotoFacts, tuple[int, ...], str] | str:
-    """A photo's facts, the window of its box and its digest, or why it can't be used."""
-    content, problem = try_reading(photo)
-    facts = problem or probe(content)
-    if isinstance(facts, str):
-        return facts
+def _check(photo: Photo) -> tuple[PhotoFacts, tuple[int, ...], str]:
+    """A photo's facts, the window of its box and its digest; a `PhotoError` if it can't be used."""
+    content = read_or_refuse(photo)
+    facts = probe(content)
     window = box_window(photo, facts.height, facts.width)
-    return window if isinstance(window, str) else (facts, window, photo.digest or hashlib.sha256(content).hexdigest())
+    return facts, window, photo.digest or hashlib.sha256(content).hexdigest()

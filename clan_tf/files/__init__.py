@@ -9,18 +9,21 @@ from clan_tf.lazy import lazy_names
 
 if TYPE_CHECKING:
     from clan_tf.files.plain_json import json_text, parse_json
-    from clan_tf.files.regular import open_regular_file, read_regular_file, require_regular_file
+    from clan_tf.files.reading import read_json, read_text
+    from clan_tf.files.regular import existing_parent, open_regular_file, read_regular_file, require_regular_file
     from clan_tf.files.tables import read_rows, write_csv
-    from clan_tf.files.writing import new_folder, only_process, read_json, read_text, replacing, write_json, write_text
+    from clan_tf.files.writing import new_folder, only_process, replacing, write_json, write_text
 
 _FILES = {
     "plain_json": ("json_text", "parse_json"),
-    "regular": ("open_regular_file", "read_regular_file", "require_regular_file"),
+    "regular": ("existing_parent", "open_regular_file", "read_regular_file", "require_regular_file"),
     "tables": ("read_rows", "write_csv"),
-    "writing": ("new_folder", "only_process", "read_json", "read_text", "replacing", "write_json", "write_text"),
+    "reading": ("read_json", "read_text"),
+    "writing": ("new_folder", "only_process", "replacing", "write_json", "write_text"),
 }
 
 __all__ = [
+    "existing_parent",
     "json_text",
     "new_folder",
     "only_process",

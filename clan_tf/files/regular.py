@@ -45,6 +45,11 @@ def read_regular_file(path: str | Path, limit: int) -> bytes:
         return file.read(os.fstat(file.fileno()).st_size)
 
 
+def existing_parent(path: Path) -> Path:
+    """Finds the nearest of a path and its parents that exists, which is what its disk and rights are known by."""
+    return next(each for each in (path.absolute(), *path.absolute().parents) if each.exists())
+
+
 def _open_without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 

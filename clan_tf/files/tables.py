@@ -13,7 +13,8 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from clan_tf.files.writing import explaining_damage, regular_text, replacing
+from clan_tf.files.reading import explaining_damage, regular_text
+from clan_tf.files.writing import replacing
 from clan_tf.text import printable
 
 _FORMULA_STARTS = ("=", "+", "-", "@", "＝", "＋", "－", "＠")

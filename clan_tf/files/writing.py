@@ -1,6 +1,5 @@
-"""Files that are there whole or not at all, and the small ones of ours read back with suspicion."""
+"""Files and folders that are written whole or not at all."""
 
-import csv
 import errno
 import os
 import signal
@@ -11,11 +10,10 @@ from threading import current_thread, main_thread
 from typing import Any
 
 from filelock import FileLock, Timeout
-from pydantic import TypeAdapter, ValidationError
 
 from clan_tf.errors import UserError
-from clan_tf.files.plain_json import json_text, parse_json
-from clan_tf.files.regular import TABLE_BYTES, read_regular_file
+from clan_tf.files.plain_json import json_text
+from clan_tf.files.reading import reason_of
 from clan_tf.files.temporary import restore_swapped, swap_folder, temporary_file, temporary_folder
 
 LOCK = ".lock"
@@ -70,58 +68,6 @@ def _naming(path: Path) -> Iterator[None]:
         raise
 
 
-def read_text(path: Path, key: str, limit: int = TABLE_BYTES) -> str:
-    """A UTF-8 text file of at most `limit` bytes; a `UserError` that begins with `key` if it can't be read."""
-    try:
-        return regular_text(path, limit)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{key}: {path} can't be read as a text file: {_reason(error)}.") from error
-
-
-def read_json(path: Path, kind: Any, way_out: str) -> Any:
-    """A JSON file that clan-tf wrote.
-
-    Args:
-        path: the file.
-        kind: what it must hold: a type that pydantic checks, such as `dict[str, Any]` or a dataclass.
-        way_out: a sentence that says what to do about a damaged file.
-
-    Raises:
-        UserError: naming the file and what is wrong with it.
-    """
-    with explaining_damage(path, way_out):
-        values = parse_json(regular_text(path))
-        return TypeAdapter(kind).validate_python(values)
-
-
-@contextmanager
-def explaining_damage(path: Path, way_out: str) -> Iterator[None]:
-    """Turns what reading a damaged file of ours raises into a `UserError` that names it."""
-    try:
-        yield
-    except OSError as error:
-        raise UserError(f"{path}: can't be read: {_reason(error)}. {way_out}") from error
-    except (ValueError, csv.Error, RecursionError, MemoryError) as error:
-        raise UserError(f"{path}: is damaged ({_reason(error)}). {way_out}") from error
-
-
-def _reason(error: BaseException) -> str:
-    """In one line what an error says."""
-    if isinstance(error, ValidationError):
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        return f"{place}: {first['msg']}" if place else first["msg"]
-    if isinstance(error, RecursionError):
-        return "it is nested too deeply"
-    text = str(getattr(error, "strerror", None) or error)
-    return text.splitlines()[0] if text else type(error).__name__
-
-
-def regular_text(path: Path, limit: int = TABLE_BYTES) -> str:
-    """The text of a regular UTF-8 file of at most `limit` bytes."""
-    return read_regular_file(path, limit).decode("utf-8")
-
-
 def write_text(path: Path, text: str) -> None:
     """Writes a text file whole or not at all."""
     with replacing(path) as temporary:
@@ -146,7 +92,7 @@ def only_process(folder: Path) -> Iterator[None]:
     except Timeout as error:
         raise UserError(f"{folder}: another process is working in it. Wait for it, or stop it.") from error
     except OSError as error:
-        raise UserError(f"{folder}: can't be written into: {_reason(error)}. Use a folder that can.") from error
+        raise UserError(f"{folder}: can't be written into: {reason_of(error)}. Use a folder that can.") from error
     try:
         yield
     finally:
@@ -235,8 +181,3 @@ def _noticing_interrupts() -> Iterator[list[int]]:
         yield noticed
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def is_of_damage(error: OSError) -> bool:
-    """Whether reading an archive failed for what is in it: its directory points before the file's beginning."""
-    return error.errno == errno.EINVAL

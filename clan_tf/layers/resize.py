@@ -3,12 +3,10 @@
 Maps are `(batch, height, width, channels)`; sizes are `(height, width)` and have to be known when the graph is built.
 """
 
-from typing import Any
-
 import numpy as np
 from keras import ops
 
-Tensor = Any
+from clan_tf.layers.relation import Tensor
 
 
 def upsample(x: Tensor, size: tuple[int, int]) -> Tensor:

@@ -10,6 +10,7 @@ from keras import ops
 from clan_tf import limits
 from clan_tf.choices import Combination, ResizeMode
 from clan_tf.errors import UserError, nearest, shown
+from clan_tf.layers.relation import Tensor
 
 COMBINED = "combined"
 WHOLE_NUMBERS = {
@@ -21,8 +22,6 @@ WHOLE_NUMBERS = {
 }
 """Constructor arguments that are positive whole numbers, and the largest."""
 OPTIONAL = ("resize_size", "embed_dim")
-
-Tensor = Any
 
 
 class BranchClassifier(keras.Model):

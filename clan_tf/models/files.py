@@ -10,7 +10,7 @@ import numpy as np
 
 from clan_tf.errors import CheckFailed, UserError
 from clan_tf.files import replacing
-from clan_tf.files.writing import is_of_damage
+from clan_tf.files.reading import is_of_damage
 from clan_tf.models.archive import ForeignModel, require_own_model
 from clan_tf.models.classifier import BranchClassifier
 

@@ -15,7 +15,8 @@ from clan_tf.reproduce.estimate import estimate_seconds
 from clan_tf.reproduce.figures import draw_figure
 from clan_tf.reproduce.paper import DATA_SETS, FIGURES, TABLES, Network, data_set_of, paper_backbone
 from clan_tf.reproduce.runs import Job, plan_jobs, run_jobs
-from clan_tf.reproduce.tables import describe_orders, duration, measure, significance_note, write_table
+from clan_tf.reproduce.tables import describe_orders, measure, significance_note, write_table
+from clan_tf.text import duration
 
 NAMES = (*sorted([*TABLES, "table5"]), *FIGURES)
 

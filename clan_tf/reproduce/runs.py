@@ -10,11 +10,11 @@ from clan_tf.data import Source
 from clan_tf.errors import CheckFailed, UserError
 from clan_tf.evaluation import evaluate
 from clan_tf.evaluation.evaluate import subset_name
+from clan_tf.models.memory import forgetting_graphs
 from clan_tf.progress import Progress
 from clan_tf.reproduce.paper import Network
 from clan_tf.run import EvaluationFolder, RunDirectory, is_run
 from clan_tf.training import train
-from clan_tf.training.memory import forgetting_graphs
 
 State = Literal["finished", "unfinished", "missing"]
 _FREE_KEYS = ("name", "data.cache")

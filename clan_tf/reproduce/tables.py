@@ -17,6 +17,7 @@ from clan_tf.progress import Progress
 from clan_tf.reproduce.paper import DATA_SETS, Row, Table
 from clan_tf.reproduce.runs import Job, require_predictions
 from clan_tf.reproduce.significance import TEST_NAME, paired_p_value
+from clan_tf.text import duration
 
 
 @dataclass(frozen=True)
@@ -170,15 +171,6 @@ def significance_note(table: Table) -> str:
         f"difference: points above {table.baseline}. p: {TEST_NAME}. It says whether the difference "
         "would last on other photos, with these trained networks; what another seed does, the standard deviation says."
     )
-
-
-def duration(seconds: float) -> str:
-    """Seconds as text."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02d} min"
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
 def _correct(job: Job, row: Row, split: str, source: Source, progress: Progress) -> np.ndarray:

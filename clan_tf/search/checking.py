@@ -7,12 +7,13 @@ from typing import Any
 
 from clan_tf import limits
 from clan_tf.config import Experiment, with_values
+from clan_tf.config.mistakes import mistakes_in
 from clan_tf.data import read_source
 from clan_tf.errors import UserError, nearest
 from clan_tf.models.backbones import backbone_spec
 from clan_tf.models.build import build_model
 from clan_tf.search.size import grid_size
-from clan_tf.search.space import Choice, Integer, Parameter, Range, SearchConfig, Taps, mistakes_in, values_of
+from clan_tf.search.space import Choice, Integer, Parameter, Range, SearchConfig, Taps, values_of
 from clan_tf.training.step import metric_columns
 
 STRUCTURE = ("model.architecture", "model.backbone", "model.scales", "model.mid")

@@ -11,7 +11,8 @@ from clan_tf.files import write_csv, write_text
 from clan_tf.search.directory import SearchDirectory, TrialResult
 from clan_tf.search.picture import plot_trials
 from clan_tf.search.space import SearchConfig
-from clan_tf.search.standing import duration, shown_value
+from clan_tf.search.standing import shown_value
+from clan_tf.text import duration
 
 
 def write_report(experiment: Experiment, search: SearchConfig, directory: SearchDirectory) -> list[TrialResult]:

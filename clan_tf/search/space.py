@@ -10,10 +10,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from clan_tf import limits
-from clan_tf.config.mistakes import MISTAKES
+from clan_tf.config.mistakes import MISTAKES, mistakes_in
 from clan_tf.config.section import Name, PositiveNumber, Section, up_to
-from clan_tf.config.shipped import read_yaml_text, shipped_files
-from clan_tf.config.yaml_text import parse_yaml
+from clan_tf.config.shipped import read_yaml, shipped_files
 from clan_tf.errors import UserError, nearest, shortened, shown
 
 LARGEST = 10**15
@@ -21,14 +20,19 @@ LARGEST = 10**15
 
 Algorithm = Literal["grid", "random", "bayesian", "hyperband"]
 Spacing = Literal["linear", "log"]
-When = dict[str, Annotated[list[Any], BeforeValidator(lambda value: value if isinstance(value, list) else [value])]]
+When = Annotated[
+    dict[str, Annotated[list[Any], BeforeValidator(lambda value: value if isinstance(value, list) else [value])]],
+    Field(description="Other searched keys, with the value or list of values at which this key is searched at all."),
+]
 
 
 class Choice(Section):
-    """One of `values`, which may be anything that the key takes: numbers, texts, lists, `null`."""
+    """One of `values`."""
 
     kind: Literal["choice"]
+    """Tries the given values."""
     values: Annotated[list[Any], Field(min_length=1, max_length=limits.CHOICES)]
+    """Values of the key: whatever it takes, such as numbers, texts, lists and `null`."""
     when: When = {}
 
     @model_validator(mode="after")
@@ -43,7 +47,9 @@ class Taps(Section):
     """`count` of the backbone's usual mid-level layers, for `model.mid`."""
 
     kind: Literal["taps"]
+    """Tries the backbone's usual mid-level layers."""
     count: Annotated[int, up_to(limits.TAPS)]
+    """How many layers are taken at once."""
     when: When = {}
 
 
@@ -51,6 +57,7 @@ class Boolean(Section):
     """True or false."""
 
     kind: Literal["boolean"]
+    """Tries `true` and `false`."""
     when: When = {}
 
 
@@ -59,6 +66,7 @@ class _Range(Section):
     max: Any
     step: Any = None
     sampling: Spacing = "linear"
+    """Whether values are drawn evenly from the range, or evenly from its logarithm (`log`)."""
     when: When = {}
 
     @model_validator(mode="after")
@@ -86,18 +94,26 @@ class Integer(_Range):
     """A whole number from `min` to `max`, both included; `step` apart, or a factor of `step` if sampled by `log`."""
 
     kind: Literal["int"]
+    """Tries whole numbers."""
     min: Annotated[int, Field(ge=-LARGEST, le=LARGEST)]
+    """Smallest value."""
     max: Annotated[int, Field(ge=-LARGEST, le=LARGEST)]
+    """Largest value."""
     step: Annotated[int, up_to(LARGEST)] | None = None
+    """Distance between two values; with `sampling: log` the factor between them."""
 
 
 class Number(_Range):
     """A number from `min` to `max`; a grid takes ten of them, or those that are `step` apart."""
 
     kind: Literal["float"]
+    """Tries numbers."""
     min: Annotated[float, Field(allow_inf_nan=False)]
+    """Smallest value."""
     max: Annotated[float, Field(allow_inf_nan=False)]
+    """Largest value."""
     step: PositiveNumber | None = None
+    """Distance between two values; with `sampling: log` the factor between them."""
 
 
 Range = Integer | Number
@@ -233,11 +249,7 @@ def load_search(space: str | Path, overrides: Mapping[str, Any] | None = None) -
     Raises:
         UserError: naming every mistake.
     """
-    text = read_yaml_text(space, shipped_spaces(), "search space")
-    try:
-        values = parse_yaml(text)
-    except ValueError as error:
-        raise UserError(f"{space}: not a YAML file: {error}") from error
+    values = read_yaml(space, shipped_spaces(), "search space")
     if not isinstance(values, dict):
         raise UserError(f"{space}: must hold `parameters:`; received {type(values).__name__}.")
     try:
@@ -250,12 +262,6 @@ def load_search(space: str | Path, overrides: Mapping[str, Any] | None = None) -
 def shipped_spaces() -> dict[str, Traversable]:
     """Finds the search spaces that are installed with the package, by name."""
     return shipped_files("clan_tf.configs", "spaces")
-
-
-def mistakes_in(space: str | Path, mistakes: list[str]) -> UserError:
-    """The error that names all mistakes of a search space."""
-    count = "one mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
-    return UserError("\n".join([f"{space}: {count}", *(f"  {mistake}" for mistake in mistakes)]))
 
 
 def _explain(mistake: Any) -> Iterator[str]:

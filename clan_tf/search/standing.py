@@ -8,6 +8,7 @@ from clan_tf.progress import Progress
 from clan_tf.search.directory import SearchDirectory
 from clan_tf.search.size import planned_trials
 from clan_tf.search.space import SearchConfig
+from clan_tf.text import duration
 
 
 class TrialProgress(Progress):
@@ -47,11 +48,3 @@ def shown_value(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return str(value).lower().replace("none", "null")
     return "+".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def duration(seconds: float) -> str:
-    """`2 h 05 min`, `5 min` or `12 s`."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min"

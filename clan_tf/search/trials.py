@@ -6,11 +6,11 @@ from typing import Any
 from clan_tf.config import Experiment, with_values
 from clan_tf.data import read_source
 from clan_tf.errors import CheckFailed, UserError
+from clan_tf.models.memory import forgetting_graphs
 from clan_tf.progress import Progress
 from clan_tf.search.directory import Repeat, SearchDirectory, TrialResult
 from clan_tf.search.space import SearchConfig
 from clan_tf.training import TrainingData, prepare_data, train
-from clan_tf.training.memory import forgetting_graphs
 
 
 class TrialTrainer:

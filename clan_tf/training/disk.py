@@ -5,6 +5,7 @@ from pathlib import Path
 
 from clan_tf.config import TrainingConfig
 from clan_tf.errors import UserError
+from clan_tf.files import existing_parent
 from clan_tf.models import BranchClassifier
 
 
@@ -19,7 +20,7 @@ def disk_bytes(variables: int, training: TrainingConfig) -> int:
 
 def require_space(model: BranchClassifier, training: TrainingConfig, folder: str) -> None:
     """Raises a `UserError` unless the disk has room for what the run will write."""
-    existing = next(path for path in (Path(folder).absolute() / "x").parents if path.exists())
+    existing = existing_parent(Path(folder))
     needed, free = disk_bytes(model.count_params(), training), shutil.disk_usage(existing).free
     if free < needed:
         raise UserError(

@@ -4,7 +4,6 @@ Keras' `fit` averages an unfilled batch wrongly on several devices; here every t
 scaled by the global batch, and validation counts each photo once.
 """
 
-import csv
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -19,7 +18,7 @@ from clan_tf.config import Experiment
 from clan_tf.data.pipeline import distribute, evaluation_batches, steps_per_epoch, training_batches
 from clan_tf.data.pipeline.reading import Reader
 from clan_tf.errors import CheckFailed
-from clan_tf.files import replacing
+from clan_tf.files import write_csv
 from clan_tf.inference import ProbabilityFunction
 from clan_tf.models import BranchClassifier, save_model
 from clan_tf.models.files import damage_in_model
@@ -272,11 +271,9 @@ class TrainingLoop:
             write_state(self.run.checkpoints, self.state, self._variables())
 
     def _write_metrics(self) -> None:
-        rows = [{"epoch": number, **row} for number, row in enumerate(self.state.rows, start=1)]
-        with replacing(self.run.metrics) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
+        columns = list(self.state.rows[0])
+        rows = [[epoch, *(row[name] for name in columns)] for epoch, row in enumerate(self.state.rows, start=1)]
+        write_csv(self.run.metrics, ["epoch", *columns], rows)
         plot_curves(self.run.metrics, self.run.curves)
 
 

@@ -12,8 +12,8 @@ import numpy as np
 from pydantic import FiniteFloat, NonNegativeInt, TypeAdapter
 
 from clan_tf.errors import CheckFailed
-from clan_tf.files import replacing
-from clan_tf.files.writing import is_of_damage
+from clan_tf.files import parse_json, replacing
+from clan_tf.files.reading import is_of_damage
 
 _NAME = re.compile(r"state-\d{9,}\.npz")
 KEPT = 2
@@ -137,8 +137,7 @@ def _read(path: Path, variables: Sequence[Any]) -> tuple[TrainingState, list[np.
             raise _Unfit("it has more variables than the model")
         file.seek(0)
         with np.load(file, allow_pickle=False) as arrays:
-            text = json.loads(arrays["state"].tobytes(), parse_constant=_refuse)
-            state = TypeAdapter(TrainingState).validate_python(text)
+            state = TypeAdapter(TrainingState).validate_python(_parsed(arrays["state"].tobytes()))
             values = [arrays[f"variable_{index}"] for index in range(len(variables))]
     if state.step != int(path.stem.removeprefix("state-")):
         raise _Unfit(f"it is of step {state.step}")
@@ -168,5 +167,8 @@ def _header(archive: zipfile.ZipFile, name: str) -> tuple[tuple[int, ...], np.dt
     return shape, dtype
 
 
-def _refuse(name: str) -> None:
-    raise _Unfit(f"{name} isn't a number")
+def _parsed(text: bytes) -> Any:
+    try:
+        return parse_json(text)
+    except ValueError as error:
+        raise _Unfit(str(error)) from error

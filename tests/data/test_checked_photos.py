@@ -13,6 +13,7 @@ from clan_tf.data.check import check_splits
 from clan_tf.data.checked_photos import check_photos, probe, used_part
 from clan_tf.data.sources.generated import draw_photo
 from clan_tf.errors import UserError
+from clan_tf.photos.decoding import PhotoError
 from clan_tf.progress import Progress
 from helpers.photos import write_photo
 
@@ -50,7 +51,7 @@ def test_a_photo_without_details_is_whole() -> None:
     """Its lowest rows are one colour, as those of a cut photo are."""
     plain = BytesIO()
     Image.new("RGB", (400, 300), (200, 210, 220)).save(plain, "JPEG")
-    assert not isinstance(probe(plain.getvalue()), str)
+    assert probe(plain.getvalue()).format == "JPEG"
 
 
 @pytest.mark.parametrize(
@@ -58,15 +59,16 @@ def test_a_photo_without_details_is_whole() -> None:
     [(b"\0\0\0\x18ftypheic", "HEIC"), (b"\0\0\0\x20ftypavif", "AVIF"), (b"\xff\x0a", "JPEG XL"), (b"", "not an image")],
 )
 def test_formats_that_are_not_decoded_are_named_with_the_way_out(start: bytes, name: str) -> None:
-    problem = probe(start + bytes(100))
-    assert isinstance(problem, str) and name in problem
-    assert ("convert" in problem) is bool(start)
+    with pytest.raises(PhotoError, match=name) as caught:
+        probe(start + bytes(100))
+    assert ("convert" in str(caught.value)) is bool(start)
 
 
 def test_a_tiff_is_named_with_the_way_out() -> None:
     content = BytesIO()
     Image.new("RGB", (8, 8)).save(content, "TIFF")
-    assert "the format TIFF isn't decoded; convert it" in str(probe(content.getvalue()))
+    with pytest.raises(PhotoError, match="the format TIFF isn't decoded; convert it"):
+        probe(content.getvalue())
 
 
 @pytest.mark.parametrize("mode", ["L", "CMYK", "RGBA", "P", "I;16"])
@@ -93,7 +95,7 @@ def _grey_photo(mode: str) -> Image.Image:
 def test_other_formats_named_jpg_are_read(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"photo.{suffix}"
     Image.new("RGB", (16, 12), (10, 120, 240)).save(path)
-    assert not isinstance(probe(path.read_bytes()), str)
+    assert probe(path.read_bytes()).format == {"bmp": "BMP", "gif": "GIF", "webp": "WebP"}[suffix]
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

@@ -47,11 +47,14 @@ def verdict(content: bytes) -> str:
         picture, reason = decode(content), None
     except PhotoError as error:
         picture, reason = None, str(error)
-    facts = probe(content)
+    try:
+        facts, refusal = probe(content), None
+    except PhotoError as error:
+        facts, refusal = None, str(error)
     if picture is None:
-        return "refused" if facts == reason and "\n" not in reason else f"WRONG: {reason!r} and {facts!r}"
-    if not isinstance(facts, PhotoFacts):
-        return f"WRONG: decoded, and {facts!r}"
+        return "refused" if refusal == reason and "\n" not in reason else f"WRONG: {reason!r} and {refusal!r}"
+    if facts is None:
+        return f"WRONG: decoded, and {refusal!r}"
     if facts.same_in_graph and not np.array_equal(IN_GRAPH(tf.constant(content)).numpy(), picture.stored):
         return "WRONG: other pixels in the graph"
     return served_verdict(content, facts, picture.upright)

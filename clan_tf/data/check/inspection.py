@@ -11,8 +11,8 @@ from PIL import Image
 from clan_tf.data.check.duplicates import THUMBNAIL_SIZE
 from clan_tf.data.checked_photos import box_window
 from clan_tf.data.sources import Photo
-from clan_tf.data.sources.content import try_reading
-from clan_tf.photos.decoding import PhotoError, PhotoFacts, decode
+from clan_tf.data.sources.content import read_or_refuse
+from clan_tf.photos.decoding import PhotoFacts, decode
 
 HUGE_PIXELS = 50_000_000
 HUGE_BYTES = 50_000_000
@@ -39,18 +39,15 @@ class Facts:
     thumbnail: np.ndarray
 
 
-def inspect_photo(photo: Photo) -> Facts | str:
-    """Decodes a photo once: its facts, or why it can't be used."""
-    content, problem = try_reading(photo)
-    if problem:
-        return problem
-    try:
-        picture = decode(content)
-    except PhotoError as error:
-        return str(error)
-    window = box_window(photo, picture.facts.height, picture.facts.width)
-    if isinstance(window, str):
-        return window
+def inspect_photo(photo: Photo) -> Facts:
+    """Decodes a photo once, and returns what it is.
+
+    Raises:
+        PhotoError: if it can't be used, with the reason.
+    """
+    content = read_or_refuse(photo)
+    picture = decode(content)
+    box_window(photo, picture.facts.height, picture.facts.width)
     pixels = picture.upright
     thumbnail = _thumbnail(pixels)
     return Facts(

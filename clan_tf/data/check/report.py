@@ -1,10 +1,8 @@
 """What a user should know of their photos before training on them; changes nothing."""
 
-import os
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -15,7 +13,9 @@ from clan_tf.config import Experiment
 from clan_tf.data.check.duplicates import count_blocks, near_duplicates
 from clan_tf.data.check.inspection import Facts, inspect_photo
 from clan_tf.data.check.readiness import training_problems
+from clan_tf.data.in_parallel import in_parallel
 from clan_tf.data.sources import SPLITS, Photo, Source
+from clan_tf.photos.decoding import PhotoError
 from clan_tf.photos.listing import LeftOut, left_out_counts
 from clan_tf.progress import Progress
 
@@ -171,12 +171,7 @@ def check_data(source: Source, progress: Progress | None = None, experiment: Exp
     """
     progress = progress or Progress()
     placed = [(photo, split) for split in SPLITS for photo in source.splits.get(split, ())]
-    broken, members = [], []
-    for (photo, split), facts in zip(placed, _inspect([photo for photo, _ in placed], progress), strict=True):
-        if isinstance(facts, str):
-            broken.append({"path": photo.name, "problem": facts})
-        else:
-            members.append(_Member(photo, split, facts))
+    broken, members = _inspect(placed, progress)
     odd = [
         {"path": member.photo.name, "kind": kind, "detail": detail}
         for member in members
@@ -189,16 +184,23 @@ def check_data(source: Source, progress: Progress | None = None, experiment: Exp
     return DataReport(counts, images, broken, odd, pairs, source.notes, problems, source.left_out)
 
 
-def _inspect(photos: Sequence[Photo], progress: Progress) -> Iterator[Facts | str]:
+def _inspect(placed: Sequence[tuple[Photo, str]], progress: Progress) -> tuple[list[dict[str, str]], list[_Member]]:
+    """Decodes photos on all cores: those that can't be used, with the reason, and the others."""
+    broken: list[dict[str, str]] = []
+    members: list[_Member] = []
     with (
         warnings.catch_warnings(),
-        progress.track("reading photos", len(photos)) as advance,
-        ThreadPoolExecutor(os.cpu_count()) as pool,
+        progress.track("reading photos", len(placed)) as advance,
     ):
         warnings.simplefilter("ignore")  # Pillow warns of large photos and damaged EXIF; the report has what matters
-        for facts in pool.map(inspect_photo, photos):
+        inspections = in_parallel(inspect_photo, [photo for photo, _ in placed])
+        for (photo, split), inspection in zip(placed, inspections, strict=True):
+            try:
+                members.append(_Member(photo, split, inspection.result()))
+            except PhotoError as error:
+                broken.append({"path": photo.name, "problem": str(error)})
             advance()
-            yield facts
+    return broken, members
 
 
 def _pairs(members: Sequence[_Member], source: Source, progress: Progress) -> Iterator[Pair]:

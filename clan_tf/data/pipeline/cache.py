@@ -31,7 +31,7 @@ from clan_tf.data.checked_photos import CheckedPhotos
 from clan_tf.data.pipeline.reading import IndexOf, PhotoReader, View, centre_corner, full_sizes
 from clan_tf.data.pipeline.resizing import mirror
 from clan_tf.errors import UserError
-from clan_tf.files import replacing
+from clan_tf.files import existing_parent, replacing
 from clan_tf.files.temporary import remove_all_leftovers
 
 Track = Callable[[str, int], AbstractContextManager[Callable[..., None]]]
@@ -277,9 +277,8 @@ def _require_room(kind: str, needed: int, free: int) -> None:
 
 
 def _free_disk(folder: Path) -> int:
-    existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     try:
-        return shutil.disk_usage(existing).free
+        return shutil.disk_usage(existing_parent(folder)).free
     except OSError:  # nothing is known; writing will show
         return sys.maxsize
 

@@ -63,10 +63,10 @@ def class_name_problems(names: Sequence[str], place: str) -> tuple[str, ...]:
     """
     wrong = [(name, problem) for name in names if (problem := name_problem(name))]
     return (
-        *(f"{place} has a class whose name {problem}: {shown(name)}. Rename it." for name, problem in wrong),
+        *(f"{place} has a class whose name {problem}: {quoted_name(name)}. Rename it." for name, problem in wrong),
         *(
-            f"{place} has classes whose names look alike: {', '.join(map(shown, group))}. Put them together under one "
-            "name, or rename them so that they differ."
+            f"{place} has classes whose names look alike: {', '.join(map(quoted_name, group))}. Put them together "
+            "under one name, or rename them so that they differ."
             for group in alike(names)
         ),
     )
@@ -78,13 +78,13 @@ def case_notes(names: Sequence[str]) -> tuple[str, ...]:
     for name in names:
         groups.setdefault(name.casefold(), []).append(name)
     return tuple(
-        f"The classes {', '.join(map(shown, group))} differ in capitals alone, and are read as different ones."
+        f"The classes {', '.join(map(quoted_name, group))} differ in capitals alone, and are read as different ones."
         for group in groups.values()
         if len(group) > 1
     )
 
 
-def shown(name: str) -> str:
+def quoted_name(name: str) -> str:
     """A name in quotes, what can't be seen in it escaped, at most 60 characters of it."""
     text = "".join(_visible(character) for character in printable(name))
     return f"'{text[:60]}…'" if len(text) > 60 else f"'{text}'"

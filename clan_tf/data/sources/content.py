@@ -6,11 +6,12 @@ import re
 import tensorflow as tf
 
 from clan_tf.data.sources.source import Photo
+from clan_tf.photos.decoding import PhotoError
 from clan_tf.photos.files import read_photo_file
 
 
 def read_content(photo: Photo) -> bytes:
-    """The encoded photo."""
+    """Reads the encoded photo; errors are those of its file system."""
     if photo.content is not None:
         return photo.content
     if photo.span is None:
@@ -31,14 +32,18 @@ def record_at(file: tf.Tensor, start: tf.Tensor) -> tf.data.Dataset:
     return tf.data.experimental.from_variant(records, tf.TensorSpec((), tf.string)).take(1)
 
 
-def try_reading(photo: Photo) -> tuple[bytes, str | None]:
-    """The encoded photo, and why it can't be read if so."""
+def read_or_refuse(photo: Photo) -> bytes:
+    """Reads the encoded photo.
+
+    Raises:
+        PhotoError: if it can't be read, with the reason.
+    """
     try:
-        return read_content(photo), None
+        return read_content(photo)
     except OSError as error:
-        return b"", error.strerror or str(error)
+        raise PhotoError(error.strerror or str(error)) from error
     except tf.errors.OpError as error:
-        return b"", plain_message(error)
+        raise PhotoError(plain_message(error)) from error
 
 
 def plain_message(error: tf.errors.OpError) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from clan_tf.config import DataConfig
-from clan_tf.data.sources.class_names import alike, name_problem, normal_name, shown
+from clan_tf.data.sources.class_names import alike, name_problem, normal_name, quoted_name
 from clan_tf.data.sources.cutting import cut
 from clan_tf.data.sources.source import Photo, Source, inside, require_folder
 from clan_tf.data.sources.split_names import SPLIT_FOLDERS
@@ -124,8 +124,8 @@ def _alike(entries: Sequence[Entry], lines: Sequence[int]) -> list[str]:
     for entry, line in zip(entries, lines, strict=True):
         first.setdefault(entry.label, line)
     return [
-        f"  line {first[name]}: label: {shown(name)} looks like {shown(names[0])} on line {first[names[0]]}, and is "
-        "another. Write both the same, or so that they differ."
+        f"  line {first[name]}: label: {quoted_name(name)} looks like {quoted_name(names[0])} on line "
+        f"{first[names[0]]}, and is another. Write both the same, or so that they differ."
         for names in alike(list(first))
         for name in names[1:]
     ]
@@ -139,7 +139,7 @@ def _entry(cells: Cells, folder: Path) -> Entry:
         if not value.strip():
             raise UserError(f"{column}: is empty.")
     if problem := name_problem(label):
-        raise UserError(f"label: {problem}; received {shown(label)}.")
+        raise UserError(f"label: {problem}; received {quoted_name(label)}.")
     name = None if split is None else split.strip().lower()
     if name is not None and name not in SPLIT_NAMES:
         raise UserError(f"split: must be train, val or test; received {split!r}.")

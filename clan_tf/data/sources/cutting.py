@@ -7,10 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from clan_tf.data.sources.content import try_reading
+from clan_tf.data.sources.content import read_or_refuse
 from clan_tf.data.sources.shards import read_span
 from clan_tf.data.sources.source import Photo, Source
 from clan_tf.errors import listed
+from clan_tf.photos.decoding import PhotoError
 
 WAYS_OUT = (
     "Add photos (three different ones of a class or more); or give a folder val/ beside train/ with photos; or "
@@ -112,5 +113,8 @@ def _place(key: str, seed: int, part: str) -> float:
 def _with_digest(photo: Photo) -> Photo:
     if photo.digest:
         return photo
-    content, problem = (read_span(photo.span), None) if photo.span else try_reading(photo)
-    return photo if problem else replace(photo, digest=hashlib.sha256(content).hexdigest())
+    try:
+        content = read_span(photo.span) if photo.span else read_or_refuse(photo)
+    except PhotoError:  # the check before training names it
+        return photo
+    return replace(photo, digest=hashlib.sha256(content).hexdigest())

@@ -1,13 +1,12 @@
 """Which of a source's photos are used: all but the quarantined ones, or a fraction for a quick look."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from clan_tf.data.sources.cutting import content_key, places_by_content, with_digests
 from clan_tf.data.sources.source import Photo, members_by_label, relative_name
 from clan_tf.errors import UserError
-from clan_tf.files import read_text
+from clan_tf.files import parse_json, read_text
 
 Splits = Mapping[str, Sequence[Photo]]
 
@@ -55,8 +54,8 @@ def take_fraction(splits: Splits, fraction: float, seed: int) -> dict[str, list[
 def _name(line: str) -> str:
     """The name in a line, which may be a JSON string; a line that only begins like one is the name itself."""
     try:
-        value = json.loads(line) if line.startswith('"') else line
-    except json.JSONDecodeError:
+        value = parse_json(line) if line.startswith('"') else line
+    except ValueError:
         return line
     return value if isinstance(value, str) else line
 

@@ -1,0 +1,71 @@
+"""Small files read with limits; what is damaged or isn't a file is refused by its name."""
+
+import csv
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from clan_tf.errors import UserError
+from clan_tf.files.plain_json import parse_json
+from clan_tf.files.regular import TABLE_BYTES, read_regular_file
+
+
+def read_text(path: Path, key: str, limit: int = TABLE_BYTES) -> str:
+    """A UTF-8 text file of at most `limit` bytes; a `UserError` that begins with `key` if it can't be read."""
+    try:
+        return regular_text(path, limit)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{key}: {path} can't be read as a text file: {reason_of(error)}.") from error
+
+
+def read_json(path: Path, kind: Any, way_out: str) -> Any:
+    """A JSON file that clan-tf wrote.
+
+    Args:
+        path: the file.
+        kind: what it must hold: a type that pydantic checks, such as `dict[str, Any]` or a dataclass.
+        way_out: a sentence that says what to do about a damaged file.
+
+    Raises:
+        UserError: naming the file and what is wrong with it.
+    """
+    with explaining_damage(path, way_out):
+        values = parse_json(regular_text(path))
+        return TypeAdapter(kind).validate_python(values)
+
+
+@contextmanager
+def explaining_damage(path: Path, way_out: str) -> Iterator[None]:
+    """Turns what reading a damaged file of ours raises into a `UserError` that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{path}: can't be read: {reason_of(error)}. {way_out}") from error
+    except (ValueError, csv.Error, RecursionError, MemoryError) as error:
+        raise UserError(f"{path}: is damaged ({reason_of(error)}). {way_out}") from error
+
+
+def reason_of(error: BaseException) -> str:
+    """Says in one line what an error says."""
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        return f"{place}: {first['msg']}" if place else first["msg"]
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    text = str(getattr(error, "strerror", None) or error)
+    return text.splitlines()[0] if text else type(error).__name__
+
+
+def regular_text(path: Path, limit: int = TABLE_BYTES) -> str:
+    """The text of a regular UTF-8 file of at most `limit` bytes."""
+    return read_regular_file(path, limit).decode("utf-8")
+
+
+def is_of_damage(error: OSError) -> bool:
+    """Whether reading an archive failed for what is in it: its directory points before the file's beginning."""
+    return error.errno == errno.EINVAL
