@@ -44,7 +44,7 @@ def config_reference() -> str:
 
 An experiment is a YAML file with the sections `data`, `model` and `training`. `--set SECTION.KEY=VALUE` overrides a key
 on the command line. Values stand here as in YAML."""
-    return "\n".join([text, *keys, "", "## Search spaces", "", *_keys("", SearchConfig), "", *_parameters(), ""])
+    return "\n".join([text, *keys, "", "## Search spaces", "", *_keys("", SearchConfig), *_parameters(), ""])
 
 
 def command_reference() -> str:
@@ -95,23 +95,17 @@ def _keys(name: str, section: type[BaseModel]) -> list[str]:
             rows.append((f"`{key}`", f"[section](#{path})", "", description))
         else:
             default = _code(json.dumps(schema["default"])) if "default" in schema else "required"
-            rows.append((f'<span id="{path}"></span>`{key}`', _values(schema), default, description))
+            anchor = f'<span id="{path}"></span>' if name else ""
+            rows.append((f"{anchor}`{key}`", _values(schema), default, description))
     return _table(("key", "values", "default", ""), rows)
 
 
-def _parameters() -> list[str]:
-    """The table of the kinds of parameters in a search space."""
+def _parameters() -> Iterator[str]:
+    """A heading, what is tried, and the keys, for each kind of parameter in a search space."""
     parameter = get_args(SearchConfig.model_fields["parameters"].annotation)[1]
-    kinds = get_args(get_args(parameter)[0])
-    rows = [
-        (
-            f"`{get_args(kind.model_fields['kind'].annotation)[0]}`",
-            ", ".join(f"`{key}`" for key in kind.model_fields if key != "kind"),
-            _one_line(kind.__doc__),
-        )
-        for kind in kinds
-    ]
-    return _table(("kind", "further keys", "what is tried"), rows)
+    for kind in get_args(get_args(parameter)[0]):
+        name = get_args(kind.model_fields["kind"].annotation)[0]
+        yield from ("", f"### Parameters of kind `{name}`", "", _one_line(kind.__doc__), "", *_keys("", kind))
 
 
 def _values(schema: Mapping[str, Any]) -> str:
@@ -120,7 +114,9 @@ def _values(schema: Mapping[str, Any]) -> str:
         return " or ".join(_values(option) for option in schema["anyOf"])
     if "enum" in schema:
         return ", ".join(_code(value) for value in schema["enum"])
-    kind = schema["type"]
+    if "const" in schema:
+        return _code(schema["const"])
+    kind = schema.get("type")
     if kind == "object" and "type" in schema["additionalProperties"]:
         return f"mapping to {_values(schema['additionalProperties'])}"
     if kind == "array":
@@ -129,7 +125,7 @@ def _values(schema: Mapping[str, Any]) -> str:
         return f"{'whole number' if kind == 'integer' else 'number'} {_range(schema)}".rstrip()
     if kind == "string" and "pattern" in schema:
         return f"text matching {_code(schema['pattern'])}"
-    words = {"boolean": "`true`, `false`", "null": "`null`", "object": "mapping", "string": "text"}
+    words = {"boolean": "`true`, `false`", "null": "`null`", "object": "mapping", "string": "text", None: "any value"}
     return "path" if schema.get("format") == "path" else words[kind]
 
 
