@@ -94,7 +94,7 @@ def _keys(name: str, section: type[BaseModel]) -> list[str]:
         if "$ref" in schema:
             rows.append((f"`{key}`", f"[section](#{path})", "", description))
         else:
-            default = _code(json.dumps(schema["default"])) if "default" in schema else "required"
+            default = _code(json.dumps(schema["default"])) if "default" in schema else "none (required)"
             anchor = f'<span id="{path}"></span>' if name else ""
             rows.append((f"{anchor}`{key}`", _values(schema), default, description))
     return _table(("key", "values", "default", ""), rows)
@@ -158,7 +158,9 @@ def _verb(name: str, command: Any) -> list[str]:
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    return [f"| {' | '.join(cells)} |" for cells in (columns, ["---"] * len(columns), *rows)]
+    """A table that `site.css` lays out anew on narrow screens."""
+    lines = [f"| {' | '.join(cells)} |" for cells in (columns, ["---"] * len(columns), *rows)]
+    return ['<div class="keys" markdown="block">', "", *lines, "", "</div>"]
 
 
 def _code(value: Any) -> str:
