@@ -95,7 +95,7 @@ def _grey_photo(mode: str) -> Image.Image:
 def test_other_formats_named_jpg_are_read(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"photo.{suffix}"
     Image.new("RGB", (16, 12), (10, 120, 240)).save(path)
-    assert probe(path.read_bytes()).format == {"bmp": "BMP", "gif": "GIF", "webp": "WEBP"}[suffix]
+    assert probe(path.read_bytes()).format == {"bmp": "BMP", "gif": "GIF", "webp": "WebP"}[suffix]
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
