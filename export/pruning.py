@@ -36,14 +36,14 @@ def inference_model(
         outputs |= {f"{PROBABILITIES}_{branch}": model.features[branch] for branch in branches}
     outputs |= {name: model.features[name] for name in features}
     pruned = keras.Model(model.input, outputs, name=model.name)
-    maps = {name: model.backbone.output[name] for name in _needed_maps(model, pruned)}
-    backbone = keras.Model(model.backbone.input, maps, name=model.backbone.name)
+    maps = {name: model.backbone_model.output[name] for name in _needed_maps(model, pruned)}
+    backbone = keras.Model(model.backbone_model.input, maps, name=model.backbone_model.name)
 
     def replace(layer: keras.layers.Layer) -> keras.layers.Layer:
         return fold(layer) if folded and isinstance(layer, NonLocalBlock) else layer
 
     def call(layer: keras.layers.Layer, *args: Any, **kwargs: Any) -> Any:
-        if layer is not model.backbone:
+        if layer is not model.backbone_model:
             return layer(*args, **kwargs)
         # The maps that no answer needs have no value; nothing asks for it.
         return {**dict.fromkeys(layer.output), **backbone(*args)}
@@ -57,13 +57,13 @@ def _combined(model: BranchClassifier, branches: Sequence[str]) -> Tensor:
     if len(branches) == 1:
         return model.features[branches[0]]
     average = keras.layers.Average(dtype="float32")
-    if model.settings["combination"] == "probabilities":
+    if model.combination == "probabilities":
         return average([model.features[branch] for branch in branches])
     return keras.layers.Softmax(dtype="float32")(average([model.features[f"logits_{branch}"] for branch in branches]))
 
 
 def _needed_maps(model: BranchClassifier, pruned: keras.Model) -> list[str]:
     """The maps of the backbone that the pruned model's other layers take."""
-    others = [layer for layer in pruned.operations if layer is not model.backbone]
+    others = [layer for layer in pruned.operations if layer is not model.backbone_model]
     taken = {id(tensor) for layer in others for tensor in keras.tree.flatten(layer.input)}
-    return [name for name in model.backbone.output if id(model.features[f"backbone_{name}"]) in taken]
+    return [name for name in model.backbone_model.output if id(model.features[f"backbone_{name}"]) in taken]

@@ -57,7 +57,7 @@ class ExportWriter:
             resize_mode=model.resize_mode,
             input_size=sizes[options.format],
             branches=branches,
-            combination=model.settings["combination"],
+            combination=model.combination,
             per_branch=options.per_branch,
         )
 

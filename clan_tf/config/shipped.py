@@ -12,9 +12,9 @@ from clan_tf.files import read_regular_file
 from clan_tf.files.regular import TEXT_BYTES
 
 
-def shipped_files(package: str, folder: str = ".") -> dict[str, Traversable]:
-    """Finds the YAML files in a folder of an installed package, by name without the suffix."""
-    files = resources.files(package).joinpath(folder).iterdir()
+def shipped_files(package: str) -> dict[str, Traversable]:
+    """Finds the YAML files of an installed package, by name without the suffix."""
+    files = resources.files(package).iterdir()
     return {file.name.removesuffix(".yaml"): file for file in sorted(files, key=str) if file.name.endswith(".yaml")}
 
 

@@ -162,7 +162,7 @@ class _Job:
 
 def _require_relations(model: BranchClassifier, at: tuple[int, int] | None) -> None:
     if at and not getattr(model, "refinements", {}):
-        kind = model.settings.get("mid_refinement", "plain")
+        kind = getattr(model, "mid_refinement", "plain")
         raise UserError(
             f"--at: this model ({kind}) relates no positions; only clca and non_local do. Leave --at out, or give "
             "another model."

@@ -74,7 +74,7 @@ class KerasPredictor(Predictor):
             answers = ProbabilityFunction(self.model)(batches, photos, advance)
         require_finite_answers(self.path, answers)
         own = [answers[branch] for branch in self.chosen]
-        return answers | {COMBINED: np.asarray(combine(own, self.model.settings["combination"]))}
+        return answers | {COMBINED: np.asarray(combine(own, self.model.combination))}
 
 
 class ProbabilityFunction:

@@ -11,7 +11,7 @@ from clan_tf.layers import CrossLayerContextAttention, CrossLayerSpatialAttentio
 from clan_tf.layers.relation import Relation, Tensor
 from clan_tf.layers.spatial_attention import SpatialActivation, SpatialPooling
 from clan_tf.models.backbones import backbone_spec, build_backbone, preprocess
-from clan_tf.models.classifier import BranchClassifier, branch_head, check_settings
+from clan_tf.models.classifier import BranchClassifier, branch_head, check_arguments
 
 MidRefinement = Literal["gap", "non_local", "clca"]
 
@@ -83,7 +83,7 @@ class CLAN(BranchClassifier):
         **kwargs: Any,
     ) -> None:
         mid = tuple(mid) if mid is not None else default_mid(backbone, scales)
-        settings = {
+        arguments = {
             "backbone": backbone,
             "classes": classes,
             "image_size": image_size,
@@ -102,7 +102,7 @@ class CLAN(BranchClassifier):
             "resize_size": resize_size,
             "resize_mode": resize_mode,
         }
-        check_settings(settings)
+        check_arguments(arguments)
         if not mid:
             raise ValueError(f"`mid` must name at least one layer. Received: mid={mid!r}")
 
@@ -140,10 +140,10 @@ class CLAN(BranchClassifier):
             vectors = [_pool(features[f"attended_{name}"], f"attended_{name}") for name in scale_names]
             pooled["refined_top"] = _concatenate(vectors)
         features |= {f"logits_{branch}": branch_head(x, classes, branch, dropout) for branch, x in pooled.items()}
-        super().__init__(inputs, features, tuple(pooled), settings, **kwargs)
+        super().__init__(inputs, features, tuple(pooled), arguments, **kwargs)
 
         # Config
-        self.backbone = backbone_model
+        self.backbone_model = backbone_model
         self.refinements = refinements
         self.attentions = attentions
 

@@ -1,5 +1,6 @@
 """What CLAN and the plain baseline share: branches, their combination, and training on one label per photo."""
 
+import inspect
 import numbers
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, get_args
@@ -22,6 +23,8 @@ WHOLE_NUMBERS = {
 }
 """Constructor arguments that are positive whole numbers, and the largest."""
 OPTIONAL = ("resize_size", "embed_dim")
+NOT_SAVED = ("weights", "scales", "kwargs")
+"""Constructor arguments that a saved model doesn't need: it has its own weights and names its layers."""
 
 
 class BranchClassifier(keras.Model):
@@ -38,15 +41,34 @@ class BranchClassifier(keras.Model):
         inputs: the symbolic photos.
         features: symbolic intermediates by name, among them `logits_BRANCH` for every branch.
         branches: the branches' names, in the order of `logits_BRANCH`.
-        settings: the constructor arguments of the subclass, which become attributes and the config.
+        arguments: the constructor arguments of the subclass but the backbone's weights.
+
+    Attributes:
+        branches: the branches' names.
+        features: every symbolic intermediate by name.
+        backbone_model: the network that `backbone` names, set by the subclass.
+
+    Every constructor argument is an attribute of its own name, with what stands for a `None`: `class_names` are numbers
+    where the model was built without names, `resize_size` is `image_size`, `loss_weights` has every branch.
     """
+
+    backbone: str
+    classes: int
+    image_size: int
+    combination: Combination
+    dropout: float
+    loss_weights: dict[str, float]
+    class_names: list[str]
+    resize_size: int
+    resize_mode: ResizeMode
+    backbone_model: keras.Model
 
     def __init__(
         self,
         inputs: Tensor,
         features: Mapping[str, Tensor],
         branches: Sequence[str],
-        settings: Mapping[str, Any],
+        arguments: Mapping[str, Any],
         **kwargs: Any,
     ) -> None:
         logits = [features[f"logits_{branch}"] for branch in branches]
@@ -54,32 +76,15 @@ class BranchClassifier(keras.Model):
             branch: keras.layers.Softmax(dtype="float32", name=branch)(branch_logits)
             for branch, branch_logits in zip(branches, logits, strict=True)
         }
-        outputs[COMBINED] = _combined_output(logits, list(outputs.values()), settings["combination"])
+        outputs[COMBINED] = _combined_output(logits, list(outputs.values()), arguments["combination"])
         super().__init__(inputs=inputs, outputs=outputs, **kwargs)
         self.branches = tuple(branches)
         self.features = {**features, **outputs}
-        self.settings = dict(settings)
-        self.loss_weights = full_loss_weights(settings["loss_weights"], branches)
-
-    @property
-    def class_names(self) -> list[str]:
-        """The classes' names, in the order of the outputs; numbers where the model was built without names."""
-        return list(self.settings["class_names"] or map(str, range(self.settings["classes"])))
-
-    @property
-    def image_size(self) -> int:
-        """Side of the square photos that the model takes, in pixels."""
-        return self.settings["image_size"]
-
-    @property
-    def resize_size(self) -> int:
-        """Side that photos are resized to before `image_size` is cropped from their centre, in pixels."""
-        return self.settings["resize_size"] or self.settings["image_size"]
-
-    @property
-    def resize_mode(self) -> ResizeMode:
-        """Whether photos are stretched to a square of `resize_size`, or keep their aspect."""
-        return self.settings["resize_mode"]
+        for name, value in arguments.items():
+            setattr(self, name, value)
+        self.loss_weights = full_loss_weights(arguments["loss_weights"], branches)
+        self.class_names = list(arguments["class_names"] or map(str, range(arguments["classes"])))
+        self.resize_size = arguments["resize_size"] or arguments["image_size"]
 
     def with_outputs(self, names: Iterable[str]) -> keras.Model:
         """A model on the same weights that answers with a dict of the named features.
@@ -130,7 +135,9 @@ class BranchClassifier(keras.Model):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor arguments, as plain values; weights aren't among them."""
-        return {**self.settings, "name": self.name}
+        names = [*inspect.signature(type(self)).parameters]
+        arguments = {name: _plain(getattr(self, name)) for name in names if name not in NOT_SAVED}
+        return {**arguments, "name": self.name}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "BranchClassifier":
@@ -168,45 +175,45 @@ def branch_head(x: Tensor, classes: int, branch: str, dropout: float = 0.0) -> T
     return keras.layers.Dense(classes, kernel_initializer="zeros", dtype="float32", name=f"logits_{branch}")(x)
 
 
-def check_settings(settings: Mapping[str, Any]) -> None:
+def check_arguments(arguments: Mapping[str, Any]) -> None:
     """Raises a `ValueError` for constructor arguments that no `BranchClassifier` can have."""
     for name, most in WHOLE_NUMBERS.items():
-        value = settings.get(name)
-        if name in settings and not (value is None and name in OPTIONAL) and not _is_whole(value, most):
+        value = arguments.get(name)
+        if name in arguments and not (value is None and name in OPTIONAL) and not _is_whole(value, most):
             raise ValueError(f"`{name}` must be a positive number up to {most:,}. Received: {name}={shown(value)}")
     for name, values in (("combination", get_args(Combination)), ("resize_mode", get_args(ResizeMode))):
-        if settings[name] not in values:
-            raise ValueError(f"`{name}` must be one of {', '.join(values)}. Received: {name}={shown(settings[name])}")
-    dropout = settings["dropout"]
+        if arguments[name] not in values:
+            raise ValueError(f"`{name}` must be one of {', '.join(values)}. Received: {name}={shown(arguments[name])}")
+    dropout = arguments["dropout"]
     if not (isinstance(dropout, numbers.Real) and 0 <= float(dropout) < 1):
         raise ValueError(f"`dropout` must be at least 0 and below 1. Received: dropout={shown(dropout)}")
-    attention = settings.get("spatial_attention", True)
+    attention = arguments.get("spatial_attention", True)
     if not isinstance(attention, bool):
         raise ValueError(f"`spatial_attention` must be true or false. Received: spatial_attention={shown(attention)}")
-    resize_size = settings["resize_size"]
-    if resize_size is not None and resize_size < settings["image_size"]:
+    resize_size = arguments["resize_size"]
+    if resize_size is not None and resize_size < arguments["image_size"]:
         raise ValueError(
-            f"`resize_size` must be at least image_size, {settings['image_size']}. Received: resize_size={resize_size}"
+            f"`resize_size` must be at least image_size, {arguments['image_size']}. Received: resize_size={resize_size}"
         )
-    _check_names(settings)
+    _check_names(arguments)
 
 
 def _is_whole(value: Any, most: int) -> bool:
     return isinstance(value, numbers.Integral) and not isinstance(value, bool) and 1 <= int(value) <= most
 
 
-def _check_names(settings: Mapping[str, Any]) -> None:
+def _check_names(arguments: Mapping[str, Any]) -> None:
     for name in ("class_names", "mid"):
-        for text in settings.get(name) or ():
+        for text in arguments.get(name) or ():
             if not isinstance(text, str) or len(text) > limits.NAME_LENGTH:
                 raise ValueError(
                     f"`{name}` must hold texts of at most {limits.NAME_LENGTH:,} characters. Received: {shown(text)}"
                 )
-    names = settings["class_names"]
-    if names is not None and len(names) != settings["classes"]:
-        raise ValueError(f"`class_names` must have {settings['classes']} names. Received: {len(names)} names")
-    if len(settings.get("mid", ())) > limits.TAPS:
-        raise ValueError(f"`mid` must name at most {limits.TAPS} layers. Received: {len(settings['mid'])} layers")
+    names = arguments["class_names"]
+    if names is not None and len(names) != arguments["classes"]:
+        raise ValueError(f"`class_names` must have {arguments['classes']} names. Received: {len(names)} names")
+    if len(arguments.get("mid", ())) > limits.TAPS:
+        raise ValueError(f"`mid` must name at most {limits.TAPS} layers. Received: {len(arguments['mid'])} layers")
 
 
 def full_loss_weights(given: Mapping[str, float] | None, branches: Sequence[str]) -> dict[str, float]:
@@ -235,6 +242,13 @@ def _combined_output(logits: list[Tensor], probabilities: list[Tensor], rule: Co
         tensors, name = logits, "mean_logits"
     joined = average(dtype="float32", name=name)(tensors if len(tensors) > 1 else tensors[0])
     return joined if rule == "probabilities" else keras.layers.Softmax(dtype="float32", name=COMBINED)(joined)
+
+
+def _plain(value: Any) -> Any:
+    """A value without the wrappers by which Keras tracks the collections of a model."""
+    if isinstance(value, dict):
+        return dict(value)
+    return list(value) if isinstance(value, list | tuple) else value
 
 
 def _clone_metric(metric: Any) -> Any:

@@ -7,7 +7,7 @@ import keras
 
 from clan_tf.choices import Combination, ResizeMode
 from clan_tf.models.backbones import backbone_spec, build_backbone, preprocess
-from clan_tf.models.classifier import BranchClassifier, branch_head, check_settings
+from clan_tf.models.classifier import BranchClassifier, branch_head, check_arguments
 
 
 @keras.saving.register_keras_serializable(package="clan_tf")
@@ -48,7 +48,7 @@ class Plain(BranchClassifier):
         weights: str | None = None,
         **kwargs: Any,
     ) -> None:
-        settings = {
+        arguments = {
             "backbone": backbone,
             "classes": classes,
             "image_size": image_size,
@@ -59,7 +59,7 @@ class Plain(BranchClassifier):
             "resize_size": resize_size,
             "resize_mode": resize_mode,
         }
-        check_settings(settings)
+        check_arguments(arguments)
 
         # Layers
         backbone_model = build_backbone(backbone, image_size, weights=weights)
@@ -69,7 +69,7 @@ class Plain(BranchClassifier):
         inputs = keras.Input((image_size, image_size, 3), name="photos")
         top = backbone_model(preprocess(inputs, backbone_spec(backbone).preprocessing))["top"]
         features = {"backbone_top": top, "logits_top": branch_head(pool(top), classes, "top", dropout)}
-        super().__init__(inputs, features, ("top",), settings, **kwargs)
+        super().__init__(inputs, features, ("top",), arguments, **kwargs)
 
         # Config
-        self.backbone = backbone_model
+        self.backbone_model = backbone_model

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
+from pydantic import Field
 
 from clan_tf.config import Experiment, flatten, load_experiment
 from clan_tf.config.yaml_text import parse_yaml
@@ -16,12 +16,13 @@ from clan_tf.errors import UserError, listed
 from clan_tf.files import only_process, read_json, read_rows, read_text, write_json, write_text
 from clan_tf.files.temporary import is_temporary
 from clan_tf.files.writing import LOCK
+from clan_tf.run.checkpoints import CHECKPOINT, candidate_file
+from clan_tf.run.documents import Data, Ended, Environment, Unfinished
 from clan_tf.run.evaluation_folder import EvaluationFolder
 
 Status = Literal["running", "finished", "stopped", "failed"]
 START = ".clan-tf-start"
 """A file that a run directory holds until it has a status: what was killed before may be begun anew."""
-_CHECKPOINT = re.compile(r"state-\d{9,}\.(npz|damaged)|best-\d+\.keras")
 _LOG = re.compile(r"events\.out\.tfevents\..+")
 _END = "...\n"
 """How YAML ends a document: what is cut short hasn't it."""
@@ -45,53 +46,11 @@ class Outcome:
     seconds: float
 
 
-class _Ended(BaseModel):
-    """`status.json` of a run that is finished."""
-
-    status: Literal["finished"]
-    epochs: int = Field(ge=1)
-    best_epoch: int = Field(ge=1)
-    best_accuracy: float
-    seconds: float
-
-
-class _Unfinished(BaseModel):
-    """`status.json` of another run."""
-
-    model_config = ConfigDict(extra="allow")
-    status: Literal["running", "stopped", "failed"]
-
-
-class _Data(BaseModel):
-    """`data.json`."""
-
-    model_config = ConfigDict(extra="allow")
-    source: str
-    root: str | None
-    photos: dict[str, NonNegativeInt]
-    skipped: dict[str, list[str]] = {}
-    classes: int
-    class_names: list[str]
-    file_list_sha256: str
-
-
-class _Environment(BaseModel):
-    """`environment.json`."""
-
-    model_config = ConfigDict(extra="allow")
-    started: str
-    command: list[str]
-    git_commit: str | None
-    python: str
-    platform: str
-    packages: dict[str, str | None]
-    devices: list[str]
-    computing: dict[str, str] = {}
-    resumed: list[dict[str, str]] = []
-
-
 class RunDirectory:
-    """A folder with everything about one run; `FILES` is what is in it."""
+    """A folder with everything about one run.
+
+    `FILES` is what training and `evaluate` write into it; exports and a report may come later.
+    """
 
     FILES = (
         "config.yaml",
@@ -246,17 +205,17 @@ class RunDirectory:
 
     def read_status(self) -> dict[str, Any]:
         """What `write_status` wrote last; a `UserError` if it is damaged."""
-        kinds = Annotated[_Ended | _Unfinished, Field(discriminator="status")]
+        kinds = Annotated[Ended | Unfinished, Field(discriminator="status")]
         return read_json(self.status, kinds, _RESTORE).model_dump()
 
     def read_data(self) -> dict[str, Any]:
         """What `data.json` holds; a `UserError` if it is damaged."""
-        return read_json(self.data, _Data, _RESTORE).model_dump()
+        return read_json(self.data, Data, _RESTORE).model_dump()
 
     def read_environment(self) -> dict[str, Any]:
         """What `environment.json` holds; a `UserError` if it is damaged."""
         way_out = "Restore it from a copy; nothing but the text of reports depends on it."
-        return read_json(self.environment, _Environment, way_out).model_dump()
+        return read_json(self.environment, Environment, way_out).model_dump()
 
     def read_metrics(self) -> list[dict[str, str]]:
         """The rows of `metrics.csv`, numbers as text; a `UserError` if it is damaged."""
@@ -298,11 +257,11 @@ class RunDirectory:
 
     def candidate(self, epoch: int) -> Path:
         """What becomes `best` once the checkpoint after its epoch is written."""
-        return self.checkpoints / f"best-{epoch}.keras"
+        return candidate_file(self.checkpoints, epoch)
 
     def remove_checkpoints(self) -> None:
         """Deletes what only an unfinished training needs, and nothing else that lies there."""
-        _remove_files(self.checkpoints, _CHECKPOINT)
+        _remove_files(self.checkpoints, CHECKPOINT)
         _remove_folder(self.checkpoints)
 
     def remove_start(self) -> None:
@@ -321,7 +280,8 @@ def exports_in(folder: Path) -> Path:
 
 def is_run(path: Path) -> bool:
     """Whether a folder is a run directory."""
-    return (path / "config.yaml").is_file() and (path / "status.json").is_file()
+    run = RunDirectory(path)
+    return run.config.is_file() and run.status.is_file()
 
 
 def is_unstarted(path: Path) -> bool:

@@ -116,6 +116,10 @@ class SearchDirectory:
         """Folder of TensorBoard's HParams."""
         return self.path / "tensorboard"
 
+    def trial_logs(self, trial: str) -> Path:
+        """Folder of a trial's HParams."""
+        return self.tensorboard / trial
+
     def run(self, trial: str, seed: int) -> Path:
         """The run directory of a trial's training with one seed."""
         return self.path / "trials" / trial / f"seed-{seed}"
@@ -237,7 +241,7 @@ class SearchDirectory:
         """Waits until no other process trains a trial: a worker that was thought dead may still do so."""
         folder = self._result(trial).parent
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / ".lock"):
+        with FileLock(folder / LOCK):
             yield
 
     @property

@@ -80,7 +80,7 @@ def _write_hparams(ranked: Sequence[TrialResult], search: SearchConfig, director
     directory.remove_logs()
     for result in ranked:
         values = {key: _tensorboard_value(value) for key, value in result.values.items()}
-        writer = tf.summary.create_file_writer(str(directory.tensorboard / result.trial))
+        writer = tf.summary.create_file_writer(str(directory.trial_logs(result.trial)))
         with writer.as_default(step=0):
             hparams.hparams(values, trial_id=result.trial)
             if result.reason is None:

@@ -261,7 +261,7 @@ def load_search(space: str | Path, overrides: Mapping[str, Any] | None = None) -
 
 def shipped_spaces() -> dict[str, Traversable]:
     """Finds the search spaces that are installed with the package, by name."""
-    return shipped_files("clan_tf.configs", "spaces")
+    return shipped_files("clan_tf.configs.spaces")
 
 
 def _explain(mistake: Any) -> Iterator[str]:

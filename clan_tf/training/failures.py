@@ -9,7 +9,7 @@ from clan_tf.data.sources.content import plain_message
 from clan_tf.errors import CheckFailed, ProcessLost
 from clan_tf.progress import Progress
 from clan_tf.run import RunDirectory
-from clan_tf.training.state import state_files
+from clan_tf.run.checkpoints import state_files
 
 
 @contextmanager

@@ -208,7 +208,7 @@ class TrainingLoop:
     def _batches(self) -> Iterable:
         """The rest of the run, from the step of the state on."""
         labels, training = self.labels["train"], self.training
-        classes, start = self.model.settings["classes"], self.state.step
+        classes, start = self.model.classes, self.state.step
         return distribute(
             self.strategy,
             lambda worker: training_batches(

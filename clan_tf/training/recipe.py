@@ -32,7 +32,7 @@ def make_optimizer(
         # Biases and the scales and shifts of batch norm are vectors.
         sgd.exclude_from_weight_decay([v for v in model.trainable_variables if len(v.shape) < 2])
     if training.head_learning_rate_factor != 1:
-        backbone = {id(variable) for variable in model.backbone.trainable_variables}
+        backbone = {id(variable) for variable in model.backbone_model.trainable_variables}
         heads = [variable for variable in model.trainable_variables if id(variable) not in backbone]
         sgd.scale_learning_rate(heads, training.head_learning_rate_factor)
     optimizer = keras.optimizers.LossScaleOptimizer(sgd) if training.precision == "mixed_float16" else sgd

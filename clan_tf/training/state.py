@@ -1,7 +1,6 @@
 """The state of a training run between two steps, in files that are complete or refused."""
 
 import json
-import re
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -14,8 +13,8 @@ from pydantic import FiniteFloat, NonNegativeInt, TypeAdapter
 from clan_tf.errors import CheckFailed
 from clan_tf.files import parse_json, replacing
 from clan_tf.files.reading import is_of_damage
+from clan_tf.run.checkpoints import set_aside, state_file, state_files, step_of
 
-_NAME = re.compile(r"state-\d{9,}\.npz")
 KEPT = 2
 """How many states stay on the disk: the newest, and one to fall back to."""
 
@@ -55,15 +54,16 @@ def write_state(folder: Path, state: TrainingState, variables: Sequence[Any]) ->
         raise CheckFailed(f"The weights became NaN before step {state.step + 1}.")
     folder.mkdir(exist_ok=True)
     text = np.frombuffer(json.dumps(asdict(state), allow_nan=False).encode(), dtype="uint8")
-    with replacing(folder / f"state-{state.step:09d}.npz") as temporary, temporary.open("wb") as file:
+    path = state_file(folder, state.step)
+    with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez(file, allow_pickle=False, state=text, **arrays)
     files = state_files(folder)
-    current = [path.name for path in files].index(f"state-{state.step:09d}.npz")
-    for path in files[:current]:
+    current = files.index(path)
+    for newer in files[:current]:
         # It is damaged, or this run would have started from it.
-        path.rename(path.with_suffix(".damaged"))
-    for path in files[current + KEPT :]:
-        path.unlink()
+        set_aside(newer)
+    for older in files[current + KEPT :]:
+        older.unlink()
 
 
 def read_state(
@@ -115,11 +115,6 @@ def read_state(
     return TrainingState()
 
 
-def state_files(folder: Path) -> list[Path]:
-    """The states in a folder, newest first."""
-    return sorted((path for path in folder.glob("state-*.npz") if _NAME.fullmatch(path.name)), reverse=True)
-
-
 class _Unfit(ValueError):
     """A checkpoint that can be read, but belongs to another run."""
 
@@ -139,7 +134,7 @@ def _read(path: Path, variables: Sequence[Any]) -> tuple[TrainingState, list[np.
         with np.load(file, allow_pickle=False) as arrays:
             state = TypeAdapter(TrainingState).validate_python(_parsed(arrays["state"].tobytes()))
             values = [arrays[f"variable_{index}"] for index in range(len(variables))]
-    if state.step != int(path.stem.removeprefix("state-")):
+    if state.step != step_of(path):
         raise _Unfit(f"it is of step {state.step}")
     if not all(np.isfinite(array).all() for array in values if array.dtype.kind == "f"):
         raise _Unfit("it holds NaN")

@@ -113,7 +113,7 @@ class TrainStep:
         self, photos: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor, stop: tf.Tensor
     ) -> tuple[list[tf.Tensor], tf.Tensor]:
         """One device's part of the gradient and of the step's numbers."""
-        classes, batch_size = self.model.settings["classes"], self.training.batch_size
+        classes, batch_size = self.model.classes, self.training.batch_size
         shares = tf.one_hot(labels, classes) if labels.shape.rank == 1 else labels
         labels = tf.argmax(shares, axis=1, output_type=tf.int32)
         with tf.GradientTape() as tape:
@@ -126,7 +126,7 @@ class TrainStep:
             scaled = self.optimizer.scale_loss(loss)
         gradients = tape.gradient(scaled, [variable.value for variable in self._variables])
         probabilities = [tf.nn.softmax(logits[branch]) for branch in self.model.branches]
-        probabilities.append(combine(probabilities, self.model.settings["combination"]))
+        probabilities.append(combine(probabilities, self.model.combination))
         accuracies = [_count_correct(labels, values) / batch_size for values in probabilities]
         return gradients, tf.stack([loss, *losses, *accuracies, stop])
 
@@ -155,8 +155,8 @@ class TrainStep:
 
 def set_trainable(model: BranchClassifier, backbone: bool, freeze_batch_norm: bool) -> None:
     """Lets the backbone learn or not, its batch norm only if that isn't frozen for good."""
-    model.backbone.trainable = backbone
-    for layer in model.backbone.layers:
+    model.backbone_model.trainable = backbone
+    for layer in model.backbone_model.layers:
         if freeze_batch_norm and isinstance(layer, keras.layers.BatchNormalization):
             layer.trainable = False
 
@@ -164,7 +164,10 @@ def set_trainable(model: BranchClassifier, backbone: bool, freeze_batch_norm: bo
 @contextmanager
 def synchronized_batch_norm(model: BranchClassifier, strategy: tf.distribute.Strategy) -> Iterator[None]:
     """A graph that is traced inside takes batch norm's statistics over all devices; saved models don't know of it."""
-    layers = [*model.backbone.layers, *(layer.normalization for layer in getattr(model, "refinements", {}).values())]
+    layers = [
+        *model.backbone_model.layers,
+        *(layer.normalization for layer in getattr(model, "refinements", {}).values()),
+    ]
     norms = [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
     for layer in norms:
         layer.synchronized = strategy.num_replicas_in_sync > 1

@@ -66,8 +66,8 @@ def test_weights_load_from_every_kind_of_file(tmp_path: Path) -> None:
     source.save(tmp_path / "tiny.keras")
     clan = CLAN("tiny", 3, image_size=32)
     clan.save(tmp_path / "clan.keras")
-    for file, expected in (("tiny.weights.h5", source), ("tiny.keras", source), ("clan.keras", clan.backbone)):
-        loaded = Plain("tiny", 5, image_size=32, weights=str(tmp_path / file)).backbone
+    for file, expected in (("tiny.weights.h5", source), ("tiny.keras", source), ("clan.keras", clan.backbone_model)):
+        loaded = Plain("tiny", 5, image_size=32, weights=str(tmp_path / file)).backbone_model
         for layer in (layer for layer in expected.layers if layer.weights):
             for a, b in zip(layer.get_weights(), loaded.get_layer(layer.name).get_weights(), strict=True):
                 np.testing.assert_array_equal(a, b)

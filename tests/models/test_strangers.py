@@ -298,7 +298,7 @@ def test_weights_that_are_no_numbers_are_refused_when_a_model_is_loaded(
 
 def test_a_model_that_overflows_is_refused_when_it_answers(good: Path, tmp_path: Path) -> None:
     model = load_model(good)
-    model.backbone.get_layer("stage4_bn2").beta.assign(np.full(128, 1e4, "float32"))
+    model.backbone_model.get_layer("stage4_bn2").beta.assign(np.full(128, 1e4, "float32"))
     head = model.get_layer("logits_top")
     head.kernel.assign(np.full(head.kernel.shape, 3e38, "float32"))
     save_model(model, tmp_path / "x.keras")

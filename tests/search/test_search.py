@@ -24,13 +24,13 @@ from clan_tf.errors import UserError
 from clan_tf.files.temporary import temporary_file
 from clan_tf.progress import Progress
 from clan_tf.run import RunDirectory
+from clan_tf.run.checkpoints import state_files
 from clan_tf.search.directory import SearchDirectory
 from clan_tf.search.estimate import plan_search
 from clan_tf.search.search import SearchOutcome, search
 from clan_tf.search.space import SearchConfig
 from clan_tf.search.trials import TrialTrainer
 from clan_tf.training import train
-from clan_tf.training.state import state_files
 from helpers import TOOLS
 
 TABLE = ("trial", "training.learning_rate", "val_combined_accuracy", "spread", "repeats", "best_epochs", "failed")

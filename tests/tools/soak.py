@@ -16,7 +16,7 @@ import training_process
 
 from clan_tf.models import load_model
 from clan_tf.run import Outcome, RunDirectory
-from clan_tf.training.state import state_files
+from clan_tf.run.checkpoints import state_files
 
 MOMENTS = ("checkpoint", "writing", "start", "checkpoint")
 

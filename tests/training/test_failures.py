@@ -14,9 +14,9 @@ from clan_tf.errors import CheckFailed, UserError
 from clan_tf.models import load_model
 from clan_tf.progress import Progress
 from clan_tf.run import RunDirectory
+from clan_tf.run.checkpoints import state_files
 from clan_tf.training import disk, train
 from clan_tf.training.failures import explained, recording
-from clan_tf.training.state import state_files
 
 
 def test_a_disk_that_cannot_hold_the_checkpoints_is_refused_before_training(

@@ -15,7 +15,7 @@ import pytest
 
 from clan_tf.models import load_model
 from clan_tf.run import RunDirectory
-from clan_tf.training.state import state_files
+from clan_tf.run.checkpoints import state_files
 from helpers import TOOLS
 
 SAME_EVERYWHERE = [

@@ -154,7 +154,7 @@ def test_a_step_is_the_recipe_written_out(rng: np.random.Generator) -> None:
         head_learning_rate_factor=3,
     )
     model = trained(recipe, batch, 1)
-    backbone = {variable.path for variable in model.backbone.trainable_variables}
+    backbone = {variable.path for variable in model.backbone_model.trainable_variables}
     for variable, old, gradient in zip(model.trainable_variables, before, gradients, strict=True):
         decay = 0.01 * old if old.ndim > 1 else 0.0
         rate = 0.1 if variable.path in backbone else 0.3
@@ -167,15 +167,15 @@ def test_a_frozen_backbone_stays_as_it_is_with_its_batch_norm(rng: np.random.Gen
     recipe = TrainingConfig(batch_size=6, learning_rate=0.1)
     model = randomize_heads(CLAN("tiny", 3, image_size=32))
     optimizer = make_optimizer(recipe, model, 2)
-    before = model.backbone.get_weights()
+    before = model.backbone_model.get_weights()
     head = np.array(model.get_layer("logits_top").kernel)
     weights = np.ones(3, dtype="float32")
     TrainStep(model, optimizer, tf.distribute.get_strategy(), recipe, frozen_backbone=True)(iter(batches[:1]), weights)
-    for a, b in zip(before, model.backbone.get_weights(), strict=True):
+    for a, b in zip(before, model.backbone_model.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
     assert np.abs(np.array(model.get_layer("logits_top").kernel) - head).max() > 1e-4
     TrainStep(model, optimizer, tf.distribute.get_strategy(), recipe)(iter(batches[1:]), weights)
-    assert all((a != b).any() for a, b in zip(before, model.backbone.get_weights(), strict=True) if a.ndim > 1)
+    assert all((a != b).any() for a, b in zip(before, model.backbone_model.get_weights(), strict=True) if a.ndim > 1)
 
 
 def test_the_weight_average_forgets_the_first_weights_and_is_there_only_inside(rng: np.random.Generator) -> None:

@@ -11,12 +11,13 @@ from clan_tf.config import Experiment, TrainingConfig
 from clan_tf.errors import UserError
 from clan_tf.progress import Progress
 from clan_tf.run import RunDirectory
+from clan_tf.run.checkpoints import state_files
 from clan_tf.run.directory import START
 from clan_tf.training import resuming, train
 from clan_tf.training.callbacks import MONITOR
 from clan_tf.training.failures import recording
 from clan_tf.training.loop import TrainingLoop
-from clan_tf.training.state import TrainingState, state_files, write_state
+from clan_tf.training.state import TrainingState, write_state
 
 
 def test_resuming_needs_a_run_directory_or_an_empty_one(experiment: Experiment, tmp_path: Path) -> None:

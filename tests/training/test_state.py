@@ -10,7 +10,8 @@ import tensorflow as tf
 
 from clan_tf.errors import CheckFailed
 from clan_tf.models.files import damage_in_model
-from clan_tf.training.state import TrainingState, read_state, state_files, write_state
+from clan_tf.run.checkpoints import state_files
+from clan_tf.training.state import TrainingState, read_state, write_state
 
 
 def test_a_state_that_declares_a_huge_array_is_refused_without_taking_memory(tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ from clan_tf.config import Experiment, load_experiment
 from clan_tf.errors import CheckFailed, UserError
 from clan_tf.models import load_model
 from clan_tf.run import RunDirectory
+from clan_tf.run.checkpoints import state_files
 from clan_tf.training import TrainingResult, train
-from clan_tf.training.state import state_files
 from helpers.processes import kept_by_another_process
 
 

@@ -1,0 +1,33 @@
+"""The files in a run's `checkpoints/`: states between two steps, and models that may become the best."""
+
+import re
+from pathlib import Path
+
+CHECKPOINT = re.compile(r"state-\d{9,}\.(npz|damaged)|best-\d+\.keras")
+"""Names of all files that training writes there."""
+_STATE = re.compile(r"state-\d{9,}\.npz")
+
+
+def state_file(folder: Path, step: int) -> Path:
+    """The state after a step."""
+    return folder / f"state-{step:09d}.npz"
+
+
+def step_of(state: Path) -> int:
+    """The step that the name of a state says."""
+    return int(state.stem.removeprefix("state-"))
+
+
+def state_files(folder: Path) -> list[Path]:
+    """The states in a folder, newest first."""
+    return sorted((path for path in folder.glob("state-*.npz") if _STATE.fullmatch(path.name)), reverse=True)
+
+
+def set_aside(state: Path) -> None:
+    """Renames a damaged state, so that it isn't read again."""
+    state.rename(state.with_suffix(".damaged"))
+
+
+def candidate_file(folder: Path, epoch: int) -> Path:
+    """The model of an epoch, which becomes the best once the state after its epoch is written."""
+    return folder / f"best-{epoch}.keras"

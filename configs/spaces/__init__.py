@@ -1,0 +1,1 @@
+"""The search spaces that are installed with the package."""

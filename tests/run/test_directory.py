@@ -1,0 +1,35 @@
+"""The names of a run's files, against what training and evaluation leave on the disk."""
+
+from pathlib import Path
+
+from clan_tf.evaluation import evaluate
+from clan_tf.files.writing import LOCK
+from clan_tf.run import EvaluationFolder, RunDirectory
+
+
+def names_in(folder: Path) -> set[str]:
+    return {f"{entry.name}/" if entry.is_dir() else entry.name for entry in folder.iterdir()}
+
+
+def named_by(kind: RunDirectory | EvaluationFolder) -> set[str]:
+    """The names that the properties give."""
+    values = {getattr(kind, name) for name, value in vars(type(kind)).items() if isinstance(value, property)}
+    return {value.name for value in values if isinstance(value, Path)}
+
+
+def test_files_lists_what_is_in_a_finished_and_evaluated_run(trained_run: RunDirectory) -> None:
+    evaluate(str(trained_run.path))
+    found = names_in(trained_run.path) - {LOCK, "report.html", "exports/"}
+    assert found == set(RunDirectory.FILES) - {"checkpoints/"}
+
+
+def test_every_file_of_a_run_has_a_property(trained_run: RunDirectory) -> None:
+    listed = {name.rstrip("/") for name in RunDirectory.FILES}
+    assert named_by(trained_run) == (listed | {"report.html"}) - {"evaluation"}
+
+
+def test_every_file_of_an_evaluation_has_a_property(trained_run: RunDirectory) -> None:
+    evaluate(str(trained_run.path))
+    folder = trained_run.evaluation("test")
+    assert folder.is_complete
+    assert named_by(folder) == names_in(folder.path)
