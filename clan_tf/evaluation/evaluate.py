@@ -121,16 +121,11 @@ def evaluate(
         require_same_classes(path, predictor.class_names, data.source)
         checked = check_noted(data, split, data.photos(split), progress)
         probabilities = predictor.answers(checked, progress)
-    name = subset_name(split, None if predictor.chosen == predictor.branches else predictor.chosen)
+    some = None if predictor.chosen == predictor.branches else predictor.chosen
     own = run if run and path == run.best and not config and not overrides else None
-    folder = EvaluationFolder(output) if output else own.evaluation(name) if own else None
+    folder = EvaluationFolder(output) if output else own.evaluation(split, some) if own else None
     notes = (*data.notes, *data.content_notes(split, checked))
     return _summarize(predictor, split, checked, probabilities, folder, notes)
-
-
-def subset_name(split: str, branches: Sequence[str] | None) -> str:
-    """Names an evaluation of some of the branches, so that its tables don't replace those of all (`None`)."""
-    return f"{split}-{'+'.join(branches)}" if branches else split
 
 
 def _summarize(

@@ -9,7 +9,6 @@ from clan_tf.config import Experiment, ModelConfig
 from clan_tf.data import Source
 from clan_tf.errors import CheckFailed, UserError
 from clan_tf.evaluation import evaluate
-from clan_tf.evaluation.evaluate import subset_name
 from clan_tf.models.memory import forgetting_graphs
 from clan_tf.progress import Progress
 from clan_tf.reproduce.paper import Network
@@ -107,7 +106,7 @@ def require_predictions(
     """The folder of a run's evaluation, evaluated now if it wasn't yet."""
     if not _is_evaluated(run, split, branches):
         evaluate(str(run.path), split, branches, progress=progress, source=source)
-    return run.evaluation(subset_name(split, branches))
+    return run.evaluation(split, branches)
 
 
 def _finish(job: Job, split: str, source: Source, progress: Progress) -> None:
@@ -120,7 +119,7 @@ def _finish(job: Job, split: str, source: Source, progress: Progress) -> None:
 
 
 def _is_evaluated(run: RunDirectory, split: str, branches: tuple[str, ...] | None = None) -> bool:
-    return run.evaluation(subset_name(split, branches)).is_complete
+    return run.evaluation(split, branches).is_complete
 
 
 def _changed(experiment: Experiment, network: Network, seed: int) -> Experiment:

@@ -169,8 +169,9 @@ class RunDirectory:
         """Folder of TensorBoard logs."""
         return self.path / "tensorboard"
 
-    def evaluation(self, name: str) -> EvaluationFolder:
-        """Folder of one evaluation: the split, or `SPLIT-BRANCH+BRANCH` for some of the branches."""
+    def evaluation(self, split: str, branches: Sequence[str] | None = None) -> EvaluationFolder:
+        """Folder of one evaluation: of all branches (`None`) or of some, whose tables don't replace those of all."""
+        name = f"{split}-{'+'.join(branches)}" if branches else split
         return EvaluationFolder(self.path / "evaluation" / name)
 
     def export(self, kind: str) -> Path:

@@ -17,7 +17,6 @@ from clan_tf.cli.main import app
 from clan_tf.config import Experiment, load_experiment
 from clan_tf.data import read_source
 from clan_tf.errors import CheckFailed, UserError
-from clan_tf.evaluation.evaluate import subset_name
 from clan_tf.files import write_text
 from clan_tf.models import BranchClassifier
 from clan_tf.models.build import build_model
@@ -71,7 +70,7 @@ class FakeTraining:
         run.write_status("finished", epochs=1, best_epoch=1, best_accuracy=1.0, seconds=2.0)
 
     def evaluate(self, path: str, split: str, branches: tuple[str, ...] | None, **others: Any) -> None:
-        folder = RunDirectory(path).evaluation(subset_name(split, branches)).path
+        folder = RunDirectory(path).evaluation(split, branches).path
         folder.mkdir(parents=True)
         rng = np.random.default_rng(list(f"{path[-40:]}{branches}".encode()))
         columns = ["mid_1", "mid_2", "top", "refined_top", "combined"]
