@@ -10,7 +10,7 @@ import numpy as np
 from clan_tf.data import Photo
 from clan_tf.data.checked_photos import CheckedPhotos
 from clan_tf.errors import CheckFailed, UserError, counted
-from clan_tf.evaluation.photos import check_noted, experiment_of, read_noted, require_same_classes
+from clan_tf.evaluation import check_noted, experiment_of, read_noted, require_same_classes
 from clan_tf.export.gate import GateReport, Limits, check_file
 from clan_tf.export.options import ExportOptions
 from clan_tf.export.sampling import stratified

@@ -12,7 +12,7 @@ from clan_tf.config import DataConfig
 from clan_tf.data import SPLITS, Source
 from clan_tf.data.checked_photos import CheckedPhotos
 from clan_tf.errors import UserError, nearest
-from clan_tf.evaluation.metrics import expected_calibration_error, top_k_accuracy
+from clan_tf.evaluation.metrics import confused_pairs, expected_calibration_error, top_k_accuracy
 from clan_tf.evaluation.photos import check_noted, experiment_of, read_noted, require_same_classes
 from clan_tf.evaluation.tables import write_tables
 from clan_tf.inference import Predictor, locate, open_predictor
@@ -147,7 +147,10 @@ def _summarize(
         combined_branches=model.chosen,
         calibration_error=expected_calibration_error(labels, combined),
         per_class=_per_class(matrix, names),
-        confused_pairs=_confused_pairs(matrix, names),
+        confused_pairs=[
+            {"true": names[true], "predicted": names[predicted], "photos": photos}
+            for true, predicted, photos in confused_pairs(matrix)
+        ],
         confusion=matrix,
         folder=folder.path if folder else None,
         notes=notes,
@@ -167,12 +170,3 @@ def _per_class(matrix: np.ndarray, names: Sequence[str]) -> list[dict[str, Any]]
         for label, (name, row) in enumerate(zip(names, matrix, strict=True))
         if row.sum()
     ]
-
-
-def _confused_pairs(matrix: np.ndarray, names: Sequence[str]) -> list[dict[str, Any]]:
-    pairs = [
-        {"true": names[row], "predicted": names[column], "photos": int(matrix[row, column])}
-        for row, column in np.argwhere(matrix > 0)
-        if row != column
-    ]
-    return sorted(pairs, key=lambda pair: -pair["photos"])

@@ -1,4 +1,4 @@
-"""What predictions are worth: accuracy with its interval, and calibration."""
+"""What predictions are worth: accuracy with its interval, calibration, and the classes that are confused."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -85,3 +85,14 @@ def expected_calibration_error(labels: np.ndarray, probabilities: np.ndarray) ->
     """
     correct = probabilities.argmax(axis=1) == labels
     return calibration_error(reliability_bins(probabilities.max(axis=1), correct))
+
+
+def confused_pairs(confusion: np.ndarray) -> list[tuple[int, int, int]]:
+    """Lists true label, predicted label and number of photos of the mistakes, most photos first.
+
+    Args:
+        confusion: counts `(classes, classes)`, rows are true classes.
+    """
+    mistakes = confusion - np.diag(np.diag(confusion))
+    pairs = [(int(true), int(predicted), int(mistakes[true, predicted])) for true, predicted in np.argwhere(mistakes)]
+    return sorted(pairs, key=lambda pair: -pair[2])

@@ -8,7 +8,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from clan_tf.evaluation.metrics import Bin
+from clan_tf.evaluation import Bin
 from clan_tf.plots import PLAIN_TEXT, draw_curves
 from clan_tf.text import printable
 

@@ -12,8 +12,7 @@ from sklearn.metrics import confusion_matrix
 from clan_tf.config import Experiment
 from clan_tf.data import Source
 from clan_tf.errors import UserError
-from clan_tf.evaluation import Share, evaluate, read_predictions
-from clan_tf.evaluation.tables import EVALUATE_AGAIN
+from clan_tf.evaluation import EVALUATE_AGAIN, Share, confused_pairs, evaluate, read_predictions
 from clan_tf.files import read_json
 from clan_tf.models import COMBINED
 from clan_tf.progress import Progress
@@ -132,9 +131,7 @@ class RunFacts:
 
     def confused_pairs(self) -> list[tuple[int, int, int]]:
         """True label, predicted label and number of photos, most photos first."""
-        off_diagonal = self.confusion - np.diag(np.diag(self.confusion))
-        pairs = [(int(a), int(b), int(off_diagonal[a, b])) for a, b in np.argwhere(off_diagonal)]
-        return sorted(pairs, key=lambda pair: -pair[2])
+        return confused_pairs(self.confusion)
 
     def _labels(self, column: str) -> np.ndarray:
         index = {name: label for label, name in enumerate(self.class_names)}

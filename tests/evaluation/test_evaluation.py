@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from sklearn.metrics import top_k_accuracy_score
 
 from clan_tf.errors import UserError
-from clan_tf.evaluation import Evaluation, evaluate, expected_calibration_error, top_k_accuracy
+from clan_tf.evaluation import Evaluation, evaluate
 from clan_tf.export.gate import Limits, compare, failed_limits
 from clan_tf.inference import ProbabilityFunction, predict
 from clan_tf.models import CLAN, load_model
@@ -29,13 +28,6 @@ def run(trained_run: RunDirectory) -> RunDirectory:
 @pytest.fixture(scope="module")
 def result(run: RunDirectory) -> Evaluation:
     return evaluate(str(run.path), batch_size=4)
-
-
-def test_top_k_accuracy_equals_scikit_learns(rng: np.random.Generator) -> None:
-    labels, probabilities = rng.integers(0, 7, 50), rng.dirichlet(np.ones(7), 50)
-    for k in (1, 2, 5):
-        expected = top_k_accuracy_score(labels, probabilities, k=k, labels=range(7))
-        assert top_k_accuracy(labels, probabilities, k) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("k", [1, 2, 5])
@@ -72,13 +64,6 @@ def test_nan_counts_against_the_label() -> None:
     figures = compare({"probabilities": finite}, {"probabilities": probabilities}, labels)
     assert figures["accuracy"] == 0.25 and figures["agreement"] == 0
     assert failed_limits(figures, Limits(difference=1e-4))
-
-
-def test_calibration_error_of_a_known_case() -> None:
-    probabilities = np.array([[0.9, 0.1]] * 10 + [[0.4, 0.6]] * 10)
-    labels = np.array([0] * 5 + [1] * 5 + [1] * 6 + [0] * 4)
-    # Half the photos are 0.9 sure and 0.5 right; the other half is 0.6 sure and right.
-    assert expected_calibration_error(labels, probabilities) == pytest.approx(0.2)
 
 
 def test_the_predictions_file_gives_the_same_accuracies(result: Evaluation) -> None:

@@ -13,8 +13,7 @@ from typer.testing import CliRunner
 from clan_tf.cli.main import app
 from clan_tf.config import load_experiment
 from clan_tf.errors import UserError
-from clan_tf.evaluation import evaluate, expected_calibration_error
-from clan_tf.evaluation.metrics import Share, calibration_error, reliability_bins
+from clan_tf.evaluation import evaluate
 from clan_tf.files import write_text
 from clan_tf.models import save_model
 from clan_tf.models.build import build_model
@@ -102,24 +101,6 @@ def _answer(rng: np.random.Generator, label: int, names: list[str]) -> str:
     if rng.random() < 0.8:
         return names[label]
     return names[label // 5 * 5 + rng.integers(5)] if rng.random() < 0.7 else names[rng.integers(CLASSES)]
-
-
-def test_the_interval_is_wilsons() -> None:
-    right, photos, z = 37, 45, 1.959964
-    share = right / photos
-    centre = (share + z**2 / (2 * photos)) / (1 + z**2 / photos)
-    half = z / (1 + z**2 / photos) * np.sqrt(share * (1 - share) / photos + z**2 / (4 * photos**2))
-    result = Share.of(right, photos)
-    assert (result.low, result.high) == (pytest.approx(centre - half, abs=1e-6), pytest.approx(centre + half, abs=1e-6))
-    assert Share.of(5, 5).high == 1.0
-
-
-def test_the_calibration_error_is_that_of_the_evaluation(rng: np.random.Generator) -> None:
-    probabilities = rng.dirichlet(np.full(4, 0.4), 300)
-    labels = rng.integers(0, 4, 300)
-    bins = reliability_bins(probabilities.max(axis=1), probabilities.argmax(axis=1) == labels)
-    assert sum(b.photos for b in bins) == 300
-    assert calibration_error(bins) == pytest.approx(expected_calibration_error(labels, probabilities))
 
 
 def test_confused_classes_stand_together() -> None:
