@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -104,6 +105,20 @@ def test_the_longest_names_can_be_written(tmp_path: Path) -> None:
     write_json(path, [float("nan"), 1.5, {"a": float("inf")}])
     assert json.loads(path.read_text(encoding="utf-8")) == [None, 1.5, {"a": None}]
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="rights of POSIX systems")
+@pytest.mark.parametrize("mask", [0o022, 0o002, 0o077])
+def test_who_may_read_a_finished_file_or_folder_is_said_by_the_umask(mask: int, tmp_path: Path) -> None:
+    before = os.umask(mask)
+    try:
+        write_text(tmp_path / "file.txt", "text")
+        with new_folder(tmp_path / "folder"):
+            pass
+    finally:
+        os.umask(before)
+    rights = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("file.txt", "folder")]
+    assert rights == [0o666 & ~mask, 0o777 & ~mask]
 
 
 def test_a_link_stays_and_its_file_is_replaced(tmp_path: Path) -> None:
