@@ -7,7 +7,7 @@ import numpy as np
 
 from clan_tf.data.checked_photos import CheckedPhotos
 from clan_tf.errors import UserError
-from clan_tf.files import read_json, read_rows, write_csv, write_json
+from clan_tf.files import read_json, read_rows, write_csv, write_json, write_rows
 from clan_tf.plots import plot_confusion
 from clan_tf.run import EvaluationFolder
 
@@ -28,17 +28,13 @@ def write_tables(
     """Writes the figures, the tables and the picture of an evaluation; the predictions last."""
     folder.path.mkdir(parents=True, exist_ok=True)
     write_json(folder.metrics, result.to_json())
-    for path, found, columns in (
-        (folder.per_class, result.per_class, ("class", "photos", "accuracy")),
-        (folder.confused_pairs, result.confused_pairs, ("true", "predicted", "photos")),
-    ):
-        write_csv(path, columns, [[row[column] for column in columns] for row in found])
+    write_rows(folder.per_class, result.per_class, ("class", "photos", "accuracy"))
+    write_rows(folder.confused_pairs, result.confused_pairs, ("true", "predicted", "photos"))
     counts = [[name, *map(int, row)] for name, row in zip(names, result.confusion, strict=True)]
     write_csv(folder.confusion, ("true \\ predicted", *names), counts)
     plot_confusion(result.confusion, names, folder.confusion_picture)
     # Last: where it is, everything is.
-    rows = _prediction_rows(checked, probabilities, names)
-    write_csv(folder.predictions, list(rows[0]), [list(row.values()) for row in rows])
+    write_rows(folder.predictions, _prediction_rows(checked, probabilities, names))
 
 
 def _prediction_rows(

@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from clan_tf.files.plain_json import json_text, parse_json
     from clan_tf.files.reading import read_json, read_text
     from clan_tf.files.regular import existing_parent, open_regular_file, read_regular_file, require_regular_file
-    from clan_tf.files.tables import read_rows, write_csv
+    from clan_tf.files.tables import read_rows, write_csv, write_rows
     from clan_tf.files.writing import new_folder, only_process, replacing, write_json, write_text
 
 _FILES = {
     "plain_json": ("json_text", "parse_json"),
     "regular": ("existing_parent", "open_regular_file", "read_regular_file", "require_regular_file"),
-    "tables": ("read_rows", "write_csv"),
+    "tables": ("read_rows", "write_csv", "write_rows"),
     "reading": ("read_json", "read_text"),
     "writing": ("new_folder", "only_process", "replacing", "write_json", "write_text"),
 }
@@ -37,6 +37,7 @@ __all__ = [
     "require_regular_file",
     "write_csv",
     "write_json",
+    "write_rows",
     "write_text",
 ]
 __getattr__, __dir__ = lazy_names(

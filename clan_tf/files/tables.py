@@ -9,7 +9,7 @@ import csv
 import io
 import math
 import re
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,12 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]])
         writer = csv.writer(file)
         writer.writerow(map(quoted_cell, columns))
         writer.writerows([quoted_cell(cell) if isinstance(cell, str) else cell for cell in row] for row in rows)
+
+
+def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> None:
+    """Writes rows by `write_csv`, whose columns are those of the first row unless `columns` names them."""
+    columns = list(rows[0]) if columns is None else columns
+    write_csv(path, columns, ([row[column] for column in columns] for row in rows))
 
 
 def read_rows(

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from clan_tf.config import Experiment, ModelConfig
-from clan_tf.files import write_text
+from clan_tf.files import write_rows, write_text
 from clan_tf.models import complexity
 from clan_tf.models.build import build_model
 from clan_tf.reproduce.paper import COMPLEXITY_ROWS
-from clan_tf.reproduce.tables import markdown, write_rows
+from clan_tf.reproduce.tables import markdown
 from clan_tf.training.plan import count_classes
 
 THE_PAPERS = ("vgg16_bn", 200, 448)
@@ -35,7 +35,7 @@ def write_complexity_table(experiment: Experiment, path: Path) -> tuple[list[Pat
                 "paper_macs_billions": printed_macs if is_papers else None,
             }
         )
-    write_rows(rows, path.with_suffix(".csv"))
+    write_rows(path.with_suffix(".csv"), rows)
     write_text(path.with_suffix(".md"), _complexity_page(rows, backbone, classes, size))
     return [path.with_suffix(".md"), path.with_suffix(".csv")], rows
 

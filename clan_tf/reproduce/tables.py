@@ -11,7 +11,7 @@ import numpy as np
 from clan_tf.data import Source
 from clan_tf.errors import UserError
 from clan_tf.evaluation import read_predictions
-from clan_tf.files import write_csv, write_text
+from clan_tf.files import write_rows, write_text
 from clan_tf.models import COMBINED
 from clan_tf.progress import Progress
 from clan_tf.reproduce.paper import DATA_SETS, Row, Table
@@ -115,7 +115,7 @@ def write_table(results: Sequence[Result], heading: Sequence[str], notes: Sequen
     """Writes `PATH.md` and `PATH.csv`, group by group."""
     results = sorted(results, key=lambda result: result.row.group)
     rows = [result.to_json() for result in results]
-    write_rows(rows, path.with_suffix(".csv"))
+    write_rows(path.with_suffix(".csv"), rows)
     columns = ("", "method", "accuracy", "paper", "difference", "p", "time of a run")
     cells = [
         (
@@ -142,11 +142,6 @@ def markdown(
     lines += ["| " + " | ".join(row[index] for index in kept) + " |" for row in rows]
     lines += ["", *(f"- {note}" for note in notes)]
     return "\n".join(lines) + "\n"
-
-
-def write_rows(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Writes a CSV file whole or not at all."""
-    write_csv(path, list(rows[0]), [list(row.values()) for row in rows])
 
 
 def describe_orders(results: Sequence[Result], backbone: str, data_set: str | None) -> list[str]:

@@ -18,7 +18,7 @@ from clan_tf.config import Experiment
 from clan_tf.data.pipeline import distribute, evaluation_batches, steps_per_epoch, training_batches
 from clan_tf.data.pipeline.reading import Reader
 from clan_tf.errors import CheckFailed
-from clan_tf.files import write_csv
+from clan_tf.files import write_rows
 from clan_tf.inference import ProbabilityFunction
 from clan_tf.models import BranchClassifier, save_model
 from clan_tf.models.files import damage_in_model
@@ -271,9 +271,7 @@ class TrainingLoop:
             write_state(self.run.checkpoints, self.state, self._variables())
 
     def _write_metrics(self) -> None:
-        columns = list(self.state.rows[0])
-        rows = [[epoch, *(row[name] for name in columns)] for epoch, row in enumerate(self.state.rows, start=1)]
-        write_csv(self.run.metrics, ["epoch", *columns], rows)
+        write_rows(self.run.metrics, [{"epoch": epoch, **row} for epoch, row in enumerate(self.state.rows, start=1)])
         plot_curves(self.run.metrics, self.run.curves)
 
 

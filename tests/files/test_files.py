@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from clan_tf.errors import UserError
-from clan_tf.files import new_folder, read_json, read_rows, replacing, write_json, write_text
+from clan_tf.files import new_folder, read_json, read_rows, replacing, write_json, write_rows, write_text
 from clan_tf.files.temporary import UNTOUCHED_SECONDS, temporary_file
 
 HALF = """
@@ -213,6 +213,17 @@ def test_a_damaged_table_is_named_with_the_way_out(content: bytes, reason: str, 
     path.write_bytes(content)
     with pytest.raises(UserError, match=rf"^{path}: is damaged \(.*{reason}.*\)\. Make it anew\.$"):
         read_rows(path, ("a", "b"), "Make it anew.", is_number=lambda column: column == "b")
+
+
+def test_rows_stand_under_their_columns_in_whatever_order_they_come(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    write_rows(path, [{"epoch": 1, "loss": 0.5}, {"loss": 0.25, "epoch": 2}])
+    assert path.read_bytes() == b"epoch,loss\r\n1,0.5\r\n2,0.25\r\n"
+    write_rows(path, [], ("class", "photos"))
+    assert path.read_bytes() == b"class,photos\r\n"
+    with pytest.raises(KeyError, match="loss"):
+        write_rows(path, [{"epoch": 1, "loss": 0.5}, {"epoch": 2}])
+    assert path.read_bytes() == b"class,photos\r\n"
 
 
 def test_a_folder_that_was_moved_aside_by_a_killed_process_comes_back(tmp_path: Path) -> None:
