@@ -16,6 +16,7 @@ from clan_tf.cli.console import (
     say,
 )
 from clan_tf.errors import UserError
+from clan_tf.text import duration
 
 if TYPE_CHECKING:
     from clan_tf.reproduce import Plan
@@ -75,10 +76,10 @@ def _print_plan(plan: "Plan", as_json: bool) -> None:
         print_json({"jobs": jobs, "seconds": total, "estimated_from": plan.basis})
         return
     if plan.jobs:
-        rows = [(name, state, _minutes(seconds)) for name, (state, seconds) in plan.jobs.items()]
-        print_table("It would train", ("run", "now", "estimated"), [*rows, ("all", "", _minutes(total))])
+        rows = [(name, state, _estimate(seconds)) for name, (state, seconds) in plan.jobs.items()]
+        print_table("It would train", ("run", "now", "estimated"), [*rows, ("all", "", _estimate(total))])
     say(f"Estimated from: {plan.basis}.")
 
 
-def _minutes(seconds: float) -> str:
-    return f"{seconds / 60:.1f} min" if seconds else "–"
+def _estimate(seconds: float) -> str:
+    return duration(seconds) if seconds else "–"

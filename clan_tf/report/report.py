@@ -34,7 +34,7 @@ from clan_tf.report.statistics import (
     confused_groups,
     similar_order,
 )
-from clan_tf.text import printable
+from clan_tf.text import duration, printable
 
 PAIRS, MISTAKES, GROUPS, HARDEST = 8, 12, 6, 12
 """How many are shown of the confused pairs, the worst mistakes, the groups of classes and the hardest classes."""
@@ -120,6 +120,7 @@ def _templates() -> Environment:
         "percent": _percent,
         "short": short,
         "count": "{:,}".format,
+        "duration": duration,
         "si": EngFormatter(places=2),
     }
     return environment
