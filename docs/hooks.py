@@ -132,7 +132,7 @@ def _values(schema: Mapping[str, Any]) -> str:
 def _range(schema: Mapping[str, Any]) -> str:
     """The limits of a number."""
     limits = (("minimum", "≥"), ("exclusiveMinimum", ">"), ("maximum", "≤"), ("exclusiveMaximum", "<"))
-    return ", ".join(f"{sign} {schema[limit]:,g}" for limit, sign in limits if limit in schema)
+    return ", ".join(f"{sign}\N{NO-BREAK SPACE}{schema[limit]:,g}" for limit, sign in limits if limit in schema)
 
 
 def _verbs(name: str, command: Any) -> Iterator[tuple[str, Any]]:
