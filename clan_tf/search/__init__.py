@@ -1,4 +1,4 @@
-"""Searching an experiment's choices with KerasTuner, which is in the extra `search`."""
+"""Searching an experiment's hyperparameters with KerasTuner, from the extra `search`."""
 
 from clan_tf.errors import UserError
 

@@ -78,7 +78,7 @@ def test_a_trial_that_fails_is_recorded_with_its_reason(found: SearchOutcome) ->
     assert "NaN" in failed["failed"]
     assert failed["training.learning_rate"] == "1e+30"
     text = found.directory.leaderboard_text.read_text(encoding="utf-8")
-    assert "- trial 0000: The model answers NaN" in text
+    assert "- trial 0000: The model outputs NaN" in text
     assert found.stop_reason is None
 
 
