@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from clan_tf.models import CLAN, Plain
-from clan_tf.models.classifier import BranchClassifier
+from clan_tf.models import CLAN, BranchClassifier, Plain
 
 NOT_STORED = {"weights", "kwargs"}
 

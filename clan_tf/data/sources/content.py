@@ -6,7 +6,7 @@ import re
 import tensorflow as tf
 
 from clan_tf.data.sources.source import Photo, Span
-from clan_tf.photos.decoding import PhotoError
+from clan_tf.photos import PhotoError
 from clan_tf.photos.files import read_photo_file
 
 RECORD_HEADER, RECORD_FOOTER = 12, 4
