@@ -302,7 +302,7 @@ def test_a_model_that_overflows_is_refused_when_it_answers(good: Path, tmp_path:
     head = model.get_layer("logits_top")
     head.kernel.assign(np.full(head.kernel.shape, 3e38, "float32"))
     save_model(model, tmp_path / "x.keras")
-    with pytest.raises(CheckFailed, match=r"x\.keras: the model answers NaN \(combined\)"):
+    with pytest.raises(CheckFailed, match=r"x\.keras: the model outputs NaN \(combined\)"):
         KerasPredictor.open(locate(tmp_path / "x.keras"), batch_size=1).probabilities(
             [np.full((32, 32, 3), 99, "uint8")]
         )
