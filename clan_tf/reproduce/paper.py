@@ -209,5 +209,5 @@ def data_set_of(config: DataConfig, classes: int) -> str | None:
 
 
 def paper_backbone(backbone: str) -> str:
-    """Returns the paper's name of a backbone: its VGG-16 has batch normalization."""
+    """Returns the paper's name of a backbone: its VGG-16 has batch normalisation."""
     return {"vgg16_bn": "vgg16"}.get(backbone, backbone)

@@ -158,7 +158,7 @@ class SearchConfig(Section):
 
     @property
     def direction(self) -> Literal["min", "max"]:
-        """Whether the objective is minimized or maximized."""
+        """Whether the objective is minimised or maximised."""
         return "min" if self.objective.endswith("loss") else "max"
 
     def ordered(self) -> dict[str, Parameter]:

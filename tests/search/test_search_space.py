@@ -249,7 +249,7 @@ def test_a_space_without_an_end_is_refused_before_it_is_gone_through(
 def test_a_grid_that_nothing_ends_is_refused(tmp_path: Path, demo: Experiment) -> None:
     keys = ("learning_rate", "momentum", "label_smoothing", "weight_decay", "ema", "head_learning_rate_factor")
     parameters = {f"training.{key}": {"kind": "float", "min": 0.01, "max": 0.1} for key in keys}
-    with pytest.raises(UserError, match="a grid of 1,000,000 trials; at most 100,000 are made"):
+    with pytest.raises(UserError, match="a grid of 1,000,000 trials; at most 100,000 are run"):
         fit_to_experiment(read(tmp_path, {"parameters": parameters, "algorithm": "grid"}), demo, "space")
     search = fit_to_experiment(read(tmp_path, {"parameters": parameters, "algorithm": "grid", "trials": 4}), demo, "x")
     assert planned_trials(search, 10) == 4
