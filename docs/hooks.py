@@ -18,7 +18,7 @@ from pydantic import BaseModel
 
 from clan_tf.cli.main import app
 from clan_tf.config import Experiment
-from clan_tf.search.space import SearchConfig
+from clan_tf.search import SearchConfig
 
 ROOT = Path(__file__).parents[1]
 _PYTHON_TYPE = re.compile(r" <(str|list\[str\]|int range)>$")

@@ -1,4 +1,4 @@
-"""From a trained model to files that other runtimes read, and the check that they answer the same."""
+"""Export of a trained model to files for other runtimes, and the check that their outputs agree."""
 
 from clan_tf.export.comparison import Comparison
 from clan_tf.export.export import Export, Exporter, export

@@ -1,4 +1,4 @@
-"""Every export of one model beside each other, or one exported file."""
+"""Benchmark of all exports of one model, or of one exported file."""
 
 import tempfile
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from clan_tf.export.gate import GateReport, Limits
 from clan_tf.export.options import ExportOptions
 from clan_tf.inference import locate
 from clan_tf.progress import Progress
-from clan_tf.runtime.contract import read_contract
+from clan_tf.runtime import read_contract
 
 ALL_EXPORTS = (
     ExportOptions("keras"),
@@ -30,18 +30,18 @@ THREADS = (1, 2)
 
 @dataclass(frozen=True)
 class Measured:
-    """What the gate found of an export.
+    """The gate's findings for an export.
 
     Attributes:
-        report: the figures.
-        keep_float: of a quantized file that was made here, the layers that stay float32.
+        report: the measurements.
+        keep_float: for a quantized file made by this benchmark, the layers that stay in float32.
     """
 
     report: GateReport
     keep_float: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Returns plain values."""
         return {**self.report.to_json(), "keep_float": list(self.keep_float)}
 
 
@@ -54,21 +54,21 @@ def benchmark_exports(
     run: str | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Measured | Exception]:
-    """Size, accuracy, agreement, speed at 1 and 2 threads and memory of a model's exports, or of an exported file.
+    """Measures size, accuracy, agreement, speed at 1 and 2 threads, and memory of a model's exports or one file.
 
-    Nothing is kept. Quantized files have as many layers in float32 as the gate needs, as `export` makes them.
+    No files are kept. Quantized files keep as many layers in float32 as the gate requires, as in `export`.
 
     Args:
-        model: a run directory or `.keras` file, all of whose exports are made; or one exported file.
+        model: a run directory or `.keras` file, which is exported to all formats; or one exported file.
         samples: how many test photos; all if `None`.
-        seconds: how long speed is measured, for each number of threads.
-        config: whose data to use; the run's own if `None`.
-        overrides: `KEY=VALUE` texts on the config.
-        run: for an exported file, the run that it was exported from, unless it lies in there.
+        seconds: how long speed is measured for each number of threads.
+        config: the config whose data to use; the run's own if `None`.
+        overrides: `KEY=VALUE` strings that override the config.
+        run: for an exported file, the run that it was exported from, unless the file is inside it.
         progress: where progress is shown.
 
     Returns:
-        By kind of export what the gate found, or why there is none.
+        The gate's findings by kind of export, or the reason why there is no such export.
 
     Raises:
         UserError: if the model or the data is wrong.
@@ -77,7 +77,7 @@ def benchmark_exports(
     if located.is_exported:
         own = run or (str(located.run.path) if located.run else None)
         if own is None:
-            raise UserError(f"{model}: isn't in a run directory, so say which run it was exported from: --run RUN.")
+            raise UserError(f"{model}: isn't in a run directory, so name the run that it was exported from: --run RUN.")
         comparison = Comparison(own, samples, config, overrides, progress)
         contract = read_contract(located.file)
         report = comparison.check(located.file, contract, Limits(), None, THREADS, seconds)

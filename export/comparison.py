@@ -1,4 +1,4 @@
-"""A trained model beside its exports: the photos they are compared on, and both's answers."""
+"""Comparison of a trained model with its exports: the compared photos, and the outputs of both."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,11 +18,11 @@ from clan_tf.inference import KerasPredictor, keras_process, locate, locate_kera
 from clan_tf.inference.views import views_of_contract
 from clan_tf.models import combine
 from clan_tf.progress import Progress
-from clan_tf.runtime.contract import Contract
-from clan_tf.runtime.exported import PROBABILITIES, SERVE_BYTES, ExportedModel
+from clan_tf.runtime import Contract, ExportedModel
+from clan_tf.runtime.exported import PROBABILITIES, SERVE_BYTES
 
 FEW_PHOTOS = 50
-"""Of fewer compared photos a note warns: one is over 2 %, what an int8 file may lose."""
+"""A note warns if fewer photos are compared: each is more than 2 %, which is all that an int8 file may lose."""
 
 
 class Comparison:
@@ -31,20 +31,20 @@ class Comparison:
     Args:
         model: a run directory or a `.keras` file.
         samples: how many photos; all of the test split if `None`.
-        config: whose data to use; the run's own if `None`.
-        overrides: `KEY=VALUE` texts on the config.
+        config: the config whose data to use; the run's own if `None`.
+        overrides: `KEY=VALUE` strings that override the config.
         progress: where progress is shown.
 
     Attributes:
         path: the model's file.
-        name: the experiment's name, which exported files get.
+        name: the experiment's name, which exported files are named after.
         model: the Keras model.
-        split: the split of the photos that are compared: `test`, or `val` where there is none.
-        photos: those photos.
+        split: the split of the compared photos: `test`, or `val` if there is none.
+        photos: the compared photos.
 
     Raises:
         UserError: if the model or the data is wrong.
-        CheckFailed: if the model has weights that are no numbers.
+        CheckFailed: if the model has weights that are NaN or infinite.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Comparison:
             self.progress.note("There are no test photos: validation photos are compared.")
         self.photos = self.sample(self.split, samples)
         if len(self.photos.photos) < FEW_PHOTOS:
-            self.progress.note(f"{counted(len(self.photos.photos), 'photo')} compared: that says little of others.")
+            self.progress.note(f"{counted(len(self.photos.photos), 'photo')} compared: too few to generalise.")
 
     def sample(self, split: str, count: int | None = None) -> CheckedPhotos:
         """Reads photos of a split, stratified over classes; all if `count` is `None`."""
@@ -79,7 +79,7 @@ class Comparison:
         return check_noted(self._data, split, stratified(photos, count) if count else photos, self.progress)
 
     def views(self, checked: CheckedPhotos, contract: Contract, description: str) -> list[np.ndarray]:
-        """Prepares photos as an exported file is given them, uint8 RGB."""
+        """Prepares photos as input of an exported file, uint8 RGB."""
         with self.progress.track(description, len(checked.photos)) as advance:
             views = []
             for view in views_of_contract(contract, checked):
@@ -97,9 +97,9 @@ class Comparison:
         seconds: float = 1.0,
         signatures: Sequence[str] = (),
     ) -> GateReport:
-        """Compares an exported file, which holds its contract unless one is given, with the model."""
+        """Compares an exported file with the model; the file holds its contract unless one is given."""
         if contract.class_names != tuple(self.model.class_names) or not set(contract.branches) <= set(self.answers):
-            raise UserError(f"{path}: has other classes or branches than {self.path}. Name its own run: --run.")
+            raise UserError(f"{path}: has other classes or branches than {self.path}. Give its own run: --run.")
         expected = {PROBABILITIES: combine([self.answers[name] for name in contract.branches], contract.combination)}
         if contract.per_branch:
             expected |= {f"{PROBABILITIES}_{name}": self.answers[name] for name in contract.branches}
@@ -115,19 +115,19 @@ class Comparison:
         )
 
     def further_signatures(self, options: ExportOptions) -> list[str]:
-        """Lists the signatures of a SavedModel that are compared beside the default one."""
+        """Lists the signatures of a SavedModel that are compared in addition to the default one."""
         if options.format != "saved_model":
             return []
         signatures = ["serve_uint8" if options.io == "float32" else "serve_float32"]
         signatures += ["explain"] if options.explain else []
         if any(photo.box for photo in self.photos.photos):
-            self.progress.note(f"{SERVE_BYTES} isn't compared: it takes whole photos, and here their boxes are used.")
+            self.progress.note(f"{SERVE_BYTES} isn't compared: it takes whole photos, but this data uses their boxes.")
             return signatures
         return [*signatures, SERVE_BYTES]
 
     @contextmanager
     def own_files(self, options: ExportOptions) -> Iterator[None]:
-        """Turns a `UserError` into a `CheckFailed`: a file of ours that can't be run isn't the user's mistake."""
+        """Turns a `UserError` into a `CheckFailed`: if a file made here can't be run, it isn't the user's mistake."""
         try:
             yield
         except UserError as error:
@@ -140,7 +140,7 @@ class Comparison:
 
 
 def _open_file(path: Path, threads: int, contract: Contract | None) -> ExportedModel:
-    """Runs a file as its users do; one without a contract of its own, which is given, is a `.keras` file."""
+    """Opens a file as its users do; if a contract is given, the file is a `.keras` file, which has none itself."""
     if contract is None:
         return ExportedModel(locate(path).file, threads)
     return ExportedModel(path, threads, contract, keras_process.__file__)

@@ -1,7 +1,7 @@
-"""Encoded photos decoded inside a TensorFlow graph, as the signature `serve_bytes` takes them.
+"""Decoding of encoded photos inside a TensorFlow graph, for the signature `serve_bytes`.
 
-The pixels are those of `clan_tf.photos.decoding`. What TensorFlow's operators decode otherwise is refused, before they
-see it: animated WebP even corrupts their memory. Damage that libjpeg only warns of is not noticed here.
+The pixels equal those of `clan_tf.photos.decoding`. Files that TensorFlow's operators decode differently are refused
+before they reach them: animated WebP even corrupts their memory. Damage that libjpeg only warns about isn't detected.
 """
 
 import struct
@@ -12,8 +12,9 @@ from clan_tf.data.graph_decoding import decode_in_graph, is_same_in_graph, uprig
 from clan_tf.export.exif import exif_orientation
 from clan_tf.export.graph_bytes import GraphBytes
 from clan_tf.export.graph_containers import jpeg_frame, stored_pixels
+from clan_tf.photos import PhotoFacts, decode
 from clan_tf.photos.containers import JPEG_START, PNG_START, GifFrame, gif_first_frame, is_animated_webp
-from clan_tf.photos.decoding import MAX_PIXELS, PhotoFacts, decode
+from clan_tf.photos.decoding import MAX_PIXELS
 from clan_tf.photos.jpeg import FRAMES
 
 _UNKNOWN = "isn't a JPEG, PNG, GIF, BMP or WebP photo"
@@ -26,21 +27,21 @@ _CODING = "lossless, hierarchical and arithmetically coded JPEGs aren't decoded"
 _LARGE = f"it has more than {MAX_PIXELS / 1e6:.0f} million pixels"
 _LATER_FRAME = "a GIF with a later frame that is larger than the picture isn't decoded by serve_bytes; send a PNG"
 LOOKED_INTO = ("GIF", "BMP", "WebP")
-"""The formats of which some photos are served; of the others, the facts of a photo say it all."""
+"""Formats of which only some photos are served, by their content; for others, the facts of a photo decide."""
 _STARTS = (JPEG_START, PNG_START, b"GIF87a", b"GIF89a", b"BM", b"RIFF")
 _ANIMATION = 2
-"""The bit for it in the flags of an extended WebP, at byte 20."""
+"""The animation bit in the flags of an extended WebP, at byte 20."""
 _BMP_HEADERS = (40, 52, 56, 64, 108, 124)
-"""Their lengths in bytes."""
+"""Lengths of BMP headers, in bytes."""
 _EXTENSION, _FRAME, _GRAPHIC_CONTROL = 0x21, 0x2C, 0xF9
 
 
 def why_not_served(content: bytes, facts: PhotoFacts) -> str | None:
-    """Why `serve_bytes` refuses a photo that can be decoded, or can't be relied on to give its pixels; or `None`.
+    """Explains why `serve_bytes` refuses a decodable photo, or may decode it to other pixels; `None` if neither.
 
     Args:
-        content: the encoded photo; anything where its format isn't one of `LOOKED_INTO`.
-        facts: what the photo is.
+        content: the encoded photo; unused unless its format is one of `LOOKED_INTO`.
+        facts: the facts of the photo.
     """
     name = facts.format
     if name == "WebP" and is_animated_webp(content):
@@ -53,17 +54,17 @@ def why_not_served(content: bytes, facts: PhotoFacts) -> str | None:
     is_by_rule = name == "JPEG" or (name == "WebP" and facts.mode != "RGB")
     if is_checked or is_by_rule or facts.same_in_graph:
         return None
-    return f"TensorFlow's operators give other pixels of this {name}, or none"
+    return f"TensorFlow's operators decode this {name} to other pixels, or not at all"
 
 
 def decode_upright(content: tf.Tensor) -> tf.Tensor:
-    """An encoded photo, scalar string, as upright uint8 RGB `(height, width, 3)`; an error for what is refused."""
+    """Decodes a photo, scalar string, to upright uint8 RGB `(height, width, 3)`; refused photos raise an error."""
     content = _require(content)
     return upright(_require_canvas(content, _decode(content)), exif_orientation(content))
 
 
 def _require(content: tf.Tensor) -> tf.Tensor:
-    """The photo; an error of its request if it is refused."""
+    """Returns the photo; makes its request fail if it is refused."""
     data = GraphBytes.of(content)
     is_gif, is_bmp = data.has(b"GIF8"), data.has(b"BM")
     checks = [
@@ -79,7 +80,7 @@ def _require(content: tf.Tensor) -> tf.Tensor:
 
 
 def _decode(content: tf.Tensor) -> tf.Tensor:
-    """WebP alone must be decoded with as many channels as it has."""
+    """Decodes a photo; only WebP must be decoded with its own number of channels."""
     return tf.cond(
         GraphBytes.of(content).has(b"RIFF"),
         lambda: tf.ensure_shape(tf.io.decode_image(content, 0, expand_animations=False)[..., :3], (None, None, 3)),
@@ -88,7 +89,7 @@ def _decode(content: tf.Tensor) -> tf.Tensor:
 
 
 def _require_canvas(content: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
-    """The pixels; an error for a GIF's that are more than its canvas, which TensorFlow makes as large as any frame."""
+    """Returns the pixels; fails for a GIF with frames beyond its canvas, which TensorFlow enlarges to fit them."""
     data = GraphBytes.of(content)
     canvas = tf.stack([data.number(8, 2, True), data.number(6, 2, True)])
     is_whole = tf.reduce_all(tf.shape(image)[:2] == canvas)
@@ -97,7 +98,7 @@ def _require_canvas(content: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
 
 
 def _is_known_coding(data: GraphBytes) -> tf.Tensor:
-    """Whether a JPEG is baseline, extended or progressive; true where it doesn't say, which decoding finds out."""
+    """Returns whether a JPEG is baseline, extended or progressive; true if it doesn't say, since decoding will fail."""
     found, start, _ = jpeg_frame(data)
     return ~found | (data.at(start - 3) <= max(FRAMES))
 
@@ -124,7 +125,7 @@ def _is_whole_frame(frame: GifFrame) -> bool:
 
 
 def _is_whole_gif(data: GraphBytes) -> tf.Tensor:
-    """Whether a GIF's first frame fills its canvas and has no transparent colour."""
+    """Returns whether a GIF's first frame fills its canvas and has no transparent colour."""
 
     def goes_on(place: tf.Tensor, transparent: tf.Tensor, in_block: tf.Tensor) -> tf.Tensor:
         return (place < data.size) & (in_block | (data.at(place) == _EXTENSION))

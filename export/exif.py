@@ -11,7 +11,7 @@ _APP1 = 0xE1
 
 
 def exif_orientation(content: tf.Tensor) -> tf.Tensor:
-    """1 (upright) to 8 by the EXIF data of a JPEG, PNG or WebP photo; 1 where it says nothing valid.
+    """Reads the orientation, 1 (upright) to 8, from the EXIF data of a JPEG, PNG or WebP photo; 1 if it has none.
 
     Args:
         content: scalar string.
@@ -37,7 +37,7 @@ def _jpeg_exif(data: GraphBytes) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
 
 
 def _orientation(data: GraphBytes, start: tf.Tensor, end: tf.Tensor) -> tf.Tensor:
-    """By the TIFF data from `start` to `end`."""
+    """Reads the orientation from the TIFF data between `start` and `end`."""
     little, big = data.has(b"II*\0", start), data.has(b"MM\0*", start)
     offset = data.number(start + 4, 4, little)
     is_inside = (offset >= 0) & (offset <= end - start - 2)

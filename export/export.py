@@ -1,4 +1,4 @@
-"""From a trained model to a file that has passed the gate."""
+"""Export of a trained model to a file that has passed the gate."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -15,7 +15,8 @@ from clan_tf.files import new_folder, write_json
 from clan_tf.inference import locate_keras
 from clan_tf.progress import Progress
 from clan_tf.run.directory import exports_in
-from clan_tf.runtime.contract import EXPORT_FILE, Contract
+from clan_tf.runtime import Contract
+from clan_tf.runtime.contract import EXPORT_FILE
 
 
 @dataclass(frozen=True)
@@ -24,9 +25,9 @@ class Export:
 
     Attributes:
         path: the file, or the folder `NAME/` of a SavedModel's versions.
-        folder: what holds it and, if it is kept, `export.json`.
-        report: how its answers compare with the Keras model's.
-        options: how it was exported, with the layers that stay float32.
+        folder: the folder of the file and, if it is kept, of `export.json`.
+        report: the comparison of its outputs with the Keras model's.
+        options: the options of the export, with the layers that stay in float32.
         contract: its labels and preprocessing.
     """
 
@@ -38,7 +39,7 @@ class Export:
 
     @property
     def description(self) -> str:
-        """Its kind, and the layers that stay float32: `tflite-int8 with top, combined in float32`."""
+        """The kind, and the layers that stay in float32: `tflite-int8 with top, combined in float32`."""
         kept = self.options.keep_float
         return self.options.kind + (f" with {', '.join(kept)} in float32" if kept else "")
 
@@ -53,16 +54,16 @@ def export(
     force: bool = False,
     progress: Progress | None = None,
 ) -> Export:
-    """Exports a trained model, and keeps the file if its answers are those of the model.
+    """Exports a trained model, and keeps the file if its outputs agree with the model's.
 
     Args:
         model: a run directory or a `.keras` file.
-        options: the format, and what else may be chosen.
-        output: the folder to make; `exports/KIND` in its run, or beside a file that has none, if `None`.
-        samples: how many test photos the answers are compared on, stratified over classes; all if `None`.
-        config: whose data to use; the run's own if `None`.
-        overrides: `KEY=VALUE` texts on the config.
-        force: whether an export that is there already gives way.
+        options: the format and further options.
+        output: the folder to make; if `None`, `exports/KIND` in the model's run, or beside a file without a run.
+        samples: how many test photos the outputs are compared on, stratified over classes; all if `None`.
+        config: the config whose data to use; the run's own if `None`.
+        overrides: `KEY=VALUE` strings that override the config.
+        force: whether to replace an existing export.
         progress: where progress is shown.
 
     Raises:
@@ -76,7 +77,7 @@ def export(
 
 
 class Exporter:
-    """Writes exports of one model until they answer as it does.
+    """Writes exports of one model until their outputs agree with it.
 
     Args:
         comparison: the model and the photos that its exports are compared on.
@@ -109,22 +110,22 @@ class Exporter:
                     "environment": describe_environment(),
                 },
             )
-            require_free(folder, force)  # the export took a while
+            require_free(folder, force)  # again, because the export took a while
         return replace(made, path=folder / made.path.name, folder=folder)
 
     def build(self, options: ExportOptions, folder: Path, threads: Sequence[int] = (), seconds: float = 1.0) -> Export:
-        """Writes one export into a folder, and checks it, whatever comes of it.
+        """Writes one export into a folder and checks it; it is returned even if it fails the gate.
 
-        Where it fails and may have layers in float32, it is written again with ever more of them until it passes.
+        If it fails and may have layers in float32, it is rewritten with more and more of them until it passes.
 
         Args:
-            options: the format, and what else may be chosen.
+            options: the format and further options.
             folder: an empty folder.
-            threads: with how many threads speed is measured; 1 and all if there are none.
-            seconds: how long.
+            threads: the numbers of threads with which speed is measured; 1 and all if empty.
+            seconds: how long speed is measured for each.
 
         Returns:
-            The first that passes, or the last; its report says why it failed.
+            The first export that passes, or the last one; its report says why it failed.
 
         Raises:
             UserError: if an option isn't possible with this model.

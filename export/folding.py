@@ -1,4 +1,4 @@
-"""Chains of linear layers in a refinement folded into single convolutions, exactly."""
+"""Exact folding of a refinement's chains of linear layers into single convolutions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,17 +15,17 @@ from clan_tf.layers.resize import upsample
 
 
 class FoldedRefinement(keras.layers.Layer):
-    """What `NonLocalBlock` and `CrossLayerContextAttention` compute at inference, with fewer convolutions.
+    """Computes `NonLocalBlock` or `CrossLayerContextAttention` at inference, with fewer convolutions.
 
     `embedded_gaussian` and `dot_product` use the fused map through `W_θ` and `W_φ` only, so that `W_θ W_l`, `W_θ W_g`,
     `W_φ W_l` and `W_φ W_g` are constants, and the map itself is never computed. Up-sampling is linear and keeps
-    constants, so that it may come after them. The batch normalisation after `W_y` becomes a part of `W_y`.
+    constants, so it can follow them. The batch normalisation after `W_y` becomes part of `W_y`.
 
     Args:
         relation: as in `NonLocalBlock`.
         query: 1x1 convolutions on the mid-level map and, if there is one, on the top-level map; the query is their
-            sum, or the mid-level map itself where there are none.
-        key: the same of the key; `None` where the key is the query (`gaussian`).
+            sum, or the mid-level map itself if there are none.
+        key: the same for the key; `None` if the key is the query (`gaussian`).
         value: `W_k`.
         output: `W_y` with its batch normalisation.
 
@@ -55,7 +55,7 @@ class FoldedRefinement(keras.layers.Layer):
         self.built = True
 
     def call(self, mid, top=None):
-        """Computes what the layer that was folded computes."""
+        """Computes the output of the folded layer."""
         maps = [mid] if top is None else [mid, top]
         query = _project(self.query, maps)
         key = _project(self.key, maps) if self.key else query
@@ -71,7 +71,7 @@ class FoldedRefinement(keras.layers.Layer):
 
 
 def fold(layer: NonLocalBlock) -> keras.layers.Layer:
-    """The folded form of a built layer, or the layer itself where folding would cost more."""
+    """Returns the folded form of a built layer, or the layer itself if folding would cost more."""
     if convolution_macs(layer) <= folded_convolution_macs(layer):
         return layer
     return FoldedRefinement(
@@ -85,7 +85,7 @@ def fold(layer: NonLocalBlock) -> keras.layers.Layer:
 
 
 def convolution_macs(layer: NonLocalBlock) -> int:
-    """Multiply-accumulates of a layer's convolutions and batch normalisation for one photo, biases left out."""
+    """Counts multiply-accumulates of a layer's convolutions and batch normalisation for one photo, without biases."""
     mid, top = _positions(layer)
     macs = 0
     for part in layer.sublayers:
@@ -95,7 +95,7 @@ def convolution_macs(layer: NonLocalBlock) -> int:
 
 
 def folded_convolution_macs(layer: NonLocalBlock) -> int:
-    """The same of its folded form."""
+    """Counts the multiply-accumulates of the convolutions in a layer's folded form."""
     mid, top = _positions(layer)
     macs = convolution_macs(layer) - mid * layer.normalization.gamma.shape[0]
     if isinstance(layer, CrossLayerContextAttention) and layer.theta and layer.phi:
@@ -107,7 +107,7 @@ def folded_convolution_macs(layer: NonLocalBlock) -> int:
 
 @dataclass(frozen=True)
 class _Linear:
-    """A 1x1 convolution as a matrix, in float64 so that products are rounded once.
+    """A 1x1 convolution as a matrix, in float64 so that products are rounded only once.
 
     Attributes:
         matrix: `(inputs, outputs)`.
@@ -142,7 +142,7 @@ class _Linear:
 
 
 def _projections(layer: NonLocalBlock, embedding: keras.layers.Conv2D | None, name: str) -> list[keras.layers.Conv2D]:
-    """From the maps to the query or key: the embedding after what fuses the maps, where there are such."""
+    """Makes the convolutions from the maps to the query or key: fusion of the maps, then embedding, if any."""
     chain = [_Linear.of(embedding)] if embedding else []
     if isinstance(layer, CrossLayerContextAttention):
         fusing = [_Linear.of(layer.mid_projection), _Linear.of(layer.top_projection)]
@@ -158,6 +158,6 @@ def _project(convolutions: Sequence[keras.layers.Conv2D], maps: Sequence[Tensor]
 
 
 def _positions(layer: NonLocalBlock) -> tuple[int, int]:
-    """Positions of the mid-level and of the top-level map."""
+    """Returns the numbers of positions of the mid-level and of the top-level map."""
     shapes = [tensor.shape for tensor in layer.input] if isinstance(layer.input, list | tuple) else [layer.input.shape]
     return prod(shapes[0][1:3]), prod(shapes[-1][1:3])

@@ -1,4 +1,4 @@
-"""The gate: an exported file must answer as the Keras model does, in the runtime that its users have."""
+"""The gate: an exported file's outputs must agree with the Keras model's, in the runtime that its users have."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -15,37 +15,37 @@ from clan_tf.export.encoded_photos import LOOKED_INTO, why_not_served
 from clan_tf.export.options import ExportOptions
 from clan_tf.inference import ExportedPredictor
 from clan_tf.inference.views import views_of_contract
-from clan_tf.photos.decoding import PhotoFacts, decode
+from clan_tf.photos import PhotoFacts, decode
 from clan_tf.progress import Progress
-from clan_tf.runtime.exported import PROBABILITIES, SERVE_BYTES, ExportedModel, Speed, cores
-from clan_tf.runtime.ranking import are_in_top
+from clan_tf.runtime import ExportedModel, Speed, are_in_top
+from clan_tf.runtime.exported import PROBABILITIES, SERVE_BYTES, cores
 from clan_tf.text import printable
 
 FLOAT32_DIFFERENCE, FLOAT16_DIFFERENCE = 1e-4, 5e-3
-"""How far a probability may be from the model's."""
+"""Maximum difference of a probability from the model's."""
 DROP = 1.0
-"""By how many percentage points the accuracy of a lossy file may be lower."""
+"""Maximum drop in accuracy of a lossy file, in percentage points."""
 AGREEMENT = {"dynamic": 99.0, "int8": 98.0}
-"""For how many percent of the photos a lossy file must answer the same class."""
+"""Minimum percentage of photos for which a lossy file must predict the same class."""
 DECIDED_MARGIN = 1e-3
-"""Photos whose two most probable classes are closer than this may change sides by rounding."""
+"""Photos whose two most probable classes are closer than this may swap them due to rounding."""
 PREDICT = "predict"
-"""Names the answers that `clan-tf predict` gives, among those of outputs and signatures."""
+"""Name of the outputs of `clan-tf predict`, among the names of outputs and signatures."""
 PHOTOS_OF_A_KIND = 3
-"""So many photos of every kind of file are looked at as `predict` does."""
+"""How many photos of every kind of file are also checked as `predict` reads them."""
 VIEW_DIFFERENCE = 1
-"""Levels by which `predict` may see a photo otherwise than evaluation, where a window and the whole are rounded."""
+"""Maximum difference, in levels, between the views of `predict` and evaluation, which round differently."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a file must keep to; `None` where anything goes.
+    """The limits that a file must meet; `None` for no limit.
 
     Attributes:
-        difference: the largest difference of any probability. With it, the most probable class must be the same for all
+        difference: the maximum difference of any probability. If set, the most probable class must be the same for all
             photos whose two most probable classes are further apart than `DECIDED_MARGIN`.
-        drop: by how many percentage points the accuracy may be lower.
-        agreement: for how many percent of the photos the most probable class must be the same.
+        drop: the maximum drop in accuracy, in percentage points.
+        agreement: the minimum percentage of photos with the same most probable class.
     """
 
     difference: float | None = None
@@ -54,7 +54,7 @@ class Limits:
 
     @classmethod
     def of(cls, options: ExportOptions) -> "Limits":
-        """What a file exported so must keep to."""
+        """Returns the limits for a file exported with these options."""
         if options.quantize == "none":
             return cls(difference=FLOAT32_DIFFERENCE)
         if options.quantize == "float16":
@@ -65,22 +65,22 @@ class Limits:
 
 @dataclass(frozen=True)
 class GateReport:
-    """How a file's answers compare with the Keras model's on the same photos.
+    """The comparison of a file's outputs with the Keras model's on the same photos.
 
     Attributes:
         photos: how many photos.
         agreement: share of photos with the same most probable class, 0…1.
-        decided_agreement: the same of the photos that rounding can't change.
+        decided_agreement: the same for the photos that rounding can't change.
         keras_accuracy: top-1 accuracy of the Keras model, 0…1.
         accuracy: top-1 accuracy of the file, 0…1.
-        largest_difference: of any probability, those of single branches and further signatures included.
+        largest_difference: largest difference of any probability, including single branches and further signatures.
         largest_in: the output or signature with that difference.
-        mean_difference: of all probabilities.
-        not_served: how many photos `serve_bytes` wasn't asked, because it refuses them by name.
-        bytes: size of the file or folder.
-        speeds: of one photo, by number of threads.
-        failures: a sentence for each limit that isn't kept.
-        limits: what was required.
+        mean_difference: mean difference of all probabilities.
+        not_served: how many photos weren't sent to `serve_bytes`, because it refuses them with a reason.
+        bytes: size of the file or folder in bytes.
+        speeds: measured speeds for one photo, one per number of threads.
+        failures: a sentence for each limit that isn't met.
+        limits: the required limits.
     """
 
     photos: int
@@ -98,18 +98,18 @@ class GateReport:
     limits: Limits
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, as `export.json` holds them; `passed` is `None` where nothing was required."""
+        """Returns plain values, as in `export.json`; `passed` is `None` if there are no limits."""
         return {**asdict(self), "passed": not self.failures if self.limits != Limits() else None}
 
     def describe_failure(self) -> str:
-        """Which limits aren't kept, line by line, and all figures."""
+        """Describes the limits that aren't met, line by line, and all measurements."""
         figures = (
             f"{self.photos} photos, same most probable class for {100 * self.agreement:.2f} %, accuracy "
             f"{100 * self.accuracy:.2f} % (Keras {100 * self.keras_accuracy:.2f} %), largest difference "
             f"{self.largest_difference:.2g}, mean {self.mean_difference:.2g}"
         )
         failures = "".join(f"  {failure}\n" for failure in self.failures)
-        return f"doesn't answer as the model does, and wasn't kept:\n{failures}  {figures}"
+        return f"doesn't agree with the model, and wasn't kept:\n{failures}  {figures}"
 
 
 def check_file(
@@ -121,16 +121,16 @@ def check_file(
     seconds: float = 1.0,
     progress: Progress | None = None,
 ) -> GateReport:
-    """Runs photos through an exported file and compares its answers.
+    """Runs photos through an exported file and compares its outputs.
 
     Args:
-        open_file: opens the file in a process of its own with so many threads.
+        open_file: opens the file in its own process with the given number of threads.
         checked: the photos.
-        expected: the Keras model's probabilities by output of the file and, of a SavedModel, by further signature that
-            must answer alike, float32 `(photos, classes)`.
-        limits: what must be kept.
-        threads: with how many threads speed is measured; 1 and all if there are none.
-        seconds: how long.
+        expected: the Keras model's probabilities by output of the file and, for a SavedModel, by further signature that
+            must agree, float32 `(photos, classes)`.
+        limits: the limits to meet.
+        threads: the numbers of threads with which speed is measured; 1 and all if empty.
+        seconds: how long speed is measured for each.
         progress: where progress is shown.
     """
     progress = progress or Progress()
@@ -163,7 +163,7 @@ def check_file(
 
 
 def _not_served(checked: CheckedPhotos) -> dict[int, str]:
-    """The index of each photo that `serve_bytes` refuses, and why."""
+    """Returns the index of each photo that `serve_bytes` refuses, and why."""
     reasons = (
         why_not_served(read_content(photo) if facts.format in LOOKED_INTO else b"", facts)
         for photo, facts in zip(checked.photos, checked.facts, strict=True)
@@ -174,12 +174,12 @@ def _not_served(checked: CheckedPhotos) -> dict[int, str]:
 def _as_predict_sees(
     predictor: ExportedPredictor, checked: CheckedPhotos, classes: int
 ) -> tuple[np.ndarray, list[str]]:
-    """Answers by `predict`'s own decoder, orientation and preprocessing, for a few photos of every kind of file.
+    """Predicts a few photos of every kind of file with `predict`'s own decoder, orientation and preprocessing.
 
     Returns:
-        Probabilities `(photos, classes)`, NaN for photos that aren't asked; and a sentence for each photo of which
-        `predict` sees other pixels than evaluation. Photos with boxes aren't asked, because `predict` takes whole ones.
-        Of files that resize photos themselves only the answers are of use: evaluation decodes for them as `predict`.
+        Probabilities `(photos, classes)`, NaN for photos that aren't predicted; and a sentence for each photo of which
+        `predict` sees other pixels than evaluation. Photos with boxes aren't predicted: `predict` takes whole photos.
+        For files that resize photos themselves, only the probabilities matter: evaluation decodes them as `predict`.
     """
     answers, failures = np.full((len(checked.photos), classes), np.nan, "float32"), []
     asked = _few_of_each_kind(checked)
@@ -199,7 +199,7 @@ def _differ(seen: np.ndarray, view: np.ndarray) -> bool:
 
 
 def _few_of_each_kind(checked: CheckedPhotos) -> list[int]:
-    """The indices of the first photos of every format, mode, depth, orientation and way of decoding."""
+    """Returns the indices of the first photos of every format, mode, depth, orientation and way of decoding."""
     kinds: Counter[tuple[Any, ...]] = Counter()
     chosen = []
     for index, (photo, facts) in enumerate(zip(checked.photos, checked.facts, strict=True)):
@@ -216,7 +216,7 @@ def _kind(facts: PhotoFacts) -> tuple[Any, ...]:
 
 
 def file_bytes(path: Path) -> int:
-    """Size of a file, or of all files in a folder."""
+    """Returns the size of a file, or of all files in a folder, in bytes."""
     files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
     return sum(file.stat().st_size for file in files)
 
@@ -224,11 +224,11 @@ def file_bytes(path: Path) -> int:
 def compare(
     expected: Mapping[str, np.ndarray], answers: Mapping[str, np.ndarray], labels: np.ndarray
 ) -> dict[str, Any]:
-    """The figures of a `GateReport` that follow from the answers alone.
+    """Computes the fields of a `GateReport` that follow from the outputs alone.
 
     Args:
         expected: probabilities by output, `(photos, classes)`.
-        answers: the same outputs, and maybe more; NaN in further ones for photos that weren't asked.
+        answers: the file's outputs of the same names, and maybe more; NaN in these for photos that weren't sent.
         labels: int `(photos,)`.
     """
     largest = {name: _largest_difference(values, answers[name]) for name, values in expected.items()}
@@ -254,10 +254,10 @@ def _largest_difference(expected: np.ndarray, answers: np.ndarray) -> float:
 
 
 def failed_limits(figures: Mapping[str, Any], limits: Limits) -> list[str]:
-    """A sentence for each limit that the figures of `compare` don't keep."""
+    """Returns a sentence for each limit that the results of `compare` don't meet."""
     failures = []
     if limits.difference is not None:
-        if not figures["largest_difference"] <= limits.difference:  # NaN, too
+        if not figures["largest_difference"] <= limits.difference:  # also for NaN
             found = figures["largest_difference"]
             failures.append(
                 f"a probability in {figures['largest_in']!r} differs by {found:.2g}; at most {limits.difference:g} is "
@@ -266,10 +266,10 @@ def failed_limits(figures: Mapping[str, Any], limits: Limits) -> list[str]:
         if figures["decided_agreement"] < 1:
             failures.append(
                 f"the most probable class is the same for {100 * figures['decided_agreement']:.2f} % of the photos "
-                "that rounding can't change; it must be for all"
+                "that rounding can't change; it must be the same for all"
             )
     drop = 100 * (figures["keras_accuracy"] - figures["accuracy"])
-    # Accuracies are shares of a number of photos, which float64 rounds.
+    # Accuracies are fractions, which float64 rounds.
     if limits.drop is not None and drop > limits.drop + 1e-9:
         failures.append(f"the accuracy drops by {drop:.2f} points; at most {limits.drop:g} are allowed (--max-drop)")
     agreement = 100 * figures["agreement"]

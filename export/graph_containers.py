@@ -1,4 +1,4 @@
-"""What encoded photos are made of, inside a TensorFlow graph, as `clan_tf.photos.containers` finds it in bytes."""
+"""The containers of encoded photos, parsed inside a TensorFlow graph as `clan_tf.photos.containers` does for bytes."""
 
 from collections.abc import Callable
 from typing import TypeAlias
@@ -10,18 +10,18 @@ from clan_tf.photos.containers import JPEG_START, PNG_START
 
 _END_OF_IMAGE, _START_OF_SCAN = 0xD9, 0xDA
 Place: TypeAlias = tf.Tensor
-"""A byte's number, scalar int32."""
+"""A byte's offset, scalar int32."""
 
 
 def jpeg_segment(data: GraphBytes, is_wanted: Callable[[Place], tf.Tensor]) -> tuple[tf.Tensor, Place, Place]:
-    """The first segment of a JPEG, before its first scan, that is wanted and whole.
+    """Finds the first wanted and complete segment of a JPEG before its first scan.
 
     Args:
         data: the photo.
-        is_wanted: whether it is this segment, scalar bool, by the place of its marker's 0xFF.
+        is_wanted: returns whether a segment is wanted, scalar bool, from the offset of its marker's 0xFF.
 
     Returns:
-        Whether there is one, and where its data begin and end.
+        Whether there is one, and the offsets where its data begin and end.
     """
     size = data.size
 
@@ -45,7 +45,7 @@ def jpeg_segment(data: GraphBytes, is_wanted: Callable[[Place], tf.Tensor]) -> t
         return (place < size) & ~is_last & ~is_found(place)
 
     def following(place: Place) -> tuple[Place]:
-        # A length that isn't in the data, as of a damaged photo, ends the search.
+        # A length beyond the data, as in a damaged photo, ends the search.
         behind = tf.where(is_whole(place), end_of(place), size)
         is_filling = (data.at(place) != 0xFF) | (data.at(place + 1) == 0xFF)
         return (tf.where(is_segment(place), behind, place + tf.where(is_filling, 1, 2)),)
@@ -55,12 +55,12 @@ def jpeg_segment(data: GraphBytes, is_wanted: Callable[[Place], tf.Tensor]) -> t
 
 
 def png_chunk(data: GraphBytes, name: bytes) -> tuple[tf.Tensor, Place, Place]:
-    """As `jpeg_segment`, the first chunk of a name in a PNG: length, name, data and checksum."""
+    """Finds, as `jpeg_segment`, the first chunk of a name in a PNG: length, name, data and checksum."""
     return _chunk(data, name, first=8, little=False)
 
 
 def webp_chunk(data: GraphBytes, name: bytes) -> tuple[tf.Tensor, Place, Place]:
-    """As `jpeg_segment`, the first chunk of a name in a WebP: name, length and data, filled up to even places."""
+    """Finds, as `jpeg_segment`, the first chunk of a name in a WebP: name, length and data, padded to even offsets."""
     return _chunk(data, name, first=12, little=True)
 
 
@@ -91,7 +91,7 @@ def _chunk(data: GraphBytes, name: bytes, first: int, little: bool) -> tuple[tf.
 
 
 def jpeg_frame(data: GraphBytes) -> tuple[tf.Tensor, Place, Place]:
-    """As `jpeg_segment`, the frame header: its data are the bits of a sample, the height and the width."""
+    """Finds, as `jpeg_segment`, the frame header: its data are the bits per sample, the height and the width."""
 
     def is_frame(place: Place) -> tf.Tensor:
         marker = data.at(place + 1)
@@ -102,7 +102,7 @@ def jpeg_frame(data: GraphBytes) -> tuple[tf.Tensor, Place, Place]:
 
 
 def stored_pixels(data: GraphBytes) -> tf.Tensor:
-    """How many pixels the photo's header says that it has, scalar int64; 0 if it has none that can be read."""
+    """Returns the number of pixels according to the photo's header, scalar int64; 0 if it can't be read."""
 
     def area(width: tf.Tensor, height: tf.Tensor) -> tf.Tensor:
         return tf.abs(tf.cast(width, tf.int64)) * tf.abs(tf.cast(height, tf.int64))

@@ -1,7 +1,7 @@
-"""TFLite metadata: labels and preprocessing inside the file, so that MediaPipe Tasks and ML Kit take it as it is.
+"""TFLite metadata: labels and preprocessing inside the file, so that MediaPipe Tasks and ML Kit accept it unchanged.
 
 A `.tflite` file is a FlatBuffer; its metadata is another, in one of its buffers, and the files that the metadata names
-stand in a zip archive at the end. MediaPipe's writer of such metadata doesn't work in its wheel, so the few tables of
+are in a zip archive at the end. MediaPipe's writer of such metadata doesn't work in its wheel, so the few tables of
 `metadata_schema.fbs` that an image classifier needs are written here by their field numbers.
 """
 
@@ -14,7 +14,8 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from clan_tf.runtime.contract import CONTRACT_FILE, LABELS_FILE, Contract
+from clan_tf.runtime import Contract
+from clan_tf.runtime.contract import CONTRACT_FILE, LABELS_FILE
 
 _METADATA_NAME, _METADATA_FORMAT, _TFLITE_FORMAT = "TFLITE_METADATA", b"M001", b"TFL3"
 _RGB, _IMAGE_PROPERTIES, _FEATURE_PROPERTIES, _NORMALIZATION_OPTIONS, _TENSOR_AXIS_LABELS = 1, 2, 1, 1, 2
@@ -22,13 +23,13 @@ _RGB, _IMAGE_PROPERTIES, _FEATURE_PROPERTIES, _NORMALIZATION_OPTIONS, _TENSOR_AX
 
 
 def with_metadata(tflite: bytes, name: str, contract: Contract, description: str) -> bytes:
-    """A `.tflite` file with metadata, labels and contract.
+    """Adds metadata, labels and contract to a `.tflite` file.
 
     Args:
         tflite: a file with one input, a photo, and one output, probabilities.
-        name: of the model.
+        name: the model's name.
         contract: labels and preprocessing.
-        description: what a reader of the metadata should know.
+        description: a description for readers of the metadata.
     """
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(tflite, 0))
     _take_in_buffers(model, tflite)
@@ -48,7 +49,7 @@ def with_metadata(tflite: bytes, name: str, contract: Contract, description: str
 
 
 def _take_in_buffers(model: schema.ModelT, tflite: bytes) -> None:
-    """Some writers put weights after the FlatBuffer, by their place in the file; here they move into it."""
+    """Moves weights into the FlatBuffer that some writers put after it, at an offset in the file."""
     for buffer in model.buffers:
         if buffer.offset > 1:
             buffer.data = np.frombuffer(tflite, "uint8", buffer.size, buffer.offset)
@@ -63,7 +64,7 @@ def _metadata(name: str, description: str, takes_floats: bool) -> bytes:
     image_content = _table(builder, {0: _Byte(_IMAGE_PROPERTIES), 1: image})
     photo = {0: text("photo"), 1: text("RGB, 0 to 255; all preprocessing is inside."), 3: image_content}
     if takes_floats:
-        # MediaPipe wants to know how floats are normalised: not at all.
+        # MediaPipe needs to know how floats are normalised: not at all.
         options = _table(builder, {0: _floats(builder, [0.0]), 1: _floats(builder, [1.0])})
         photo[4] = _tables(builder, [_table(builder, {0: _Byte(_NORMALIZATION_OPTIONS), 1: options})])
     inputs = _tables(builder, [_table(builder, photo)])
@@ -81,7 +82,7 @@ def _metadata(name: str, description: str, takes_floats: bool) -> bytes:
 
 
 class _Byte(int):
-    """A value of an enumeration, which stands in a table itself; other fields are offsets."""
+    """A value of an enumeration, which is stored in the table itself; other fields are offsets."""
 
 
 def _table(builder: flatbuffers.Builder, fields: Mapping[int, Any]) -> int:

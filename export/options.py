@@ -1,4 +1,4 @@
-"""What may be asked of an export."""
+"""The options of an export."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,33 +11,32 @@ Quantization = Literal["none", "float16", "dynamic", "int8", "int16x8"]
 Io = Literal["float32", "uint8"]
 
 SELECTIVE = ("float16", "dynamic", "int8")
-"""With these, layers may stay float32."""
+"""Quantizations with which layers may stay in float32."""
 LOSSY = ("dynamic", "int8", "int16x8")
-"""These store weights in whole numbers, and so lose more than digits."""
+"""Quantizations that store weights as integers, and so lose more than precision."""
 CALIBRATED = ("int8", "int16x8")
-"""These need photos to find out how large the activations get."""
+"""Quantizations that need photos to determine the range of activations."""
 
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """What is exported, and how.
+    """The format of an export and its options.
 
     Attributes:
         format: `saved_model`, `tflite`, `onnx`, or `keras`, the whole model for further training.
         quantize: for `tflite`, how numbers are stored and computed.
-        branches: whose predictions are combined; all if `None`. What no answer needs is left out.
-        io: the type of photos that the file takes; for `saved_model`, of `serving_default`. `None` for the usual one:
-            float32 for `tflite`, else uint8.
+        branches: the branches whose predictions are combined; all if `None`. Parts that no output needs are removed.
+        io: the type of photos that the file takes; for `saved_model`, that of `serving_default`. If `None`, float32 for
+            `tflite`, else uint8.
         any_batch: for `tflite`, whether the file takes any number of photos at once, instead of one.
-        per_branch: for `saved_model`, whether each branch's probabilities are answered, too.
-        explain: for `saved_model`, whether there is a signature that answers with attention maps.
-        fold: whether chains of linear layers become one.
-        calibration_photos: for `int8` and `int16x8`, how many train photos are looked at; 200 if `None`.
-        keep_float: for `float16`, `dynamic` and `int8`, layers that stay float32.
-        max_drop: for `dynamic`, `int8` and `int16x8`, by how many percentage points the accuracy may be lower; 1 if
-            `None`.
-        min_agreement: for the same, for how many percent of the photos the most probable class must be the model's; 99
-            for `dynamic`, 98 for `int8` and none for `int16x8` if `None`.
+        per_branch: for `saved_model`, whether each branch's probabilities are outputs, too.
+        explain: for `saved_model`, whether there is a signature that outputs attention maps.
+        fold: whether chains of linear layers are folded into one.
+        calibration_photos: for `int8` and `int16x8`, how many train photos are used for calibration; 200 if `None`.
+        keep_float: for `float16`, `dynamic` and `int8`, layers that stay in float32.
+        max_drop: for `dynamic`, `int8` and `int16x8`, the maximum drop in accuracy, in percentage points; 1 if `None`.
+        min_agreement: for the same, the minimum percentage of photos with the model's most probable class; if `None`,
+            99 for `dynamic`, 98 for `int8` and none for `int16x8`.
 
     Raises:
         UserError: for a value or a combination that isn't possible.
@@ -88,17 +87,17 @@ class ExportOptions:
 
     @property
     def kind(self) -> str:
-        """Format and quantization in one word, which names folders: `saved_model`, `tflite-int8`."""
+        """Format and quantization in one word, used as folder name: `saved_model`, `tflite-int8`."""
         return self.format if self.format != "tflite" else f"tflite-{self.quantize.replace('none', 'float32')}"
 
 
 def _require_use(option: str, value: str, given_for: Mapping[tuple[str, ...], Mapping[str, bool]]) -> None:
-    """Raises a `UserError` if something is given that has no effect with this value of an option.
+    """Raises a `UserError` if an option is given that has no effect with this value of another option.
 
     Args:
-        option: such as `--format`.
+        option: the other option, such as `--format`.
         value: its value.
-        given_for: by the values with which they have an effect, which other options are given.
+        given_for: which options are given, grouped by the values with which they have an effect.
     """
     for values, given in given_for.items():
         for name, is_given in given.items():

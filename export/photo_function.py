@@ -1,4 +1,4 @@
-"""What exported files compute of square photos of one size."""
+"""The function that exported files compute for square photos of one size."""
 
 from collections.abc import Callable, Mapping
 
@@ -9,10 +9,10 @@ from clan_tf.runtime.exported import PROBABILITIES
 
 
 def photo_function(model: keras.Model, input_size: int) -> Callable[[tf.Tensor], Mapping[str, tf.Tensor]]:
-    """A function from photos, RGB in 0…255 `(batch, input_size, input_size, 3)` of any type, to `probabilities`.
+    """Makes a function from photos, RGB in 0…255 `(batch, input_size, input_size, 3)` of any type, to `probabilities`.
 
     Args:
-        model: what `inference_model` gives; it sees the centres of the photos.
+        model: a model from `inference_model`; it sees the centres of the photos.
         input_size: side of the photos in pixels.
     """
     _, height, width, _ = model.input_shape

@@ -1,4 +1,4 @@
-"""The part of a model that its answers need."""
+"""The part of a model that its outputs need."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,14 +19,14 @@ def inference_model(
     features: Sequence[str] = (),
     folded: bool = True,
 ) -> keras.Model:
-    """A model that computes nothing but what its answers need.
+    """Builds a model that computes only what its outputs need.
 
     Args:
         model: the trained model.
-        branches: whose predictions are combined in the output `probabilities`.
-        per_branch: whether the probabilities of each of these branches are answered, too: `probabilities_BRANCH`.
-        features: further features of the model to answer with, such as `attention_mid_1`.
-        folded: whether chains of linear layers become one.
+        branches: the branches whose predictions are combined in the output `probabilities`.
+        per_branch: whether the probabilities of each of these branches are outputs, too: `probabilities_BRANCH`.
+        features: further features of the model to output, such as `attention_mid_1`.
+        folded: whether chains of linear layers are folded into one.
 
     Returns:
         A model from photos, RGB in 0…255 `(batch, image_size, image_size, 3)`, to a dict of outputs.
@@ -45,7 +45,7 @@ def inference_model(
     def call(layer: keras.layers.Layer, *args: Any, **kwargs: Any) -> Any:
         if layer is not model.backbone_model:
             return layer(*args, **kwargs)
-        # The maps that no answer needs have no value; nothing asks for it.
+        # Maps that no output needs have no value; nothing uses them.
         return {**dict.fromkeys(layer.output), **backbone(*args)}
 
     return keras.models.clone_model(pruned, clone_function=replace, call_function=call)
@@ -63,7 +63,7 @@ def _combined(model: BranchClassifier, branches: Sequence[str]) -> Tensor:
 
 
 def _needed_maps(model: BranchClassifier, pruned: keras.Model) -> list[str]:
-    """The maps of the backbone that the pruned model's other layers take."""
+    """Returns the backbone's maps that the pruned model's other layers use."""
     others = [layer for layer in pruned.operations if layer is not model.backbone_model]
     taken = {id(tensor) for layer in others for tensor in keras.tree.flatten(layer.input)}
     return [name for name in model.backbone_model.output if id(model.features[f"backbone_{name}"]) in taken]

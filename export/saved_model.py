@@ -1,4 +1,4 @@
-"""SavedModel, as TensorFlow Serving and TensorFlow take it: no Keras and nothing of this project is needed."""
+"""Export to SavedModel, for TensorFlow Serving and TensorFlow: neither Keras nor this project is needed to run it."""
 
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,8 @@ from clan_tf.data.pipeline import View, evaluation_view
 from clan_tf.export.encoded_photos import decode_upright
 from clan_tf.export.options import Io
 from clan_tf.export.warmup import write_warmup
-from clan_tf.runtime.contract import CONTRACT_FILE, LABELS_FILE, Contract
+from clan_tf.runtime import Contract
+from clan_tf.runtime.contract import CONTRACT_FILE, LABELS_FILE
 from clan_tf.runtime.exported import PROBABILITIES, SERVE_BYTES
 
 LABEL_IDS = "label_ids"
@@ -33,17 +34,17 @@ def write_servable(
 ) -> None:
     """Writes a classifier as one version of a servable: `NAME/1/`.
 
-    Signatures, all of which answer `probabilities` `(batch, classes)`, `label_ids` `(batch,)`, the most probable class,
+    Signatures, all of which output `probabilities` `(batch, classes)`, `label_ids` `(batch,)`, the most probable class,
     and the model's other outputs:
 
     - `serve_uint8` and `serve_float32` take `photos`, RGB in 0…255, `(batch, height, width, 3)` of any size, and
       `serving_default` is one of them;
-    - `serve_bytes` takes `photos`, encoded JPEG, PNG, GIF, BMP or WebP strings `(batch,)`, turned upright by EXIF. One
-      that can't be decoded is an error of its request, and so are the few kinds that `encoded_photos` names;
-    - `explain`, if there is such a model, takes `photos` as `serving_default`, and answers its outputs.
+    - `serve_bytes` takes `photos`, encoded JPEG, PNG, GIF, BMP or WebP strings `(batch,)`, turned upright by EXIF.
+      Photos that can't be decoded make their request fail, as do the few kinds that `encoded_photos` refuses;
+    - `explain`, if there is such a model, takes `photos` as `serving_default`, and returns that model's outputs.
 
     Args:
-        model: what `inference_model` gives.
+        model: a model from `inference_model`.
         contract: labels and preprocessing, which become assets.
         folder: where to write; it must not exist.
         explain: a model with further outputs.
@@ -71,7 +72,7 @@ def write_servable(
 
 
 class _Servable(tf.Module):
-    """What the signatures need: weights and assets."""
+    """Holds what the signatures need: weights and assets."""
 
     def __init__(self, models: Sequence[keras.Model], contract: Contract, folder: Path) -> None:
         super().__init__()
@@ -82,7 +83,7 @@ class _Servable(tf.Module):
 
 
 def _views(photos: tf.Tensor, view_of: Any) -> tf.Tensor:
-    """What the model sees of each photo, one after the other: photos of a batch may have any size once decoded."""
+    """Prepares the model's view of each photo, one by one: decoded photos of a batch may have any size."""
     return tf.map_fn(view_of, photos, fn_output_signature=tf.uint8)
 
 
@@ -92,5 +93,5 @@ def _answer(model: keras.Model, views: tf.Tensor) -> Mapping[str, tf.Tensor]:
 
 
 def _whole_levels(photo: tf.Tensor) -> tf.Tensor:
-    """RGB in 0…255 of any type to uint8, as in an image file."""
+    """Converts RGB in 0…255 of any type to uint8, as in an image file."""
     return photo if photo.dtype == tf.uint8 else tf.cast(tf.clip_by_value(photo, 0.0, 255.0) + 0.5, tf.uint8)

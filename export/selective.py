@@ -13,13 +13,13 @@ import numpy as np
 from clan_tf.errors import UserError, nearest
 from clan_tf.export.gate import Limits, compare, failed_limits
 from clan_tf.export.options import CALIBRATED, Quantization
-from clan_tf.runtime.contract import Contract
-from clan_tf.runtime.exported import PROBABILITIES, ExportedModel
+from clan_tf.runtime import Contract, ExportedModel
+from clan_tf.runtime.exported import PROBABILITIES
 from clan_tf.silence import silenced
 
 _SIGNATURE = "serving_default"
 _ANSWER = "^StatefulPartitionedCall"
-"""The operator that gives the probabilities: in int8 they would be steps of 1/256."""
+"""The operator that outputs the probabilities: in int8 they would have steps of 1/256."""
 _FLOAT16 = [
     {
         "regex": ".*",
@@ -32,18 +32,18 @@ _FLOAT16 = [
         },
     }
 ]
-"""ai-edge-quantizer's recipe for float16 weights, of which it has no ready one."""
+"""A recipe for float16 weights, which ai-edge-quantizer doesn't provide."""
 
 
 class SelectiveQuantizer:
-    """Quantizes a float32 file, all of it or without some layers, by ai-edge-quantizer.
+    """Quantizes a float32 file with ai-edge-quantizer, entirely or except for some layers.
 
     Args:
-        float_file: what `classifier_to_tflite` gives, without quantization.
-        model: the model it was made of, whose layers have the names.
+        float_file: a file from `classifier_to_tflite`, without quantization.
+        model: the model that it was converted from, for the names of layers.
         contract: labels and preprocessing of the file.
         quantization: one of `SELECTIVE`.
-        calibration: for `int8`, photos as the file takes them, uint8.
+        calibration: for `int8`, input photos of the file, uint8.
 
     Raises:
         UserError: if ai-edge-quantizer isn't installed.
@@ -68,22 +68,22 @@ class SelectiveQuantizer:
         self._calibration = self._calibrate(calibration) if quantization in CALIBRATED else None
 
     def quantize(self, keep_float: Sequence[str]) -> bytes:
-        """The file with these of `layers` in float32."""
+        """Quantizes the file, except that `keep_float` layers stay in float32."""
         with silenced():
             return bytes(self._quantizer_without(keep_float).quantize(self._calibration).quantized_model)
 
     def layers_to_keep(
         self, ranked: Sequence[str], photos: Sequence[np.ndarray], labels: np.ndarray, limits: Limits
     ) -> Iterator[Sequence[str]]:
-        """The layers to keep in float32: of the first 1, 2, 3, 5, 8, 12 …, half of all at most.
+        """Yields the layers to keep in float32: the first 1, 2, 3, 5, 8, 12 …, at most half of all.
 
-        Begins with the first of these numbers with which the limits are kept on some photos, or with the last one.
+        Starts with the first of these numbers that meets the limits on some photos, or with the last one.
 
         Args:
-            ranked: of `ranked_layers`.
-            photos: as the file takes them; not those that the gate compares on.
+            ranked: the layers from `ranked_layers`.
+            photos: input photos of the file; not those that the gate compares on.
             labels: their labels.
-            limits: what must be kept, beside the float file.
+            limits: the limits to meet, compared with the float file.
 
         Raises:
             UserError: if the runtime can't run one of the files.
@@ -102,20 +102,20 @@ class SelectiveQuantizer:
         yield from dropwhile(lambda kept: kept is not choices[-1] and fails(kept), choices)
 
     def ranked_layers(self, photos: Sequence[np.ndarray], on_layer: Callable[[], None] = lambda: None) -> list[str]:
-        """The layers, those first that should stay float32.
+        """Ranks the layers, first those that should stay in float32.
 
-        They are the ones that change the answers most when they alone are quantized, by the bytes that this saves;
-        layers smaller than the mean count as large as the mean.
+        The rank is the change of the probabilities when only this layer is quantized, per byte that this saves; layers
+        smaller than the mean count as large as the mean.
 
         Args:
-            photos: a few, as the file takes them.
+            photos: a few input photos of the file.
             on_layer: called after each layer, for progress.
 
         Raises:
             UserError: if the runtime can't run one of the files.
         """
         expected, none = self._answers(self._file, photos), self.quantize(self.layers)
-        # What belongs to no layer is quantized with each of them.
+        # Operators that belong to no layer are quantized with each of them.
         harm_of_none = float(np.abs(self._answers(none, photos) - expected).mean())
         harm, saved = {}, {}
         for layer in self.layers:
@@ -127,7 +127,7 @@ class SelectiveQuantizer:
         return sorted(self.layers, key=lambda layer: harm[layer] / max(saved[layer], mean), reverse=True)
 
     def _answers(self, file: bytes, photos: Sequence[np.ndarray]) -> np.ndarray:
-        """Probabilities `(photos, classes)`, from a process of its own: a file may make its runtime abort."""
+        """Computes probabilities `(photos, classes)` in a separate process: a file may make its runtime abort."""
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "candidate.tflite"
             path.write_bytes(file)
@@ -145,7 +145,7 @@ class SelectiveQuantizer:
     def _quantizer_without(self, layers: Sequence[str]) -> Any:
         quantizer = self._quantizer.Quantizer(bytearray(self._file))
         quantizer.load_quantization_recipe(self._recipe)
-        # Photos and probabilities keep their types; MediaPipe doesn't take int8 photos.
+        # Photos and probabilities keep their types; MediaPipe doesn't accept int8 photos.
         for operation in ("INPUT", "OUTPUT"):
             quantizer.update_quantization_recipe(".*", operation, algorithm_key="no_quantize")
         quantizer.update_quantization_recipe(_ANSWER, "*", algorithm_key="no_quantize")
@@ -155,7 +155,7 @@ class SelectiveQuantizer:
 
 
 def require_layers(names: Sequence[str], model: keras.Model) -> None:
-    """Raises a `UserError` for a name that isn't that of a layer which computes."""
+    """Raises a `UserError` for a name that isn't that of a layer with operators."""
     layers = _layers_that_compute(model)
     for name in names:
         if name not in layers:
@@ -165,7 +165,7 @@ def require_layers(names: Sequence[str], model: keras.Model) -> None:
 
 
 def _layers_that_compute(model: keras.Model) -> list[str]:
-    """Names of the layers of a model, and of the models in it, that become operators, in their order."""
+    """Lists the names of layers of a model, and of the models in it, that become operators, in order."""
     names = []
     for layer in model.layers:
         if isinstance(layer, keras.Model):
@@ -180,5 +180,5 @@ def _is_folded_away(layer: keras.layers.Layer) -> bool:
 
 
 def _scope(layer: str) -> str:
-    """Finds the layer in an operator's name, where Keras may number it."""
+    """Returns a pattern that finds the layer in an operator's name, where Keras may number it."""
     return rf"(^|/){re.escape(layer)}(_\d+)?(/|;|$)"

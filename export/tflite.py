@@ -1,4 +1,4 @@
-"""TensorFlow Lite, for phones."""
+"""Export to TensorFlow Lite, for phones."""
 
 import re
 import tempfile
@@ -19,9 +19,9 @@ _OperatorSet = tf.lite.OpsSet
 
 
 def to_tflite(model: keras.Model) -> bytes:
-    """Any Keras model as a float32 `.tflite` file that needs built-in operators only.
+    """Converts any Keras model to a float32 `.tflite` file that needs built-in operators only.
 
-    Converted by way of a SavedModel: TensorFlow's direct conversion of a Keras 3 model gives NaN without an error.
+    It is converted via a SavedModel: TensorFlow's direct conversion of a Keras 3 model gives NaN without an error.
 
     Raises:
         CheckFailed: naming the operators that aren't built in, or if the converter fails otherwise.
@@ -39,22 +39,22 @@ def classifier_to_tflite(
     any_batch: bool = False,
     calibration: Sequence[np.ndarray] = (),
 ) -> bytes:
-    """A classifier as a `.tflite` file with one input, a photo in RGB 0…255, and one output, float32 probabilities.
+    """Converts a classifier to a `.tflite` file from photos in RGB 0…255 to float32 probabilities.
 
     Args:
-        model: what `inference_model` gives.
-        input_size: side of the square photos that the file takes; the model sees the centre of them.
+        model: a model from `inference_model`.
+        input_size: side of the square photos that the file takes; the model sees their centre.
         quantization: `float16` and `dynamic` (int8) store the weights in less space; `int8` and `int16x8` (int16
-            activations) compute in whole numbers, too.
+            activations) also compute in integers.
         io: the type of the photos.
         any_batch: whether the file takes any number of photos at once, instead of one.
         calibration: for `int8` and `int16x8`, photos, uint8 `(input_size, input_size, 3)`.
 
     Raises:
-        CheckFailed: naming the operators that aren't built in, or if the converter fails otherwise or scales uint8
+        CheckFailed: naming the operators that aren't built in, or if the converter otherwise fails or scales uint8
             photos.
     """
-    # An int8 file takes uint8 by the converter's own option, without a detour through floats.
+    # An int8 file takes uint8 through the converter's own option, without a detour through floats.
     signature_io = "float32" if quantization == "int8" else io
     with tempfile.TemporaryDirectory() as folder:
         _write_signature(model, folder, input_size, signature_io, None if any_batch else 1)
@@ -67,7 +67,7 @@ def classifier_to_tflite(
 
 
 def _require_levels(file: bytes) -> None:
-    """Raises a `CheckFailed` unless the photos' numbers 0…255 stand for themselves, as everyone will take them to."""
+    """Raises a `CheckFailed` unless photos are quantized with scale 1 and zero point 0, as users will assume."""
     from ai_edge_litert.interpreter import Interpreter
 
     scale, zero = Interpreter(model_content=file).get_input_details()[0]["quantization"]
@@ -107,7 +107,7 @@ def _quantize(
 def _representative(calibration: Sequence[np.ndarray], dtype: str) -> Iterator[dict[str, np.ndarray]]:
     for photo in calibration:
         example = photo[None].astype(dtype)
-        # So that the input's quantization is exactly that of uint8 photos: scale 1, nothing cut off.
+        # Makes the input's quantization exactly that of uint8 photos: scale 1, nothing clipped.
         example[0, 0, 0], example[0, -1, -1] = 0, 255
         yield {"photos": example}
 
@@ -116,7 +116,7 @@ def _convert(converter: tf.lite.TFLiteConverter) -> bytes:
     if _OperatorSet.TFLITE_BUILTINS not in converter.target_spec.supported_ops:
         converter.target_spec.supported_ops = [_OperatorSet.TFLITE_BUILTINS]
     try:
-        # The converter warns of its own interpreter, and its C++ side says how it quantizes.
+        # The converter warns about its own interpreter, and its C++ side logs how it quantizes.
         with silenced():
             return converter.convert()
     # `ConverterError` isn't public.

@@ -1,4 +1,4 @@
-"""Warm-up requests: TensorFlow Serving runs them when it loads a model, so that no user waits for the first call."""
+"""Warm-up requests: TensorFlow Serving runs them when it loads a model, so that the first call isn't slow."""
 
 from io import BytesIO
 from pathlib import Path
@@ -17,7 +17,7 @@ def write_warmup(folder: Path, size: int, io: str, signatures: list[str]) -> Non
         folder: the SavedModel.
         size: side of the photo in pixels.
         io: the type of photos that `serving_default` and `explain` take.
-        signatures: their names.
+        signatures: the names of the signatures.
     """
     path = folder / WARMUP_FILE
     path.parent.mkdir()
@@ -37,10 +37,10 @@ def _photos(signature: str, size: int, io: str) -> tf.Tensor:
 
 
 def _prediction_log(signature: str, photos: tf.Tensor) -> bytes:
-    """A `tensorflow.serving.PredictionLog` that holds a `PredictRequest`.
+    """Serializes a `tensorflow.serving.PredictionLog` that holds a `PredictRequest`.
 
     The messages are written field by field (tensorflow_serving/apis/prediction_log.proto, predict.proto, model.proto):
-    the package that has their classes would be one more dependency for these six lines.
+    the package with their classes would be another dependency for these six lines.
     """
     model_spec = _field(3, signature.encode())
     tensor = tf.make_tensor_proto(photos).SerializeToString()
@@ -50,7 +50,7 @@ def _prediction_log(signature: str, photos: tf.Tensor) -> bytes:
 
 
 def _field(number: int, content: bytes) -> bytes:
-    """A field of bytes in the wire format of protocol buffers: tag, length, content."""
+    """Encodes a field of bytes in the wire format of protocol buffers: tag, length, content."""
     length, digits = len(content), []
     while length > 127:
         digits.append(length & 127 | 128)

@@ -1,4 +1,4 @@
-"""Writing one trained model in every format."""
+"""Writing a trained model in every format."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -20,14 +20,14 @@ from clan_tf.export.selective import SelectiveQuantizer, require_layers
 from clan_tf.export.tflite import classifier_to_tflite
 from clan_tf.inference.predictor import choose_branches
 from clan_tf.models import save_model
-from clan_tf.runtime.contract import Contract
+from clan_tf.runtime import Contract
 
 CALIBRATION_PHOTOS, SEARCH_PHOTOS, RANKING_PHOTOS = 200, 200, 24
 """How many photos calibrate the range of activations, decide how many layers stay in float32, and rank the layers."""
 
 
 class ExportWriter:
-    """Writes exports of one model; photos of its data calibrate quantized ones.
+    """Writes exports of one model; photos of its data calibrate quantized files.
 
     Args:
         source: the model and its photos.
@@ -47,7 +47,7 @@ class ExportWriter:
         model = self._model
         branches = choose_branches(model.branches, options.branches)
         require_lines(self._source.path, model.class_names)
-        # A phone's library stretches photos to the file's size: it gets the whole photo, and the file cuts the centre.
+        # Phone libraries stretch photos to the file's size: they pass the whole photo, and the file crops the centre.
         whole_size = model.resize_size if model.resize_mode == "stretch" else model.image_size
         sizes = {"saved_model": None, "keras": model.image_size, "tflite": whole_size, "onnx": whole_size}
         return Contract(
@@ -79,7 +79,7 @@ class ExportWriter:
         return path
 
     def layers_to_keep(self, options: ExportOptions, contract: Contract) -> Iterator[Sequence[str]]:
-        """Yields ever more layers that stay float32, beginning with as many as photos that aren't compared need."""
+        """Yields more and more layers to keep in float32, starting with as many as needed on photos not compared."""
         pruned = inference_model(self._model, contract.branches, folded=options.fold)
         quantizer = self._selective(pruned, options, contract)
         split = "val" if self._source.split == "test" else "train"
@@ -115,7 +115,7 @@ class ExportWriter:
         return inference_model(self._model, contract.branches, features=maps, folded=fold)
 
     def _calibration(self, options: ExportOptions, contract: Contract) -> list[np.ndarray]:
-        """Train photos as the file takes them, stratified over classes."""
+        """Returns train photos as input of the file, stratified over classes."""
         count = options.calibration_photos or CALIBRATION_PHOTOS
         checked = self._source.sample("train", count)
         return self._source.views(checked, contract, "reading calibration photos")

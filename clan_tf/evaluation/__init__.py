@@ -1,4 +1,4 @@
-"""How good a model is on a split of its data: numbers, tables and pictures."""
+"""Evaluation of a model on a split of its data: metrics, tables and pictures."""
 
 from clan_tf.evaluation.evaluate import Evaluation, evaluate
 from clan_tf.evaluation.metrics import (

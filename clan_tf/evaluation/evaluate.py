@@ -1,4 +1,4 @@
-"""Evaluation of a trained model on one split, in numbers, tables and pictures."""
+"""Evaluation of a trained model on one split: metrics, tables and pictures."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,21 +25,21 @@ Scores = dict[str, float]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a model answers on one split.
+    """The results of a model on one split.
 
     Attributes:
         model: path of the `.keras` file.
-        split: which photos were seen: `train`, `val` or `test`.
+        split: the evaluated photos: `train`, `val` or `test`.
         photos: number of photos.
         branches: `top1` and `top5` accuracy of each branch, 0…1.
-        combined: the same of the combined branches.
-        combined_branches: which were combined.
+        combined: the same for the combined branches.
+        combined_branches: the branches that were combined.
         calibration_error: expected calibration error of the combined prediction, 0…1.
         per_class: class, number of photos and accuracy, in the order of the labels.
         confused_pairs: true class, predicted class and number of photos, most photos first.
         confusion: counts `(classes, classes)`, rows are true classes.
         folder: where everything was written; `None` if nowhere.
-        notes: what a user should know of the photos, such as those that changed since the run began.
+        notes: what a user should know about the photos, such as which changed since the run began.
     """
 
     model: str
@@ -56,7 +56,7 @@ class Evaluation:
     notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, as `evaluate --json` prints them."""
+        """Returns plain values, as `evaluate --json` prints them."""
         return {
             "model": self.model,
             "split": self.split,
@@ -85,24 +85,24 @@ def evaluate(
     """Evaluates a trained model on a split of its data.
 
     Photos are looked up by the run's `splits.csv`, wherever its data is now; with `config`, or overrides of keys that
-    say which photos there are (`OTHER_DATA`), the data is read anew.
+    determine the photos (`OTHER_DATA`), the data is read from scratch.
 
     Args:
         model: a run directory, a `.keras` file, an exported `.tflite` or `.onnx` file or SavedModel folder, or the
             folder of an export.
         split: `train`, `val` or `test`.
         branches: which to combine; all if `None`.
-        config: whose data to use; the run's own if `None`.
-        overrides: `KEY=VALUE` texts on the config.
-        output: folder for tables and pictures. If `None`, one in the run's `evaluation/` where the run's best model
-            meets its own data, and nowhere otherwise.
+        config: the config whose data to use; the run's own if `None`.
+        overrides: `KEY=VALUE` strings that override the config.
+        output: folder for tables and pictures. If `None`, one in the run's `evaluation/` if the run's best model is
+            evaluated on its own data; otherwise nothing is written.
         progress: where progress is shown.
         batch_size: how many photos are predicted at a time.
-        source: the run's own data, where it is read already.
-        data_section: the `data` section that `source` was read by, where it may be another than the run's.
+        source: the run's own data, if it has already been read.
+        data_section: the `data` section used to read `source`, if it may differ from the run's.
 
     Raises:
-        UserError: if the model, the data, or a name is wrong, or the data's classes aren't the model's.
+        UserError: if the model, the data or a name is wrong, or the data's classes aren't the model's.
     """
     progress = progress or Progress()
     if split not in SPLITS:

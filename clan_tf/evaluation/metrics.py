@@ -1,4 +1,4 @@
-"""What predictions are worth: accuracy with its interval, calibration, and the classes that are confused."""
+"""Quality of predictions: accuracy with its interval, calibration, and confused classes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import binomtest
 
-from clan_tf.runtime.ranking import are_in_top
+from clan_tf.runtime import are_in_top
 
 BINS = 15
 """Equal bins of confidence, for the calibration error and the reliability diagram."""
@@ -24,14 +24,14 @@ class Share:
 
     @classmethod
     def of(cls, right: int, photos: int) -> "Share":
-        """`right` of `photos`."""
+        """Computes the share of `right` photos among `photos`."""
         interval = binomtest(right, photos).proportion_ci(method="wilson")
         return cls(right, photos, right / photos, float(interval.low), float(interval.high))
 
 
 @dataclass(frozen=True)
 class Bin:
-    """Photos of about one confidence: its bounds, how many, their mean confidence and the share that is right."""
+    """Photos of similar confidence: the bounds, number of photos, mean confidence and accuracy."""
 
     low: float
     high: float
@@ -41,11 +41,11 @@ class Bin:
 
 
 def reliability_bins(confidence: np.ndarray, correct: np.ndarray) -> list[Bin]:
-    """The filled bins of a reliability diagram (Guo et al., ICML 2017).
+    """Computes the non-empty bins of a reliability diagram (Guo et al., ICML 2017).
 
     Args:
         confidence: probability of each photo's predicted class, `(photos,)`.
-        correct: whether it is right, bool `(photos,)`.
+        correct: whether that class is right, bool `(photos,)`.
     """
     index = np.minimum((confidence * BINS).astype(int), BINS - 1)
     return [
@@ -61,13 +61,13 @@ def reliability_bins(confidence: np.ndarray, correct: np.ndarray) -> list[Bin]:
 
 
 def calibration_error(bins: Sequence[Bin]) -> float:
-    """Expected calibration error, 0…1: the mean distance of confidence and accuracy over the photos."""
+    """Computes the expected calibration error, 0…1: the mean difference of confidence and accuracy over the photos."""
     photos = sum(b.photos for b in bins)
     return sum(b.photos * abs(b.confidence - b.accuracy) for b in bins) / photos
 
 
 def top_k_accuracy(labels: np.ndarray, probabilities: np.ndarray, k: int) -> float:
-    """Share of photos whose label is among the `k` most probable classes, as `are_in_top` says it.
+    """Computes the share of photos whose label is among the `k` most probable classes, by the rule of `are_in_top`.
 
     Args:
         labels: `(photos,)`.

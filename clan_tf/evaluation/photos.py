@@ -15,11 +15,11 @@ from clan_tf.run import RunData, RunDirectory, read_model_data
 def experiment_of(
     path: Path, run: RunDirectory | None, config: str | None = None, overrides: Sequence[str] = ()
 ) -> Experiment:
-    """The experiment whose data a model meets: the one given, or its run's own; a `UserError` if there is neither."""
+    """Returns the given experiment, or that of the model's run; raises a `UserError` if there is neither."""
     if config:
         return load_experiment(config, overrides)
     if run is None:
-        raise UserError(f"{path}: isn't in a run directory, so say whose data to use: --config CONFIG.")
+        raise UserError(f"{path}: isn't in a run directory, so name the data to use: --config CONFIG.")
     return run.experiment(overrides)
 
 
@@ -30,9 +30,9 @@ def read_noted(
     progress: Progress,
     source: Source | None = None,
 ) -> RunData:
-    """The photos that a model meets (`read_model_data`); what a user should know of them is noted."""
+    """Reads a model's data (`read_model_data`), and notes what a user should know about the photos."""
     data = read_model_data(run, experiment, config, source)
-    known = source.notes if source else ()  # whoever read it has noted them
+    known = source.notes if source else ()  # already noted by whoever read it
     for note in data.notes:
         if note not in known:
             progress.note(f"note: {note}")
@@ -40,7 +40,7 @@ def read_noted(
 
 
 def check_noted(data: RunData, split: str, photos: Sequence[Photo], progress: Progress) -> CheckedPhotos:
-    """Photos of a split, each decoded once; what their content says is noted."""
+    """Checks the photos of a split, decoding each once, and notes what their content shows."""
     checked = check_splits({split: photos}, data.config, progress)[split]
     for note in data.content_notes(split, checked):
         progress.note(f"note: {note}")
@@ -56,6 +56,6 @@ def require_same_classes(path: Path, expected: Sequence[str], source: Source) ->
     details = [f"this data has no {listed(missing)}"] if missing else []
     details += [f"the model doesn't know {listed(extra)}"] if extra else []
     raise UserError(
-        f"{path}: was trained on {len(expected)} classes, and this data has {len(found)} that aren't "
+        f"{path}: was trained on {len(expected)} classes, but this data has {len(found)} that aren't "
         f"the same: {'; '.join(details) or 'their order differs'}. Evaluate it on the data it was trained for."
     )

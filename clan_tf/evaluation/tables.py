@@ -25,7 +25,7 @@ def write_tables(
     names: Sequence[str],
     folder: EvaluationFolder,
 ) -> None:
-    """Writes the figures, the tables and the picture of an evaluation; the predictions last."""
+    """Writes the metrics, the tables and the picture of an evaluation; the predictions last."""
     folder.path.mkdir(parents=True, exist_ok=True)
     write_json(folder.metrics, result.to_json())
     write_rows(folder.per_class, result.per_class, ("class", "photos", "accuracy"))
@@ -33,7 +33,7 @@ def write_tables(
     counts = [[name, *map(int, row)] for name, row in zip(names, result.confusion, strict=True)]
     write_csv(folder.confusion, ("true \\ predicted", *names), counts)
     plot_confusion(result.confusion, names, folder.confusion_picture)
-    # Last: where it is, everything is.
+    # Last: if it exists, everything else does.
     write_rows(folder.predictions, _prediction_rows(checked, probabilities, names))
 
 
@@ -51,8 +51,8 @@ def _prediction_rows(
 
 
 def read_predictions(folder: EvaluationFolder, columns: Sequence[str]) -> list[dict[str, str]]:
-    """The `predictions.csv` of an evaluation: a row per photo with `photo`, `true`, and of every branch and `combined`
-    the predicted class (`BRANCH`) and its probability (`BRANCH_probability`).
+    """Reads an evaluation's `predictions.csv`: a row per photo with `photo`, `true`, and for every branch and
+    `combined` the predicted class (`BRANCH`) and its probability (`BRANCH_probability`).
 
     Raises:
         UserError: if it is damaged, or `columns` aren't in it.
@@ -63,5 +63,5 @@ def read_predictions(folder: EvaluationFolder, columns: Sequence[str]) -> list[d
     if folder.metrics.is_file():
         photos = read_json(folder.metrics, dict[str, Any], EVALUATE_AGAIN).get("photos", len(rows))
         if photos != len(rows):
-            raise UserError(f"{path}: is damaged ({len(rows)} of {photos} photos are in it). {EVALUATE_AGAIN}")
+            raise UserError(f"{path}: is damaged (it has only {len(rows)} of {photos} photos). {EVALUATE_AGAIN}")
     return rows

@@ -1,4 +1,4 @@
-"""What a model looks at: Grad-CAM, the spatial attention's maps, and the relations of a position."""
+"""What a model looks at: Grad-CAM, spatial attention maps, and the relations of a position."""
 
 from clan_tf.explain.explain import explain_photos
 from clan_tf.explain.maps import Explainer, Explanation, stages_of

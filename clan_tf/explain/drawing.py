@@ -19,10 +19,10 @@ from clan_tf.text import printable
 MOST_PIXELS = 640
 """Longest side of a photo in a picture; the arrays don't depend on it."""
 NEARLY_SHUT = 0.05
-"""A spatial attention that is nowhere stronger takes next to nothing over from the top-level map."""
+"""Spatial attention that is nowhere stronger passes on almost nothing of the top-level map."""
 _LEGEND = (
-    "Grad-CAM: grey is no evidence, yellow the most in its own map; maps can't be compared by their colours. "
-    "The model doesn't see what is outside the dashed frame."
+    "Grad-CAM: grey is no evidence, yellow the most within each map; colours can't be compared between maps. "
+    "The model doesn't see anything outside the dashed frame."
 )
 
 
@@ -31,9 +31,9 @@ class Picture:
     """A photo to draw on.
 
     Attributes:
-        pixels: upright uint8 RGB, its longer side at most `MOST_PIXELS`.
-        scale: its pixels per pixel of the photo.
-        explanation: whose maps are drawn; their window is in pixels of the photo.
+        pixels: upright, uint8 RGB, at most `MOST_PIXELS` on the longer side.
+        scale: pixels of the picture per pixel of the photo.
+        explanation: the maps to draw; their window is in pixels of the photo.
     """
 
     pixels: np.ndarray
@@ -42,28 +42,28 @@ class Picture:
 
     @classmethod
     def of(cls, photo: np.ndarray, explanation: Explanation, most: int = MOST_PIXELS) -> "Picture":
-        """A photo, made smaller where it is larger than `most` pixels."""
+        """Makes a picture of a photo, reduced to at most `most` pixels on the longer side."""
         scale = min(1.0, most / max(photo.shape[:2]))
         size = (max(1, round(photo.shape[1] * scale)), max(1, round(photo.shape[0] * scale)))
         pixels = photo if scale == 1.0 else np.asarray(Image.fromarray(photo).resize(size, Image.Resampling.BILINEAR))
         return cls(pixels, scale, explanation)
 
     def with_evidence(self, heat: np.ndarray) -> np.ndarray:
-        """The photo in grey with a map of values from 0 up: the more, the warmer; uint8 RGB."""
+        """Draws a map of values from 0 up over the grey photo, warmer for higher values; uint8 RGB."""
         return self._blend(heat / max(float(heat.max()), 1e-12), "inferno", lambda spread: 0.7 * spread)
 
     def with_attention(self, heat: np.ndarray) -> np.ndarray:
-        """The photo in grey with a map between its own smallest (dark) and largest (bright) value."""
+        """Draws a map over the grey photo, between its own smallest (dark) and largest (bright) value."""
         span = max(float(np.ptp(heat)), 1e-12)
         return self._blend((heat - heat.min()) / span, "viridis", lambda spread: np.full_like(spread, 0.6))
 
     def with_signed(self, heat: np.ndarray) -> np.ndarray:
-        """The photo in grey with a map of both signs: red above 0, blue below."""
+        """Draws a signed map over the grey photo: red above 0, blue below."""
         values = 0.5 + 0.5 * heat / max(float(np.abs(heat).max()), 1e-12)
         return self._blend(values, "RdBu_r", lambda spread: 0.75 * np.abs(2 * spread - 1))
 
     def _blend(self, values: np.ndarray, colors: str, opacity_of: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-        """The part that the model doesn't see is washed out."""
+        """Blends colours over the grey photo; the part that the model doesn't see is washed out."""
         window = self.explanation.window.scaled(self.scale)
         spread = spread_over_photo(values, window, *self.pixels.shape[:2]).clip(0, 1)
         unseen = np.isnan(spread)
@@ -110,14 +110,14 @@ def draw_sheet(picture: Picture, heading: str, at: tuple[int, int] | None, path:
 
 
 def attention_title(name: str, heat: np.ndarray) -> str:
-    """What a spatial attention's map is of, and the values of its darkest and its brightest place."""
+    """Describes a spatial attention map, with the values of its darkest and brightest positions."""
     shut = ", nearly shut" if np.abs(heat).max() < NEARLY_SHUT else ""
     return f"CLSA of {name}{shut}\n{heat.min():.2g} (dark) to {heat.max():.2g} (bright)"
 
 
 @matplotlib.rc_context(PLAIN_TEXT)
 def draw_contact_sheet(pictures: Sequence[Picture], captions: Sequence[str], path: Path, columns: int = 4) -> None:
-    """Writes a PNG of many photos, each beside what all branches together looked at, with a caption."""
+    """Writes a PNG of many photos, each beside the combined heat map of all branches, with a caption."""
     tallest = max(picture.pixels.shape[0] / picture.pixels.shape[1] for picture in pictures)
     columns = min(columns, len(pictures))
     cell = (3.4, 1.7 * min(tallest, 2.0) + 0.7)

@@ -14,17 +14,15 @@ from clan_tf.files import new_folder
 from clan_tf.inference import KerasPredictor, locate_keras
 from clan_tf.inference.views import view_of_model
 from clan_tf.models import BranchClassifier
-from clan_tf.photos.decoding import PhotoError
-from clan_tf.photos.listing import list_photos
-from clan_tf.photos.reading import read_photo
+from clan_tf.photos import PhotoError, list_photos, read_photo
 from clan_tf.progress import Progress
 from clan_tf.text import printable
 
 BATCH = 8
 SHEET_PHOTOS = 48
-"""Most photos on one contact sheet; more get further sheets."""
+"""Maximum number of photos on one contact sheet; more photos get further sheets."""
 MOST_BYTES = 120
-"""Of a photo's name in those of its pictures: file systems allow 255, and temporary files need some of them."""
+"""Maximum bytes of a photo's name in its pictures' names: file systems allow 255, temporary files need some."""
 SMALL = 200
 """Longest side of a photo on a contact sheet, in pixels."""
 
@@ -42,11 +40,11 @@ def explain_photos(
 
     Args:
         model: a run directory or a `.keras` file.
-        paths: photos, and folders whose photos are taken, as `predict` takes them.
+        paths: photos, and folders of photos, as for `predict`.
         output: the folder to make.
-        at: column and row of a pixel of the upright photo, whose relations are shown too.
-        branches: whose Grad-CAM is wanted; all if `None`.
-        label: name of the class to explain; the predicted one of each photo if `None`.
+        at: column and row of a pixel of the upright photo whose relations are shown, too.
+        branches: the branches whose Grad-CAM is wanted; all if `None`.
+        label: name of the class to explain; each photo's predicted class if `None`.
         progress: where progress is shown.
 
     Returns:
@@ -79,7 +77,7 @@ def explain_photos(
 
 
 def missing_maps(model: BranchClassifier) -> list[str]:
-    """What a model has no maps of, in words."""
+    """Describes the maps that a model doesn't have."""
     notes = []
     if not any(name.startswith("attention_") for name in model.features):
         notes.append("this model has no spatial attention (CLSA), so there are no maps of it.")
@@ -89,7 +87,7 @@ def missing_maps(model: BranchClassifier) -> list[str]:
 
 
 class _Job:
-    """The photos of one call, batch by batch."""
+    """One call's photos, processed batch by batch."""
 
     def __init__(
         self, explainer: Explainer, at: tuple[int, int] | None, label: int | None, folder: Path, output: Path
@@ -127,7 +125,7 @@ class _Job:
             draw_contact_sheet(self.small[start:end], self.captions[start:end], self.folder / name)
 
     def _read(self, path: Path) -> np.ndarray:
-        """The whole photo; a `PhotoError` if it can't be read, or the model doesn't see the pixel asked for."""
+        """Reads a whole photo; raises a `PhotoError` if it can't be read, or the model doesn't see the pixel `at`."""
         photo = read_photo(path)
         height, width, _ = photo.shape
         window = seen_window(height, width, view_of_model(self.explainer.model))
@@ -144,7 +142,7 @@ class _Job:
         name = _free_name(self.folder, _written_name(path.stem))
         label = self.explainer.model.class_names[explanation.label]
         caption = f"{label} {100 * explanation.probability:.0f} %"
-        heading = f"{_written_name(path.name)}: what speaks for {label} ({100 * explanation.probability:.1f} %)"
+        heading = f"{_written_name(path.name)}: evidence for {label} ({100 * explanation.probability:.1f} %)"
         draw_sheet(Picture.of(photo, explanation), heading, self.at, self.folder / f"{name}.png")
         np.savez_compressed(self.folder / f"{name}.npz", allow_pickle=False, **explanation.arrays())
         self.small.append(Picture.of(photo, explanation, SMALL))
@@ -164,7 +162,7 @@ def _require_relations(model: BranchClassifier, at: tuple[int, int] | None) -> N
     if at and not getattr(model, "refinements", {}):
         kind = getattr(model, "mid_refinement", "plain")
         raise UserError(
-            f"--at: this model ({kind}) relates no positions; only clca and non_local do. Leave --at out, or give "
+            f"--at: this model ({kind}) relates no positions; only clca and non_local do. Omit --at, or give "
             "another model."
         )
 
@@ -177,13 +175,13 @@ def _label_index(model: BranchClassifier, name: str) -> int:
 
 
 def _written_name(name: str) -> str:
-    """A photo's name as it is drawn and as its pictures are named: printable, and cut where it is long."""
+    """Returns a photo's name for headings and for its pictures' names: printable, and truncated if long."""
     name = printable(name)
     return name if len(name.encode()) <= MOST_BYTES else f"{name.encode()[:MOST_BYTES].decode(errors='ignore')}…"
 
 
 def _free_name(folder: Path, stem: str) -> str:
-    """The photo's name, numbered if another photo of that name was there."""
+    """Returns the photo's name, numbered if another photo has the same name."""
     name, number = stem, 1
     while (folder / f"{name}.png").exists():
         number += 1

@@ -1,4 +1,4 @@
-"""Where the square that a model sees lies in the photo, and where a map's cells lie in it."""
+"""Where the square that a model sees lies in the photo, and where a map's cells lie in that square."""
 
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ from clan_tf.data.pipeline.resizing import full_lengths
 
 
 class Window(NamedTuple):
-    """The part of an upright photo that the model sees, in pixels of the photo; rarely whole ones."""
+    """The part of an upright photo that the model sees, in (fractional) pixels of the photo."""
 
     top: float
     left: float
@@ -19,18 +19,18 @@ class Window(NamedTuple):
     width: float
 
     def scaled(self, factor: float) -> "Window":
-        """The same part of the photo resized by `factor`."""
+        """Returns the same part of the photo resized by `factor`."""
         return Window(*(factor * value for value in self))
 
     def cell_at(self, x: int, y: int, rows: int, columns: int) -> tuple[int, int] | None:
-        """Row and column of the cell that covers the pixel `x`, `y`; `None` if the model doesn't see the pixel."""
+        """Returns row and column of the cell that covers the pixel `x`, `y`; `None` if the model doesn't see it."""
         row = int(np.floor((y + 0.5 - self.top) / self.height * rows))
         column = int(np.floor((x + 0.5 - self.left) / self.width * columns))
         return (row, column) if 0 <= row < rows and 0 <= column < columns else None
 
 
 def seen_window(height: int, width: int, view: View) -> Window:
-    """What `evaluation_view` shows of a photo: of the resized photo, the centre square."""
+    """Returns the part of a photo that `evaluation_view` shows: the centre square of the resized photo."""
     lengths = full_lengths(tf.constant(height), tf.constant(width), view.full_size, view.mode)
     full_height, full_width = map(int, lengths)
     top, left = (full_height - view.image_size) // 2, (full_width - view.image_size) // 2
@@ -39,9 +39,9 @@ def seen_window(height: int, width: int, view: View) -> Window:
 
 
 def spread_over_photo(heat: np.ndarray, window: Window, height: int, width: int) -> np.ndarray:
-    """A map `(rows, columns)` over the photo, bilinear between the cells' centres: float32 `(height, width)`.
+    """Spreads a map `(rows, columns)` over the photo, bilinear between cell centres: float32 `(height, width)`.
 
-    It is NaN where the model sees nothing.
+    The result is NaN outside the part that the model sees.
     """
     top, bottom = _whole_pixels(window.top, window.height, height)
     left, right = _whole_pixels(window.left, window.width, width)
@@ -52,6 +52,6 @@ def spread_over_photo(heat: np.ndarray, window: Window, height: int, width: int)
 
 
 def _whole_pixels(start: float, length: float, limit: int) -> tuple[int, int]:
-    """The pixels from the first to before the second, at least one, of `limit`."""
+    """Returns the range of whole pixels, start included and end excluded, at least one, within `limit`."""
     first = min(round(start), limit - 1)
     return first, max(round(start + length), first + 1)

@@ -23,12 +23,12 @@ class Explanation:
     """What a model looked at in one photo.
 
     Attributes:
-        label: index of the class that is explained.
-        probability: the combined prediction's probability of it.
-        gradcam: a map `(height, width)` by branch and stage, 0 or more: the evidence for the class.
+        label: index of the explained class.
+        probability: the combined prediction's probability of that class.
+        gradcam: non-negative maps `(height, width)` by branch and stage: the evidence for the class.
         attention: the spatial attention's map of each mid-level map (eq. 8), by its name.
         relation: the weights with which a position of each mid-level map gathers the others (eq. 2), by its name.
-        window: the part of the photo that the model sees; maps cover it, cell by cell.
+        window: the part of the photo that the model sees; the maps' cells cover it.
     """
 
     label: int
@@ -39,12 +39,12 @@ class Explanation:
     relation: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def summary(self) -> np.ndarray:
-        """Grad-CAM of all branches in one map: each at its own stage and divided by its maximum, then averaged."""
+        """Averages Grad-CAM of all branches, each at its own stage and divided by its maximum."""
         own = [cam for (branch, stage), cam in self.gradcam.items() if branch == stage]
         return np.mean([_to_grid(cam / max(cam.max(), 1e-12)) for cam in own], axis=0)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Everything by name, as `.npz` files hold it."""
+        """Returns all maps and values by name, as in the `.npz` files."""
         return {
             **{f"gradcam.{branch}.{stage}": cam for (branch, stage), cam in self.gradcam.items()},
             **{f"attention.{name}": attention for name, attention in self.attention.items()},
@@ -56,12 +56,12 @@ class Explanation:
 class Explainer:
     """Explains photos with one model.
 
-    Grad-CAM of a branch at a stage: `ReLU(sum_k a_k A_k)`, where `A` is the stage's map and `a_k` the mean over its
-    positions of the derivative of the branch's logit by `A_k`.
+    Grad-CAM of a branch at a stage is `ReLU(sum_k a_k A_k)`, where `A` is the stage's map and `a_k` the mean over its
+    positions of the derivative of the branch's logit with respect to `A_k`.
 
     Args:
         model: the model.
-        branches: whose Grad-CAM is wanted; all if `None`.
+        branches: the branches whose Grad-CAM is wanted; all if `None`.
 
     Reference:
         Selvaraju et al., Grad-CAM, ICCV 2017.
@@ -89,13 +89,13 @@ class Explainer:
             labels: the class to explain for each photo; the predicted ones if `None`.
 
         Raises:
-            CheckFailed: if the model answers NaN.
+            CheckFailed: if the model outputs NaN.
         """
         wanted = tf.constant([-1] * len(views) if labels is None else labels, tf.int32)
         label, probability, gradcam, attention = self._maps(tf.cast(views, tf.float32), wanted)
         for values in (probability, *gradcam.values(), *attention.values()):
             if not np.isfinite(values.numpy()).all():
-                raise CheckFailed("The model answers NaN; its weights are damaged or too large. Take another one.")
+                raise CheckFailed("The model outputs NaN; its weights are damaged or too large. Use another model.")
         return [
             Explanation(
                 label=int(label[index]),
@@ -115,10 +115,10 @@ class Explainer:
         Args:
             photos: upright, uint8 RGB `(height, width, 3)`, of any sizes.
             labels: the class to explain for each photo; the predicted ones if `None`.
-            at: column and row of a pixel whose relations are wanted too.
+            at: column and row of a pixel whose relations are wanted, too.
 
         Raises:
-            CheckFailed: if the model answers NaN.
+            CheckFailed: if the model outputs NaN.
             ValueError: if the model doesn't see the pixel.
         """
         views = np.stack([seen_by_model(self.model, photo) for photo in photos])
@@ -133,13 +133,13 @@ class Explainer:
         ]
 
     def relations_at(self, view: np.ndarray, window: Window, x: int, y: int) -> dict[str, np.ndarray]:
-        """The weights with which a pixel's position gathers all others (eq. 2), by mid-level map: `(height, width)`.
+        """Computes the weights with which a pixel's position gathers all others (eq. 2): `(height, width)` by map.
 
         Args:
             view: RGB in 0…255 `(image_size, image_size, 3)`.
             window: where the view lies in its photo.
             x: column of the pixel in the photo.
-            y: its row.
+            y: row of the pixel in the photo.
 
         Raises:
             ValueError: if the model doesn't see the pixel.
@@ -175,10 +175,10 @@ class Explainer:
 
 
 def stages_of(model: BranchClassifier) -> dict[str, list[list[str]]]:
-    """Each stage's map by feature names: the alternatives in order of preference, each of one or more maps.
+    """Returns each stage's alternatives in order of preference, each a list of one or more feature names.
 
-    A branch is derived by the first alternative that it is computed from: `top` isn't computed from the refined
-    mid-level maps, but from the backbone's.
+    A branch's gradient is taken with respect to the first alternative that it is computed from: `top` isn't computed
+    from the refined mid-level maps, but from the backbone's.
     """
     mids = [name.removeprefix("refined_") for name in model.features if name.startswith("refined_mid_")]
     stages = {mid: [[f"refined_{mid}"], [f"backbone_{mid}"]] for mid in mids}

@@ -1,12 +1,8 @@
 """Files and folders that only their process writes, and what killed processes left of them.
 
 Each gets a random name and is opened exclusively, so that processes of any number of hosts and containers may share a
-folder. Its writer keeps it locked; the system unlocks it however the writer ends. What is unlocked, or old where locks
-say nothing, counts as left behind; numbers of processes, which hosts and containers share, play no part.
-
-The names are random as those of `tempfile`, but not made by it: `tempfile` lets only the owner read its files, they
-keep that when they are renamed, and the umask, which says who may read a finished file, can't be asked for without
-changing it for all threads.
+folder. Its writer keeps it locked; the system unlocks it however the writer ends. The names are not
+those of `tempfile`, which do not identify the running system and whose files only their owner can read.
 """
 
 import glob

@@ -1,6 +1,6 @@
 """A MODEL of any kind and its answers.
 
-Keras models need TensorFlow and exported files don't, so what runs Keras models is imported when it is first used.
+Keras models need TensorFlow and exported files don't, so modules that run Keras models are imported on first use.
 """
 
 from typing import TYPE_CHECKING

@@ -10,18 +10,19 @@ from clan_tf.errors import UserError
 from clan_tf.inference.locate import LocatedModel
 from clan_tf.inference.predictor import Predictor, choose_branches
 from clan_tf.progress import Progress
-from clan_tf.runtime.exported import PROBABILITIES, SERVE_BYTES, ExportedModel
+from clan_tf.runtime import ExportedModel
+from clan_tf.runtime.exported import PROBABILITIES, SERVE_BYTES
 
 if TYPE_CHECKING:
     from clan_tf.data.checked_photos import CheckedPhotos
 
 
 class ExportedPredictor(Predictor):
-    """An exported file, which runs in a process of its own.
+    """An exported file, which runs in its own process.
 
     Args:
-        model: the file, running.
-        path: what messages and tables name it by.
+        model: the running file.
+        path: the name for messages and tables.
         branches: which to combine; all if `None`.
 
     Attributes:
@@ -63,11 +64,11 @@ class ExportedPredictor(Predictor):
             raise
 
     def view(self, photo: np.ndarray) -> np.ndarray:
-        """Prepares a whole upright photo by the file's own preprocessing; whole where the file resizes it."""
+        """Prepares a whole upright photo by the file's own preprocessing; unchanged if the file resizes it."""
         return self._model.view(photo)
 
     def probabilities(self, views: Sequence[np.ndarray]) -> np.ndarray:
-        # One by one: photos may have different sizes where the file resizes them.
+        # One by one: photos may have different sizes if the file resizes them itself.
         """Computes combined probabilities `(views, classes)`, photo by photo."""
         return np.concatenate([self._model(view[None])[PROBABILITIES] for view in views])
 
@@ -95,12 +96,12 @@ class ExportedPredictor(Predictor):
         Args:
             checked: the photos.
             on_photo: called after each photo, for progress.
-            signatures: of a SavedModel, further ones to ask.
-            not_served: indices of the photos that `serve_bytes` isn't asked.
+            signatures: further signatures of a SavedModel to run.
+            not_served: indices of the photos that aren't sent to `serve_bytes`.
 
         Returns:
-            Float32 arrays `(photos, classes)`: `probabilities`, `probabilities_BRANCH` where the file has them, and
-            the probabilities of the further signatures by their names; NaN where one wasn't asked.
+            Float32 arrays `(photos, classes)`: `probabilities`, `probabilities_BRANCH` if the file has them, and
+            the probabilities of the further signatures by their names; NaN for photos that weren't sent.
         """
         from clan_tf.data.sources.content import read_content
         from clan_tf.inference.views import views_of_contract

@@ -20,9 +20,9 @@ class KerasPredictor(Predictor):
 
     Args:
         model: the model.
-        path: its file, for messages.
+        path: the model's file, for messages.
         branches: which to combine; all if `None`.
-        batch_size: how many photos it answers at a time.
+        batch_size: how many photos it processes at a time.
 
     Raises:
         UserError: if a branch isn't one of the model's.
@@ -55,7 +55,7 @@ class KerasPredictor(Predictor):
         return cls(load_model(located.file), located.file, branches, batch_size)
 
     def view(self, photo: np.ndarray) -> np.ndarray:
-        """Prepares a whole upright photo as evaluation sees it, uint8 RGB."""
+        """Prepares a whole upright photo as for evaluation, uint8 RGB."""
         return seen_by_model(self.model, photo)
 
     def probabilities(self, views: Sequence[np.ndarray]) -> np.ndarray:
@@ -67,7 +67,7 @@ class KerasPredictor(Predictor):
         return answers
 
     def answers(self, checked: CheckedPhotos, progress: Progress) -> dict[str, np.ndarray]:
-        """Computes probabilities of every branch, and `combined` of the chosen ones."""
+        """Computes probabilities of every branch, and `combined` for the chosen ones."""
         photos, size = len(checked.photos), self._batch_size
         batches = evaluation_batches(PhotoReader(checked, view_of_model(self.model)), checked.labels, size)
         with progress.track("running the Keras model", -(-photos // size)) as advance:
@@ -78,7 +78,7 @@ class KerasPredictor(Predictor):
 
 
 class ProbabilityFunction:
-    """Every output of one model for every photo, traced once, on all devices: also for validation after every epoch.
+    """Computes every output of one model for every photo, traced once, on all devices; also used for validation.
 
     Args:
         model: the model.
@@ -101,8 +101,8 @@ class ProbabilityFunction:
         """Runs the model.
 
         Args:
-            batches: what `evaluation_batches` gives: batches of one size, the last filled up.
-            photos: how many of the photos aren't filling.
+            batches: the batches of `evaluation_batches`, all of one size, the last one padded.
+            photos: the number of photos without the padding.
             on_batch: called after each batch, for progress.
 
         Returns:

@@ -1,4 +1,4 @@
-"""The process that runs a `.keras` file as `clan_tf.runtime.worker_process` runs exported ones, to measure it alike."""
+"""Runs a `.keras` file in a process as `clan_tf.runtime.worker_process` runs exported ones, for fair comparison."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +9,7 @@ from clan_tf.runtime.worker_process import Arrays, answer_requests
 
 
 def open_keras(path: str, threads: int) -> Callable[[np.ndarray], Arrays]:
-    """Makes a function from photos to the combined answers of a `.keras` file."""
+    """Makes a function from photos to the combined probabilities of a `.keras` file."""
     import tensorflow as tf
 
     from clan_tf.models import load_model

@@ -1,6 +1,6 @@
-"""Which file a MODEL path stands for: the only place that decides it.
+"""Resolution of MODEL paths: the only place that decides which file a path stands for.
 
-Runs are looked at only where they matter, so that exported files are found with few packages.
+Modules for runs are imported only if needed, so that exported files can be located with few packages.
 """
 
 from dataclasses import dataclass
@@ -19,10 +19,10 @@ ModelKind = Literal["keras", "saved_model", "tflite", "onnx"]
 
 @dataclass(frozen=True)
 class LocatedModel:
-    """A model that was found.
+    """A resolved MODEL path.
 
     Attributes:
-        path: what the user named.
+        path: the path that the user gave.
         file: the `.keras`, `.tflite` or `.onnx` file, or the SavedModel folder.
     """
 
@@ -37,7 +37,7 @@ class LocatedModel:
 
     @property
     def is_exported(self) -> bool:
-        """Whether another runtime than Keras runs it."""
+        """Whether a runtime other than Keras runs it."""
         return self.kind != "keras"
 
     @cached_property
@@ -52,8 +52,8 @@ def locate(model: str | Path) -> LocatedModel:
     """Resolves MODEL to its file and its run.
 
     Args:
-        model: a run directory, a `.keras`, `.tflite` or `.onnx` file, a folder with `saved_model.pb`, the folder with
-            versions of it, whose highest is taken, or the folder that `clan-tf export` made.
+        model: a run directory, a `.keras`, `.tflite` or `.onnx` file, a folder with `saved_model.pb`, a folder with
+            versions of it (the highest is used), or a folder that `clan-tf export` made.
 
     Raises:
         UserError: if there is no such file, the run has no checkpoint yet, or an `export.json` is damaged.
@@ -64,13 +64,13 @@ def locate(model: str | Path) -> LocatedModel:
 
 
 def locate_keras(model: str | Path) -> LocatedModel:
-    """Resolves MODEL to its `.keras` file and its run, for what an exported file can't do.
+    """Resolves MODEL to its `.keras` file and its run, for tasks that an exported file can't do.
 
     Args:
         model: a run directory, a `.keras` file, or the folder of an export that holds one.
 
     Raises:
-        UserError: as `locate`, and for an exported file.
+        UserError: as in `locate`, and for an exported file.
     """
     from clan_tf.run import RunDirectory, is_run
 
@@ -90,7 +90,7 @@ def locate_keras(model: str | Path) -> LocatedModel:
 
 
 def _exported_file(path: Path) -> Path | None:
-    """The exported file, or SavedModel folder, that a path stands for; `None` if it doesn't look like one."""
+    """Finds the exported file or SavedModel folder that a path stands for; `None` if it doesn't look like one."""
     file = _servable(path)
     if file is None and (exported := file_of_export(path)):
         return _servable(exported)
@@ -98,7 +98,7 @@ def _exported_file(path: Path) -> Path | None:
 
 
 def _servable(path: Path) -> Path | None:
-    """A `.tflite` or `.onnx` file, a folder with `saved_model.pb`, or the highest version in a folder."""
+    """Finds a `.tflite` or `.onnx` file, a folder with `saved_model.pb`, or the highest version in a folder."""
     if path.suffix in (".tflite", ".onnx"):
         return path
     versions = [path / str(number) for number in sorted((int(child.name) for child in _numbered(path)), reverse=True)]

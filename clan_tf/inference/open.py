@@ -1,4 +1,4 @@
-"""A MODEL of any kind, opened."""
+"""Opening a MODEL of any kind."""
 
 from collections.abc import Sequence
 
@@ -8,15 +8,15 @@ from clan_tf.inference.predictor import Predictor
 
 
 def open_predictor(model: LocatedModel, branches: Sequence[str] | None = None, batch_size: int = 32) -> Predictor:
-    """Opens a model, whatever runs it; `.tflite` and `.onnx` files need no TensorFlow.
+    """Opens a model of any format; `.tflite` and `.onnx` files need no TensorFlow.
 
     Args:
-        model: the model, located.
+        model: the located model.
         branches: which to combine; all if `None`.
-        batch_size: how many photos a Keras model answers at a time.
+        batch_size: how many photos a Keras model processes at a time.
 
     Raises:
-        UserError: if it can't be opened, or a branch isn't one of its.
+        UserError: if it can't be opened, or lacks a branch.
         CheckFailed: if a Keras model's weights are NaN or infinite.
     """
     if model.is_exported:

@@ -9,10 +9,9 @@ import numpy as np
 from clan_tf.inference.locate import locate
 from clan_tf.inference.open import open_predictor
 from clan_tf.inference.predictor import Predictor
-from clan_tf.photos.decoding import PhotoError
-from clan_tf.photos.listing import list_photos
+from clan_tf.photos import PhotoError, list_photos
 from clan_tf.progress import Progress
-from clan_tf.runtime.ranking import ranked_labels
+from clan_tf.runtime import ranked_labels
 
 
 def predict(
@@ -22,10 +21,10 @@ def predict(
 
     Args:
         model: a run directory, a `.keras` file, or an export: its folder, or the `.tflite` or `.onnx` file or
-            SavedModel folder, whose labels and preprocessing are read from itself. `.tflite` and `.onnx` files need no
+            SavedModel folder, which contains its labels and preprocessing. `.tflite` and `.onnx` files need no
             TensorFlow.
-        paths: photos, and folders whose photos are taken, subfolders included, as training takes them; what is left out
-            is noted.
+        paths: photos, and folders whose photos are predicted, subfolders included, by the same rules as for training;
+            skipped files are noted.
         top: how many labels per photo.
         progress: where progress is shown.
         batch_size: how many photos are predicted at a time.
@@ -36,7 +35,7 @@ def predict(
 
     Raises:
         UserError: if the model can't be loaded or there are no photos.
-        CheckFailed: if the model answers NaN.
+        CheckFailed: if the model outputs NaN.
     """
     progress = progress or Progress()
     photos = list_photos(paths, progress.note)
@@ -53,7 +52,7 @@ def predict(
 
 
 def _results(predictor: Predictor, photos: Sequence[Path], top: int) -> list[dict[str, Any]]:
-    """One batch of photos: what is predicted for each, or why it can't be read."""
+    """Predicts one batch of photos; returns the labels of each, or why it can't be read."""
     views: dict[Path, np.ndarray] = {}
     results: dict[Path, dict[str, Any]] = {}
     for photo in photos:

@@ -1,4 +1,4 @@
-"""What every model that answers photos has in common, whatever runs it."""
+"""The interface of every model that predicts photos, regardless of the runtime."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from clan_tf.errors import CheckFailed, UserError, nearest
-from clan_tf.photos.reading import read_photo
+from clan_tf.photos import read_photo
 from clan_tf.progress import Progress
 
 if TYPE_CHECKING:
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 class Predictor(ABC):
-    """A model that has been opened and answers photos; a context manager.
+    """An opened model that predicts photos; a context manager.
 
     Attributes:
-        path: what messages and tables name it by.
+        path: the name for messages and tables.
         class_names: the labels, in the order of the probabilities.
-        branches: the branches whose own probabilities it gives.
+        branches: the branches whose own probabilities it returns.
         chosen: the branches that `answers` combines.
     """
 
@@ -31,7 +31,7 @@ class Predictor(ABC):
     chosen: tuple[str, ...]
 
     def read(self, photo: Path) -> np.ndarray:
-        """Reads what the model is given of a photo file, uint8 RGB.
+        """Reads a photo file as model input, uint8 RGB.
 
         Raises:
             PhotoError: if the file can't be read, with the reason.
@@ -40,28 +40,28 @@ class Predictor(ABC):
 
     @abstractmethod
     def view(self, photo: np.ndarray) -> np.ndarray:
-        """Prepares a whole upright photo, uint8 RGB `(height, width, 3)`, as the model is given it."""
+        """Prepares a whole upright photo, uint8 RGB `(height, width, 3)`, as model input."""
 
     @abstractmethod
     def probabilities(self, views: Sequence[np.ndarray]) -> np.ndarray:
         """Computes combined probabilities `(views, classes)` of at least one view.
 
         Raises:
-            CheckFailed: if a Keras model answers NaN.
-            UserError: if an exported file can't answer.
+            CheckFailed: if a Keras model outputs NaN.
+            UserError: if an exported file fails to run.
         """
 
     @abstractmethod
     def answers(self, checked: "CheckedPhotos", progress: Progress) -> dict[str, np.ndarray]:
-        """Computes probabilities `(photos, classes)` of each branch in `branches`, and `combined` of the chosen ones.
+        """Computes probabilities `(photos, classes)` of each branch in `branches`, and `combined` for the chosen ones.
 
         Raises:
-            CheckFailed: if a Keras model answers NaN.
-            UserError: if an exported file can't answer.
+            CheckFailed: if a Keras model outputs NaN.
+            UserError: if an exported file fails to run.
         """
 
     def close(self) -> None:
-        """Ends what was started."""
+        """Releases resources, such as the process of an exported file."""
         return
 
     def __enter__(self) -> Self:
@@ -91,6 +91,6 @@ def require_finite_answers(path: Path, answers: dict[str, np.ndarray]) -> None:
     wrong = [name for name, values in answers.items() if not np.isfinite(values).all()]
     if wrong:
         raise CheckFailed(
-            f"{path}: the model answers NaN ({', '.join(wrong)}); its weights are damaged or too large. "
+            f"{path}: the model outputs NaN ({', '.join(wrong)}); its weights are damaged or too large. "
             "Take another checkpoint, or train again."
         )

@@ -1,4 +1,4 @@
-"""What models are given of checked photos, by the pipeline of evaluation."""
+"""Model inputs from checked photos, by the evaluation pipeline."""
 
 from collections.abc import Iterator
 
@@ -8,11 +8,11 @@ import tensorflow as tf
 from clan_tf.data.checked_photos import CheckedPhotos, used_part
 from clan_tf.data.pipeline import PhotoReader, View, evaluation_batches, evaluation_view
 from clan_tf.models import BranchClassifier
-from clan_tf.runtime.contract import Contract
+from clan_tf.runtime import Contract
 
 
 def view_of_model(model: BranchClassifier) -> View:
-    """Says what a Keras model sees of a photo."""
+    """Returns the view of a photo that a Keras model sees."""
     return View(model.image_size, model.resize_size, model.resize_mode)
 
 
@@ -22,7 +22,7 @@ def seen_by_model(model: BranchClassifier, photo: np.ndarray) -> np.ndarray:
 
 
 def views_of_contract(contract: Contract, checked: CheckedPhotos) -> Iterator[np.ndarray]:
-    """Yields what an exported file is given of each photo: uint8 RGB, whole where it resizes photos itself."""
+    """Yields an exported file's input for each photo: uint8 RGB, whole if the file resizes photos itself."""
     if contract.input_size is None:
         yield from (used_part(checked, index).numpy() for index in range(len(checked.photos)))
         return

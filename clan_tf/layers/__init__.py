@@ -1,4 +1,4 @@
-"""CLAN's layers, on `keras.ops` alone: they work in any Keras model and on every Keras backend."""
+"""CLAN's layers, written in `keras.ops` only: they work in any Keras model and on every Keras backend."""
 
 from clan_tf.layers.context_attention import CrossLayerContextAttention
 from clan_tf.layers.non_local import NonLocalBlock

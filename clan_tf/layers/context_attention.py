@@ -20,7 +20,7 @@ class CrossLayerContextAttention(NonLocalBlock):
         query_block: as in `NonLocalBlock`.
 
     Call arguments:
-        mid: `L^s`, the mid-level map `(batch, height, width, C_s)`; height and width have to be known.
+        mid: `L^s`, the mid-level map `(batch, height, width, C_s)`; height and width must be known.
         top: `L^N`, the top-level map `(batch, top_height, top_width, C_g)`.
         training: whether the batch normalisation uses the batch's statistics.
 
@@ -28,14 +28,14 @@ class CrossLayerContextAttention(NonLocalBlock):
         The refined map `(batch, height, width, C_s)`.
 
     Raises:
-        ValueError: if an argument is outside its values, or the inputs aren't maps with known shapes.
+        ValueError: if an argument is invalid, or the inputs aren't maps with known shapes.
 
     Reference:
         CLAN, section 3.1.
     """
 
     def build(self, mid_shape: Shape, top_shape: Shape) -> None:
-        """Creates the projections of both maps and of the block, by the shapes of `mid` and `top`."""
+        """Creates the projections of both maps and of the block, from the shapes of `mid` and `top`."""
         require_map("mid", mid_shape, static_size=True)
         require_map("top", top_shape)
         super().build(mid_shape)
@@ -48,12 +48,12 @@ class CrossLayerContextAttention(NonLocalBlock):
         return self.refine(mid, self.fuse(mid, top), training=training)
 
     def fuse(self, mid: Tensor, top: Tensor) -> Tensor:
-        """`fused`, of the shape of `mid`."""
+        """Computes `fused` (eq. 1), of the shape of `mid`."""
         return self.mid_projection(mid) + upsample(self.top_projection(top), tuple(mid.shape[1:3]))  # eq. 1
 
     @property
     def sublayers(self) -> list[keras.layers.Layer]:
-        """The layers with parameters inside this one, once it is built."""
+        """The layers with parameters inside this one, available once it is built."""
         return [self.mid_projection, self.top_projection, *super().sublayers]
 
     def compute_output_shape(self, mid_shape: Shape, top_shape: Shape) -> Shape:

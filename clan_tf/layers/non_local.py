@@ -1,4 +1,4 @@
-"""The non-local block, and the part of it that cross-layer context attention shares."""
+"""The non-local block, and what cross-layer context attention shares with it."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ from clan_tf.layers.relation import (
 )
 
 Shape = tuple[Any, ...]
-"""Sizes of axes; `None` where one is known only when the layer is called."""
+"""Sizes of axes; `None` for an axis that is known only when the layer is called."""
 
 
 @keras.saving.register_keras_serializable(package="clan_tf")
@@ -29,9 +29,9 @@ class NonLocalBlock(keras.layers.Layer):
     Args:
         relation: the metric `f`: `"gaussian"` (eq. 5), `"embedded_gaussian"` (eq. 6) or `"dot_product"` (eq. 7).
         embed_dim: `C_int`, the width of `W_θ`, `W_φ` and `W_k`; `None` for half the channels of the map.
-        query_block: how many positions the softmax metrics relate at a time in training, which bounds the memory;
-            `None` relates all at once up to 1,024 positions and blocks of 512 above. Values and gradients don't depend
-            on it.
+        query_block: how many positions the softmax metrics relate at a time in training, which limits memory use;
+            `None` relates all at once up to 1,024 positions and blocks of 512 above. Values and gradients don't
+            depend on it.
 
     Call arguments:
         mid: feature map `(batch, height, width, channels)`.
@@ -41,7 +41,7 @@ class NonLocalBlock(keras.layers.Layer):
         The refined map, of the shape of `mid`.
 
     Raises:
-        ValueError: if an argument is outside its values, or `mid` isn't a map with a known number of channels.
+        ValueError: if an argument is invalid, or `mid` isn't a map with a known number of channels.
 
     Reference:
         Wang et al., Non-local Neural Networks, CVPR 2018; CLAN, section 3.1.
@@ -65,7 +65,7 @@ class NonLocalBlock(keras.layers.Layer):
         self.query_block = query_block
 
     def build(self, mid_shape: Shape) -> None:
-        """Creates the projections and the normalisation, by the shape of `mid`."""
+        """Creates the projections and the normalisation, from the shape of `mid`."""
         require_map("mid", mid_shape)
         channels = mid_shape[-1]
         width = self.embed_dim or max(1, channels // 2)
@@ -75,7 +75,7 @@ class NonLocalBlock(keras.layers.Layer):
             self.phi = self._pointwise(width, mid_shape, "phi")
         self.value_projection = self._pointwise(width, mid_shape, "value_projection")
         self.output_projection = self._pointwise(channels, (*mid_shape[:-1], width), "output_projection")
-        # Momentum and epsilon are PyTorch's defaults, which the paper's implementation had.
+        # Momentum and epsilon are PyTorch's defaults, as in the paper's implementation.
         self.normalization = keras.layers.BatchNormalization(
             momentum=0.9, epsilon=1e-5, gamma_initializer="zeros", dtype=self.dtype_policy, name="normalization"
         )
@@ -86,11 +86,11 @@ class NonLocalBlock(keras.layers.Layer):
         return self.refine(mid, self.fuse(mid), training=training)
 
     def fuse(self, mid: Tensor) -> Tensor:
-        """The map whose positions are related."""
+        """Returns the map whose positions are related."""
         return mid
 
     def refine(self, mid: Tensor, fused: Tensor, training: bool | None = None) -> Tensor:
-        """Eqs. 2 and 3: gathers `W_k mid` by the relations between the positions of `fused`."""
+        """Gathers `W_k mid` by the relations between the positions of `fused` (eqs. 2, 3)."""
         query, key = self._query_and_key(fused)
         value = self.value_projection(mid)
         query, key, flat = map(_flatten_positions, (query, key, value))
@@ -99,21 +99,21 @@ class NonLocalBlock(keras.layers.Layer):
         return mid + self.normalization(self.output_projection(related), training=training)  # eq. 3
 
     def weights_of(self, row: int, column: int, *maps: Tensor) -> Tensor:
-        """How much each position adds to `y` at one position (eq. 2): `(batch, height, width)`.
+        """Computes how much each position contributes to `y` at one position (eq. 2): `(batch, height, width)`.
 
         The softmax metrics' weights sum to 1; those of `dot_product` can be negative.
 
         Args:
-            row: of the position, from 0 at the top.
-            column: of the position, from 0 at the left.
-            maps: what the layer is called on.
+            row: row of the position, from 0 at the top.
+            column: column of the position, from 0 at the left.
+            maps: the inputs of the layer.
         """
         query, key = self._query_and_key(self.fuse(*maps))
         weights = relation_weights(self.relation, query[:, row, column][:, None], _flatten_positions(key))
         return ops.reshape(weights, ops.shape(key)[:3])
 
     def relation_cost(self, mid_shape: Shape) -> tuple[int, int]:
-        """Multiply-accumulates and bytes of the relation's matrix products for one photo, once the layer is built."""
+        """Counts multiply-accumulates and bytes of the relation's products for one photo; needs a built layer."""
         positions = mid_shape[1] * mid_shape[2]
         value_width = self.value_projection.filters
         width = self.theta.filters if self.theta else mid_shape[-1]
@@ -124,7 +124,7 @@ class NonLocalBlock(keras.layers.Layer):
 
     @property
     def sublayers(self) -> list[keras.layers.Layer]:
-        """The layers with parameters inside this one, once it is built."""
+        """The layers with parameters inside this one, available once it is built."""
         candidates = (self.theta, self.phi, self.value_projection, self.output_projection, self.normalization)
         return [layer for layer in candidates if layer is not None]
 
@@ -151,7 +151,7 @@ class NonLocalBlock(keras.layers.Layer):
 
 
 def require_map(name: str, shape: Shape, static_size: bool = False) -> None:
-    """Raises a `ValueError` unless `shape` is a channels-last map with known channels (and size, if asked for)."""
+    """Raises a `ValueError` unless `shape` is a channels-last map with known channels (and size, if requested)."""
     if len(shape) != 4 or shape[-1] is None:
         raise ValueError(
             f"`{name}` must be a map `(batch, height, width, channels)` with known channels. Received: shape={shape}"

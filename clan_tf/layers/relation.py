@@ -15,7 +15,7 @@ RELATIONS: tuple[str, ...] = get_args(Relation)
 Tensor = Any
 
 WHOLE_SOFTMAX_POSITIONS = 1024
-"""Up to this many positions the softmax metrics hold the whole `(n, n)` matrix: 4 MB a photo in float32."""
+"""Up to this many positions, the softmax metrics hold the whole `(n, n)` matrix: 4 MB per photo in float32."""
 DEFAULT_QUERY_BLOCK = 512
 
 
@@ -27,7 +27,7 @@ def relate(
     query_block: int | None = None,
     training: bool | None = None,
 ) -> Tensor:
-    """Weighted sum of `value` over all positions (eq. 2), computed in float32.
+    """Computes the weighted sum of `value` over all positions (eq. 2), in float32.
 
     Float32 because the paper's scores are not scaled by the width: in half precision they overflow (float16) or are
     rounded to whole units (bfloat16) before the softmax.
@@ -35,10 +35,10 @@ def relate(
     Args:
         relation: `"gaussian"` and `"embedded_gaussian"` normalise with a softmax (eqs. 5, 6; they differ only in what
             the caller passes as `query` and `key`), `"dot_product"` with `n` (eq. 7).
-        query_block: softmax metrics in training only: how many queries are related at a time. `None` takes the whole
+        query_block: softmax metrics in training only: how many queries are related at a time. `None` uses the whole
             matrix up to 1,024 positions and blocks of 512 above.
-        training: whether derivatives will be wanted. Without them nothing is kept from one layer to the next, and the
-            whole matrix, which every export format can express, costs less time.
+        training: whether gradients will be needed. Without them nothing is kept from one layer to the next, and the
+            whole matrix, which every export format can express, takes less time.
     """
     dtype = query.dtype
     query, key, value = (ops.cast(x, "float32") for x in (query, key, value))
@@ -53,7 +53,7 @@ def relate(
 
 
 def dot_product_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Eq. 7 in the order that costs fewer multiply-accumulates; the linear one when `n` is not known."""
+    """Computes eq. 7 in the order with fewer multiply-accumulates; in the linear one if `n` is not known."""
     positions, width, value_width = query.shape[1], query.shape[2], value.shape[2]
     if positions is not None and pairwise_is_cheaper(positions, width, value_width):
         return pairwise_dot_product(query, key, value)
@@ -61,32 +61,32 @@ def dot_product_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 
 def pairwise_is_cheaper(positions: int, width: int, value_width: int) -> bool:
-    """Whether the `(n, n)` order of the dot product costs fewer multiply-accumulates than the linear one."""
+    """Returns whether the `(n, n)` order of the dot product takes fewer multiply-accumulates than the linear one."""
     return positions * (width + value_width) < 2 * width * value_width
 
 
 def pairwise_dot_product(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """`(query keyᵀ / n) value`: `n² (width + value_width)` multiply-accumulates, an `(n, n)` matrix."""
+    """Computes `(query keyᵀ / n) value`: `n² (width + value_width)` multiply-accumulates, an `(n, n)` matrix."""
     scores = ops.matmul(query, ops.swapaxes(key, 1, 2))  # eq. 7
     return ops.matmul(scores / _positions(key), value)  # eq. 2
 
 
 def linear_dot_product(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """`query (keyᵀ value / n)`: the same sum, `2 n width value_width` multiply-accumulates, no `(n, n)` matrix."""
+    """Computes it as `query (keyᵀ value / n)`: `2 n width value_width` multiply-accumulates, no `(n, n)` matrix."""
     context = ops.matmul(ops.swapaxes(key, 1, 2), value) / _positions(key)
     return ops.matmul(query, context)
 
 
 def softmax_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """`softmax(query keyᵀ) value` (eqs. 5, 6) with the whole `(n, n)` matrix in memory."""
+    """Computes `softmax(query keyᵀ) value` (eqs. 5, 6) with the whole `(n, n)` matrix in memory."""
     return ops.matmul(_softmax_weights(query, key), value)
 
 
 def blockwise_attention(query: Tensor, key: Tensor, value: Tensor, block: int) -> Tensor:
-    """`softmax_attention` for `block` queries at a time, with the same values and gradients.
+    """Computes `softmax_attention` for `block` queries at a time, with the same values and gradients.
 
-    The blocks run one after the other (`ops.scan`), and the backward pass computes each block's weights again instead
-    of keeping them (`keras.remat`), so that at no time more than a `(batch, block, n)` slice of the matrix exists.
+    The blocks run one after the other (`ops.scan`), and the backward pass recomputes each block's weights instead of
+    keeping them (`keras.remat`), so that at most a `(batch, block, n)` slice of the matrix exists at any time.
     """
     attend = keras.remat(softmax_attention)
 
@@ -94,16 +94,16 @@ def blockwise_attention(query: Tensor, key: Tensor, value: Tensor, block: int) -
         return carry, attend(query_rows, key, value)
 
     query_blocks = _split_rows(query, block)
-    # TensorFlow's scan wants a carry of the shape of its results; this one is handed on untouched.
+    # TensorFlow's scan needs a carry of the shape of its results; this one is passed on unchanged.
     carry = ops.zeros((ops.shape(query)[0], block, value.shape[2]), dtype=query.dtype)
     _, rows = ops.scan(step, carry, query_blocks)
     return _join_rows(rows, ops.shape(query)[1])
 
 
 def relation_weights(relation: Relation, query: Tensor, key: Tensor) -> Tensor:
-    """What `relate` weighs each position's value with: `f / C` of eq. 2, float32 `(batch, queries, n)`.
+    """Computes the weights by which `relate` sums values: `f / C` of eq. 2, float32 `(batch, queries, n)`.
 
-    `query` may hold a few positions only; `key` holds all.
+    `query` may hold only a few positions; `key` holds all.
     """
     query, key = ops.cast(query, "float32"), ops.cast(key, "float32")
     if relation == "dot_product":
@@ -112,7 +112,7 @@ def relation_weights(relation: Relation, query: Tensor, key: Tensor) -> Tensor:
 
 
 def relation_macs(relation: Relation, positions: int, width: int, value_width: int) -> int:
-    """Multiply-accumulates of the two matrix products of one relation, for one photo."""
+    """Counts the multiply-accumulates of the two matrix products of one relation, for one photo."""
     pairwise = positions * positions * (width + value_width)
     if relation == "dot_product":
         return min(pairwise, 2 * positions * width * value_width)
@@ -122,7 +122,7 @@ def relation_macs(relation: Relation, positions: int, width: int, value_width: i
 def relation_bytes(
     relation: Relation, positions: int, width: int, value_width: int, query_block: int | None = None
 ) -> int:
-    """Bytes of a relation's largest intermediate in training, for one photo: float32 weights or linear context."""
+    """Counts float32 bytes of a relation's largest intermediate in training, for one photo."""
     if relation == "dot_product" and not pairwise_is_cheaper(positions, width, value_width):
         return 4 * width * value_width
     rows = positions if relation == "dot_product" else (query_block or _default_block(positions) or positions)
@@ -142,7 +142,7 @@ def _positions(x: Tensor) -> Tensor:
 
 
 def _split_rows(x: Tensor, block: int) -> Tensor:
-    """`(batch, n, width)` to `(blocks, batch, block, width)`, the last block filled up with zeros."""
+    """Splits `(batch, n, width)` into `(blocks, batch, block, width)`, the last block padded with zeros."""
     batch, positions = ops.shape(x)[0], ops.shape(x)[1]
     padding = -positions % block
     padded = ops.pad(x, [[0, 0], [0, padding], [0, 0]])

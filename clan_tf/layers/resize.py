@@ -1,6 +1,6 @@
 """Up- and down-sampling of feature maps, as pure functions of `keras.ops`.
 
-Maps are `(batch, height, width, channels)`; sizes are `(height, width)` and have to be known when the graph is built.
+Maps are `(batch, height, width, channels)`; sizes are `(height, width)` and must be known when the graph is built.
 """
 
 import numpy as np
@@ -10,7 +10,7 @@ from clan_tf.layers.relation import Tensor
 
 
 def upsample(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bilinear up-sampling with half-pixel centres (eq. 1). Returns `(batch, *size, channels)`."""
+    """Up-samples bilinearly with half-pixel centres (eq. 1). Returns `(batch, *size, channels)`."""
     if tuple(x.shape[1:3]) == tuple(size):
         return x
     # Float32: the gradient of the bilinear resize has no bfloat16 kernel under XLA.
@@ -19,10 +19,10 @@ def upsample(x: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def downsample(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """`R` of eq. 9: the mean over the positions that a coarse cell covers. Returns `(batch, *size, channels)`.
+    """Computes `R` of eq. 9, the mean over the positions that a coarse cell covers. Returns `(batch, *size, channels)`.
 
-    Where the factor isn't whole, antialiased bilinear interpolation, as two products with constant matrices: they are
-    the same on every backend and convert to built-in TFLite operators.
+    If the factor isn't whole, antialiased bilinear interpolation is used, as two products with constant matrices: they
+    are the same on every backend and convert to built-in TFLite operators.
     """
     height, width = x.shape[1:3]
     if (height, width) == tuple(size):
@@ -36,7 +36,7 @@ def downsample(x: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def interpolation_matrix(size: int, new_size: int) -> np.ndarray:
-    """Weights of antialiased bilinear resizing along one axis: `(new_size, size)`, rows sum to 1."""
+    """Computes weights of antialiased bilinear resizing along one axis: `(new_size, size)`, rows sum to 1."""
     scale = size / new_size
     centres = (np.arange(new_size) + 0.5) * scale - 0.5
     distances = np.abs(np.arange(size)[None, :] - centres[:, None]) / max(scale, 1.0)

@@ -15,8 +15,8 @@ _POOLS = {"avg": (ops.mean,), "max": (ops.max,), "avg_max": (ops.mean, ops.max)}
 
 
 LINEAR_GRADIENT = 0.01
-"""What is kept of the gradient of a linear map. An unbounded map grows with the head that reads it: undamped, losses of
-real photos rose from 11 to 150 within 200 steps at the paper's learning rate, and stayed at chance."""
+"""Factor on the gradient of a linear map. An unbounded map grows with the head that reads it: undamped, losses on real
+photos rose from 11 to 150 within 200 steps at the paper's learning rate, and accuracy stayed at chance."""
 
 
 @keras.saving.register_keras_serializable(package="clan_tf")
@@ -27,23 +27,23 @@ class CrossLayerSpatialAttention(keras.layers.Layer):
     with one filter. Down-sampling takes the mean over the positions that a top cell covers.
 
     Args:
-        pooling: what is taken over the channels of `mid`: `"avg"`, `"max"` or `"avg_max"`.
+        pooling: what is computed over the channels of `mid`: `"avg"`, `"max"` or `"avg_max"`.
         activation: `"sigmoid"` keeps the map between 0 and 1. `"linear"` is the equation as printed; its map learns
-            at a hundredth of the rate. The kernel starts at 0, the map at 0.5 (`"sigmoid"`) or 1 (`"linear"`, so that
-            `attended = top`), everywhere: with an ordinary initialisation training can collapse.
+            at a hundredth of the learning rate. The kernel starts at 0, the map at 0.5 (`"sigmoid"`) or 1 (`"linear"`,
+            so that `attended = top`), everywhere: with an ordinary initialisation, training can collapse.
         kernel_size: side of the kernel `K`.
-        return_attention: whether the attention map is returned too.
+        return_attention: whether the attention map is returned, too.
 
     Call arguments:
-        mid: the refined mid-level map `(batch, height, width, C_s)`; height and width have to be known.
-        top: `L^N`, the top-level map `(batch, top_height, top_width, C_g)`; its height and width too.
+        mid: the refined mid-level map `(batch, height, width, C_s)`; height and width must be known.
+        top: `L^N`, the top-level map `(batch, top_height, top_width, C_g)`; its height and width must be known, too.
 
     Returns:
-        The attended map, of the shape of `top`; with `return_attention` a pair of it and the attention map
+        The attended map, of the shape of `top`; with `return_attention`, a pair of it and the attention map
         `(batch, height, width, 1)`.
 
     Raises:
-        ValueError: if an argument is outside its values, or the inputs aren't maps with known shapes.
+        ValueError: if an argument is invalid, or the inputs aren't maps with known shapes.
 
     Reference:
         CLAN, section 3.2; Woo et al., CBAM, ECCV 2018.
@@ -72,7 +72,7 @@ class CrossLayerSpatialAttention(keras.layers.Layer):
         self.return_attention = return_attention
 
     def build(self, mid_shape: Shape, top_shape: Shape) -> None:
-        """Creates the convolution `K` of eq. 8, by the shapes of `mid` and `top`."""
+        """Creates the convolution `K` of eq. 8, from the shapes of `mid` and `top`."""
         require_map("mid", mid_shape, static_size=True)
         require_map("top", top_shape, static_size=True)
         self.convolution = keras.layers.Conv2D(
@@ -80,7 +80,7 @@ class CrossLayerSpatialAttention(keras.layers.Layer):
             self.kernel_size,
             padding="same",
             activation=self.activation,
-            # A random kernel on activations of 5 or 100 would start the map far below 0, or the sigmoid saturated.
+            # A random kernel on activations of 5 or 100 would start the map far below 0, or saturate the sigmoid.
             kernel_initializer="zeros",
             bias_initializer="ones" if self.activation == "linear" else "zeros",
             data_format="channels_last",
@@ -96,18 +96,18 @@ class CrossLayerSpatialAttention(keras.layers.Layer):
         return (attended, attention) if self.return_attention else attended
 
     def attention_map(self, mid: Tensor) -> Tensor:
-        """`M` of eq. 8: `(batch, height, width, 1)`."""
+        """Computes `M` of eq. 8: `(batch, height, width, 1)`."""
         pooled = [pool(mid, axis=-1, keepdims=True) for pool in _POOLS[self.pooling]]
         attention = self.convolution(ops.concatenate(pooled, axis=-1))  # eq. 8
         return _damp_gradient(attention) if self.activation == "linear" else attention
 
     @property
     def sublayers(self) -> list[keras.layers.Layer]:
-        """The layers with parameters inside this one, once it is built."""
+        """The layers with parameters inside this one, available once it is built."""
         return [self.convolution]
 
     def compute_output_shape(self, mid_shape: Shape, top_shape: Shape) -> Shape | tuple[Shape, Shape]:
-        """Returns the shape of `top` and, if asked for, that of the attention map."""
+        """Returns the shape of `top` and, if requested, that of the attention map."""
         return (top_shape, (*mid_shape[:-1], 1)) if self.return_attention else top_shape
 
     def get_config(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""CLAN, the plain baseline, their backbones, and the files that they are saved in."""
+"""CLAN, the plain baseline, their backbones, and the files in which they are saved."""
 
 from clan_tf.models.backbones import BACKBONES
 from clan_tf.models.clan import CLAN

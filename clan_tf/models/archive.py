@@ -1,8 +1,8 @@
-"""Looks through a `.keras` file before Keras does: it may come from a stranger.
+"""Validation of a `.keras` file before Keras reads it: it may come from an untrusted source.
 
-Keras makes every object that a `.keras` file names, among them layers that read files, and reads what the archive and
-the HDF5 file in it refer to. A model of clan-tf is one object of a known class with plain values, and weights that lie
-in the file. Nothing else is handed to Keras.
+Keras instantiates every object that a `.keras` file names, including layers that read files, and follows references in
+the archive and its HDF5 file. A model of clan-tf is one object of a known class with plain values, and weights that
+are in the file. Nothing else is passed to Keras.
 """
 
 import inspect
@@ -21,22 +21,22 @@ import keras
 from clan_tf.errors import shown
 from clan_tf.files import open_regular_file, parse_json
 from clan_tf.limits import NAME_LENGTH
-from clan_tf.models.classifier import BranchClassifier
+from clan_tf.models.classifier import BranchClassifier, argument_names
 from clan_tf.models.foreign import require_known_layers
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 CONFIG_BYTES = 2**24
 COLLECTIONS = {"mid": list, "class_names": list, "loss_weights": dict}
-"""The settings that aren't a number or text."""
+"""The settings that aren't a number or string."""
 _NAME = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.-]*")
-"""What TensorFlow takes as the name of a model; with others it fails only when the model is run."""
+"""What TensorFlow accepts as the name of a model; with other names it fails only when the model is run."""
 EXPANSION = 100
-"""How many times larger than stored a member of the archive, or the weights in their file, may be."""
+"""Maximum expansion of a compressed member of the archive, or of the weights in their file."""
 _CHUNK = 2**20
 _HEADER, _LENGTHS = 30, 26
-"""Bytes of a member's own header in an archive before its name, and where the lengths of name and extra field stand."""
+"""Bytes of a member's local header before its name, and the offset of the lengths of name and extra field."""
 SMALLEST_MAP, SMALLEST_TOP = 8, 128
-"""No map of any backbone has fewer channels, and no top-level map: what a relation and a head must at least weigh."""
+"""Fewest channels of any backbone's maps, and of its top-level map: lower bounds on a relation's and head's weights."""
 
 
 def require_own_model(path: Path) -> None:
@@ -44,7 +44,7 @@ def require_own_model(path: Path) -> None:
 
     Raises:
         OSError: if the file can't be read or isn't a regular file.
-        ValueError: saying what is wrong with it; an unknown class is refused with `ForeignModel`.
+        ValueError: describing what is wrong with it; `ForeignModel` for an unknown class.
         zipfile.BadZipFile: if it is damaged.
     """
     with open_regular_file(path) as file, _open_archive(file) as archive:
@@ -58,7 +58,7 @@ def require_own_model(path: Path) -> None:
 
 
 def require_known_model(path: Path) -> None:
-    """Checks a `.keras` file whose backbone is wanted: a model of clan-tf, or one of the plain layers of Keras.
+    """Checks a `.keras` file whose backbone is wanted: a model of clan-tf, or one of plain Keras layers.
 
     Raises:
         OSError: if the file can't be read or isn't a regular file.
@@ -76,14 +76,14 @@ def require_known_model(path: Path) -> None:
 
 
 class ForeignModel(ValueError):
-    """A sound `.keras` file of another model."""
+    """An intact `.keras` file of another model."""
 
 
 def require_plain_weights(content: Path | RawIOBase | BytesIO) -> None:
-    """Checks that an HDF5 file holds its numbers itself and in a sensible size.
+    """Checks that an HDF5 file holds its data itself and in a plausible size.
 
     Raises:
-        ValueError: if it refers to other files or places, or declares far more numbers than it has.
+        ValueError: if it refers to other files or places, or declares far more data than it has.
         OSError: if it isn't an HDF5 file.
     """
     size = content.stat().st_size if isinstance(content, Path) else content.seek(0, SEEK_END)
@@ -92,7 +92,7 @@ def require_plain_weights(content: Path | RawIOBase | BytesIO) -> None:
             raise ValueError("its weights refer to another file or place")
         declared = sum(_declared_bytes(item) for item in _datasets(file))
     if declared > EXPANSION * size:
-        raise ValueError(f"its weights would take {declared:,} bytes, and the file has {size:,}")
+        raise ValueError(f"its weights would take {declared:,} bytes, but the file has {size:,}")
 
 
 def _name_of_soft_link(name: str, link: Any) -> str | None:
@@ -112,16 +112,16 @@ def _declared_bytes(dataset: h5py.Dataset) -> int:
 
 
 def _require_size(config: Mapping[str, Any], weights: int) -> None:
-    """Refuses a model that has more weights than its file, without allocating them."""
+    """Raises a `ValueError` for a model with more weights than its file holds, without allocating them."""
     with keras.StatelessScope(initialize_variables=False):
         model = keras.saving.deserialize_keras_object({**config, "compile_config": None})
     numbers = sum(math.prod(weight.shape) for weight in model.weights)
-    if numbers > weights:  # of at least a byte each
-        raise ValueError(f"its layers have {numbers:,} weights, and {WEIGHTS} has {weights:,} bytes")
+    if numbers > weights:  # at least one byte each
+        raise ValueError(f"its layers have {numbers:,} weights, but {WEIGHTS} has {weights:,} bytes")
 
 
 def _open_archive(file: Any) -> zipfile.ZipFile:
-    """The archive, if it has exactly the members that Keras writes, in their natural size."""
+    """Opens the archive; raises a `ValueError` unless it has just the members that Keras writes, in plausible sizes."""
     archive = zipfile.ZipFile(file)
     names = sorted(info.filename for info in archive.infolist())
     if names not in ([CONFIG, METADATA, WEIGHTS], [CONFIG, WEIGHTS]):
@@ -133,11 +133,11 @@ def _open_archive(file: Any) -> zipfile.ZipFile:
 
 
 def _open_weights(file: BinaryIO, archive: zipfile.ZipFile) -> RawIOBase | BytesIO:
-    """The weights as a file of their own, their checksum compared; in memory only where they are compressed.
+    """Opens the weights as a separate file after verifying their checksum; in memory only if they are compressed.
 
     Raises:
-        EOFError: if they are cut short.
-        zipfile.BadZipFile: if they aren't as they were written.
+        EOFError: if they are truncated.
+        zipfile.BadZipFile: if their checksum is wrong.
     """
     info = archive.getinfo(WEIGHTS)
     if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
@@ -151,10 +151,10 @@ def _open_weights(file: BinaryIO, archive: zipfile.ZipFile) -> RawIOBase | Bytes
 
 
 class _Section(RawIOBase):
-    """So many bytes of a file, from `start`. Of a member of an archive, `zipfile` reads all anew to go back."""
+    """A range of a file's bytes. `zipfile` would reread a whole member of an archive to seek backwards."""
 
     def __init__(self, file: BinaryIO, start: int, size: int) -> None:
-        self._file: Any = file  # BinaryIO doesn't promise `readinto`
+        self._file: Any = file  # BinaryIO doesn't guarantee `readinto`
         self._start, self._size, self._place = start, size, 0
 
     def readable(self) -> bool:
@@ -187,7 +187,7 @@ def _read_config(archive: zipfile.ZipFile) -> dict[str, Any]:
 
 
 def _require_own_class(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The settings of a model whose class is ours, or registered with Keras by the running program."""
+    """Returns the settings of a model whose class is clan-tf's, or registered with Keras by the running program."""
     owner = keras.saving.get_registered_object(str(config.get("registered_name")))
     if not (inspect.isclass(owner) and issubclass(owner, BranchClassifier)):
         kind, name = shown(config.get("class_name")), shown(config.get("registered_name"))
@@ -195,8 +195,7 @@ def _require_own_class(config: Mapping[str, Any]) -> Mapping[str, Any]:
     settings = config.get("config")
     if not isinstance(settings, dict):
         raise ValueError(f"{CONFIG} must hold the model's settings; received {shown(settings)}")
-    known = {"name", *inspect.signature(owner).parameters} - {"kwargs"}
-    if unknown := sorted(set(settings) - known):
+    if unknown := sorted(set(settings) - {"name", *argument_names(owner)}):
         raise ValueError(f"{CONFIG} has settings that {owner.__name__} doesn't: {shown(unknown)}")
     for name, value in settings.items():
         _require_plain_value(name, value)
@@ -212,7 +211,7 @@ def _require_own_class(config: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _require_plain_value(name: str, value: Any) -> None:
-    """A number or text; a list of texts or mapping to numbers where that is the setting's kind: never an object."""
+    """Raises a `ValueError` unless a setting is a number, a string, or a collection of these as its name requires."""
     kind = COLLECTIONS.get(name)
     if isinstance(value, dict | list) and not isinstance(value, kind or ()):
         raise ValueError(f"{CONFIG}: {name} must be a plain value; received {shown(value)}")
@@ -226,6 +225,6 @@ def _require_plain_value(name: str, value: Any) -> None:
 
 
 def _require_weight(name: str, number: Any, inputs: int, weights: int) -> None:
-    """Refuses a number of outputs for which the file has too few float32 weights, before they are allocated."""
+    """Raises a `ValueError` if the file has too few float32 weights for so many outputs, before they are allocated."""
     if isinstance(number, int) and 4 * inputs * number > weights:
-        raise ValueError(f"{name} is {shown(number)}, and {WEIGHTS} is too small for so many: {weights:,} bytes")
+        raise ValueError(f"{name} is {shown(number)}, but {WEIGHTS} is too small for that: {weights:,} bytes")

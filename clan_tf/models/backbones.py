@@ -1,4 +1,4 @@
-"""The backbones, with the maps that CLAN taps and the preprocessing that their weights expect, in one table."""
+"""The table of backbones, with the maps that CLAN taps and the preprocessing that their weights expect."""
 
 import os
 import warnings
@@ -15,13 +15,13 @@ from clan_tf.errors import UserError, nearest, shown
 from clan_tf.models import small_backbones
 
 Preprocessing = Literal["caffe", "torch", "tf", "none"]
-"""What the photo, RGB in 0…255, goes through: Keras' names, and `"none"` where the backbone does it itself."""
+"""Preprocessing of photos, RGB in 0…255: Keras' names, and `"none"` if the backbone does it itself."""
 _CAFFE_MEAN_BGR = np.array([103.939, 116.779, 123.68], "float32")
 
 
 BATCH_NORM_MOMENTUM = 0.9
-"""PyTorch's default, which the paper had. Keras' 0.99 takes hundreds of steps to follow a finetuned backbone, and until
-then validation sees other features than training."""
+"""PyTorch's default, as in the paper. Keras' 0.99 takes hundreds of steps to follow a finetuned backbone, and until
+then validation sees different features than training."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ class BackboneSpec:
 
     Attributes:
         build: makes the backbone from `input_shape` and, for Keras Applications, `weights`.
-        preprocessing: what its weights expect.
-        mid: for 2 and 3 scales the mid-level layers or aliases, from shallow to deep.
-        aliases: the field's names of maps, such as `conv4_x`, and their layers. `LAYER:input` is a layer's input.
+        preprocessing: the preprocessing that its weights expect.
+        mid: the mid-level layers or aliases for 2 and 3 scales, from shallow to deep.
+        aliases: common names of maps, such as `conv4_x`, and their layers. `LAYER:input` is a layer's input.
         has_imagenet: whether Keras offers ImageNet weights.
     """
 
@@ -108,7 +108,7 @@ BACKBONES: dict[str, BackboneSpec] = {
 
 
 def backbone_spec(name: str) -> BackboneSpec:
-    """The row of a backbone; a `UserError` with the right names where there is none."""
+    """Returns the row of a backbone; raises a `UserError` with the valid names if there is none."""
     if not isinstance(name, str) or name not in BACKBONES:
         raise UserError(
             f"model.backbone: unknown backbone {shown(name)}.{nearest(str(name), list(BACKBONES))} "
@@ -118,7 +118,7 @@ def backbone_spec(name: str) -> BackboneSpec:
 
 
 def build_backbone(name: str, image_size: int, mid: Sequence[str] = (), weights: str | None = None) -> keras.Model:
-    """A backbone that answers with its tapped maps.
+    """Builds a backbone that outputs its tapped maps.
 
     Args:
         name: a row of `BACKBONES`.
@@ -149,7 +149,7 @@ def build_backbone(name: str, image_size: int, mid: Sequence[str] = (), weights:
 
 
 def tap(base: keras.Model, spec: BackboneSpec, layer: str) -> Any:
-    """The symbolic output of a layer given by name or alias (aliases may mean a layer's input)."""
+    """Returns the symbolic output of a layer given by name or alias (an alias may stand for a layer's input)."""
     name, _, is_input = spec.aliases.get(layer, layer.replace(":", "")).partition(":")
     operations = base.operations
     names = [operation.name for operation in operations]
@@ -159,16 +159,16 @@ def tap(base: keras.Model, spec: BackboneSpec, layer: str) -> Any:
             f"model.mid: {base.name} has no layer {layer!r}.{nearest(layer, [*spec.aliases, *maps])} "
             f"Aliases: {', '.join(spec.aliases) or 'none'}. Layers with maps: {', '.join(maps)}."
         )
-    # Only aliases end in `:input`; each of their layers directly follows the map it takes.
+    # Only aliases end in `:input`; each of their layers directly follows the map that it takes.
     return operations[names.index(name) - 1].output if is_input else operations[names.index(name)].output
 
 
 def preprocess(photos: Any, mode: Preprocessing) -> Any:
-    """Symbolic photos, RGB in 0…255, to what a backbone's weights expect."""
+    """Converts symbolic photos, RGB in 0…255, to the input that a backbone's weights expect."""
     if mode == "none":
         return photos
     if mode == "caffe":
-        # As Keras does it, but Keras stacks the channels, and TFLite then quantizes photos as if they went below 0.
+        # As in Keras, but without stacking channels: TFLite would then quantize photos as if they went below 0.
         return ops.subtract(photos[..., ::-1], _CAFFE_MEAN_BGR)
     return applications.imagenet_utils.preprocess_input(photos, data_format="channels_last", mode=mode)
 
@@ -217,11 +217,11 @@ def _load_weights(base: keras.Model, name: str, path: Path) -> None:
         raise UserError(f"model.weights: there is no file {path}. Give a path, `imagenet` or `none`.")
     if path.suffix not in (".h5", ".keras"):
         raise UserError(f"model.weights: {path} must end in .weights.h5, .h5 or .keras.")
-    # `archive` needs the models, which need this module.
+    # `archive` imports the models, which import this module.
     from clan_tf.models.archive import require_known_model, require_plain_weights
 
     try:
-        # Keras only warns of layers that keep their random weights.
+        # Keras only warns about layers that keep their random weights.
         with warnings.catch_warnings(action="error", category=UserWarning):
             if path.suffix == ".keras":
                 require_known_model(path)
@@ -229,15 +229,15 @@ def _load_weights(base: keras.Model, name: str, path: Path) -> None:
             else:
                 require_plain_weights(path)
                 base.load_weights(path)
-    except Exception as error:  # Keras raises many types for a damaged or foreign file.
+    except Exception as error:  # Keras raises many types of errors for a damaged or foreign file.
         reason = str(error).splitlines()[0][:500] if str(error) else type(error).__name__
         raise UserError(f"model.weights: {path} doesn't fit the backbone {name}: {reason}") from error
     if not all(np.isfinite(values).all() for values in base.get_weights()):
-        raise UserError(f"model.weights: {path} holds NaN or infinity; take another file, or `none`.")
+        raise UserError(f"model.weights: {path} holds NaN or infinity; give another file, or `none`.")
 
 
 def _copy_weights(source: keras.Model, base: keras.Model, name: str) -> None:
-    """By layer name, because a model with other taps may list the same layers in another order."""
+    """Copies weights by layer name, because a model with other taps may list the same layers in another order."""
     inner = [layer for layer in source.layers if layer.name == name and isinstance(layer, keras.Model)]
     source = inner[0] if inner else source
     for layer in base.layers:

@@ -1,4 +1,4 @@
-"""From an experiment's model section to the model."""
+"""Building the model of an experiment."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,13 +12,13 @@ from clan_tf.models.plain import Plain
 def build_model(
     experiment: Experiment, classes: int, class_names: Sequence[str] | None = None, load_weights: bool = True
 ) -> BranchClassifier:
-    """The model of an experiment.
+    """Builds the model of an experiment.
 
     Args:
-        experiment: whose `model` section and photo sizes are used.
+        experiment: the experiment, whose `model` section and photo sizes are used.
         classes: number of classes.
-        class_names: their names.
-        load_weights: whether the backbone gets its weights; without, nothing on disk is needed.
+        class_names: names of the classes.
+        load_weights: whether the backbone's weights are loaded; if not, no files are needed.
 
     Raises:
         UserError: for an unknown backbone, layer or branch, or weights that can't be loaded.

@@ -22,7 +22,7 @@ class CLAN(BranchClassifier):
 
     Branches: `mid_1` … `mid_{N-1}` on the refined mid-level maps (shallow to deep), `top` on the top-level map and,
     with spatial attention, `refined_top` on the top-level map weighted by each mid-level map's attention (eqs. 9-11).
-    Each is global average pooling and a dense layer of its own.
+    Each consists of global average pooling and its own dense layer.
 
     `features` holds `backbone_mid_S` and `backbone_top` (the maps), `refined_mid_S` (eq. 4), `attention_mid_S`
     `(batch, height, width, 1)` (eq. 8), `attended_mid_S` (eq. 9), `logits_BRANCH` and the outputs.
@@ -32,7 +32,7 @@ class CLAN(BranchClassifier):
         classes: number of classes.
         image_size: side of the square photos in pixels.
         mid: mid-level layers or their aliases, from shallow to deep; `None` for the backbone's own at `scales`.
-        scales: `N`, the number of maps, where `mid` is `None`.
+        scales: `N`, the number of maps, if `mid` is `None`.
         mid_refinement: what refines the mid-level maps: `"clca"`, `"non_local"`, or `"gap"` for nothing (Table 2).
         relation: metric of the refinement (eqs. 5-7): `"gaussian"`, `"embedded_gaussian"` or `"dot_product"`.
         embed_dim: `C_int`; `None` for half the channels of each mid-level map.
@@ -41,19 +41,19 @@ class CLAN(BranchClassifier):
         spatial_activation: `"sigmoid"`, or `"linear"` for eqs. 8 and 9 as printed.
         spatial_kernel_size: side of the kernel `K` of eq. 8.
         combination: what `combined` averages over the branches: `"probabilities"` or `"logits"`.
-        dropout: share of each head's inputs that is dropped in training.
-        loss_weights: weight of each branch's loss (eqs. 12-14); 1 where none is given.
-        class_names: the classes' names, which travel with the saved model.
-        resize_size: side that photos are resized to before the centre crop of `image_size`; it travels with the saved
-            model, so that all its users prepare photos alike. `None` for `image_size`.
-        resize_mode: whether photos are stretched to a square of `resize_size` (`"stretch"`), or keep their aspect and
-            have a shorter side of `resize_size` (`"keep_aspect"`).
+        dropout: fraction of each head's inputs that is dropped in training.
+        loss_weights: weight of each branch's loss (eqs. 12-14); 1 if not given.
+        class_names: the classes' names, which are saved with the model.
+        resize_size: side that photos are resized to before the centre crop of `image_size`; it is saved with the model,
+            so that all its users prepare photos alike. `None` for `image_size`.
+        resize_mode: whether photos are stretched to a square of `resize_size` (`"stretch"`), or keep their aspect ratio
+            with a shorter side of `resize_size` (`"keep_aspect"`).
         weights: weights of the backbone: `"imagenet"`, `None`, or a path. Not part of the saved config, so that loading
             a model never downloads anything.
 
     Raises:
         UserError: for an unknown backbone, layer or branch, or weights that can't be loaded.
-        ValueError: for another argument outside its values.
+        ValueError: if another argument is invalid.
 
     Reference:
         Huang, Wang and Yang, Cross-layer Attention Network for Fine-grained Visual Categorization.
@@ -136,20 +136,21 @@ class CLAN(BranchClassifier):
             attended, attention_map = attention(features[f"refined_{name}"], top)  # eq. 10
             features |= {f"attended_{name}": attended, f"attention_{name}": attention_map}
         if attentions:
-            # Pooling and concatenation (eq. 11) commute; so the wide map is never built.
+            # Pooling and concatenation (eq. 11) commute, so the wide map is never built.
             vectors = [_pool(features[f"attended_{name}"], f"attended_{name}") for name in scale_names]
             pooled["refined_top"] = _concatenate(vectors)
         features |= {f"logits_{branch}": branch_head(x, classes, branch, dropout) for branch, x in pooled.items()}
         super().__init__(inputs, features, tuple(pooled), arguments, **kwargs)
 
         # Config
+        self.scales = len(mid) + 1
         self.backbone_model = backbone_model
         self.refinements = refinements
         self.attentions = attentions
 
 
 def default_mid(backbone: str, scales: int) -> tuple[str, ...]:
-    """The mid-level aliases of a backbone at 2 or 3 scales; a `UserError` for other numbers."""
+    """Returns the mid-level aliases of a backbone at 2 or 3 scales; raises a `UserError` for other numbers."""
     defaults = backbone_spec(backbone).mid
     if scales not in defaults:
         raise UserError(
@@ -162,7 +163,7 @@ def default_mid(backbone: str, scales: int) -> tuple[str, ...]:
 def _refinement_layers(
     kind: MidRefinement, relation: Relation, embed_dim: int | None, names: Sequence[str]
 ) -> dict[str, NonLocalBlock]:
-    """The layer that refines each mid-level map; none for `"gap"`."""
+    """Makes the layer that refines each mid-level map; none for `"gap"`."""
     if kind not in get_args(MidRefinement):
         raise ValueError(
             f"`mid_refinement` must be one of {', '.join(get_args(MidRefinement))}. Received: mid_refinement={kind!r}"

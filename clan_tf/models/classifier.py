@@ -1,4 +1,4 @@
-"""What CLAN and the plain baseline share: branches, their combination, and training on one label per photo."""
+"""The base of CLAN and the plain baseline: branches, their combination, and training on one label per photo."""
 
 import inspect
 import numbers
@@ -21,10 +21,11 @@ WHOLE_NUMBERS = {
     "embed_dim": limits.EMBED_DIM,
     "spatial_kernel_size": limits.KERNEL_SIZE,
 }
-"""Constructor arguments that are positive whole numbers, and the largest."""
+"""Constructor arguments that are positive whole numbers, and their maxima."""
 OPTIONAL = ("resize_size", "embed_dim")
-NOT_SAVED = ("weights", "scales", "kwargs")
+NOT_SAVED = ("weights", "scales")
 """Constructor arguments that a saved model doesn't need: it has its own weights and names its layers."""
+_CATCH_ALL = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 class BranchClassifier(keras.Model):
@@ -33,7 +34,7 @@ class BranchClassifier(keras.Model):
     The input is RGB in 0…255, `(batch, image_size, image_size, 3)`, of any dtype; preprocessing is inside. The output
     is a dict of probabilities `(batch, classes)` in float32: one entry per branch, and `combined`.
 
-    `model.features` names every symbolic intermediate; `model.with_outputs(...)` gives a model that answers with any of
+    `model.features` names every symbolic intermediate; `model.with_outputs(...)` returns a model that outputs any of
     them. `fit`, `evaluate` and `predict` work as for any Keras classifier: one label per photo trains every branch with
     its weight.
 
@@ -41,15 +42,15 @@ class BranchClassifier(keras.Model):
         inputs: the symbolic photos.
         features: symbolic intermediates by name, among them `logits_BRANCH` for every branch.
         branches: the branches' names, in the order of `logits_BRANCH`.
-        arguments: the constructor arguments of the subclass but the backbone's weights.
+        arguments: the constructor arguments of the subclass, except the backbone's weights.
 
     Attributes:
         branches: the branches' names.
         features: every symbolic intermediate by name.
         backbone_model: the network that `backbone` names, set by the subclass.
 
-    Every constructor argument is an attribute of its own name, with what stands for a `None`: `class_names` are numbers
-    where the model was built without names, `resize_size` is `image_size`, `loss_weights` has every branch.
+    Every constructor argument is an attribute of the same name, with `None` resolved: `class_names` are numbers if the
+    model was built without names, `resize_size` is `image_size`, `loss_weights` has every branch.
     """
 
     backbone: str
@@ -87,7 +88,7 @@ class BranchClassifier(keras.Model):
         self.resize_size = arguments["resize_size"] or arguments["image_size"]
 
     def with_outputs(self, names: Iterable[str]) -> keras.Model:
-        """A model on the same weights that answers with a dict of the named features.
+        """Returns a model with the same weights that outputs a dict of the named features.
 
         Raises:
             ValueError: if there is no such feature.
@@ -101,7 +102,7 @@ class BranchClassifier(keras.Model):
         return keras.Model(self.input, {name: self.features[name] for name in names})
 
     def logits_model(self) -> keras.Model:
-        """A model on the same weights that answers with a dict of logits by branch: what training needs."""
+        """Returns a model with the same weights that outputs a dict of logits by branch, for training."""
         return keras.Model(self.input, {branch: self.features[f"logits_{branch}"] for branch in self.branches})
 
     def compile(
@@ -113,7 +114,7 @@ class BranchClassifier(keras.Model):
         metrics: Any = None,
         **kwargs: Any,
     ) -> None:
-        """As `keras.Model.compile`; one `loss` and one list of `metrics` are applied to every branch."""
+        """Compiles as `keras.Model.compile`; one `loss` and one list of `metrics` are applied to every branch."""
         if loss is not None and not isinstance(loss, dict):
             loss = {branch: loss for branch in self.branches}
         if loss is not None:
@@ -135,13 +136,13 @@ class BranchClassifier(keras.Model):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor arguments, as plain values; weights aren't among them."""
-        names = [*inspect.signature(type(self)).parameters]
-        arguments = {name: _plain(getattr(self, name)) for name in names if name not in NOT_SAVED}
+        names = [name for name in argument_names(type(self)) if name not in NOT_SAVED]
+        arguments = {name: _plain(getattr(self, name)) for name in names}
         return {**arguments, "name": self.name}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "BranchClassifier":
-        """Without backbone weights, whatever the config says: a saved model brings its own, and nothing is fetched."""
+        """Makes a model without loading backbone weights: a saved model has its own, and nothing is downloaded."""
         return cls(**{name: value for name, value in config.items() if name != "weights"})
 
     @staticmethod
@@ -149,10 +150,23 @@ class BranchClassifier(keras.Model):
         return y if y is None or isinstance(y, dict) else {name: y for name in names}
 
 
-def combine(probabilities: Sequence[Tensor], rule: Combination) -> Tensor:
-    """The branches' joint prediction: the mean of their probabilities, or the softmax of their mean log-probabilities.
+def argument_names(kind: type[BranchClassifier]) -> list[str]:
+    """Lists a model's constructor arguments, with those of its bases where it hands `**kwargs` on to them."""
+    names: dict[str, None] = {}
+    for base in kind.__mro__[: kind.__mro__.index(BranchClassifier)]:
+        if "__init__" not in vars(base):
+            continue
+        parameters = list(inspect.signature(base).parameters.values())
+        names |= dict.fromkeys(each.name for each in parameters if each.kind not in _CATCH_ALL)
+        if all(each.kind is not inspect.Parameter.VAR_KEYWORD for each in parameters):
+            break
+    return list(names)
 
-    The latter equals the softmax of the mean logits, because a softmax doesn't see a constant added to its logits.
+
+def combine(probabilities: Sequence[Tensor], rule: Combination) -> Tensor:
+    """Combines the branches by the mean of their probabilities, or the softmax of their mean log-probabilities.
+
+    The latter equals the softmax of the mean logits, because softmax is invariant to a constant added to its logits.
 
     Args:
         probabilities: one array or tensor `(…, classes)` per branch.
@@ -165,10 +179,10 @@ def combine(probabilities: Sequence[Tensor], rule: Combination) -> Tensor:
 
 
 def branch_head(x: Tensor, classes: int, branch: str, dropout: float = 0.0) -> Tensor:
-    """Logits of a pooled feature vector by a dense layer in float32, whatever the precision of the graph.
+    """Computes logits of a pooled feature vector by a dense layer, in float32 regardless of the graph's precision.
 
-    The layer starts at 0. From random weights the spatial attention was seen to fall to 0 within a few steps, where its
-    branch stayed at chance.
+    The layer starts at 0. With random weights, the spatial attention was observed to collapse to 0 within a few steps,
+    and its branch stayed at chance.
     """
     if dropout:
         x = keras.layers.Dropout(dropout, name=f"dropout_{branch}")(x)
@@ -217,7 +231,7 @@ def _check_names(arguments: Mapping[str, Any]) -> None:
 
 
 def full_loss_weights(given: Mapping[str, float] | None, branches: Sequence[str]) -> dict[str, float]:
-    """The weight of every branch, 1 where none is given (eqs. 12-14); a `UserError` for an unknown branch or weight."""
+    """Returns every branch's weight, 1 if not given (eqs. 12-14); raises a `UserError` for a wrong branch or weight."""
     given = dict(given or {})
     for name in given:
         if name not in branches:
@@ -245,7 +259,7 @@ def _combined_output(logits: list[Tensor], probabilities: list[Tensor], rule: Co
 
 
 def _plain(value: Any) -> Any:
-    """A value without the wrappers by which Keras tracks the collections of a model."""
+    """Removes the wrappers with which Keras tracks the collections of a model."""
     if isinstance(value, dict):
         return dict(value)
     return list(value) if isinstance(value, list | tuple) else value

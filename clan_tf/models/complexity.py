@@ -1,7 +1,7 @@
 """Parameters, multiply-accumulates and activation memory of a model, by part.
 
 The convention is that of the paper's Table 5: multiply-accumulates of convolutions and dense layers, plus one per bias,
-two per batch-norm output, one per ReLU output and one per max-pool input. The relation's matrix products are not in it;
+two per batch-norm output, one per ReLU output and one per max-pool input. It excludes the relation's matrix products;
 they are real work, and counted separately.
 """
 
@@ -20,7 +20,7 @@ Shape = tuple[int | None, ...]
 
 @dataclass(frozen=True)
 class RelationCost:
-    """What one relation costs for one photo: multiply-accumulates and bytes of its largest intermediate."""
+    """Cost of one relation for one photo: multiply-accumulates and bytes of its largest intermediate."""
 
     macs: int
     bytes: int
@@ -31,11 +31,11 @@ class Complexity:
     """Cost of a model for one photo.
 
     Attributes:
-        parameters: parameters by part, those that aren't trained (batch-norm statistics) left out, as in Table 5.
+        parameters: parameters by part, without those that aren't trained (batch-norm statistics), as in Table 5.
         macs: multiply-accumulates by part, without the relations' matrix products.
         relations: the matrix products of each refinement layer.
         activation_bytes: float32 bytes of all layers' outputs, which training keeps for the backward pass.
-        variables: all numbers that a checkpoint holds, batch-norm statistics included.
+        variables: the number of all values in a checkpoint, batch-norm statistics included.
     """
 
     parameters: dict[str, int] = field(default_factory=lambda: dict.fromkeys(PARTS, 0))
@@ -45,12 +45,12 @@ class Complexity:
     variables: int = 0
 
     def training_bytes(self, batch_size: int) -> int:
-        """A rough estimate of a training step's memory in float32: activations, weights, gradients and momentum."""
+        """Estimates a training step's memory in float32, roughly: activations, weights, gradients and momentum."""
         return batch_size * self.activation_bytes + 3 * 4 * self.variables
 
 
 def complexity(model: BranchClassifier) -> Complexity:
-    """Counts a model's parameters and work; it runs nothing."""
+    """Counts a model's parameters and operations, without running it."""
     cost = Complexity(variables=model.count_params())
     for layer in model.layers:
         part = _part(layer)
@@ -108,7 +108,7 @@ def _ends_in_relu(layer: keras.layers.Layer) -> bool:
 
 
 def _input_shape(layer: keras.layers.Layer) -> Shape:
-    """From the graph or, for layers inside other layers, from the build."""
+    """Returns the input shape from the graph or, for layers inside other layers, from the build."""
     try:
         tensor = layer.input
     except (AttributeError, ValueError):
@@ -125,5 +125,5 @@ def _output_shape(layer: keras.layers.Layer) -> Shape:
 
 
 def _size(shape: Shape) -> int:
-    """Numbers in one photo's part of a tensor."""
+    """Returns the number of values in one photo's part of a tensor."""
     return prod(dimension for dimension in shape[1:] if dimension) if len(shape) > 1 else 0

@@ -1,4 +1,4 @@
-"""`.keras` files: read with care, written whole."""
+"""`.keras` files: validated on reading, written atomically."""
 
 import warnings
 import zipfile
@@ -16,9 +16,9 @@ from clan_tf.models.classifier import BranchClassifier
 
 
 def load_model(path: Path) -> BranchClassifier:
-    """A model that `save_model` wrote.
+    """Loads a model that `save_model` wrote.
 
-    Nothing but the file is read, and no class but ours is made, whatever its config says.
+    Only the file is read, and only clan-tf's classes are instantiated, whatever its config says.
 
     Raises:
         UserError: if the file is damaged, isn't a regular file, or holds another model.
@@ -26,14 +26,14 @@ def load_model(path: Path) -> BranchClassifier:
     """
     try:
         require_own_model(path)
-        # Keras only warns of layers that keep their random weights.
+        # Keras only warns about layers that keep their random weights.
         with warnings.catch_warnings(action="error", category=UserWarning):
             model = keras.saving.load_model(path, compile=False)
     except ForeignModel as error:
         raise UserError(f"{path}: {error}.") from error
     except (zipfile.BadZipFile, EOFError, zlib.error) as error:
-        raise UserError(f"{path}: is damaged or truncated ({error}). Copy it again, or train anew.") from error
-    except Exception as error:  # Keras raises many types for a damaged or foreign file.
+        raise UserError(f"{path}: is damaged or truncated ({error}). Copy it again, or train again.") from error
+    except Exception as error:  # Keras raises many types of errors for a damaged or foreign file.
         raise UserError(f"{path}: can't be loaded as a Keras model: {_reason(error)}") from error
     require_finite(path, model)
     return model
@@ -50,7 +50,7 @@ def require_finite(path: Path, model: keras.Model) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """One line of what a library says."""
+    """Shortens a library's message to one line."""
     text = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
     if text.startswith("A total of ") or isinstance(error, UserWarning):  # Keras lists them over many lines
         return "its weights aren't those of the model that its config.json describes"
@@ -58,10 +58,10 @@ def _reason(error: Exception) -> str:
 
 
 def damage_in_model(path: Path) -> str | None:
-    """What is wrong with a `.keras` file by the checksums of its parts, `None` if nothing is.
+    """Describes what is wrong with a `.keras` file by the checksums of its parts; `None` if nothing is.
 
     Raises:
-        OSError: if it can't be read, which says nothing about what is in it.
+        OSError: if it can't be read, which says nothing about its content.
     """
     try:
         with path.open("rb") as file, zipfile.ZipFile(file) as archive:
@@ -69,17 +69,17 @@ def damage_in_model(path: Path) -> str | None:
             if missing:
                 return f"it holds no {min(missing)}"
             wrong = archive.testzip()
-            return f"{wrong} in it isn't as it was written" if wrong else None
+            return f"{wrong} in it has a wrong checksum" if wrong else None
     except OSError as error:
         if not is_of_damage(error):
             raise
         return str(error.strerror)
-    # Damaged archives raise many types.
+    # Damaged archives raise many types of errors.
     except Exception:  # noqa: BLE001
-        return "it isn't a whole zip archive"
+        return "it isn't a complete zip archive"
 
 
 def save_model(model: BranchClassifier, path: Path) -> None:
-    """Writes a `.keras` file whole or not at all."""
+    """Writes a `.keras` file atomically."""
     with replacing(path) as temporary:
         model.save(temporary)

@@ -1,7 +1,7 @@
-"""Which objects a `.keras` file of another project may name, where its backbone's weights are wanted.
+"""The objects that another project's `.keras` file may name, if its backbone's weights are wanted.
 
-Keras' safe mode refuses code. It doesn't refuse layers that read files, such as lookups of words, or classes of other
-modules; this list has what Keras Applications are made of.
+Keras' safe mode refuses code. It doesn't refuse layers that read files, such as string lookups, or classes of other
+modules; this list has what Keras Applications consist of.
 """
 
 from collections.abc import Iterator, Mapping
@@ -32,7 +32,7 @@ KNOWN: Mapping[str, frozenset[str]] = {
     "keras.src.applications.convnext": frozenset({"LayerScale"}),
     "keras.src.applications.inception_resnet_v2": frozenset({"CustomScaleLayer"}),
 }
-"""Class names by module, as they stand in `config.json`."""
+"""Class names by module, as in `config.json`."""
 
 
 def require_known_layers(config: Any) -> None:
@@ -46,7 +46,7 @@ def require_known_layers(config: Any) -> None:
         own_name = described.get("registered_name") in (None, name)
         if not (own_name and isinstance(module, str) and isinstance(name, str) and name in KNOWN.get(module, ())):
             raise ValueError(
-                f"it holds a {shown(name).strip(chr(39))} of {shown(module)}, and only the plain layers of Keras "
+                f"it holds a {shown(name).strip(chr(39))} of {shown(module)}, but only the plain layers of Keras "
                 "Applications are read from files. Save the weights alone: model.save_weights('x.weights.h5')"
             )
 
@@ -56,7 +56,7 @@ def _is_activation(name: Any) -> bool:
 
 
 def _objects(value: Any) -> Iterator[Mapping[str, Any]]:
-    """Every mapping with a `class_name`, from the outside in."""
+    """Yields every mapping with a `class_name`, from the outside in."""
     if isinstance(value, Mapping):
         if "class_name" in value:
             yield value

@@ -1,4 +1,4 @@
-"""The memory that a training run leaves behind."""
+"""Freeing the memory that a training run leaves allocated."""
 
 import gc
 from collections.abc import Iterator
@@ -10,11 +10,11 @@ from tensorflow.python.framework.ops import gradient_registry
 
 @contextmanager
 def forgetting_graphs() -> Iterator[None]:
-    """Frees the models and graphs that the block makes; nothing of them may be used after it.
+    """Frees the models and graphs that the block makes; they must not be used afterwards.
 
-    TensorFlow registers every custom gradient that it traces, and never takes one back. Each holds the whole graph of
-    the training step: that of the sum over devices in Keras' optimizers, and those of rematerialised attention. There
-    is no public way to remove them, so this looks into the registry itself.
+    TensorFlow registers every custom gradient that it traces, and never removes one. Each holds the whole graph of the
+    training step: that of the sum over devices in Keras' optimizers, and those of rematerialised attention. There is
+    no public way to remove them, so this accesses the registry itself.
     """
     gradients = gradient_registry._registry
     known = set(gradients)

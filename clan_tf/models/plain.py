@@ -12,26 +12,26 @@ from clan_tf.models.classifier import BranchClassifier, branch_head, check_argum
 
 @keras.saving.register_keras_serializable(package="clan_tf")
 class Plain(BranchClassifier):
-    """A backbone with global average pooling and one dense layer: what every comparison with CLAN needs.
+    """A backbone with global average pooling and one dense layer: the baseline for comparisons with CLAN.
 
-    It has the one branch `top`, and `combined`, which equals it. `features` holds `backbone_top` (the map) and
+    It has a single branch, `top`, and `combined`, which equals it. `features` holds `backbone_top` (the map) and
     `logits_top`.
 
     Args:
         backbone: a name in `clan_tf.models.BACKBONES`.
         classes: number of classes.
         image_size: side of the square photos in pixels.
-        combination: accepted for a common interface; one branch is its own combination.
-        dropout: share of each head's inputs that is dropped in training.
-        loss_weights: weight of the branch's loss; 1 where none is given.
-        class_names: the classes' names, which travel with the saved model.
+        combination: accepted for a common interface; a single branch is its own combination.
+        dropout: fraction of the head's inputs that is dropped in training.
+        loss_weights: weight of the branch's loss; 1 if not given.
+        class_names: the classes' names, which are saved with the model.
         resize_size: side that photos are resized to before the centre crop of `image_size`; `None` for `image_size`.
         resize_mode: as in `CLAN`.
         weights: weights of the backbone: `"imagenet"`, `None`, or a path. Not part of the saved config.
 
     Raises:
         UserError: for an unknown backbone or branch, or weights that can't be loaded.
-        ValueError: for another argument outside its values.
+        ValueError: if another argument is invalid.
     """
 
     def __init__(

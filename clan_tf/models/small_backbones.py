@@ -1,4 +1,4 @@
-"""Backbones that Keras Applications doesn't have: the paper's VGG-16 with batch normalisation, and a tiny one."""
+"""Backbones that Keras Applications lacks: the paper's VGG-16 with batch normalisation, and a tiny one."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ TINY_STAGES = (24, 48, 96, 128)
 
 
 def vgg16_bn(input_shape: tuple[int, int, int]) -> keras.Model:
-    """VGG-16 with batch normalisation after each convolution, without its dense layers (14,723,136 parameters).
+    """Builds VGG-16 with batch normalisation after each convolution, without its dense layers (14,723,136 parameters).
 
     Args:
         input_shape: `(height, width, 3)`; the photos are RGB, scaled to 0…1 and normalised as torchvision does.
@@ -26,7 +26,7 @@ def vgg16_bn(input_shape: tuple[int, int, int]) -> keras.Model:
 
 
 def tiny(input_shape: tuple[int, int, int]) -> keras.Model:
-    """Four stages of two 3x3 convolutions at 1/2 to 1/16 of the photo's size: for the demo and for tests.
+    """Builds four stages of two 3x3 convolutions at 1/2 to 1/16 of the photo's size, for the demo and for tests.
 
     Args:
         input_shape: `(height, width, 3)`; the photos are RGB, scaled to -1…1.
@@ -42,6 +42,6 @@ def _convolution(x: Any, filters: int, group: str, index: int, strides: int = 1,
     x = keras.layers.Conv2D(
         filters, 3, strides=strides, padding="same", use_bias=use_bias, name=f"{group}_conv{index}"
     )(x)
-    # Momentum and epsilon are PyTorch's defaults, which the paper's implementation had.
+    # Momentum and epsilon are PyTorch's defaults, as in the paper's implementation.
     x = keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{group}_bn{index}")(x)
     return keras.layers.ReLU(name=f"{group}_relu{index}")(x)

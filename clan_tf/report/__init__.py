@@ -1,4 +1,4 @@
-"""A run as one self-contained HTML page."""
+"""A run's report as one self-contained HTML page."""
 
 from clan_tf.report.report import write_report
 

@@ -1,4 +1,4 @@
-"""The report's charts as SVG texts."""
+"""The report's charts, as SVG."""
 
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
@@ -17,7 +17,7 @@ _RIGHT, _WRONG = "#1b6b57", "#b3261e"
 
 
 def curves_chart(epochs: Sequence[Mapping[str, str]], kind: str, best_epoch: int | None) -> str:
-    """Losses or accuracies over the epochs, the best epoch marked."""
+    """Draws losses or accuracies over the epochs, with the best epoch marked."""
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
@@ -29,16 +29,16 @@ def curves_chart(epochs: Sequence[Mapping[str, str]], kind: str, best_epoch: int
 
 
 def reliability_chart(bins: Sequence[Bin]) -> str:
-    """Share of right answers by confidence, beside the diagonal of a perfectly calibrated model; below, the photos."""
+    """Draws accuracy by confidence, with the diagonal of perfect calibration; below, the number of photos."""
 
     def draw(figure: Figure) -> None:
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
         middles = [(b.low + b.high) / 2 for b in bins]
         width = bins[0].high - bins[0].low
-        above.bar(middles, [b.accuracy for b in bins], width * 0.92, color="#5b8fd6", label="share right")
+        above.bar(middles, [b.accuracy for b in bins], width * 0.92, color="#5b8fd6", label="accuracy")
         above.plot([0, 1], [0, 1], "--", color="#444", linewidth=1, label="perfectly calibrated")
         above.plot([b.confidence for b in bins], [b.accuracy for b in bins], "o", color="#12305c", markersize=3)
-        above.set(ylabel="share right", xlim=(0, 1), ylim=(0, 1))
+        above.set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
         above.legend(fontsize=8, loc="upper left")
         below.bar(middles, [b.photos for b in bins], width * 0.92, color="#9aa7b8")
         below.set(xlabel="confidence", ylabel="photos")
@@ -47,7 +47,7 @@ def reliability_chart(bins: Sequence[Bin]) -> str:
 
 
 def confusion_chart(matrix: np.ndarray, names: Sequence[str], cell: int) -> dict[str, str | int]:
-    """A confusion matrix in three SVG texts, so that the names stay in view while the cells scroll.
+    """Draws a confusion matrix as three SVG images, so that the names stay in view while the cells scroll.
 
     Args:
         matrix: counts `(classes, classes)`, rows are true classes.
@@ -78,7 +78,7 @@ def confusion_chart(matrix: np.ndarray, names: Sequence[str], cell: int) -> dict
 
 
 def confusion_overview(matrix: np.ndarray, names: Sequence[str]) -> str:
-    """All of a large confusion matrix without names; each cell says what it is when it is pointed at."""
+    """Draws a large confusion matrix without names; each cell has a tooltip."""
     side = len(names)
     body = [f'<rect width="{side}" height="{side}" fill="#f4f6f9"/>', *_cells(matrix, names, 1, with_counts=False)]
     return (
@@ -87,7 +87,7 @@ def confusion_overview(matrix: np.ndarray, names: Sequence[str]) -> str:
 
 
 def short(name: str, most: int = 30) -> str:
-    """A class name without a leading number, such as `001.`, words apart, not longer than `most` characters."""
+    """Shortens a class name to `most` characters, without a leading number such as `001.` and with spaces."""
     head, dot, tail = printable(name).partition(".")
     text = (tail if dot and head.isdigit() and tail else printable(name)).replace("_", " ")
     return text if len(text) <= most else text[: most - 1] + "…"

@@ -1,4 +1,4 @@
-"""Photos of a report with what the model looked at, small enough to stand in the page."""
+"""A report's example photos and heat maps, small enough to embed in the page."""
 
 import base64
 from collections.abc import Iterable, Sequence
@@ -19,11 +19,11 @@ _BATCH = 8
 
 
 class Examples:
-    """Thumbnails of a split's photos, and heat maps over them, as `data:` addresses.
+    """Thumbnails of a split's photos, and heat maps over them, as `data:` URLs.
 
     Args:
         source: the photos.
-        model: who looked at them; `None` gives photos without heat maps.
+        model: the model to explain; `None` gives photos without heat maps.
     """
 
     def __init__(self, source: Source, model: BranchClassifier | None) -> None:
@@ -48,12 +48,12 @@ class Examples:
         return len(names) - len(self._pixels)
 
     def photo(self, name: str) -> str | None:
-        """A photo; `None` if it can't be read."""
+        """Returns a photo; `None` if it can't be read."""
         pixels = self._pixels.get(name)
         return None if pixels is None else _data_address(_small(pixels))
 
     def evidence(self, name: str, label: int) -> str | None:
-        """A photo with what speaks for a class in it; `None` if there is none."""
+        """Returns a photo with the evidence for a class; `None` if there is none."""
         return self._evidence.get((name, label))
 
     def _explain(self, explainer: Explainer, wanted: Sequence[tuple[str, int]]) -> None:

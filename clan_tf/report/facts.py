@@ -1,4 +1,4 @@
-"""What a run directory says about a run, read and counted."""
+"""The facts of a report, read and computed from a run directory."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class _Scores(BaseModel):
 
 
 class _Metrics(BaseModel):
-    """`metrics.json` of an evaluation."""
+    """The content of an evaluation's `metrics.json`."""
 
     model_config = ConfigDict(extra="allow")
     branches: dict[str, _Scores]
@@ -38,7 +38,7 @@ class ClassFacts:
     name: str
     share: Share
     taken_for: str
-    """The class that most of its mistakes were taken for, with their number; empty without mistakes."""
+    """The class most often predicted by mistake, with the number of photos; empty without mistakes."""
 
 
 class RunFacts:
@@ -48,11 +48,11 @@ class RunFacts:
         run: the run directory.
         split: the evaluated split.
         experiment: the resolved config.
-        environment: what `environment.json` holds.
-        data: what `data.json` holds.
-        status: what `status.json` holds.
+        environment: the content of `environment.json`.
+        data: the content of `data.json`.
+        status: the content of `status.json`.
         epochs: the rows of `metrics.csv`.
-        metrics: what the evaluation's `metrics.json` holds.
+        metrics: the content of the evaluation's `metrics.json`.
         predictions: the rows of the evaluation's `predictions.csv`.
     """
 
@@ -70,13 +70,13 @@ class RunFacts:
         _require_known_classes(self.predictions, self.class_names, ["true", *self.metrics["branches"]], folder)
         if "epochs" in self.status and len(self.epochs) != self.status["epochs"]:
             raise UserError(
-                f"{run.metrics}: is damaged (it has {len(self.epochs)} epochs, and the run has "
+                f"{run.metrics}: is damaged (it has {len(self.epochs)} epochs, but the run has "
                 f"{self.status['epochs']}). Restore it from a copy."
             )
 
     @property
     def class_names(self) -> list[str]:
-        """In the order of the labels."""
+        """The class names, in the order of the labels."""
         return self.data["class_names"]
 
     @cached_property
@@ -101,19 +101,19 @@ class RunFacts:
 
     @cached_property
     def confusion(self) -> np.ndarray:
-        """Numbers of photos `(classes, classes)`; rows are true classes."""
+        """Counts of photos `(classes, classes)`; rows are true classes."""
         return confusion_matrix(self.labels, self.predicted, labels=range(len(self.class_names)))
 
     @property
     def branches(self) -> dict[str, Share]:
-        """Top-1 of each branch and of their combination, from the predictions."""
+        """Top-1 accuracy of each branch and of their combination, from the predictions."""
         names = [name for name in self.metrics["branches"] if name != COMBINED]
         rights = {name: int((self._labels(name) == self.labels).sum()) for name in [*names, COMBINED]}
         return {name: Share.of(right, len(self.labels)) for name, right in rights.items()}
 
     @property
     def top5(self) -> Share:
-        """Top-5 of the combination."""
+        """Top-5 accuracy of the combination."""
         photos = len(self.labels)
         return Share.of(round(self.metrics["branches"][COMBINED]["top5"] * photos), photos)
 
@@ -139,10 +139,10 @@ class RunFacts:
 
 
 def read_facts(path: str, progress: Progress) -> tuple[RunFacts, Source | None, list[str]]:
-    """A run's facts on test or, without a test split, on val; evaluated now if they weren't yet.
+    """Reads a run's facts on test or, without a test split, on val; evaluates the run if necessary.
 
     Returns:
-        The facts; the photos, where they can still be read; and notes for the reader.
+        The facts; the photos, if they can still be read; and notes for the reader.
 
     Raises:
         UserError: if `path` isn't a run directory, or it isn't evaluated and can't be.
@@ -155,12 +155,12 @@ def read_facts(path: str, progress: Progress) -> tuple[RunFacts, Source | None, 
         source = data.source
         notes += [f"{note[0].upper()}{note[1:]}." for note in data.notes if note not in source.notes]
     except UserError as error:
-        notes.append(f"The photos can't be read any more, so there are no examples: {error}")
+        notes.append(f"The photos can no longer be read, so there are no examples: {error}")
     split = _choose_split(run)
     if split == "val":
         notes.append(
-            "The data has no test split. These are the validation photos, which chose the epoch: new photos will do "
-            "somewhat worse."
+            "The data has no test split. These are the validation photos, which chose the epoch: accuracy on new "
+            "photos will be somewhat lower."
         )
     if not run.evaluation(split).is_complete:
         evaluate(str(run.path), split, progress=progress, source=source)
@@ -179,7 +179,7 @@ def _choose_split(run: RunDirectory) -> str:
 def _require_known_classes(
     rows: Sequence[Mapping[str, str]], names: Sequence[str], columns: Sequence[str], folder: EvaluationFolder
 ) -> None:
-    """Raises a `UserError` unless the columns are there and hold classes of the run."""
+    """Raises a `UserError` unless the columns exist and hold classes of the run."""
     path = folder.predictions
     missing = [column for column in (COMBINED, *columns) if column not in columns or column not in rows[0]]
     if missing:

@@ -1,4 +1,4 @@
-"""From a run directory to its report."""
+"""Writing the report of a run directory."""
 
 import base64
 from collections.abc import Sequence
@@ -37,20 +37,20 @@ from clan_tf.report.statistics import (
 from clan_tf.text import duration, printable
 
 PAIRS, MISTAKES, GROUPS, HARDEST = 8, 12, 6, 12
-"""How many are shown of the confused pairs, the worst mistakes, the groups of classes and the hardest classes."""
+"""How many confused pairs, worst mistakes, groups of classes and hardest classes are shown."""
 FEW_CLASSES = 40
-"""Up to this many classes the whole confusion matrix stands open in the page."""
+"""Up to this many classes, the whole confusion matrix is shown expanded."""
 
 
 def write_report(run: str, output: Path | None = None, progress: Progress | None = None) -> Path:
-    """Writes a run's report: one HTML file that needs no network and runs no script.
+    """Writes a run's report: one HTML file that needs no network and runs no scripts.
 
-    It is on the test photos, or on the validation photos where the data has no test split. What isn't evaluated yet is
-    evaluated now.
+    It covers the test photos, or the validation photos if the data has no test split. The run is evaluated first if
+    necessary.
 
     Args:
         run: a run directory.
-        output: the file; `report.html` in the run directory if `None`.
+        output: the file to write; `report.html` in the run directory if `None`.
         progress: where progress is shown.
 
     Returns:
@@ -147,7 +147,7 @@ def _safe(chart: dict[str, Any]) -> dict[str, Any]:
 
 
 def _examples(facts: RunFacts, source: Source | None, notes: list[str]) -> dict[str, Any]:
-    """The confused pairs and the worst mistakes, with pictures where there are photos."""
+    """Collects the confused pairs and the worst mistakes, with pictures if the photos are available."""
     names = [row["photo"] for row in facts.predictions]
     pairs = [_pair(facts, *pair) for pair in facts.confused_pairs()[:PAIRS]]
     wrong = np.flatnonzero(~facts.correct)
@@ -189,15 +189,15 @@ def _examples(facts: RunFacts, source: Source | None, notes: list[str]) -> dict[
 
 
 def _pictures(facts: RunFacts, source: Source, wanted: Sequence[tuple[str, int]], notes: list[str]) -> Examples:
-    """Reads and explains the example photos; how many can't be read is noted."""
+    """Reads and explains the example photos; notes how many can't be read."""
     pictures = Examples(source, _model(facts, notes))
     if missing := pictures.prepare(wanted):
-        notes.append(f"{missing} of the example photos can't be read any more.")
+        notes.append(f"{missing} of the example photos can no longer be read.")
     return pictures
 
 
 def _pair(facts: RunFacts, true: int, predicted: int, photos: int) -> dict[str, Any]:
-    """A confused pair: its surest mistake, and the surest right photo of the class that it was taken for."""
+    """Describes a confused pair by its most confident mistake and most confident correct photo of the other class."""
     mistakes = np.flatnonzero((facts.labels == true) & (facts.predicted == predicted))
     right = np.flatnonzero((facts.labels == predicted) & facts.correct)
     return {
@@ -247,7 +247,7 @@ def _describe_network(experiment: Experiment) -> str:
 
 
 def _changed_keys(experiment: Experiment) -> list[tuple[str, str]]:
-    """The keys that differ from their defaults, and their values as YAML."""
+    """Returns the keys that differ from their defaults, and their values as YAML."""
     changed = []
     for section in ("data", "model", "training"):
         values, defaults = getattr(experiment, section), type(getattr(experiment, section))()
@@ -261,7 +261,7 @@ def _changed_keys(experiment: Experiment) -> list[tuple[str, str]]:
 
 
 def _readable(value: Any) -> Any:
-    """A text of the template as people may read it: control characters and what isn't UTF-8 escaped."""
+    """Makes text of the template printable: escapes control characters and what isn't valid UTF-8."""
     return printable(value, keep="\n") if type(value) is str else value
 
 
@@ -270,5 +270,5 @@ def _percent(value: float, digits: int = 1) -> str:
 
 
 def _image(svg: str) -> Markup:
-    """An SVG text as the address of an image, so that its inner names can't meet those of another."""
+    """Converts SVG to an image's `data:` URL, so that its ids can't clash with those of another."""
     return Markup("data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode())

@@ -1,4 +1,4 @@
-"""Classes that are taken for each other: their order and their groups."""
+"""Classes that are confused with each other: their order and their groups."""
 
 import numpy as np
 from scipy.cluster.hierarchy import leaves_list, linkage
@@ -6,9 +6,9 @@ from scipy.spatial.distance import squareform
 
 
 def similar_order(matrix: np.ndarray) -> list[int]:
-    """An order of the classes in which those that are taken for each other stand side by side.
+    """Orders the classes so that those confused with each other are adjacent.
 
-    By average linkage of the shares of photos that are taken for the other class.
+    Uses average linkage of the shares of photos that are taken for the other class.
 
     Args:
         matrix: counts `(classes, classes)`, rows are true classes.
@@ -20,10 +20,10 @@ def similar_order(matrix: np.ndarray) -> list[int]:
 
 
 def confused_groups(matrix: np.ndarray, most_classes: int = 8, fewest_mistakes: int = 2) -> list[list[int]]:
-    """Groups of up to `most_classes` classes that are taken for each other, those with most mistakes first.
+    """Returns groups of up to `most_classes` classes confused with each other, those with most mistakes first.
 
-    The pairs of classes with most mistakes between them are joined first. Groups grow while they stay small and there
-    are mistakes between half of their pairs of classes on average.
+    The pairs of classes with most mistakes between them are joined first. Groups grow as long as they stay small and
+    half of their pairs of classes have mistakes on average.
     """
     mistakes = matrix + matrix.T
     pairs = [(a, b) for a, b in np.argwhere(np.triu(mistakes, 1) >= fewest_mistakes).tolist()]

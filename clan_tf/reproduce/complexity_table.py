@@ -13,7 +13,7 @@ from clan_tf.reproduce.tables import markdown
 from clan_tf.training.plan import count_classes
 
 THE_PAPERS = ("vgg16_bn", 200, 448)
-"""Backbone, classes and photo size of the printed numbers."""
+"""Backbone, classes and photo size of the published numbers."""
 
 
 def write_complexity_table(experiment: Experiment, path: Path) -> tuple[list[Path], list[dict[str, Any]]]:
@@ -56,8 +56,8 @@ def _complexity_page(rows: Sequence[dict[str, Any]], backbone: str, classes: int
     heading = ["Table 5: parameters and multiply-accumulates", f"{backbone}, {size} px, {classes} classes."]
     notes = [
         "MACs by the paper's convention: one per bias and ReLU output, two per batch-norm output, one per max-pool "
-        "input; the relations' matrix products aren't in them.",
-        "The first row has a head on each of three maps, as the paper's `VGG-16` has by its numbers.",
+        "input; the relations' matrix products aren't included.",
+        "The first row has a head on each of three maps, as the paper's numbers for `VGG-16` imply.",
     ]
     if all(row["paper_macs_billions"] is not None for row in rows):
         equal = all(

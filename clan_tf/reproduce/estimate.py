@@ -1,4 +1,4 @@
-"""How long runs will take, from finished ones or from one measured epoch."""
+"""How long runs will take, estimated from finished ones or from one measured epoch."""
 
 import tempfile
 from collections.abc import Sequence
@@ -17,10 +17,10 @@ _MEASURED_STEPS = 6
 
 
 def estimate_seconds(jobs: Sequence[Job], source: Source, progress: Progress) -> tuple[dict[str, float], str]:
-    """Seconds that each unfinished job will take, by the name of its run, and what the estimate is from.
+    """Estimates the seconds that each unfinished job will take, by the name of its run; also returns the basis.
 
-    Jobs of other networks are scaled by their multiply-accumulates. Where nothing is finished, a short training of the
-    first job is measured, on a small part of the photos.
+    Jobs of other networks are scaled by their multiply-accumulates. If none has finished, a short training run of the
+    first job is measured on a small part of the photos.
     """
     open_jobs = [job for job in jobs if job.state != "finished"]
     finished = [job for job in jobs if job.state == "finished"]
@@ -47,7 +47,7 @@ def _seconds_of(job: Job) -> float:
 
 
 def _measured_seconds(job: Job, source: Source, progress: Progress) -> float:
-    """The whole training's time by the second epoch of a short one; once, what the first takes longer for graphs."""
+    """Extrapolates a run's time from the second epoch of a short one; adds the first's time for tracing graphs once."""
     training, data = job.experiment.training, job.experiment.data
     photos = len(source.photos("train"))
     fraction = min(data.fraction, data.fraction * _MEASURED_STEPS * training.batch_size / photos)

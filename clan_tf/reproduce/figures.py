@@ -24,8 +24,8 @@ SIZE = 224
 _NAMES = {network: name for name, network in REFINEMENTS.items()} | {FULL_CLAN: "CLAN"}
 _PHOTOS = {"figure4": 4, "figure5": 6, "figure6": 8}
 _EVIDENCE = (
-    "Grad-CAM at each scale: what spoke for each network's answer, right or wrong. "
-    "Grey is no evidence, yellow the most in its own map."
+    "Grad-CAM at each scale: the evidence for each network's answer, right or wrong. "
+    "Grey is no evidence, yellow the most within each map."
 )
 _HEADINGS = {
     "figure4": f"Figure 4. {_EVIDENCE}",
@@ -40,9 +40,9 @@ Panel = tuple[str, np.ndarray]
 def draw_figure(name: str, jobs: Sequence[Job], split: str, source: Source, output: Path, progress: Progress) -> Path:
     """Draws a figure from the networks of the first seed.
 
-    A row for each photo: in Figure 4 Grad-CAM of each scale's branch for `gap`, `non_local`, `clca` and CLAN side by
-    side; in Figure 5 the same for `gap` and CLAN on more photos; in Figure 6 CLAN's spatial attention at each mid-level
-    map.
+    Each photo has a row: in Figure 4, Grad-CAM of each scale's branch for `gap`, `non_local`, `clca` and CLAN side by
+    side; in Figure 5, the same for `gap` and CLAN on more photos; in Figure 6, CLAN's spatial attention at each
+    mid-level map.
 
     Returns:
         The PNG file.
@@ -77,7 +77,7 @@ def _rows(
     class_names: Sequence[str],
     panels: Callable[[str, Picture], list[Panel]],
 ) -> list[list[Panel]]:
-    """One network's panels for each photo, the first headed by what it answers."""
+    """Draws one network's panels for each photo; the first is titled with its answer."""
     explanations = Explainer(load_model(job.run.best)).explain_whole(pixels)
     rows = []
     for number, (photo, explanation) in enumerate(zip(pixels, explanations, strict=True)):
@@ -89,7 +89,7 @@ def _rows(
 
 
 def _evidence_panels(network: str, picture: Picture) -> list[Panel]:
-    """Grad-CAM of each scale's branch at its own map, from shallow to deep."""
+    """Draws Grad-CAM of each scale's branch at its own map, from shallow to deep."""
     own = {branch: cam for (branch, stage), cam in picture.explanation.gradcam.items() if branch == stage}
     return [
         (f"{network} at {stage}", picture.with_evidence(cam)) for stage, cam in own.items() if stage != "refined_top"
@@ -104,9 +104,9 @@ def _attention_panels(network: str, picture: Picture) -> list[Panel]:
 
 
 def _spread(photos: Sequence[Photo], count: int) -> list[Photo]:
-    """Photos at equal distances, so that they are of different classes; the same for every network."""
+    """Picks evenly spaced photos, so that their classes differ; the same for every network."""
     places = np.linspace(0, len(photos) - 1, min(count, len(photos))).round().astype(int)
-    # Every third first, so that the spare ones for unreadable photos come last.
+    # Every third first, so that the spares for unreadable photos come last.
     return [photos[place] for start in range(3) for place in places[start::3]]
 
 

@@ -1,4 +1,4 @@
-"""The paper's tables: what each row trains or counts, and the numbers it prints."""
+"""The paper's tables: what each row trains or counts, and the numbers it reports."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -34,7 +34,7 @@ class Row:
     Attributes:
         method: the row's name in the paper.
         network: what is trained.
-        group: the column it stands in, where the table has several; rows are compared inside their group.
+        group: the column it is in, if the table has several; rows are compared within their group.
         branches: which branches are combined; all if `None`.
         printed: the paper's accuracy.
     """
@@ -64,7 +64,7 @@ class Table:
 def clan(
     scales: int, refinement: str = "clca", relation: str = "dot_product", spatial_pooling: str | None = None
 ) -> Network:
-    """A network of Tables 1 to 4 and 6; without `spatial_pooling` there is no spatial attention."""
+    """Returns a network of Tables 1 to 4 and 6; without `spatial_pooling` it has no spatial attention."""
     parts = [refinement]
     if refinement != "gap":
         parts.append(relation)
@@ -190,7 +190,7 @@ COMPLEXITY_ROWS: tuple[tuple[str, Network, float, float], ...] = (
 )
 """Table 5: method, network, millions of parameters and billions of multiply-accumulates.
 
-Its `VGG-16` has the three heads of plain pooling: no other network has its numbers.
+Its `VGG-16` has the three heads of plain pooling: no other network matches its numbers.
 """
 
 FIGURES: dict[str, tuple[Network, ...]] = {
@@ -198,16 +198,16 @@ FIGURES: dict[str, tuple[Network, ...]] = {
     "figure5": (REFINEMENTS["GAP"], FULL_CLAN),
     "figure6": (FULL_CLAN,),
 }
-"""The networks that a figure looks into."""
+"""The networks that each figure shows."""
 
 
 def data_set_of(config: DataConfig, classes: int) -> str | None:
-    """Which of the paper's data sets the photos are; `None` for others, and for parts of them."""
+    """Returns which of the paper's data sets the photos are; `None` for others, and for subsets."""
     name = _SOURCES.get(config.source, config.source)
     is_whole = classes == _CLASSES.get(name) and config.fraction == 1.0 and not config.crop_to_box
     return name if is_whole else None
 
 
 def paper_backbone(backbone: str) -> str:
-    """The paper's name of a backbone: its VGG-16 has batch normalisation."""
+    """Returns the paper's name of a backbone: its VGG-16 has batch normalisation."""
     return {"vgg16_bn": "vgg16"}.get(backbone, backbone)

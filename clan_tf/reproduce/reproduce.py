@@ -39,8 +39,8 @@ class Plan:
     """What would run.
 
     Attributes:
-        jobs: state and estimated seconds by the name of the run.
-        basis: what the estimate is from.
+        jobs: state and estimated seconds, by the name of the run.
+        basis: what the estimate is based on.
     """
 
     jobs: dict[str, tuple[str, float]]
@@ -50,10 +50,10 @@ class Plan:
 def plan_reproduction(
     name: str, experiment: Experiment, seeds: Sequence[int], output: Path, progress: Progress | None = None
 ) -> Plan:
-    """What `reproduce` would train, and an estimate of the time; writes nothing in `output`.
+    """Plans what `reproduce` would train, and estimates the time; writes nothing in `output`.
 
     Raises:
-        UserError: as `reproduce`.
+        UserError: as in `reproduce`.
     """
     _check(name, seeds)
     if name == "table5":
@@ -67,22 +67,22 @@ def plan_reproduction(
 def reproduce(
     name: str, experiment: Experiment, seeds: Sequence[int], output: Path, progress: Progress | None = None
 ) -> Reproduction:
-    """One table or figure of the paper on a config's photos, backbone and recipe.
+    """Reproduces one table or figure of the paper on a config's photos, backbone and recipe.
 
-    Finished runs in `output/runs` are kept and used again, by any table that needs the same network and seed; a run
-    that was interrupted is resumed from its last checkpoint.
+    Finished runs in `output/runs` are kept and reused by any table that needs the same network and seed; an
+    interrupted run is resumed from its last checkpoint.
 
     Args:
         name: `table1` … `table6`, `figure4` … `figure6`.
-        experiment: the photos, the backbone and the recipe; the table's rows decide the rest of the network.
+        experiment: the photos, the backbone and the recipe; the table's rows determine the rest of the network.
         seeds: `training.seed` of each repetition.
-        output: folder of the table and its runs.
+        output: the folder of the table and its runs.
         progress: where progress is shown.
 
     Raises:
         UserError: for a mistake in the arguments, if a run of another config is in the way, or if another process is
             working in `output`.
-        CheckFailed: once the rest is written, if a run failed.
+        CheckFailed: after everything else is written, if a run failed.
     """
     _check(name, seeds)
     progress = progress or Progress()

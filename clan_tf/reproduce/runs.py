@@ -1,4 +1,4 @@
-"""The runs behind a table: each in a directory of its own, kept once it is finished."""
+"""The runs behind a table: each in its own directory, and kept once it is finished."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from clan_tf.training import train
 
 State = Literal["finished", "unfinished", "missing"]
 _FREE_KEYS = ("name", "data.cache")
-"""Keys that change no result, and which training itself fills in."""
+"""Keys that don't change the result, and that training fills in itself."""
 
 
 @dataclass(frozen=True)
@@ -38,34 +38,34 @@ class Job:
 
     @property
     def state(self) -> State:
-        """Whether there is a finished run, one that was broken off, or none."""
+        """Whether there is a finished run, an unfinished one, or none."""
         if not is_run(self.run.path):
             return "missing"
         return "finished" if self.run.read_status()["status"] == "finished" else "unfinished"
 
     @property
     def commit(self) -> str | None:
-        """The commit that the run was trained with; `None` where it wasn't a checkout."""
+        """The commit that the run was trained with; `None` if it wasn't a checkout."""
         return self.run.read_environment()["git_commit"]
 
     def require_same_config(self) -> None:
-        """Raises a `UserError` if the run there is of another config."""
+        """Raises a `UserError` if the existing run has another config."""
         if self.state == "missing":
             return
         wanted, found = self.experiment.flat(), self.run.experiment().flat()
         for key in sorted(wanted.keys() | found.keys()):
             if key not in _FREE_KEYS and wanted.get(key) != found.get(key):
                 raise UserError(
-                    f"{self.run.path}: was trained with {key}={found.get(key)!r}, and {wanted.get(key)!r} is wanted. "
+                    f"{self.run.path}: was trained with {key}={found.get(key)!r}, but {wanted.get(key)!r} is wanted. "
                     "Runs of different configs aren't mixed in one table: give another --output, or remove the run."
                 )
 
 
 def plan_jobs(networks: Iterable[Network], experiment: Experiment, seeds: Sequence[int], folder: Path) -> list[Job]:
-    """A job for each network and seed, all networks of one seed before the next seed.
+    """Makes a job for each network and seed, all networks of one seed before the next seed.
 
     Raises:
-        UserError: if a run of another config is in the way.
+        UserError: if there is already a run with another config.
     """
     unique = {network.name: network for network in networks}
     jobs = [
@@ -84,10 +84,10 @@ def plan_jobs(networks: Iterable[Network], experiment: Experiment, seeds: Sequen
 
 
 def run_jobs(jobs: Sequence[Job], split: str, source: Source, progress: Progress) -> dict[str, str]:
-    """Trains what isn't finished yet, from its last checkpoint on, and evaluates what isn't evaluated yet.
+    """Trains unfinished jobs, from their last checkpoints on, and evaluates those not evaluated yet.
 
     Returns:
-        Why runs failed, by their names; the others are finished.
+        Why runs failed, by name; the others are finished.
     """
     failures = {}
     for number, job in enumerate(jobs, start=1):
@@ -103,7 +103,7 @@ def run_jobs(jobs: Sequence[Job], split: str, source: Source, progress: Progress
 def require_predictions(
     run: RunDirectory, split: str, branches: tuple[str, ...] | None, source: Source, progress: Progress
 ) -> EvaluationFolder:
-    """The folder of a run's evaluation, evaluated now if it wasn't yet."""
+    """Returns the folder of a run's evaluation, after evaluating the run if necessary."""
     if not _is_evaluated(run, split, branches):
         evaluate(str(run.path), split, branches, progress=progress, source=source)
     return run.evaluation(split, branches)

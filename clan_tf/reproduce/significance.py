@@ -9,16 +9,16 @@ TEST_NAME = "sign-flip test, exact, paired over test photos (with one seed: McNe
 
 
 def paired_p_value(own: np.ndarray, baseline: np.ndarray) -> float:
-    """Two-sided exact p-value of "neither is better on photos like these".
+    """Computes the two-sided exact p-value of "neither is better on photos like these".
 
-    For every photo the networks' numbers of right answers over the seeds are subtracted. If neither is better, each
-    photo's difference might as well have had the other sign; the p-value is the share of all sign patterns whose sum is
-    at least as far from 0. A photo counts once however many seeds there are, so seeds don't pass for more photos. With
-    one seed this is McNemar's exact test.
+    For every photo, the networks' counts of correct answers over the seeds are subtracted. If neither is better, each
+    photo's difference is as likely to have the other sign; the p-value is the share of all sign patterns whose sum is
+    at least as far from 0. Each photo counts once regardless of the number of seeds, so that seeds don't pass for
+    photos. With one seed this is McNemar's exact test.
 
     Args:
         own: which photos each seed's network got right, bool `(seeds, photos)`.
-        baseline: the same of the network to compare with, on the same photos.
+        baseline: the same for the network to compare with, on the same photos.
     """
     differences = own.astype(int).sum(axis=0) - baseline.astype(int).sum(axis=0)
     sizes, counts = np.unique(np.abs(differences[differences != 0]), return_counts=True)
@@ -32,7 +32,7 @@ def paired_p_value(own: np.ndarray, baseline: np.ndarray) -> float:
 
 
 def _distribution_of_sum(size: int, count: int) -> np.ndarray:
-    """Probabilities of the sums `-size * count … size * count` of `count` numbers that are `size` or `-size`."""
+    """Returns probabilities of the sums `-size * count … size * count` of `count` numbers, each `size` or `-size`."""
     probabilities = np.zeros(2 * size * count + 1)
     probabilities[:: 2 * size] = binom.pmf(np.arange(count + 1), count, 0.5)
     return probabilities

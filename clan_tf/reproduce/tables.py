@@ -1,4 +1,4 @@
-"""From finished runs to a table as Markdown and CSV."""
+"""Tables of finished runs, as Markdown and CSV."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -25,14 +25,14 @@ class Result:
     """One row, measured.
 
     Attributes:
-        row: which.
+        row: the row of the paper's table.
         correct: which photos each seed's network got right, bool `(seeds, photos)`; no seeds if all failed.
         seeds: the seeds.
         seconds: mean time of a run.
         failures: why runs failed.
-        printed: the paper's accuracy in percent, where network and data set are the paper's.
+        printed: the paper's accuracy in percent, if network and data set are the paper's.
         difference: points above the baseline's mean, over the seeds that both have; `None` for the baseline.
-        p_value: of that difference.
+        p_value: the p-value of that difference.
     """
 
     row: Row
@@ -46,21 +46,21 @@ class Result:
 
     @property
     def accuracies(self) -> list[float]:
-        """Percent by seed."""
+        """Accuracies by seed, in percent."""
         return [100 * float(accuracy) for accuracy in self.correct.mean(axis=1)] if self.seeds else []
 
     @property
     def mean(self) -> float | None:
-        """Mean accuracy over the seeds in percent."""
+        """Mean accuracy over the seeds, in percent."""
         return float(np.mean(self.accuracies)) if self.seeds else None
 
     @property
     def deviation(self) -> float | None:
-        """Standard deviation over the seeds in points; `None` with fewer than two."""
+        """Standard deviation over the seeds, in percentage points; `None` for fewer than two."""
         return float(np.std(self.accuracies, ddof=1)) if len(self.seeds) > 1 else None
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values; the columns of the CSV file."""
+        """Returns the columns of the CSV file as plain values."""
         return {
             "group": self.row.group,
             "method": self.row.method,
@@ -85,10 +85,10 @@ def measure(
     printed_for: tuple[str, str | None],
     progress: Progress,
 ) -> list[Result]:
-    """The rows of a table from the jobs that didn't fail.
+    """Computes the rows of a table from the jobs that didn't fail.
 
     Args:
-        printed_for: backbone and data set whose printed numbers are comparable.
+        printed_for: backbone and data set whose published numbers are comparable.
     """
     backbone, data_set = printed_for
     measured = []
@@ -134,7 +134,7 @@ def write_table(results: Sequence[Result], heading: Sequence[str], notes: Sequen
 def markdown(
     heading: Sequence[str], columns: Sequence[str], rows: Sequence[Sequence[str]], notes: Sequence[str]
 ) -> str:
-    """A Markdown page with one table; columns without any text are left out."""
+    """Returns a Markdown page with one table; empty columns are left out."""
     kept = [index for index in range(len(columns)) if any(row[index] for row in rows)]
     lines = [f"# {heading[0]}", "", *heading[1:], ""]
     lines.append("| " + " | ".join(columns[index] for index in kept) + " |")
@@ -145,7 +145,7 @@ def markdown(
 
 
 def describe_orders(results: Sequence[Result], backbone: str, data_set: str | None) -> list[str]:
-    """A line for each group: the order of its methods here and in the paper, and whether they agree."""
+    """Returns a line for each group: the order of its methods here and in the paper, and whether they agree."""
     backbone = backbone if any(backbone in result.row.printed for result in results) else "vgg16"
     name = data_set or "cub"
     lines = []
@@ -161,15 +161,15 @@ def describe_orders(results: Sequence[Result], backbone: str, data_set: str | No
 
 
 def significance_note(table: Table) -> str:
-    """How `difference` and `p` came about."""
+    """Explains how `difference` and `p` are computed."""
     return (
-        f"difference: points above {table.baseline}. p: {TEST_NAME}. It says whether the difference "
-        "would last on other photos, with these trained networks; what another seed does, the standard deviation says."
+        f"difference: percentage points above {table.baseline}. p: {TEST_NAME}. It tests whether the difference "
+        "would hold on other photos with these trained networks; the standard deviation shows the effect of the seed."
     )
 
 
 def _correct(job: Job, row: Row, split: str, source: Source, progress: Progress) -> np.ndarray:
-    """Which photos the row's branches of one network got right, bool `(photos,)`, in the order of the split."""
+    """Returns which photos the row's branches of one network got right, bool `(photos,)`, in the order of the split."""
     single = row.branches[0] if row.branches is not None and len(row.branches) == 1 else None
     folder = require_predictions(job.run, split, None if single else row.branches, source, progress)
     column = single or COMBINED
@@ -177,17 +177,17 @@ def _correct(job: Job, row: Row, split: str, source: Source, progress: Progress)
 
 
 def _require_same_photos(jobs: Sequence[Job], correct: Sequence[np.ndarray]) -> None:
-    """Raises a `UserError` if photos came or went between the runs, so that they can't be compared photo by photo."""
+    """Raises a `UserError` if photos were added or removed between the runs, so that they can't be paired."""
     for job, answers in zip(jobs, correct, strict=True):
         if len(answers) != len(correct[0]):
             raise UserError(
-                f"{job.run.path}: was tested on {len(answers)} photos, and {jobs[0].run.path} on {len(correct[0])}. "
-                "Put the photos back as they were, or give another --output."
+                f"{job.run.path}: was tested on {len(answers)} photos, but {jobs[0].run.path} on {len(correct[0])}. "
+                "Restore the photos, or give another --output."
             )
 
 
 def _order(accuracies: Mapping[str, float]) -> str:
-    """Methods from the best down, with `=` between equal ones."""
+    """Lists the methods from the best down, with `=` between equal ones."""
     ordered = sorted(accuracies, key=lambda method: -accuracies[method])
     signs = ["=" if accuracies[a] == accuracies[b] else ">" for a, b in itertools.pairwise(ordered)]
     return " ".join([*ordered[:1], *(f"{sign} {method}" for sign, method in zip(signs, ordered[1:], strict=True))])

@@ -17,24 +17,24 @@ from clan_tf.search.space import Choice, Integer, Parameter, Range, SearchConfig
 from clan_tf.training.step import metric_columns
 
 STRUCTURE = ("model.architecture", "model.backbone", "model.scales", "model.mid")
-"""Keys that say which branches there are, and whose values only a backbone knows."""
+"""Keys that determine the branches, and whose valid values depend on the backbone."""
 BY_BRANCH = ("model.loss_weights.", "training.loss_weight_schedules.")
-"""What begins so ends with a branch."""
+"""Prefixes of keys that end with a branch."""
 
 
 def fit_to_experiment(search: SearchConfig, experiment: Experiment, space: str | Path) -> SearchConfig:
-    """The search with the backbone's taps in place, if all its values suit the experiment.
+    """Returns the search with the backbone's taps filled in, after checking that all its values fit the experiment.
 
     Args:
-        search: what `load_search` has read.
-        experiment: what is searched.
+        search: what `load_search` returns.
+        experiment: the experiment to search.
         space: names the search in messages.
 
     Raises:
-        UserError: naming every key that the experiment doesn't have, and every value that a key doesn't take.
+        UserError: naming every key that the experiment lacks, and every value that a key doesn't accept.
     """
     if "model.backbone" in search.parameters and any(isinstance(each, Taps) for each in search.parameters.values()):
-        raise UserError(f"{space}: kind: taps means layers of one backbone, and model.backbone is searched.")
+        raise UserError(f"{space}: kind: taps means layers of one backbone, but model.backbone is searched.")
     parameters: dict[str, Parameter] = {
         key: _with_layers(parameter, experiment) if isinstance(parameter, Taps) else parameter
         for key, parameter in search.parameters.items()
@@ -43,7 +43,7 @@ def fit_to_experiment(search: SearchConfig, experiment: Experiment, space: str |
     if "training.seed" in parameters:
         mistakes.append("training.seed: isn't searched; --repeats trains every trial with several seeds.")
     if "training.epochs" in parameters and search.algorithm == "hyperband":
-        mistakes.append("training.epochs: is chosen by hyperband itself.")
+        mistakes.append("training.epochs: hyperband chooses it itself.")
     if mistakes:
         raise mistakes_in(space, list(dict.fromkeys(mistakes)))
     fitted = search.model_copy(update={"parameters": parameters})
@@ -52,26 +52,26 @@ def fit_to_experiment(search: SearchConfig, experiment: Experiment, space: str |
 
 
 def _require_end(search: SearchConfig, space: str | Path) -> None:
-    """Raises a `UserError` for a grid that no machine gets through and that nothing ends."""
+    """Raises a `UserError` for a grid that is too large and has no limit."""
     if search.algorithm == "grid" and search.trials is None and search.hours is None:
         trials = grid_size(search)
         if trials > limits.TRIALS:
             raise UserError(
-                f"{space}: a grid of {trials:,} trials; at most {limits.TRIALS:,} are made. Search fewer values, or "
-                "say trials or hours."
+                f"{space}: a grid of {trials:,} trials; at most {limits.TRIALS:,} are run. Search fewer values, or "
+                "set trials or hours."
             )
 
 
 def check_models(search: SearchConfig, experiment: Experiment, space: str | Path) -> None:
-    """Builds a model for every value that may have other branches than the experiment's.
+    """Builds a model for every value that may have branches other than the experiment's.
 
     Args:
         search: what `fit_to_experiment` returns.
-        experiment: what is searched.
+        experiment: the experiment to search.
         space: names the search in messages.
 
     Raises:
-        UserError: naming every layer, number of scales and branch that isn't there, an objective that no model logs,
+        UserError: naming every layer, number of scales and branch that doesn't exist, an objective that no model logs,
             or what is wrong with the data.
     """
     classes = len(read_source(experiment.data).class_names)
@@ -96,7 +96,7 @@ def check_models(search: SearchConfig, experiment: Experiment, space: str | Path
 
 
 def _structures(search: SearchConfig) -> Iterator[dict[str, Any]]:
-    """The experiment as it is, and each value of `STRUCTURE` with values that its conditions allow."""
+    """Yields no changes first, then each value of the `STRUCTURE` keys with values that its conditions allow."""
     yield {}
     for key in STRUCTURE:
         if key in search.parameters:
@@ -105,7 +105,7 @@ def _structures(search: SearchConfig) -> Iterator[dict[str, Any]]:
 
 
 def _allowing(key: str, search: SearchConfig) -> dict[str, Any]:
-    """For each key that a key depends on the first value that its conditions allow."""
+    """Returns, for each key that `key` depends on, the first value that its conditions allow."""
     values: dict[str, Any] = {}
     for parent, allowed in search.parameters[key].when.items():
         values |= {**_allowing(parent, search), parent: allowed[0]}
@@ -138,13 +138,13 @@ def _mistakes(key: str, parameters: dict[str, Parameter], experiment: Experiment
             with_values(experiment, {key: value})
         except UserError as error:
             for line in str(error).splitlines():
-                # What two keys of a section must agree on is known when both have a value.
+                # A rule between two keys of a section can be checked only once both have a value.
                 if not (siblings and line.startswith(f"{section}: ")):
                     yield line
 
 
 def _samples(parameter: Parameter) -> Sequence[Any]:
-    """Values that stand for all: those of a choice; of a range both ends, and one between them that isn't whole."""
+    """Returns values that represent all: those of a choice; both ends of a range and a fraction between them."""
     if not isinstance(parameter, Range):
         return values_of(parameter) or []
     ends = [parameter.min, parameter.max]

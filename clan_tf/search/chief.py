@@ -1,7 +1,7 @@
 """The chief of a search on several machines: KerasTuner's service, until every trial has ended.
 
-The service itself is KerasTuner's, and no public name of it. What KerasTuner starts it with isn't used: it waits for
-ever for a worker that died.
+The service itself is KerasTuner's, though not a public name. KerasTuner's own function to start it isn't used, because
+it waits forever for a worker that died.
 """
 
 import time
@@ -18,11 +18,11 @@ from clan_tf.search.oracles import DurableOracle
 from clan_tf.search.standing import standing
 
 LEASE_SECONDS = 30.0
-"""How long a worker may be silent before its trial goes to another."""
+"""How long a worker may be silent before its trial is handed to another, in seconds."""
 
 
 def serve(oracle: DurableOracle, address: str, directory: SearchDirectory, epochs: int, progress: Progress) -> None:
-    """Gives trials to workers until all have ended and every worker has heard so, or is dead.
+    """Hands out trials to workers until all trials have ended and every worker has been notified or is dead.
 
     Raises:
         UserError: if the address can't be used.
@@ -32,7 +32,7 @@ def serve(oracle: DurableOracle, address: str, directory: SearchDirectory, epoch
     try:
         server.add_insecure_port(address)
     except RuntimeError as error:
-        raise UserError(f"--chief: {address} can't be used: another program has the port, or it isn't here.") from error
+        raise UserError(f"--chief: {address} can't be used: the port is in use, or the address isn't local.") from error
     server.start()
     progress.note(f"waiting for workers: the same command with --role worker --chief {address}")
     ended = len(oracle.end_order)

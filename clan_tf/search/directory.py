@@ -1,4 +1,4 @@
-"""The search directory: the one place that knows its file names, and what a trial leaves there."""
+"""The search directory: the one place that knows its file names and what a trial writes there."""
 
 import statistics
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from clan_tf.run import RunDirectory
 from clan_tf.search.space import SearchConfig
 from clan_tf.training.resuming import CHANGEABLE
 
-_RESTORE = "Restore it from a copy, or search anew: give another --search-dir."
+_RESTORE = "Restore it from a copy, or start another search: give another --search-dir."
 BUDGET = ("trials", "hours", "max_failures")
 """Keys of a search that may change when it is resumed."""
 
@@ -30,7 +30,7 @@ class Repeat:
     Attributes:
         seed: its `training.seed`.
         value: the best value of the objective.
-        epoch: where that was, from 1.
+        epoch: the epoch of that value, from 1.
         seconds: training time.
     """
 
@@ -46,8 +46,8 @@ class TrialResult:
 
     Attributes:
         trial: its name.
-        values: of the searched keys.
-        repeats: those that were trained to the end.
+        values: values of the searched keys.
+        repeats: the repeats that finished training.
         reason: why it failed; `None` if it didn't.
     """
 
@@ -58,7 +58,7 @@ class TrialResult:
 
     @property
     def mean(self) -> float:
-        """Of the objective, over the repeats."""
+        """Mean of the objective over the repeats."""
         return statistics.fmean(repeat.value for repeat in self.repeats)
 
     @property
@@ -74,7 +74,7 @@ class TrialResult:
 
 @dataclass(frozen=True)
 class _Began:
-    """`search.json`: what the search began with."""
+    """The content of `search.json`: what the search started with."""
 
     experiment: dict[str, Any]
     search: dict[str, Any]
@@ -88,7 +88,7 @@ class SearchDirectory:
 
     @property
     def oracle(self) -> Path:
-        """What KerasTuner's algorithm knows."""
+        """The state of KerasTuner's algorithm."""
         return self.path / "oracle.json"
 
     @property
@@ -98,12 +98,12 @@ class SearchDirectory:
 
     @property
     def leaderboard(self) -> Path:
-        """The trials from the best to the worst, as a table for programs."""
+        """The trials from the best to the worst, as a machine-readable table."""
         return self.path / "leaderboard.csv"
 
     @property
     def leaderboard_text(self) -> Path:
-        """The same for people."""
+        """The trials from the best to the worst, as a page for people."""
         return self.path / "leaderboard.md"
 
     @property
@@ -113,42 +113,42 @@ class SearchDirectory:
 
     @property
     def tensorboard(self) -> Path:
-        """Folder of TensorBoard's HParams."""
+        """The folder for TensorBoard's HParams."""
         return self.path / "tensorboard"
 
     def trial_logs(self, trial: str) -> Path:
-        """Folder of a trial's HParams."""
+        """Returns the folder of a trial's HParams."""
         return self.tensorboard / trial
 
     def run(self, trial: str, seed: int) -> Path:
-        """The run directory of a trial's training with one seed."""
+        """Returns the run directory of a trial's training run with one seed."""
         return self.path / "trials" / trial / f"seed-{seed}"
 
     def write_result(self, result: TrialResult) -> None:
-        """Records how a trial ended; from then on it isn't trained again."""
+        """Records how a trial ended; it isn't trained again."""
         write_json(self._result(result.trial), asdict(result))
 
     def read_result(self, trial: str) -> TrialResult | None:
-        """How a trial ended; `None` while it hasn't."""
+        """Returns how a trial ended; `None` if it hasn't."""
         if not self._result(trial).is_file():
             return None
-        way_out = "Remove it, and the trial is trained again; what is finished of it is kept."
+        way_out = "Remove it, and the trial is trained again; its finished runs are kept."
         result = read_json(self._result(trial), TrialResult, way_out)
         if result.trial != trial or (result.reason is None and not result.repeats):
-            raise UserError(f"{self._result(trial)}: is damaged (it isn't how this trial ended). {way_out}")
+            raise UserError(f"{self._result(trial)}: is damaged (it isn't a result of this trial). {way_out}")
         return result
 
     def results(self) -> list[TrialResult]:
-        """Of all trials that have ended, by name."""
+        """Returns the results of all trials that have ended, sorted by name."""
         names = sorted(path.parent.name for path in self.path.glob("trials/*/result.json"))
         return [result for name in names if (result := self.read_result(name))]
 
     def hours(self) -> float:
-        """How long the trials have taken that have ended."""
+        """Returns how long the trials that have ended took in all."""
         return sum(result.seconds for result in self.results()) / 3600
 
     def ranked(self, search: SearchConfig) -> list[TrialResult]:
-        """The trials that have ended, from the best to the worst; those that failed come last."""
+        """Returns the trials that have ended, from the best to the worst; failed ones come last."""
         sign = -1 if search.direction == "max" else 1
 
         def rank(result: TrialResult) -> tuple[bool, float, str]:
@@ -158,7 +158,7 @@ class SearchDirectory:
         return sorted(self.results(), key=rank)
 
     def drop_models(self, search: SearchConfig) -> None:
-        """Deletes the models of all ended trials but the best, and every trial's last one."""
+        """Deletes the models of all ended trials except the best, and every trial's last model."""
         for rank, result in enumerate(self.ranked(search)):
             for seed_folder in self.path.glob(f"trials/{result.trial}/seed-*"):
                 run = RunDirectory(seed_folder)
@@ -168,15 +168,15 @@ class SearchDirectory:
                     run.remove_checkpoints()
 
     def remove_logs(self) -> None:
-        """Deletes the logs for TensorBoard, which are written anew; what else lies there stays."""
+        """Deletes the logs for TensorBoard, which are rewritten; other files there are kept."""
         for log in self.tensorboard.glob("*/events.out.tfevents.*"):
             log.unlink()
 
     def begin(self, experiment: Experiment, search: SearchConfig) -> None:
-        """Makes the directory, or sees that it is of the same search.
+        """Makes the directory, or checks that it belongs to the same search.
 
         Raises:
-            UserError: naming what differs, or if the folder holds something else.
+            UserError: naming the differences, or if the folder holds something else.
         """
         if self._search_file.exists():
             self.require_same(experiment, search)
@@ -186,14 +186,14 @@ class SearchDirectory:
         write_json(self._search_file, _identity(experiment, search))
 
     def require_free(self) -> None:
-        """Raises a `UserError` if the folder is there, holds something, and isn't a search directory."""
+        """Raises a `UserError` if the folder exists, isn't empty, and isn't a search directory."""
         if self._search_file.exists() or not self.path.exists():
             return
         if not self.path.is_dir() or any(path.name != LOCK and not is_temporary(path) for path in self.path.iterdir()):
             raise UserError(f"--search-dir: {self.path} exists and isn't a search directory. Give another folder.")
 
     def require_same(self, experiment: Experiment, search: SearchConfig) -> None:
-        """Raises a `UserError` unless the directory is of this experiment and space."""
+        """Raises a `UserError` unless the directory belongs to this experiment and space."""
         if not self._search_file.exists():
             raise UserError(
                 f"--search-dir: no search is in {self.path}. The chief makes it, in a folder that all workers see."
@@ -208,29 +208,29 @@ class SearchDirectory:
             raise UserError("\n".join([f"{self.path}: {text}", *lines, "Give another folder: --search-dir."]))
 
     def trial_values(self, trial: str) -> dict[str, Any]:
-        """A trial's hyperparameters as the algorithm chose them."""
+        """Returns a trial's hyperparameters as the algorithm chose them."""
         with self.reading_oracle() as state:
             return next(t["hyperparameters"]["values"] for t in state["trials"] if t["trial_id"] == trial)
 
     @contextmanager
     def reading_oracle(self) -> Iterator[dict[str, Any]]:
-        """Yields the state of the algorithm; what goes wrong with it in the block means that its file is damaged.
+        """Yields the state of the algorithm; any error in the block means that its file is damaged.
 
         Raises:
-            UserError: if so.
+            UserError: if the file is damaged.
         """
         state = read_json(self.oracle, dict[str, Any], _RESTORE)
         try:
             yield state
         except UserError:
             raise
-        # KerasTuner takes what it reads for granted: what is missing or another type raises many types.
+        # KerasTuner doesn't validate what it reads: missing or mistyped values raise many types of errors.
         except Exception as error:
             raise UserError(f"{self.oracle}: is damaged ({type(error).__name__}: {error}). {_RESTORE}") from error
 
     @contextmanager
     def claimed(self) -> Iterator[None]:
-        """Keeps other processes from leading this search; a `UserError` if one does. It ends with the process."""
+        """Claims this search for this process, until it ends; raises a `UserError` if another process leads it."""
         self.require_free()
         self.path.mkdir(parents=True, exist_ok=True)
         with only_process(self.path):
@@ -238,7 +238,7 @@ class SearchDirectory:
 
     @contextmanager
     def claimed_trial(self, trial: str) -> Iterator[None]:
-        """Waits until no other process trains a trial: a worker that was thought dead may still do so."""
+        """Waits until no other process trains a trial: a worker that was assumed dead may still do so."""
         folder = self._result(trial).parent
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / LOCK):

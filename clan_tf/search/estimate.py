@@ -1,4 +1,4 @@
-"""What a search would do, and how long one epoch of it takes here."""
+"""What a search would do, and how long one epoch takes on this machine."""
 
 import tempfile
 from dataclasses import dataclass
@@ -18,10 +18,10 @@ class SearchPlan:
     """What `search` would do.
 
     Attributes:
-        space: of each key its values, and when it is used.
-        trials: how many at most; `None` where only `hours` says when it ends.
-        epoch_seconds: of one epoch of the experiment as it is, measured.
-        seconds: of all trials, if each epoch takes so long; `None` if their number isn't known.
+        space: the values of each key, and when it is used.
+        trials: the maximum number of trials; `None` if only `hours` limits the search.
+        epoch_seconds: measured seconds of one epoch of the unchanged experiment.
+        seconds: seconds of all trials at that rate; `None` if their number isn't known.
     """
 
     space: dict[str, tuple[str, str]]
@@ -31,7 +31,7 @@ class SearchPlan:
 
 
 def plan_search(experiment: Experiment, search: SearchConfig, progress: Progress) -> SearchPlan:
-    """Counts the trials, and trains one epoch in a temporary folder to see how long it takes."""
+    """Counts the trials, and trains one epoch in a temporary folder to measure how long it takes."""
     search = fit_to_experiment(search, experiment, "the search space")
     check_models(search, experiment, "the search space")
     epochs = experiment.training.epochs
@@ -51,7 +51,7 @@ def _measure_epoch(experiment: Experiment, progress: Progress) -> float:
 
 
 def _describe(parameter: Parameter) -> tuple[str, str]:
-    """A parameter's values and conditions as texts."""
+    """Describes a parameter's values and conditions as text."""
     conditions = [f"{parent} is {' or '.join(map(shown_value, allowed))}" for parent, allowed in parameter.when.items()]
     values = values_of(parameter)
     if not isinstance(parameter, Range):

@@ -1,4 +1,4 @@
-"""Between a search space and KerasTuner's `HyperParameters`."""
+"""Conversion between a search space and KerasTuner's `HyperParameters`."""
 
 import json
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from clan_tf.search.space import Boolean, Choice, Integer, Parameter, Range, Sea
 
 
 def make_hyperparameters(search: SearchConfig) -> keras_tuner.HyperParameters:
-    """The space as KerasTuner has it, with its conditions."""
+    """Converts the space, with its conditions, to KerasTuner's representation."""
     space = keras_tuner.HyperParameters()
     for key, parameter in search.ordered().items():
         with ExitStack() as conditions:
@@ -23,7 +23,7 @@ def make_hyperparameters(search: SearchConfig) -> keras_tuner.HyperParameters:
 
 
 def decode(search: SearchConfig, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The experiment's values for a trial's hyperparameters, without those whose conditions aren't met."""
+    """Returns the experiment's values for a trial's hyperparameters, without those whose conditions aren't met."""
     decoded = {key: _decode(search.parameters[key], values[key]) for key in search.parameters if key in values}
     return search.active(decoded)
 
@@ -39,7 +39,7 @@ def _declare(space: keras_tuner.HyperParameters, key: str, parameter: Parameter)
 
 
 def _encode(parameter: Parameter, value: Any) -> Any:
-    """KerasTuner takes numbers, or texts: every other choice is its JSON text."""
+    """Encodes a value for KerasTuner, which accepts numbers and strings: any other choice becomes its JSON text."""
     return value if isinstance(parameter, Boolean) or _is_numeric(parameter) else json.dumps(value)
 
 
@@ -48,6 +48,6 @@ def _decode(parameter: Parameter, value: Any) -> Any:
 
 
 def _is_numeric(parameter: Parameter) -> bool:
-    """Whether a choice is of numbers of one type, which KerasTuner keeps in their order."""
+    """Returns whether a choice has numbers of one type only, which KerasTuner keeps in order."""
     types = {type(value) for value in parameter.values} if isinstance(parameter, Choice) else set()
     return types in ({int}, {float})

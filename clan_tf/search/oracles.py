@@ -1,9 +1,9 @@
-"""KerasTuner's algorithms, made to survive `kill -9` and workers that die.
+"""KerasTuner's algorithms, made to survive `kill -9` and dying workers.
 
-What KerasTuner 1.4 lacks: files that are whole, the state of its grid, random numbers that continue where they stopped,
-a trial that is counted once wherever its process was killed, and a chief that notices a dead worker. That takes names
-of `Oracle` that aren't public (`_retry_queue`, `_check_consecutive_failures`, `_random_state`, …), so `pyproject.toml`
-keeps to the versions that have them.
+What KerasTuner 1.4 lacks: files written atomically, a saved state of its grid, random numbers that continue where they
+stopped, a trial that is counted once wherever its process was killed, and a chief that notices a dead worker. This
+takes private names of `Oracle` (`_retry_queue`, `_check_consecutive_failures`, `_random_state`, …), so `pyproject.toml`
+pins the versions that have them.
 """
 
 import time
@@ -21,18 +21,18 @@ from clan_tf.search.space import SearchConfig
 
 
 class DurableOracle(keras_tuner.Oracle):
-    """What the four algorithms share: a state that is whole, budgets, and leases of the trials that workers have."""
+    """What the four algorithms share: an atomically written state, budgets, and leases of the workers' trials."""
 
-    # Those of KerasTuner's oracle.
+    # Attributes of KerasTuner's oracle.
     tuner_ids: set[str]
     ongoing_trials: dict[str, Trial]
     search: SearchConfig
     directory_of_search: SearchDirectory
     lease_seconds: float | None = None
-    """How long a worker may be silent before its trial goes to another; `None` where there are no workers."""
+    """How long a worker may be silent before its trial is handed to another; `None` if there are no workers."""
 
     def attach(self, search: SearchConfig, directory: SearchDirectory) -> None:
-        """Says what is searched and where, and reads what the search knows already."""
+        """Sets what is searched and where, and reads the state of an existing search."""
         self.search, self.directory_of_search = search, directory
         self.stop_reason: str | None = None
         self._exhausted = False
@@ -44,12 +44,12 @@ class DurableOracle(keras_tuner.Oracle):
 
     @property
     def is_over(self) -> bool:
-        """Whether every trial has ended, and none is to begin."""
+        """Returns whether every trial has ended and none is left to start."""
         return self._exhausted and not self.ongoing_trials and not self._retry_queue
 
     @keras_tuner.synchronized
     def create_trial(self, tuner_id: str) -> Trial:
-        """Hands out a trial that a dead worker had or a new one, unless the budget is used up."""
+        """Hands out a dead worker's trial or a new one, unless the budget is used up."""
         self._seen[tuner_id] = time.monotonic()
         self._take_back_silent_trials()
         if self._stops():
@@ -61,22 +61,22 @@ class DurableOracle(keras_tuner.Oracle):
             self.save()
             if any(owner != tuner_id for owner in self.ongoing_trials):
                 self.tuner_ids.add(tuner_id)
-                return self._no_trial(TrialStatus.IDLE)  # one of them may come back
+                return self._no_trial(TrialStatus.IDLE)  # one of their trials may come back
             self.tuner_ids.discard(tuner_id)
         return trial
 
     @keras_tuner.synchronized
     def get_trial(self, trial_id: str) -> Trial:
-        """Returns a trial, and notes that its worker is alive."""
+        """Returns a trial, and records that its worker is alive."""
         self._seen[trial_id] = time.monotonic()
         return super().get_trial(trial_id)
 
     @keras_tuner.synchronized
     def end_trial(self, trial: Trial) -> None:
-        """Notes how a trial ended and frees its worker; asked twice, it changes nothing."""
+        """Records how a trial ended and frees its worker; calling it again changes nothing."""
         own = self.trials[trial.trial_id]
         if trial.trial_id not in self.end_order:
-            # What comes from a worker was rounded to float32 on its way.
+            # A worker's values were rounded to float32 in transit.
             trial.hyperparameters = own.hyperparameters
             super().end_trial(trial)
         self.ongoing_trials = {
@@ -104,7 +104,7 @@ class DurableOracle(keras_tuner.Oracle):
                 self.save()
 
     def _stops(self) -> bool:
-        """Whether the budget is used up, or too many trials have failed in a row. What was interrupted is finished."""
+        """Returns whether the budget is used up or too many trials failed in a row; interrupted trials still finish."""
         if self.stop_reason:
             return True
         if self._retry_queue:
@@ -126,7 +126,7 @@ class DurableOracle(keras_tuner.Oracle):
         return Trial(self.hyperparameters.copy(), trial_id="", status=status)
 
     def _save_trial(self, trial: Trial) -> None:
-        """Trials are in the file of the oracle: two files could contradict each other."""
+        """Does nothing: trials are saved in the oracle's file, because two files could contradict each other."""
 
     def get_state(self) -> dict[str, Any]:
         """Returns the state with every trial, as plain values."""
@@ -134,7 +134,7 @@ class DurableOracle(keras_tuner.Oracle):
         return {**super().get_state(), "trials": trials, "exhausted": self._budget() if self._exhausted else None}
 
     def save(self) -> None:
-        """Writes the state whole or not at all."""
+        """Writes the state atomically."""
         write_json(self.directory_of_search.oracle, self.get_state())
 
     def reload(self) -> None:
@@ -164,7 +164,7 @@ class DurableGrid(DurableOracle, GridSearchOracle):
     """Every combination, in the order of the space: each trial's values follow from those of the one before."""
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
-        """Chooses the values of a trial: the next of the grid, from the first."""
+        """Chooses the values of a trial: the next in the grid."""
         if not self.start_order:
             return super().populate_space(trial_id)
         values = self._get_next_combination(self.trials[self.start_order[-1]].hyperparameters.values)
@@ -175,24 +175,24 @@ class DurableBayesian(DurableOracle, BayesianOptimizationOracle):
     """A Gaussian process over the trials so far."""
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
-        """Chooses the values of a trial, the same for the same trial however often it is asked."""
+        """Chooses the values of a trial; repeated calls for a trial return the same values."""
         self._random_state = np.random.RandomState(self.seed + int(trial_id))
         return super().populate_space(trial_id)
 
 
 class DurableHyperband(DurableOracle, HyperbandOracle):
-    """Many short runs, and longer ones of the best; each starts anew."""
+    """Many short runs, and longer ones of the best; each starts from scratch."""
 
 
 def make_oracle(
     search: SearchConfig, directory: SearchDirectory, epochs: int, lease_seconds: float | None = None
 ) -> DurableOracle:
-    """The algorithm of a search, as it stood when it was stopped.
+    """Makes the algorithm of a search, in the state in which it was stopped.
 
     Args:
         search: what is searched.
-        directory: of the search.
-        epochs: of the experiment, at most for Hyperband.
+        directory: the directory of the search.
+        epochs: the experiment's number of epochs; for Hyperband, the maximum.
         lease_seconds: for a chief: how long a worker may be silent.
     """
     kinds = {
@@ -205,7 +205,7 @@ def make_oracle(
     oracle = kinds[search.algorithm](
         objective=keras_tuner.Objective(search.objective, search.direction),
         hyperparameters=make_hyperparameters(search),
-        seed=search.seed + 1,  # KerasTuner takes 0 for no seed
+        seed=search.seed + 1,  # KerasTuner treats 0 as no seed
         max_consecutive_failed_trials=search.max_failures,
         **own,
     )

@@ -17,16 +17,16 @@ from clan_tf.search.standing import shown_value
 UNUSED = "(not used)"
 """Where a line passes a key whose conditions aren't met."""
 SPREAD = 0.3
-"""Lines at one value are spread to both sides over this share of the distance to the next: each can be followed."""
+"""Lines at one value are spread over this share of the distance to the next, so that each can be followed."""
 
 
 def plot_trials(ranked: Sequence[TrialResult], search: SearchConfig, path: Path) -> None:
-    """Parallel coordinates: a line per trial, a vertical axis per searched key, and the objective on the right.
+    """Draws parallel coordinates: a line per trial, a vertical axis per searched key, and the objective on the right.
 
     Args:
         ranked: trials that didn't fail, from the best to the worst.
         search: what was searched.
-        path: of the PNG.
+        path: the PNG file to write.
     """
     keys = list(search.parameters)
     scores = np.array([result.mean for result in ranked])
@@ -59,13 +59,13 @@ def plot_trials(ranked: Sequence[TrialResult], search: SearchConfig, path: Path)
     axes.tick_params(length=0)
     for spine in axes.spines.values():
         spine.set_visible(False)
-    title = f"{len(ranked)} trials; the best, {scores[0]:.4g}, is red, and of the others the lighter are the better"
+    title = f"{len(ranked)} trials; the best, {scores[0]:.4g}, is red; among the others, lighter is better"
     axes.set_title(title if search.direction == "max" else title.replace("lighter", "darker"), fontsize=10, y=-0.08)
     save_figure(figure, path)
 
 
 def _positions(key: str, ranked: Sequence[TrialResult], search: SearchConfig, offsets: np.ndarray) -> np.ndarray:
-    """Heights 0…1 of the trials on the axis of a key, `(trials,)`."""
+    """Computes the heights 0…1 of the trials on the axis of a key, `(trials,)`."""
     parameter, labels = search.parameters[key], _labels(key, ranked, search)
     if not isinstance(parameter, Integer | Number):
         step = 1 / len(labels)
@@ -96,7 +96,7 @@ def _ticks(key: str, ranked: Sequence[TrialResult], search: SearchConfig) -> lis
 
 
 def _labels(key: str, ranked: Sequence[TrialResult], search: SearchConfig) -> list[str]:
-    """The places of an axis without a scale; of one with a scale, that for unused keys, if there are any."""
+    """Returns the labels of an axis without a scale; for one with a scale, only the label for unused keys, if any."""
     parameter = search.parameters[key]
     unused = [UNUSED] if any(key not in result.values for result in ranked) else []
     if isinstance(parameter, Integer | Number):
@@ -110,7 +110,7 @@ def _label(result: TrialResult, key: str) -> str:
 
 
 def _draw_axis(axes: Any, column: int, ticks: Sequence[tuple[float, str]], half_width: float | None = None) -> None:
-    """A line with its ticks; with `half_width`, a bar around each tick instead, where lines of one value pass."""
+    """Draws an axis and its ticks; with `half_width`, a bar around each tick instead, where lines of one value pass."""
     if half_width is None:
         axes.axvline(column, color="0.6", linewidth=1, zorder=0)
     for height, text in ticks:

@@ -1,4 +1,4 @@
-"""What a search leaves behind: its table, its picture, TensorBoard's HParams, and the best experiment."""
+"""What a search writes: its table, its picture, TensorBoard's HParams, and the best experiment."""
 
 from collections.abc import Sequence
 
@@ -29,12 +29,12 @@ def write_report(experiment: Experiment, search: SearchConfig, directory: Search
 
 
 def leaderboard_columns(search: SearchConfig) -> list[str]:
-    """The columns of the leaderboard: the searched keys, and the objective as a mean over the repeats."""
+    """Returns the columns of the leaderboard: the searched keys, and the objective as a mean over the repeats."""
     return [*("rank", "trial", *search.parameters), search.objective, "spread", "repeats", "best_epochs", "seconds"]
 
 
 def leaderboard_row(rank: int, result: TrialResult, search: SearchConfig) -> list[str]:
-    """A trial's row; a key whose conditions aren't met stays empty, and so do the numbers of a trial that failed."""
+    """Returns a trial's row; unused keys, and the numbers of a failed trial, are left empty."""
     values = [shown_value(result.values[key]) if key in result.values else "" for key in search.parameters]
     numbers = ["", ""]
     if result.reason is None:
@@ -97,7 +97,7 @@ def _best_config(experiment: Experiment, best: TrialResult, search: SearchConfig
     spread = "" if best.spread is None else f" (standard deviation {best.spread:.4f} over {len(best.repeats)} seeds)"
     header = [
         f"# The best of a {search.algorithm} search: trial {best.trial}, {search.objective} {best.mean:.4f}{spread}.",
-        "# Validation photos chose it; the test photos weren't looked at.",
+        "# It was chosen on validation photos; the test photos weren't used.",
         *(f"# {key}: {shown_value(value)}" for key, value in best.values.items()),
     ]
     return "\n".join(header) + "\n" + with_values(experiment, best.values).to_yaml()

@@ -28,14 +28,14 @@ Role = Literal["chief", "worker"]
 
 @dataclass(frozen=True)
 class SearchOutcome:
-    """How a search stands when it ends.
+    """The state of a search when it ends.
 
     Attributes:
-        directory: of the search.
+        directory: the directory of the search.
         search: what was searched.
         ranked: its trials, from the best to the worst.
-        was_over: whether it was finished before.
-        stop_reason: of the last trial, where too many failed in a row.
+        was_over: whether it had already finished before.
+        stop_reason: why the last trial failed, if too many failed in a row.
     """
 
     directory: SearchDirectory
@@ -56,10 +56,10 @@ def search(
     """Searches an experiment, or resumes a search.
 
     Args:
-        experiment: what is searched.
-        config: its space and how it is gone through.
-        search_dir: the folder of the search; on several machines one that all of them see.
-        role: of this process, where several search together.
+        experiment: the experiment to search.
+        config: the search space, algorithm and budget.
+        search_dir: the folder of the search; with several machines, one that all of them see.
+        role: the role of this process, if several search together.
         chief: `HOST:PORT` of the chief; needed with a role.
         progress: where progress is shown.
 
@@ -67,7 +67,7 @@ def search(
         How the search ended; `None` for a worker.
 
     Raises:
-        UserError: for a space that doesn't suit the experiment, or a directory of another search.
+        UserError: for a space that doesn't fit the experiment, or a directory of another search.
         CheckFailed: if the chief can't be reached.
     """
     progress = progress or Progress()
@@ -117,7 +117,7 @@ def _work(
         _run_trials(oracle, experiment, config, directory, progress)
     except grpc.RpcError as error:
         raise CheckFailed(
-            f"The chief at {address} can't be reached any more. Start it again, and this worker; the trial is resumed."
+            f"The chief at {address} can no longer be reached. Start it and this worker again; the trial is resumed."
         ) from error
     progress.note("no trial is left for this worker")
 
@@ -129,7 +129,7 @@ def _run_trials(
     directory: SearchDirectory,
     progress: Progress,
 ) -> None:
-    read_source(experiment.data)  # without it every trial would fail
+    read_source(experiment.data)  # if this failed, every trial would
     trainer = TrialTrainer(experiment, config, directory, progress)
     try:
         ExperimentTuner(oracle, config, directory, trainer, progress).search()
@@ -163,6 +163,6 @@ def _distributed(role: Role | None, chief: str | None) -> Iterator[str | None]:
 
 @contextmanager
 def _discarded_stdout() -> Iterator[None]:
-    """KerasTuner prints, also values of conditions on their way to a worker."""
+    """Discards what KerasTuner prints, such as the values of conditions that are sent to a worker."""
     with open(os.devnull, "w", encoding="utf-8") as sink, redirect_stdout(sink):
         yield

@@ -1,4 +1,4 @@
-"""How large a search is, before it runs."""
+"""The size of a search, before it runs."""
 
 import math
 from functools import cache
@@ -10,18 +10,18 @@ HYPERBAND_FACTOR = 3
 
 
 def planned_trials(search: SearchConfig, epochs: int) -> int | None:
-    """How many trials a search makes at most; `None` where only `hours` says when it ends.
+    """Returns the maximum number of trials; `None` if only `hours` limits the search.
 
     Args:
         search: what is searched.
-        epochs: of the experiment, at most for Hyperband.
+        epochs: the experiment's number of epochs; for Hyperband, the maximum.
     """
     plans = [number for number in (search.trials, _own_number(search, epochs)) if number is not None]
     return min(plans, default=None)
 
 
 def planned_epochs(search: SearchConfig, epochs: int) -> int | None:
-    """Counts the epochs of all its runs together."""
+    """Counts the epochs of all runs of a search."""
     if search.algorithm == "hyperband":
         brackets = hyperband_brackets(epochs)
         return search.repeats * sum(size * each for rounds in brackets for size, each in rounds)
@@ -30,7 +30,7 @@ def planned_epochs(search: SearchConfig, epochs: int) -> int | None:
 
 
 def hyperband_brackets(epochs: int, factor: int = HYPERBAND_FACTOR) -> list[list[tuple[int, int]]]:
-    """Of KerasTuner's Hyperband: for each bracket the rounds, as how many trials of how many epochs."""
+    """Returns the rounds of each bracket of KerasTuner's Hyperband, as pairs of trials and epochs."""
     count = 0
     while epochs / factor**count >= 1:
         count += 1
@@ -56,7 +56,7 @@ def _own_number(search: SearchConfig, epochs: int) -> int | None:
 
 
 def grid_size(search: SearchConfig) -> int:
-    """The number of combinations whose conditions are met."""
+    """Counts the combinations whose conditions are met."""
     space = make_hyperparameters(search).space
     values = {parameter.name: list(parameter.values) for parameter in space}
     conditions = {parameter.name: parameter.conditions for parameter in space}

@@ -1,4 +1,4 @@
-"""What is searched, and how: the YAML file beside the experiment."""
+"""The search space and how it is searched: the YAML file beside the experiment."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -16,13 +16,13 @@ from clan_tf.config.shipped import read_yaml, shipped_files
 from clan_tf.errors import UserError, nearest, shortened, shown
 
 LARGEST = 10**15
-"""Of whole numbers that are searched."""
+"""Bounds of searched whole numbers."""
 
 Algorithm = Literal["grid", "random", "bayesian", "hyperband"]
 Spacing = Literal["linear", "log"]
 When = Annotated[
     dict[str, Annotated[list[Any], BeforeValidator(lambda value: value if isinstance(value, list) else [value])]],
-    Field(description="Other searched keys, with the value or list of values at which this key is searched at all."),
+    Field(description="Other searched keys, with the value or list of values for which this key is searched."),
 ]
 
 
@@ -32,7 +32,7 @@ class Choice(Section):
     kind: Literal["choice"]
     """Tries the given values."""
     values: Annotated[list[Any], Field(min_length=1, max_length=limits.CHOICES)]
-    """Values of the key: whatever it takes, such as numbers, texts, lists and `null`."""
+    """Values of the key: anything that it accepts, such as numbers, strings, lists and `null`."""
     when: When = {}
 
     @model_validator(mode="after")
@@ -49,7 +49,7 @@ class Taps(Section):
     kind: Literal["taps"]
     """Tries the backbone's usual mid-level layers."""
     count: Annotated[int, up_to(limits.TAPS)]
-    """How many layers are taken at once."""
+    """How many layers are used together."""
     when: When = {}
 
 
@@ -66,17 +66,17 @@ class _Range(Section):
     max: Any
     step: Any = None
     sampling: Spacing = "linear"
-    """Whether values are drawn evenly from the range, or evenly from its logarithm (`log`)."""
+    """Whether values are drawn uniformly from the range, or uniformly from its logarithm (`log`)."""
     when: When = {}
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if not self.min < self.max:
-            raise ValueError(f"max must be more than min ({self.min}); received {self.max}")
+            raise ValueError(f"max must be greater than min ({self.min}); received {self.max}")
         if self.sampling == "log" and self.min <= 0:
-            raise ValueError(f"min must be more than 0 with sampling: log; received {self.min}")
+            raise ValueError(f"min must be greater than 0 with sampling: log; received {self.min}")
         if self.sampling == "log" and self.step is not None and self.step <= 1:
-            raise ValueError(f"step is a factor with sampling: log, more than 1; received {self.step}")
+            raise ValueError(f"step must be a factor greater than 1 with sampling: log; received {self.step}")
         if self.step is not None and (number := self._steps()) > limits.VALUES:
             raise ValueError(
                 f"step makes {number:.3g} values; at most {limits.VALUES:,} are searched. Received: {self.step}"
@@ -84,7 +84,7 @@ class _Range(Section):
         return self
 
     def _steps(self) -> float:
-        """How many values are `step` apart."""
+        """Returns how many values there are at distances of `step`."""
         if self.sampling == "log":
             return (math.log(self.max) - math.log(self.min)) / math.log(self.step)
         return (self.max - self.min) / self.step
@@ -104,7 +104,7 @@ class Integer(_Range):
 
 
 class Number(_Range):
-    """A number from `min` to `max`; a grid takes ten of them, or those that are `step` apart."""
+    """A number from `min` to `max`; a grid uses ten of them, or those that are `step` apart."""
 
     kind: Literal["float"]
     """Tries numbers."""
@@ -121,16 +121,16 @@ Parameter = Annotated[Choice | Taps | Boolean | Integer | Number, Field(discrimi
 
 
 class SearchConfig(Section):
-    """A search: its space, and how it is gone through."""
+    """A search: its space, algorithm and budget."""
 
     parameters: Annotated[dict[Name, Parameter], Field(min_length=1, max_length=limits.PARAMETERS)]
-    """What is tried for each key of the experiment."""
+    """The values to try for each key of the experiment."""
     algorithm: Algorithm = "random"
     """KerasTuner's algorithm."""
     trials: Annotated[int, up_to(limits.TRIALS)] | None = None
-    """Trials at most; by default all of a grid, or what Hyperband plans."""
+    """Maximum number of trials; by default all of a grid, or what Hyperband plans."""
     hours: Annotated[float, Field(gt=0, le=limits.HOURS)] | None = None
-    """No new trial starts once the trials took so long, all workers' together."""
+    """No new trial starts once the trials of all workers together have taken this many hours."""
     repeats: Annotated[int, up_to(limits.REPEATS)] = 1
     """How often each trial is trained, with the seeds `training.seed`, `training.seed + 1` and so on."""
     objective: Annotated[str, Field(pattern=r"^\w*(loss|accuracy)$", max_length=limits.NAME_LENGTH)] = (
@@ -138,7 +138,7 @@ class SearchConfig(Section):
     )
     """Column of `metrics.csv`; its best epoch counts."""
     max_failures: Annotated[int, up_to(limits.TRIALS)] = 3
-    """So many trials that fail in a row stop the search."""
+    """The search stops once this many trials fail in a row."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Seed of the algorithm."""
 
@@ -151,18 +151,18 @@ class SearchConfig(Section):
             mistakes = [f"{key}: its conditions depend on itself" for key in self.parameters if key not in order]
             mistakes += [f"{key}: is impossible, because no trial meets its conditions" for key in self._never(order)]
         if self.algorithm in ("random", "bayesian") and self.trials is None and self.hours is None:
-            mistakes.append(f"algorithm: {self.algorithm} needs a budget; say trials or hours")
+            mistakes.append(f"algorithm: {self.algorithm} needs a budget; set trials or hours")
         if mistakes:
             raise ValueError("\n".join(mistakes))
         return self
 
     @property
     def direction(self) -> Literal["min", "max"]:
-        """Whether the objective is to be small or large."""
+        """Whether the objective is minimised or maximised."""
         return "min" if self.objective.endswith("loss") else "max"
 
     def ordered(self) -> dict[str, Parameter]:
-        """The parameters, each after those that its conditions name; without those that depend on themselves."""
+        """Returns the parameters, each after those in its conditions, without those that depend on themselves."""
         order: dict[str, Parameter] = {}
         while True:
             ready = [key for key in self.parameters if key not in order and set(self.parameters[key].when) <= {*order}]
@@ -171,7 +171,7 @@ class SearchConfig(Section):
             order[ready[0]] = self.parameters[ready[0]]
 
     def active(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Those of the values whose conditions are met."""
+        """Returns the values whose conditions are met."""
         chosen: dict[str, Any] = {}
         for key, parameter in self.ordered().items():
             met = all(parent in chosen and chosen[parent] in allowed for parent, allowed in parameter.when.items())
@@ -192,24 +192,24 @@ class SearchConfig(Section):
                         yield f"{key}: is impossible when {parent} is {shown(value)}; it is one of {shown(values)}"
 
     def _too_many(self) -> Iterator[str]:
-        """What would be gone through value by value and has no end in sight."""
+        """Yields mistakes for parts of the space that are enumerated and too large."""
         parents = {parent for parameter in self.parameters.values() for parent in parameter.when} & set(self.parameters)
         combinations = math.prod(len(values_of(self.parameters[name]) or [0]) for name in parents)
         if combinations > limits.CONDITIONS:
             yield (
                 f"parameters: the keys that conditions name have {combinations:,} combinations of values; at most "
-                f"{limits.CONDITIONS:,} are gone through"
+                f"{limits.CONDITIONS:,} are supported"
             )
         for key, parameter in self.parameters.items():
             if self.algorithm == "grid" and isinstance(parameter, Integer) and not parameter.step:
                 if parameter.max - parameter.min >= limits.VALUES:
                     yield (
                         f"{key}: a grid of all numbers from {parameter.min} to {parameter.max} is too fine; at most "
-                        f"{limits.VALUES:,} values are searched. Say step"
+                        f"{limits.VALUES:,} values are searched. Set step"
                     )
 
     def _never(self, order: Mapping[str, Parameter]) -> list[str]:
-        """Parameters whose conditions contradict each other."""
+        """Returns the parameters whose conditions contradict each other."""
         parents = {parent for parameter in order.values() for parent in parameter.when}
         names = [key for key in order if key in parents]
         reached: set[str] = set()
@@ -220,21 +220,21 @@ class SearchConfig(Section):
 
 
 def values_of(parameter: Parameter) -> list[Any] | None:
-    """All values of a choice or boolean; `None` for the others."""
+    """Returns all values of a choice or boolean; `None` for other parameters."""
     if isinstance(parameter, Choice):
         return parameter.values
     return [False, True] if isinstance(parameter, Boolean) else None
 
 
 def _text_of(value: Any) -> str:
-    """A text that is the same for equal values: mappings have their keys in order, which may be of several types."""
+    """Returns a text that is the same for equal values: keys of mappings are sorted, and may be of several types."""
     if isinstance(value, dict):
         return f"{{{', '.join(sorted(f'{key!r}: {_text_of(each)}' for key, each in value.items()))}}}"
     return f"[{', '.join(map(_text_of, value))}]" if isinstance(value, list) else repr(value)
 
 
 def _equal_numbers(values: list[Any]) -> bool:
-    """Whether two numbers are equal that are written differently, such as 1 and 1.0; `true` isn't a number."""
+    """Returns whether two numbers are equal but written differently, such as 1 and 1.0; `true` isn't a number."""
     numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
     return len(set(numbers)) < len(numbers)
 
@@ -244,7 +244,7 @@ def load_search(space: str | Path, overrides: Mapping[str, Any] | None = None) -
 
     Args:
         space: path of a YAML file, or the name of a shipped space.
-        overrides: values that go before the file's, such as `{"trials": 20}`.
+        overrides: values that override the file's, such as `{"trials": 20}`.
 
     Raises:
         UserError: naming every mistake.
@@ -265,10 +265,10 @@ def shipped_spaces() -> dict[str, Traversable]:
 
 
 def _explain(mistake: Any) -> Iterator[str]:
-    """Readable lines for one of pydantic's errors."""
+    """Yields readable lines for one of pydantic's errors."""
     location = [str(part) for part in mistake["loc"]]
     if location[:1] == ["parameters"] and len(location) > 1:
-        location = [*location[1:2], *location[3:]]  # between them is the kind
+        location = [*location[1:2], *location[3:]]  # the kind is between them
     name = shortened(".".join(location))
     value = mistake["input"]
     if mistake["type"] == "value_error":

@@ -1,4 +1,4 @@
-"""How a search stands while it runs."""
+"""The state of a search while it runs, for display."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ from clan_tf.text import duration
 
 
 class TrialProgress(Progress):
-    """The progress of a trial's runs: their bars, with the trial's name, and none of their lines."""
+    """The progress of a trial's runs: shows their bars with the trial's name, and hides their lines."""
 
     def __init__(self, progress: Progress, name: str) -> None:
         self._progress, self._name = progress, name
@@ -25,7 +25,7 @@ class TrialProgress(Progress):
 
 
 def standing(directory: SearchDirectory, search: SearchConfig, epochs: int) -> str:
-    """How many trials have ended, the best so far, and how long the others will take."""
+    """Describes how many trials have ended, the best so far, and how long the others will take."""
     ranked = directory.ranked(search)
     planned = planned_trials(search, epochs)
     parts = [f"{len(ranked)} of {planned} done" if planned else f"{len(ranked)} done"]
@@ -37,12 +37,12 @@ def standing(directory: SearchDirectory, search: SearchConfig, epochs: int) -> s
 
 
 def shown_values(values: Mapping[str, Any]) -> str:
-    """The values of a trial in a line."""
+    """Formats the values of a trial in one line."""
     return ", ".join(f"{key} {shown_value(value)}" for key, value in values.items())
 
 
 def shown_value(value: Any) -> str:
-    """A value as people write it, numbers to four digits."""
+    """Formats a value for people, numbers to four digits."""
     if isinstance(value, float):
         return f"{value:.4g}"
     if value is None or isinstance(value, bool):

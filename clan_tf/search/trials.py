@@ -17,10 +17,10 @@ class TrialTrainer:
     """Trains trials in this process; the photos are decoded once for all that have the same `data` section.
 
     Args:
-        experiment: what is searched.
-        search: its space.
-        directory: where the runs go.
-        progress: of reading the photos.
+        experiment: the experiment to search.
+        search: the search and its space.
+        directory: where the runs are written.
+        progress: where the progress of reading photos is shown.
     """
 
     def __init__(
@@ -35,24 +35,24 @@ class TrialTrainer:
         self._data: tuple[Any, TrainingData] | None = None
 
     def train(self, trial: str, values: Mapping[str, Any], epochs: int | None, progress: Progress) -> TrialResult:
-        """Trains a trial, resumes it, or reads how it ended; what goes wrong is recorded as its result.
+        """Trains a trial, resumes it, or reads how it ended; a failure is recorded as its result.
 
         Args:
             trial: its name.
-            values: of the searched keys.
-            epochs: instead of the experiment's.
-            progress: of each run.
+            values: values of the searched keys.
+            epochs: replaces the experiment's number of epochs, if given.
+            progress: where the progress of each run is shown.
         """
         with self.directory.claimed_trial(trial):
             result = self.directory.read_result(trial) or self._train(trial, values, epochs, progress)
-            self.directory.drop_models(self.search)  # also where a kill came before
+            self.directory.drop_models(self.search)  # also after a kill before this point
             return result
 
     def prepare(self, experiment: Experiment) -> TrainingData:
-        """The photos of an experiment, those of the last one if its `data` section is the same."""
+        """Returns the photos of an experiment, reusing the last one's if its `data` section is the same."""
         if self._data is None or self._data[0] != experiment.data:
             self._data = None  # one set of decoded photos at a time
-            # Several trials use the photos, even if each trains for one epoch.
+            # Several trials use the photos, even if each trains for one epoch only.
             often = with_values(experiment, {"training.epochs": max(2, experiment.training.epochs)})
             self._data = experiment.data, prepare_data(often, read_source(experiment.data), self._progress)
         return self._data[1]
@@ -68,7 +68,7 @@ class TrialTrainer:
                 repeats.append(self._repeat(trial, experiment, progress))
         except (UserError, CheckFailed) as error:
             reason = str(error)
-        except Exception as error:  # noqa: BLE001 (whatever else a combination of values can lead to)
+        except Exception as error:  # noqa: BLE001 (a combination of values can fail in any way)
             reason = f"{type(error).__name__}: {error}"
         result = TrialResult(trial, dict(values), tuple(repeats), reason)
         self.directory.write_result(result)
@@ -84,7 +84,7 @@ class TrialTrainer:
         return Repeat(seed, value, epoch, result.outcome.seconds)
 
     def _best(self, rows: Sequence[Mapping[str, str]]) -> tuple[float, int]:
-        """The best value of the objective in the rows of `metrics.csv`, and its epoch from 1."""
+        """Returns the best value of the objective in the rows of `metrics.csv`, and its epoch from 1."""
         if self.search.objective not in rows[0]:
             raise UserError(f"objective: there is no {self.search.objective!r}, but {', '.join(list(rows[0])[1:])}.")
         column = [float(row[self.search.objective]) for row in rows]

@@ -1,4 +1,4 @@
-"""KerasTuner's loop over the trials, alone or as one of several workers."""
+"""KerasTuner's loop over the trials, in a single process or as one of several workers."""
 
 import threading
 import time
@@ -23,12 +23,12 @@ BEAT_SECONDS = 2.0
 
 
 class ExperimentTuner(BaseTuner):
-    """Runs the trials that an oracle asks for; what it needs to resume is in the search directory.
+    """Runs the trials that an oracle hands out; everything needed to resume is in the search directory.
 
     Args:
-        oracle: of this process, also in a worker, which then asks the chief's.
+        oracle: the oracle of this process; in a worker, it forwards to the chief's.
         search: what is searched.
-        directory: of the search.
+        directory: the directory of the search.
         trainer: trains the trials.
         progress: where progress is shown.
     """
@@ -47,17 +47,17 @@ class ExperimentTuner(BaseTuner):
         self._asked_in_vain = False
 
     def pre_create_trial(self) -> None:
-        """Waits a little before it asks again."""
+        """Waits a little before asking again."""
         if self._asked_in_vain:
             time.sleep(1)
         self._asked_in_vain = True
 
     def on_trial_begin(self, trial: Trial) -> None:
-        """Notes that there is a trial to work on."""
+        """Records that there is a trial to work on."""
         self._asked_in_vain = False
 
     def run_trial(self, trial: Trial) -> float:
-        """The objective's mean over the repeats."""
+        """Runs a trial and returns the objective's mean over the repeats."""
         hyperparameters = trial.hyperparameters.values
         values = decode(self.search_config, self._exact(trial.trial_id, hyperparameters))
         text = standing(self.directory_of_search, self.search_config, self.trainer.experiment.training.epochs)
@@ -72,15 +72,15 @@ class ExperimentTuner(BaseTuner):
         return result.mean
 
     def save(self) -> None:
-        """The oracle saves itself."""
+        """Does nothing: the oracle saves itself."""
 
     def _exact(self, trial_id: str, hyperparameters: dict) -> dict:
-        """The values as the chief has them: on their way to a worker they were rounded to float32."""
+        """Returns the values as the chief has them: they were rounded to float32 on their way to a worker."""
         return self.directory_of_search.trial_values(trial_id) if self._is_worker() else hyperparameters
 
     @contextmanager
     def _beating(self, trial_id: str) -> Iterator[None]:
-        """Reports to the chief now and then that this worker is alive."""
+        """Reports to the chief periodically that this worker is alive."""
         if not self._is_worker():
             yield
             return

@@ -1,4 +1,4 @@
-"""Training: the recipe, one loop for one device and for many, and its exact continuation."""
+"""Training: the recipe, one loop for one device and for many, and resuming it exactly."""
 
 from clan_tf.training.train import TrainingData, TrainingResult, prepare_data, train
 

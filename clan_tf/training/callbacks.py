@@ -1,4 +1,4 @@
-"""What is shown of a training run besides its files, as Keras callbacks."""
+"""Keras callbacks that show a training run: TensorBoard scalars and progress in the terminal."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +13,7 @@ MONITOR = "val_combined_accuracy"
 
 
 class TensorBoardScalars(keras.callbacks.Callback):
-    """Writes every epoch's numbers for TensorBoard, one step per epoch."""
+    """Writes every epoch's metrics for TensorBoard, one step per epoch."""
 
     def __init__(self, run: RunDirectory) -> None:
         super().__init__()
@@ -24,7 +24,7 @@ class TensorBoardScalars(keras.callbacks.Callback):
         self.writer = tf.summary.create_file_writer(str(self.run.tensorboard))
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float]) -> None:
-        """Writes the epoch's numbers."""
+        """Writes the epoch's metrics."""
         with self.writer.as_default(step=epoch + 1):
             for name, value in logs.items():
                 tf.summary.scalar(name, value)
@@ -36,7 +36,7 @@ class TensorBoardScalars(keras.callbacks.Callback):
 
 
 class ProgressDisplay(keras.callbacks.Callback):
-    """Shows the progress of the steps that are left, and a line per epoch."""
+    """Shows the progress of the remaining steps, and a line per epoch."""
 
     def __init__(self, progress: Progress, epochs: int, steps_per_epoch: int, done: int = 0) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class ProgressDisplay(keras.callbacks.Callback):
         self.steps_left = epochs * steps_per_epoch - done
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Begins to track the steps."""
+        """Starts tracking the steps."""
         self._tracking = self.progress.track("training", self.steps_left)
         self._advance = self._tracking.__enter__()
 
@@ -58,7 +58,7 @@ class ProgressDisplay(keras.callbacks.Callback):
         self._advance(f"epoch {self._epoch}/{self.epochs}, loss {logs['loss']:.3f}")
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float]) -> None:
-        """Shows the epoch's numbers in a line."""
+        """Shows the epoch's metrics in a line."""
         self.progress.note(
             f"epoch {epoch + 1:>{len(str(self.epochs))}}/{self.epochs}  loss {logs['loss']:.3f}  "
             f"train {100 * logs['combined_accuracy']:.1f} %  validation {100 * logs[MONITOR]:.1f} %  "
@@ -66,5 +66,5 @@ class ProgressDisplay(keras.callbacks.Callback):
         )
 
     def on_train_end(self, logs: Any = None) -> None:
-        """Ends the tracking."""
+        """Stops tracking."""
         self._tracking.__exit__(None, None, None)

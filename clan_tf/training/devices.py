@@ -1,4 +1,4 @@
-"""Where a training run computes: the devices of this process, and the other processes that it runs with."""
+"""Where a training run computes: the devices of this process, and the other processes of the run."""
 
 import hashlib
 import json
@@ -17,16 +17,16 @@ from clan_tf.errors import CheckFailed, UserError
 
 
 def use_device(device: str) -> None:
-    """Shows TensorFlow only the devices of `training.device`.
+    """Makes only the devices of `training.device` visible to TensorFlow.
 
     Raises:
-        UserError: if there is no such GPU, or TensorFlow has started with other devices.
+        UserError: if there is no such GPU, or TensorFlow has already started with other devices.
     """
     if device == "auto":
         return
     gpus = tf.config.list_physical_devices("GPU")
     if device.startswith("gpu") and not gpus:
-        raise UserError(f"training.device: is {device}, and TensorFlow sees no GPU. Use auto, or install clan-tf[gpu].")
+        raise UserError(f"training.device: is {device}, but TensorFlow sees no GPU. Use auto, or install clan-tf[gpu].")
     numbers = [int(number) for number in device.partition(":")[2].split(",") if number]
     missing = [number for number in numbers if number >= len(gpus)]
     if missing:
@@ -37,16 +37,16 @@ def use_device(device: str) -> None:
     try:
         tf.config.set_visible_devices(chosen, "GPU")
     except RuntimeError as error:
-        raise UserError(f"training.device: {device} can't be chosen, because TensorFlow runs already.") from error
+        raise UserError(f"training.device: {device} can't be chosen, because TensorFlow is already running.") from error
 
 
 def runs_with_others(training: TrainingConfig) -> bool:
-    """Whether this process is one of several that train together; a `UserError` if their list can't be used."""
+    """Returns whether several processes train together; raises a `UserError` if their list can't be used."""
     return cluster_resolver(training.cluster) is not None
 
 
 def make_strategy(training: TrainingConfig, note: Callable[[str], None] = lambda text: None) -> tf.distribute.Strategy:
-    """The strategy for the processes and GPUs there are; it must be made before TensorFlow computes anything.
+    """Makes the strategy for the available processes and GPUs; to be called before TensorFlow computes anything.
 
     `MultiWorkerMirroredStrategy` where `TF_CONFIG` or SLURM names several processes, `MirroredStrategy` for several
     GPUs, and TensorFlow's default for one device.
@@ -67,10 +67,10 @@ def make_strategy(training: TrainingConfig, note: Callable[[str], None] = lambda
 
 
 def require_agreement(strategy: tf.distribute.Strategy, **facts: str | int) -> None:
-    """Compares what each process of a training run has read; to be called by all of them.
+    """Checks that all processes of a training run have read the same; to be called by each of them.
 
     Raises:
-        CheckFailed: on every process, if any fact differs: they would train on as if nothing were wrong.
+        CheckFailed: on every process, if any fact differs: otherwise they would train as if nothing were wrong.
     """
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return
@@ -97,7 +97,7 @@ def require_divisible(training: TrainingConfig, replicas: int) -> None:
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
-    """Whether this process is the one that writes."""
+    """Returns whether this process is the one that writes files."""
     resolver = strategy.cluster_resolver
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return True
@@ -106,9 +106,9 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
 
 
 def choose_precision(precision: Precision) -> Precision:
-    """What `auto` stands for on this hardware: the half precision that has units of its own here, or float32.
+    """Resolves `auto` to the half precision that this hardware accelerates, or to float32.
 
-    bfloat16 on GPUs of compute capability 8.0 and more and on CPUs with AVX512-BF16 or AMX, float16 on GPUs of 7.x.
+    bfloat16 on GPUs of compute capability 8.0 or higher and on CPUs with AVX512-BF16 or AMX, float16 on GPUs of 7.x.
     """
     if precision != "auto":
         return precision
@@ -124,7 +124,7 @@ def choose_precision(precision: Precision) -> Precision:
 
 @contextmanager
 def precision_scope(precision: Precision) -> Iterator[None]:
-    """Layers made inside compute in `precision`; their weights stay float32."""
+    """Makes layers created inside compute in `precision`; their weights stay float32."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision)
     try:
@@ -134,10 +134,10 @@ def precision_scope(precision: Precision) -> Iterator[None]:
 
 
 def cluster_resolver(cluster: str) -> tf.distribute.cluster_resolver.ClusterResolver | None:
-    """Who the other processes are, by `TF_CONFIG` or SLURM's variables; `None` where this one is alone.
+    """Finds the other processes from `TF_CONFIG` or SLURM's variables; returns `None` if this one is alone.
 
     Raises:
-        UserError: if they can't be used.
+        UserError: if these can't be used.
     """
     resolver = _slurm_resolver() if cluster == "slurm" else _tf_config_resolver()
     alone = resolver is None or sum(map(len, resolver.cluster_spec().as_dict().values())) < 2
@@ -160,9 +160,9 @@ def _slurm_resolver() -> tf.distribute.cluster_resolver.ClusterResolver:
     resolvers = tf.distribute.cluster_resolver
     try:
         if shutil.which("nvidia-smi"):
-            # It shows each process of a node its own GPUs.
+            # It makes only its own GPUs visible to each process of a node.
             return resolvers.SlurmClusterResolver()
-        # There is no way to say that there are no GPUs.
+        # The resolver has no way to express that there are no GPUs.
         slurm = resolvers.SlurmClusterResolver(gpus_per_node=2**16, gpus_per_task=1, auto_set_gpu=False)
         spec = slurm.cluster_spec()
         return resolvers.SimpleClusterResolver(
@@ -170,7 +170,7 @@ def _slurm_resolver() -> tf.distribute.cluster_resolver.ClusterResolver:
         )
     except (RuntimeError, ValueError) as error:
         raise UserError(
-            f"training.cluster: is slurm, and SLURM's variables can't be used: {error}. Start with srun, or use auto."
+            f"training.cluster: is slurm, but SLURM's variables can't be used: {error}. Start with srun, or use auto."
         ) from error
 
 
@@ -186,7 +186,7 @@ def _tf_config_resolver() -> tf.distribute.cluster_resolver.ClusterResolver | No
     if not found:
         raise UserError(
             'TF_CONFIG: must be like {"cluster": {"worker": ["HOST:PORT", …]}, "task": {"type": "worker", "index": 0}}'
-            f", with no other jobs than worker and chief; received {text}."
+            f", with no jobs other than worker and chief; received {text}."
         )
     return tf.distribute.cluster_resolver.TFConfigClusterResolver()
 

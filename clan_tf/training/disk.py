@@ -1,4 +1,4 @@
-"""What a training run writes to the disk."""
+"""How much disk space a training run takes."""
 
 import shutil
 from pathlib import Path
@@ -10,9 +10,9 @@ from clan_tf.models import BranchClassifier
 
 
 def disk_bytes(variables: int, training: TrainingConfig) -> int:
-    """Estimates the bytes that training a model with so many float32 numbers takes on the disk at most.
+    """Estimates the most bytes that training a model with `variables` float32 values takes on disk.
 
-    The best model, the last one, and three states, one of them being written: weights, momentum and their average.
+    Counts the best model, the last one, and three states (one being written) of weights, momentum and weight average.
     """
     numbers = 2 + 3 * (3 if training.ema else 2)
     return numbers * (4 * variables + 2**20)
@@ -24,6 +24,6 @@ def require_space(model: BranchClassifier, training: TrainingConfig, folder: str
     needed, free = disk_bytes(model.count_params(), training), shutil.disk_usage(existing).free
     if free < needed:
         raise UserError(
-            f"{existing}: the checkpoints need {needed / 1e6:.0f} MB and the disk has {free / 1e6:.0f} MB free. "
+            f"{existing}: the checkpoints need {needed / 1e6:.0f} MB but the disk has only {free / 1e6:.0f} MB free. "
             "Free some space, or give another folder: --run-dir."
         )

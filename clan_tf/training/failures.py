@@ -1,4 +1,4 @@
-"""How a training run that fails is reported and recorded."""
+"""How a failing training run is reported and recorded."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -14,12 +14,12 @@ from clan_tf.run.checkpoints import state_files
 
 @contextmanager
 def recording(run: RunDirectory, is_new: bool, is_made: bool, progress: Progress) -> Iterator[None]:
-    """Writes how the run ended if it doesn't end well; what a new run wrote is removed if nothing came of it.
+    """Records how the run ended if it fails; removes what a new run wrote if it has no results.
 
     Args:
         run: the run directory.
-        is_new: whether the run starts, rather than being resumed.
-        is_made: whether this process made the folder, which then goes, too, unless others put something into it.
+        is_new: whether the run is new rather than resumed.
+        is_made: whether this process made the folder, which is then removed, too, unless it holds other files.
         progress: where a stop is reported.
     """
     try:
@@ -28,7 +28,7 @@ def recording(run: RunDirectory, is_new: bool, is_made: bool, progress: Progress
         if is_new and not has_results(run):
             run.remove_start()
             if is_made:
-                with suppress(OSError):  # it holds something of others
+                with suppress(OSError):  # it holds other files
                     run.path.rmdir()
             raise
         stopped = isinstance(error, KeyboardInterrupt | SystemExit)
@@ -41,33 +41,33 @@ def recording(run: RunDirectory, is_new: bool, is_made: bool, progress: Progress
 
 @contextmanager
 def explained(several_processes: bool, way_out: Callable[[], str] = str) -> Iterator[None]:
-    """Turns failures of a training run into a `CheckFailed` that names the cause and the way out."""
+    """Turns failures of a training run into a `CheckFailed` that names the cause and the remedy."""
     try:
         yield
     except OSError as error:
         raise CheckFailed(f"{error.filename or 'file'}: {error.strerror or error}.{way_out()}") from error
     except (tf.errors.ResourceExhaustedError, MemoryError) as error:
         raise CheckFailed(
-            f"The memory is full. Compute each batch in parts: --set training.accumulation=2.{way_out()}"
+            f"Out of memory. Compute each batch in parts: --set training.accumulation=2.{way_out()}"
         ) from error
     except tf.errors.OpError as error:
         if several_processes and isinstance(error, _LOST):
             raise ProcessLost(
-                f"Another process of this run ended, or can't be reached ({type(error).__name__}). Start all of "
+                f"Another process of this run ended or can't be reached ({type(error).__name__}). Start all of "
                 f"them again.{way_out()}"
             ) from error
         if not isinstance(error, _UNREADABLE):
             raise
-        raise CheckFailed(f"A photo can't be read any more: {plain_message(error)}.{way_out()}") from error
+        raise CheckFailed(f"A photo can no longer be read: {plain_message(error)}.{way_out()}") from error
 
 
 def way_to_go_on(run: RunDirectory) -> str:
-    """Returns a sentence with the command that resumes a run; empty where there is no checkpoint."""
+    """Returns a sentence with the command that resumes a run; empty if there is no checkpoint."""
     return f" Resume with: clan-tf train --run-dir {run.path} --resume" if state_files(run.checkpoints) else ""
 
 
 def has_results(run: RunDirectory) -> bool:
-    """Whether there is anything in the run that took time to make."""
+    """Returns whether the run holds anything that took time to compute."""
     return run.best.is_file() or bool(state_files(run.checkpoints))
 
 

@@ -1,6 +1,6 @@
-"""One short training loop on public `tf.distribute` API, the same for one device, several, and several processes.
+"""One short training loop on the public `tf.distribute` API, the same for one device, several, and several processes.
 
-Keras' `fit` averages an unfilled batch wrongly on several devices; here every training batch is full, the loss is
+Keras' `fit` averages an incomplete batch wrongly on several devices; here every training batch is full, the loss is
 scaled by the global batch, and validation counts each photo once.
 """
 
@@ -39,11 +39,11 @@ class TrainingLoop:
 
     Args:
         experiment: what to train.
-        model: made in the strategy's scope.
+        model: the model, made in the strategy's scope.
         strategy: where it runs.
-        readers: of the train and validation photos.
-        labels: of the same photos, int32 `(photos,)` by split.
-        run: where checkpoints and logs are.
+        readers: readers of the train and validation photos.
+        labels: labels of the same photos, int32 `(photos,)` by split.
+        run: where checkpoints and logs are written.
         chief: whether this process writes them.
         progress: where progress is shown.
     """
@@ -125,7 +125,7 @@ class TrainingLoop:
             callbacks.on_epoch_end(epoch, {**row, "seconds": seconds})
 
     def _is_over(self) -> bool:
-        """Whether validation hasn't become better for as long as `early_stopping` says, or a callback has asked."""
+        """Returns whether validation hasn't improved for `early_stopping` epochs, or a callback asked to stop."""
         best = self.state.best_epoch(MONITOR)
         patience = self.training.early_stopping
         waited = best > 0 and patience is not None and len(self.state.rows) - best >= patience
@@ -158,13 +158,13 @@ class TrainingLoop:
             callbacks.on_train_batch_end(step, {"loss": float(values[0])})
 
     def _finish_epoch(self, epoch: int, signals: StopSignals) -> dict[str, float]:
-        """Validates, keeps the best model, and notes the epoch's numbers."""
+        """Validates, keeps the best model, and records the epoch's metrics."""
         with self._averaged():
             validation = self._validate(signals)
         if validation is None:
             self._stop(signals)
         if not np.isfinite(validation["val_loss"]):
-            raise CheckFailed(f"The model answers NaN after epoch {epoch + 1}. {self._advice()}")
+            raise CheckFailed(f"The model outputs NaN after epoch {epoch + 1}. {self._advice()}")
         means = [total / self.steps for total in self.state.totals]
         rate = learning_rate_at(self.training, self.steps, epoch * self.steps)
         row = {**dict(zip(self.columns, means, strict=True)), **validation, "learning_rate": rate}
@@ -180,7 +180,7 @@ class TrainingLoop:
             save_model(self.model, self.run.candidate(epoch))
 
     def _keep_best(self) -> None:
-        """Brings `best.keras` and `metrics.csv` to where the checkpoint stands."""
+        """Brings `best.keras` and `metrics.csv` in line with the checkpoint."""
         if self.chief and self.state.rows:
             candidate = self.run.candidate(self.state.best_epoch(MONITOR))
             if candidate.exists():
@@ -188,7 +188,7 @@ class TrainingLoop:
             self._write_metrics()
 
     def _validate(self, signals: StopSignals) -> dict[str, float] | None:
-        """The validation numbers; `None` if this process, alone, is to stop meanwhile."""
+        """Returns the validation metrics; `None` if this process, running alone, is asked to stop meanwhile."""
         labels, alone = self.labels["val"], not isinstance(self.strategy, tf.distribute.MultiWorkerMirroredStrategy)
 
         def check() -> None:
@@ -206,7 +206,7 @@ class TrainingLoop:
         signals.raise_received()
 
     def _batches(self) -> Iterable:
-        """The rest of the run, from the step of the state on."""
+        """Returns the batches of the rest of the run, from the state's step on."""
         labels, training = self.labels["train"], self.training
         classes, start = self.model.classes, self.state.step
         return distribute(
@@ -220,7 +220,7 @@ class TrainingLoop:
 
     def _advice(self) -> str:
         return (
-            "Train anew in another --run-dir with a lower training.learning_rate (it is "
+            "Train again in another --run-dir with a lower training.learning_rate (it is "
             f"{self.training.learning_rate:g}), a longer training.warmup_epochs or training.clipnorm=1."
         )
 
@@ -228,7 +228,7 @@ class TrainingLoop:
         return self.average.applied() if self.average else nullcontext()
 
     def _variables(self) -> list[tf.Variable]:
-        """Everything that a step reads and writes; the model's also hold the states of random layers."""
+        """Returns all that a step reads and writes; the model's variables include the states of random layers."""
         averages = self.average.variables if self.average else []
         return [*self.model.variables, *self.optimizer.variables, *averages]
 
@@ -244,18 +244,18 @@ class TrainingLoop:
         require_agreement(self.strategy, checkpoint=self.state.step, config=repr(facts[0]), photos=repr(facts[1:]))
 
     def _problem_with(self, state: TrainingState) -> str | None:
-        """Explains why the run can't be resumed from a state that is whole; `None` if it can."""
+        """Explains why the run can't be resumed from an intact state; returns `None` if it can."""
         epochs, columns = len(state.rows), {*self.columns, MONITOR}
         if not epochs * self.steps <= state.step <= min(epochs + 1, self.training.epochs) * self.steps:
-            return f"it is of step {state.step} and has {epochs} finished epochs of {self.steps} steps"
+            return f"it is from step {state.step}, but has {epochs} finished epochs of {self.steps} steps"
         if not all(columns <= row.keys() for row in state.rows) or len(state.totals) not in (0, len(self.columns)):
-            return "its numbers aren't those of this model"
+            return "its metrics aren't those of this model"
         damage = self._damage_in_best(state)
         # Right after the best epoch the state itself holds its weights.
         return None if damage and state.step == state.best_epoch(MONITOR) * self.steps else damage
 
     def _damage_in_best(self, state: TrainingState) -> str | None:
-        """What is wrong with the file of a state's best epoch; `None` if nothing is, or no epoch is finished."""
+        """Describes what is wrong with the file of a state's best epoch; `None` if nothing, or no epoch is finished."""
         epoch = state.best_epoch(MONITOR)
         for path in (self.run.candidate(epoch), self.run.best) if epoch else ():
             with suppress(FileNotFoundError):
@@ -276,4 +276,4 @@ class TrainingLoop:
 
 
 class _StopValidation(Exception):
-    """Leaves the validation early."""
+    """Ends the validation early."""

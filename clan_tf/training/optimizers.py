@@ -1,4 +1,4 @@
-"""Optimizers that Keras doesn't have."""
+"""Optimizers that Keras lacks."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -13,12 +13,12 @@ class CoupledSGD(keras.optimizers.SGD):
     `velocity = momentum · velocity - learning_rate · (gradient + coupled_weight_decay · weight)`. Keras' own
     `weight_decay` shrinks the weights outside the momentum, which at momentum 0.9 is about ten times weaker.
 
-    As in Keras, `exclude_from_weight_decay` takes the variables that don't decay, before `build`.
+    As in Keras, pass variables that must not decay to `exclude_from_weight_decay` before `build`.
 
     Args:
         learning_rate: a number or a `keras.optimizers.schedules.LearningRateSchedule`.
         momentum: between 0 and 1.
-        coupled_weight_decay: factor of the weights in the gradient.
+        coupled_weight_decay: factor by which the weights are added to the gradient.
         **kwargs: as for `keras.optimizers.SGD`.
 
     Raises:
@@ -37,7 +37,7 @@ class CoupledSGD(keras.optimizers.SGD):
         self._rate_factors: dict[Any, float] = {}
 
     def scale_learning_rate(self, variables: Iterable[keras.Variable], factor: float) -> None:
-        """Multiplies the learning rate of some variables; like the excluded ones, not part of the config."""
+        """Multiplies the learning rate of some variables; like the exclusions, this isn't part of the config."""
         self._rate_factors |= {self._var_key(variable): factor for variable in variables}
 
     def update_step(self, gradient, variable, learning_rate):

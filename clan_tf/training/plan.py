@@ -1,4 +1,4 @@
-"""What can be said about an experiment before it runs: its size, cost, schedule and files."""
+"""What is known about an experiment before it runs: its size, cost, schedule and files."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ class TrainingPlan:
     """What `train` would do.
 
     Attributes:
-        rows: counts and sizes as text by name.
+        rows: counts and sizes, as text by name.
         schedule: the epochs, from 1, at whose start the learning rate differs from the last row's, and the rate.
         files: what would be written.
     """
@@ -33,7 +33,7 @@ class TrainingPlan:
 
 
 def summarize(experiment: Experiment) -> dict[str, Any]:
-    """Cost and shapes of an experiment's model for one photo, as plain values; needs no photos and no weights.
+    """Computes cost and shapes of an experiment's model for one photo, as plain values, without photos or weights.
 
     Raises:
         UserError: if neither the config nor the data says how many classes there are.
@@ -56,11 +56,11 @@ def summarize(experiment: Experiment) -> dict[str, Any]:
 
 
 def count_classes(experiment: Experiment) -> int:
-    """`data.classes`, or the number of classes in the data."""
+    """Returns `data.classes`, or the number of classes in the data."""
     if experiment.data.classes:
         return experiment.data.classes
     if experiment.data.source == "generated":
-        return len(CLASS_NAMES)  # drawing thousands of photos would give the same
+        return len(CLASS_NAMES)  # known without drawing thousands of photos
     try:
         return len(list_source(experiment.data).class_names)
     except UserError as error:
@@ -68,10 +68,10 @@ def count_classes(experiment: Experiment) -> int:
 
 
 def plan_training(experiment: Experiment, run_dir: str | None) -> TrainingPlan:
-    """Counts what a training run would take; reads the list of photos and the weights, and writes nothing.
+    """Computes what a training run would take; reads the list of photos and the weights, and writes nothing.
 
     Raises:
-        UserError: for what `train` would refuse before it looks into the photos.
+        UserError: for everything that `train` would refuse before it opens the photos.
     """
     training, data = experiment.training, experiment.data
     if run_dir is not None and Path(run_dir).exists():
@@ -99,7 +99,7 @@ def plan_training(experiment: Experiment, run_dir: str | None) -> TrainingPlan:
 
 
 def _decoded_size(source: Source, data: DataConfig) -> str:
-    """What a cache of the photos that are looked at in every epoch would hold."""
+    """Describes the size of a cache of the photos that every epoch reads."""
     if data.resize_mode != "stretch":
         return f"size not known before reading (data.cache: {data.cache})"
     photos = len(source.photos("train")) + len(source.photos("val"))

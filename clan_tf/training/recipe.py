@@ -1,4 +1,4 @@
-"""From an experiment's training section to the optimizer, its learning rate and the weights of the losses."""
+"""The optimizer, its learning rate and the loss weights of an experiment's `training` section."""
 
 from collections.abc import Mapping, Sequence
 
@@ -16,15 +16,15 @@ from clan_tf.training.optimizers import CoupledSGD
 def make_optimizer(
     training: TrainingConfig, model: BranchClassifier, steps: int, replicas: int = 1
 ) -> keras.optimizers.Optimizer:
-    """The recipe's optimizer, built for the model's trainable variables; to be called in the strategy's scope.
+    """Makes the recipe's optimizer for the model's trainable variables; to be called in the strategy's scope.
 
     Args:
         training: the recipe.
-        model: what it trains.
+        model: the model to train.
         steps: steps per epoch.
         replicas: how many devices share each batch.
     """
-    # Keras clips what each device hands in, which `TrainStep` makes a share of the whole batch's gradient.
+    # Keras clips each device's gradient, which `TrainStep` makes a share of the whole batch's.
     clipnorm = training.clipnorm and training.clipnorm / replicas
     rate = learning_rate_schedule(training, steps)
     sgd = CoupledSGD(rate, training.momentum, training.weight_decay, global_clipnorm=clipnorm)
@@ -41,10 +41,10 @@ def make_optimizer(
 
 
 class WarmUp(LearningRateSchedule):
-    """The learning rate rises in a straight line during the first steps, and then follows `after` from its start.
+    """A learning rate that rises linearly during the first steps, and then follows `after` from its start.
 
     Args:
-        steps: how many steps it rises; the first step has one part in `steps` of the rate.
+        steps: the number of warm-up steps; the first step has `1 / steps` of the rate.
         after: a number or a schedule.
     """
 
@@ -53,7 +53,7 @@ class WarmUp(LearningRateSchedule):
         self.after = after
 
     def __call__(self, step):
-        """Computes the learning rate at a step, a float32 scalar."""
+        """Computes the learning rate at a step, as a float32 scalar."""
         later = tf.maximum(tf.cast(step, tf.float32) - self.steps, 0.0)
         rate = self.after(later) if callable(self.after) else self.after
         return rate * tf.minimum(1.0, (tf.cast(step, tf.float32) + 1) / self.steps)
@@ -64,20 +64,20 @@ class WarmUp(LearningRateSchedule):
 
 
 def learning_rate_schedule(training: TrainingConfig, steps: int) -> float | LearningRateSchedule:
-    """The backbone's learning rate by step, for epochs of `steps` steps."""
+    """Returns the backbone's learning rate by step, for epochs of `steps` steps."""
     warmup = round(training.warmup_epochs * steps)
     after = _after_warmup(training, steps, warmup)
     return WarmUp(warmup, after) if warmup else after
 
 
 def learning_rate_at(training: TrainingConfig, steps: int, step: int) -> float:
-    """The learning rate of one step, to six digits."""
+    """Returns the learning rate of one step, to six digits."""
     (rate,) = learning_rates_at(training, steps, [step])
     return rate
 
 
 def learning_rates_at(training: TrainingConfig, steps: int, at: Sequence[int]) -> list[float]:
-    """The same of many steps; one by one, because TensorFlow rounds vectors differently from numbers."""
+    """Returns the learning rates of many steps, one by one because TensorFlow rounds vectors differently."""
     schedule = learning_rate_schedule(training, steps)
     rates = (float(schedule(step) if callable(schedule) else schedule) for step in at)
     return [float(f"{rate:.6g}") for rate in rates]
@@ -105,7 +105,7 @@ def check_loss_weight_schedules(training: TrainingConfig, branches: Sequence[str
 
 
 def loss_weights_at(training: TrainingConfig, final: Mapping[str, float], epoch: float) -> np.ndarray:
-    """The weights of the branches' losses after `epoch` epochs, float32 `(branches,)` in the order of `final`."""
+    """Returns the branches' loss weights after `epoch` epochs, float32 `(branches,)` in the order of `final`."""
 
     def weight(branch: str) -> float:
         schedule = training.loss_weight_schedules.get(branch)

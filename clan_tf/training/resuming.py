@@ -22,7 +22,7 @@ CHANGEABLE = (
     "data.cache",
     *PLACES,
 )
-"""Keys that say how a run is computed, not what. A run that is resumed with others isn't the same bit for bit, but
+"""Keys that say how a run is computed, not what. A run resumed with other values isn't bit for bit the same, except
 for `PLACES`."""
 _NOT_THE_SAME = "The run is resumed, but not bit for bit the same."
 
@@ -41,23 +41,23 @@ def resumed_experiment(run: RunDirectory, experiment: Experiment, note: Callable
         lines = [f"  {key}: {own.get(key)!r} in the run, {given.get(key)!r} now" for key in refused]
         raise UserError("\n".join([f"{run.path}: is a run of another experiment; these keys differ:", *lines]))
     for key in differing:
-        # That the photos are the same wherever they are, their content shows.
+        # Wherever the photos are, their content shows that they are the same.
         effect = "" if key in PLACES else ": the run is resumed, but not bit for bit the same"
         note(f"{key} is {given[key]} now and was {own[key]}{effect}")
     return _with_decided(experiment, run.experiment(), decided)
 
 
 def note_other_computing(run: RunDirectory, note: Callable[[str], None]) -> None:
-    """Notes what the last digits depend on and isn't as it was, and records it in `environment.json`.
+    """Notes changes of what the last digits depend on, and records them in `environment.json`.
 
     Args:
-        run: the run that is resumed.
-        note: called with each difference from when the run began, or from an earlier resume.
+        run: the run to resume.
+        note: called with each difference from the run's start, or from an earlier resume.
     """
     try:
         environment = run.read_environment()
     except UserError as error:
-        note(f"{error} Whether this machine computes as the one before is unknown.")
+        note(f"{error} Whether this machine computes as the previous one did is unknown.")
         return
     now, began, resumed = describe_computing(), environment["computing"], environment["resumed"]
     differing = [key for key in now if key in began and now[key] != began[key]]
@@ -71,15 +71,15 @@ def note_other_computing(run: RunDirectory, note: Callable[[str], None]) -> None
 
 
 def resumed_data(run: RunDirectory, experiment: Experiment, source: Source | None = None) -> RunData:
-    """The run's own photos, each in its split, looked up in the data as it is now.
+    """Looks up the run's own photos, each in its split, in the data as it is now.
 
     Args:
         run: the run to resume.
-        experiment: where its photos are.
-        source: the photos, where they are read already.
+        experiment: says where its photos are.
+        source: the photos, if they have already been read.
 
     Raises:
-        UserError: naming the photos that are missing, were moved to another class or split, or have another box.
+        UserError: naming the photos that are missing, moved to another class or split, or have another box.
     """
     data = read_run_data(run, experiment.data, source)
     if data.split is None:
@@ -95,9 +95,9 @@ def resumed_data(run: RunDirectory, experiment: Experiment, source: Source | Non
 
 
 def require_same_content(data: RunData, checked: Mapping[str, CheckedPhotos], note: Callable[[str], None]) -> None:
-    """Raises a `UserError` naming the photos that have other content than when the run began, or can't be read now.
+    """Raises a `UserError` naming photos whose content changed since the run began, or that can't be read now.
 
-    Photos that clan-tf draws itself are only noted: other versions of its libraries encode them differently.
+    Differences in photos that clan-tf draws itself are only noted: other library versions encode them differently.
     """
     if data.match is None or data.split is None or data.run is None:
         return
@@ -109,7 +109,7 @@ def require_same_content(data: RunData, checked: Mapping[str, CheckedPhotos], no
         now = dict(zip(keys, checked[split].digests, strict=True))
         for row in rows:
             if row.photo not in now:
-                differences.append(f"{split}: {row.photo} can't be read any more")
+                differences.append(f"{split}: {row.photo} can no longer be read")
             elif now[row.photo] != row.digest:
                 other = first.get(now[row.photo])
                 has = f"has the content that {other} had" if other else "has other content"
@@ -124,7 +124,7 @@ def require_same_content(data: RunData, checked: Mapping[str, CheckedPhotos], no
 def _differences(found: Match) -> list[str]:
     lines = [f"{row.split}: {describe_missing(row, found)} is missing" for row in found.missing]
     lines += [f"{row.split}: {row.photo} was {row.class_name!r} and is {now!r}" for row, now in found.relabelled]
-    lines += [f"{row.split}: {row.photo} is in the split {place} now" for row, place in found.moved]
+    lines += [f"{row.split}: {row.photo} is now in the split {place}" for row, place in found.moved]
     return lines + [f"{row.split}: {row.photo} has another box" for row in found.reboxed]
 
 
@@ -138,20 +138,20 @@ def _refuse(run: RunDirectory, differences: Sequence[str], most: int = 20) -> No
                 f"{run.path}: {counted(len(differences), 'photo')} of the run changed since it began:",
                 *(f"  {line}" for line in map(printable, differences[:most])),
                 *more,
-                "Put them back as they were, or train anew in another --run-dir.",
+                "Restore them, or train again in another --run-dir.",
             ]
         )
     )
 
 
 def _require_same_list(run: RunDirectory, source: Source) -> None:
-    """For a run of before `splits.csv`: raises a `UserError` if photos were added, removed or moved since it began."""
+    """Raises a `UserError` if photos of a run without `splits.csv` were added, removed or moved since it began."""
     began = run.read_data()
     if began["file_list_sha256"] != source.fingerprint():
         now = sum(map(len, source.splits.values()))
         raise UserError(
             f"{run.path}: the photos aren't those that the run began with (they were {sum(began['photos'].values())}, "
-            f"and are {now}), or an earlier version cut them into other splits. Train anew in another --run-dir."
+            f"and are {now}), or an earlier version split them differently. Train again in another --run-dir."
         )
 
 

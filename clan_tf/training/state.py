@@ -16,17 +16,17 @@ from clan_tf.files.reading import is_of_damage
 from clan_tf.run.checkpoints import set_aside, state_file, state_files, step_of
 
 KEPT = 2
-"""How many states stay on the disk: the newest, and one to fall back to."""
+"""How many states are kept on disk: the newest, and one to fall back to."""
 
 
 @dataclass
 class TrainingState:
-    """How far a training run has come, apart from its variables.
+    """The progress of a training run, apart from its variables.
 
     Attributes:
-        step: how many steps were made.
-        totals: sums of `metric_columns` over the steps of the epoch that isn't finished.
-        rows: the numbers of each finished epoch: a row of `metrics.csv`.
+        step: how many steps are done.
+        totals: sums of `metric_columns` over the steps of the unfinished epoch.
+        rows: the metrics of each finished epoch: a row of `metrics.csv`.
         seconds: training time so far, over all processes that resumed the run.
     """
 
@@ -36,15 +36,15 @@ class TrainingState:
     seconds: FiniteFloat = 0.0
 
     def best_epoch(self, column: str) -> int:
-        """The first epoch, from 1, with the highest value of a column; 0 before the first ends."""
+        """Returns the first epoch, from 1, with the highest value of a column; 0 before the first ends."""
         values = [row[column] for row in self.rows]
         return 1 + values.index(max(values)) if values else 0
 
 
 def write_state(folder: Path, state: TrainingState, variables: Sequence[Any]) -> None:
-    """Writes a state and the values of the variables; of the other states only the one before stays.
+    """Writes a state and the values of the variables; of the older states only the previous one is kept.
 
-    NumPy's `.npz` holds a CRC-32 of every array, so that a damaged file is known.
+    NumPy's `.npz` holds a CRC-32 of every array, so that a damaged file is detected.
 
     Raises:
         CheckFailed: if a value isn't finite; nothing is written then.
@@ -60,7 +60,7 @@ def write_state(folder: Path, state: TrainingState, variables: Sequence[Any]) ->
     files = state_files(folder)
     current = files.index(path)
     for newer in files[:current]:
-        # It is damaged, or this run would have started from it.
+        # It is damaged; otherwise this run would have started from it.
         set_aside(newer)
     for older in files[current + KEPT :]:
         older.unlink()
@@ -72,20 +72,20 @@ def read_state(
     note: Callable[[str], None] = lambda text: None,
     problem_with: Callable[[TrainingState], str | None] = lambda state: None,
 ) -> TrainingState:
-    """Reads the newest state that is whole, and assigns its values to the variables.
+    """Reads the newest intact state, and assigns its values to the variables.
 
     Args:
         folder: where `write_state` wrote.
-        variables: as they were written, in the same order.
+        variables: the variables that were written, in the same order.
         note: called with a message for each damaged file.
-        problem_with: says of a state that is whole why it can't be used all the same.
+        problem_with: explains why an intact state still can't be used; returns `None` if it can.
 
     Returns:
-        The state; a new one where there is none.
+        The state; a new one if there is none.
 
     Raises:
-        CheckFailed: if all are damaged, or of another model.
-        OSError: if one can't be read, which says nothing about what is in it.
+        CheckFailed: if all are damaged or belong to another model.
+        OSError: if one can't be read, which says nothing about its content.
     """
     files = state_files(folder)
     for path in files:
@@ -95,8 +95,8 @@ def read_state(
         except OSError as error:
             if not is_of_damage(error):
                 raise
-            problem = "not a whole zip archive"
-        # Damaged archives and texts raise many types.
+            problem = "not a complete zip archive"
+        # Damaged archives and texts raise many types of errors.
         except Exception as error:  # noqa: BLE001
             problem = str(error).splitlines()[0] if isinstance(error, _Unfit) else type(error).__name__
         if problem:
@@ -109,7 +109,7 @@ def read_state(
             return state
     if files:
         raise CheckFailed(
-            f"{folder}: every checkpoint is damaged, or of another model or version of clan-tf. Train anew in another "
+            f"{folder}: every checkpoint is damaged, or of another model or version of clan-tf. Train again in another "
             "--run-dir."
         )
     return TrainingState()
@@ -120,7 +120,7 @@ class _Unfit(ValueError):
 
 
 def _read(path: Path, variables: Sequence[Any]) -> tuple[TrainingState, list[np.ndarray]]:
-    """A state and the values of the variables; what isn't as they are is refused before it takes memory."""
+    """Reads a state and the values of the variables; refuses arrays of other shapes or types before loading them."""
     if not path.is_file():
         raise _Unfit("not a file")
     with path.open("rb") as file, zipfile.ZipFile(file) as archive:
@@ -135,7 +135,7 @@ def _read(path: Path, variables: Sequence[Any]) -> tuple[TrainingState, list[np.
             state = TypeAdapter(TrainingState).validate_python(_parsed(arrays["state"].tobytes()))
             values = [arrays[f"variable_{index}"] for index in range(len(variables))]
     if state.step != step_of(path):
-        raise _Unfit(f"it is of step {state.step}")
+        raise _Unfit(f"it is from step {state.step}")
     if not all(np.isfinite(array).all() for array in values if array.dtype.kind == "f"):
         raise _Unfit("it holds NaN")
     return state, values
@@ -154,7 +154,7 @@ def _require_text(archive: zipfile.ZipFile, name: str) -> None:
 
 
 def _header(archive: zipfile.ZipFile, name: str) -> tuple[tuple[int, ...], np.dtype]:
-    """Shape and type of an array, without reading it."""
+    """Reads the shape and type of an array, without its data."""
     with archive.open(f"{name}.npy") as file:
         version = np.lib.format.read_magic(file)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0

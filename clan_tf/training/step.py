@@ -1,4 +1,4 @@
-"""One training step on one device or several, and the numbers that training and validation report."""
+"""One training step on one or several devices, and the metrics that training and validation report."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,12 +10,12 @@ import tensorflow as tf
 
 from clan_tf.config import TrainingConfig
 from clan_tf.models import COMBINED, BranchClassifier, combine
-from clan_tf.runtime.ranking import are_in_top
+from clan_tf.runtime import are_in_top
 from clan_tf.training.weight_average import WeightAverage
 
 
 class TrainStep:
-    """One step on one global batch: its gradient, and the change of the weights.
+    """One step on one global batch: its gradient, and the update of the weights.
 
     The loss is the branches' weighted sum (eqs. 12-14) of the mean cross-entropies over the global batch. Batch norm
     takes its statistics over all devices, for each part of the batch.
@@ -25,8 +25,8 @@ class TrainStep:
         optimizer: built for the model's trainable variables.
         strategy: where the step runs.
         training: the recipe; `batch_size` is the global batch, computed in `accumulation` parts.
-        average: follows the weights, if there is one.
-        frozen_backbone: whether the backbone, its batch norm included, stays as it is.
+        average: the moving average of the weights, if there is one.
+        frozen_backbone: whether the backbone, its batch norm included, is frozen.
     """
 
     def __init__(
@@ -56,16 +56,16 @@ class TrainStep:
         self._apply_parts = tf.function(self._run_apply, autograph=False)
 
     def __call__(self, batches: Iterator, loss_weights: np.ndarray, stop: bool = False) -> tuple[np.ndarray, bool]:
-        """Takes one global batch and makes one step.
+        """Reads one global batch and makes one step.
 
         Args:
-            batches: `(photos, labels)` as `distributed_batches` gives them, one for each part of the batch.
+            batches: `(photos, labels)` from `distributed_batches`, one for each part of the batch.
             loss_weights: float32 `(branches,)`.
-            stop: whether this process is to stop.
+            stop: whether this process has to stop.
 
         Returns:
-            The batch means of `metric_columns`, float32, and whether any process is to stop. The label of a mixed
-            photo counts as its larger share.
+            The batch means of `metric_columns`, float32, and whether any process has to stop. The label of a mixed
+            photo is that of its larger share.
         """
         weights, flag = tf.constant(loss_weights), tf.constant(float(stop))
         if not self._sums:
@@ -112,7 +112,7 @@ class TrainStep:
     def _gradients(
         self, photos: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor, stop: tf.Tensor
     ) -> tuple[list[tf.Tensor], tf.Tensor]:
-        """One device's part of the gradient and of the step's numbers."""
+        """Computes one device's part of the gradient and of the step's metrics."""
         classes, batch_size = self.model.classes, self.training.batch_size
         shares = tf.one_hot(labels, classes) if labels.shape.rank == 1 else labels
         labels = tf.argmax(shares, axis=1, output_type=tf.int32)
@@ -133,7 +133,7 @@ class TrainStep:
     def _apply(self, gradients: list[tf.Tensor]) -> None:
         replicas = self.strategy.num_replicas_in_sync
         if replicas > 1 and (self.training.clipnorm or self.training.precision == "mixed_float16"):
-            # The norm, and whether all is finite, are the whole batch's. Keras will sum what the devices hand in.
+            # The norm and the check for finite values are the whole batch's. Keras sums the gradients afterwards.
             total = tf.distribute.get_replica_context().all_reduce("SUM", gradients)
             gradients = [gradient / replicas for gradient in total]
         self.optimizer.apply(gradients, self._variables)
@@ -144,7 +144,7 @@ class TrainStep:
 
     @staticmethod
     def _local_sum(variable: keras.Variable) -> tf.Variable:
-        """A variable in which every device adds up its own gradients."""
+        """Makes a variable in which every device adds up its own gradients."""
         return tf.Variable(
             tf.zeros(variable.shape),
             trainable=False,
@@ -154,7 +154,7 @@ class TrainStep:
 
 
 def set_trainable(model: BranchClassifier, backbone: bool, freeze_batch_norm: bool) -> None:
-    """Lets the backbone learn or not, its batch norm only if that isn't frozen for good."""
+    """Freezes or unfreezes the backbone; its batch norm is unfrozen only if it isn't frozen for the whole run."""
     model.backbone_model.trainable = backbone
     for layer in model.backbone_model.layers:
         if freeze_batch_norm and isinstance(layer, keras.layers.BatchNormalization):
@@ -163,7 +163,7 @@ def set_trainable(model: BranchClassifier, backbone: bool, freeze_batch_norm: bo
 
 @contextmanager
 def synchronized_batch_norm(model: BranchClassifier, strategy: tf.distribute.Strategy) -> Iterator[None]:
-    """A graph that is traced inside takes batch norm's statistics over all devices; saved models don't know of it."""
+    """Makes a graph traced inside compute batch norm's statistics over all devices; saved models aren't affected."""
     layers = [
         *model.backbone_model.layers,
         *(layer.normalization for layer in getattr(model, "refinements", {}).values()),
@@ -179,7 +179,7 @@ def synchronized_batch_norm(model: BranchClassifier, strategy: tf.distribute.Str
 
 
 def metric_columns(branches: Sequence[str]) -> list[str]:
-    """Names of a step's numbers: the loss, each branch's loss, each branch's accuracy and the combined one."""
+    """Returns the names of the metrics: the loss, each branch's loss, each branch's accuracy and the combined one."""
     return [
         "loss",
         *(f"{branch}_loss" for branch in branches),
@@ -190,7 +190,7 @@ def metric_columns(branches: Sequence[str]) -> list[str]:
 def branch_metrics(
     model: BranchClassifier, probabilities: dict[str, np.ndarray], labels: np.ndarray
 ) -> dict[str, float]:
-    """The numbers of `metric_columns` from every photo's probabilities `(photos, classes)` by branch."""
+    """Computes the values of `metric_columns` from every photo's probabilities `(photos, classes)` by branch."""
     rows = np.arange(len(labels))
     losses = {
         branch: float(-np.log(np.maximum(probabilities[branch][rows, labels], 1e-30)).mean())
@@ -202,7 +202,7 @@ def branch_metrics(
 
 
 def _count_correct(labels: tf.Tensor, probabilities: tf.Tensor) -> tf.Tensor:
-    """How many photos have no class ahead of their label, as `are_in_top` says it; `tf.argmax` promises no order."""
+    """Counts the photos with no class ahead of their label, as in `are_in_top`; `tf.argmax` guarantees no order."""
     own = tf.gather(probabilities, labels, axis=1, batch_dims=1)[:, None]
     before = tf.range(tf.shape(probabilities)[1], dtype=labels.dtype) < labels[:, None]
     ahead = ~(probabilities <= own) | ((probabilities == own) & before)

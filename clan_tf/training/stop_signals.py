@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, noticed between two steps instead of in the middle of one."""
+"""Ctrl-C and SIGTERM, handled between two steps instead of in the middle of one."""
 
 import signal
 import threading
@@ -8,9 +8,9 @@ from typing import Any, NoReturn, Self
 
 
 class StopSignals:
-    """A context in which the first SIGINT or SIGTERM only sets `received`; a second one acts as ever.
+    """A context in which the first SIGINT or SIGTERM only sets `received`; a second one acts as usual.
 
-    Signals reach the main thread alone; in other threads the context does nothing.
+    Only the main thread receives signals; in other threads the context does nothing.
 
     Args:
         note: called with a message when the signal comes.
@@ -34,7 +34,7 @@ class StopSignals:
 
         Raises:
             KeyboardInterrupt: for SIGINT.
-            SystemExit: for SIGTERM, with the exit code that shells know, 143.
+            SystemExit: for SIGTERM, with the conventional exit code, 143.
         """
         if self.received == signal.SIGINT:
             raise KeyboardInterrupt
@@ -43,7 +43,7 @@ class StopSignals:
     def _receive(self, number: int, frame: FrameType | None) -> None:
         self.received = signal.Signals(number)
         self._restore()
-        self._note("stopping after this step; once more to stop at once")
+        self._note("stopping after this step; repeat to stop at once")
 
     def _restore(self) -> None:
         for number, handler in self._before.items():

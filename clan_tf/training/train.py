@@ -1,4 +1,4 @@
-"""Training an experiment: everything that can be wrong is found first, then a run directory is made or gone on with."""
+"""Training an experiment: the input is checked first, then a run directory is made or resumed."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, nullcontext
@@ -45,9 +45,9 @@ class TrainingData:
 
     Attributes:
         source: the data set.
-        checked: the photos that can be read, by split.
-        readers: read the train and validation photos.
-        cache: where decoded photos are kept: `data.cache`, decided.
+        checked: the readable photos, by split.
+        readers: readers of the train and validation photos.
+        cache: where decoded photos are kept: `data.cache` with `auto` resolved.
     """
 
     source: Source
@@ -62,10 +62,10 @@ class TrainingResult:
 
     Attributes:
         run: the run directory.
-        outcome: epochs, the best of them, and the time.
-        source: the data, as it was read.
-        data: the `data` section that it was read by; of a resumed run it may name another place than the run's config.
-        is_chief: whether this process is the one that wrote the run directory.
+        outcome: the epochs, the best of them, and the time.
+        source: the data that was read.
+        data: the `data` section used to read it; for a resumed run, its paths may differ from the run's config.
+        is_chief: whether this process wrote the run directory.
     """
 
     run: RunDirectory
@@ -86,24 +86,24 @@ def train(
 ) -> TrainingResult:
     """Trains an experiment and writes a run directory, or resumes one.
 
-    Everything that can be wrong with the input is found before the directory is made. On a CPU, or where
-    `training.deterministic` says so, it turns on TensorFlow's op determinism for the whole process; packed records are
-    then read one after the other. Ctrl-C and SIGTERM end it after the current step, with a checkpoint.
+    All input is checked before the directory is made. On a CPU, or if `training.deterministic` is set, TensorFlow's op
+    determinism is turned on for the whole process; packed records are then read one after the other. Ctrl-C and
+    SIGTERM stop training after the current step, with a checkpoint.
 
     Args:
         experiment: what to train.
         run_dir: the folder to make; `None` for the next number under `runs_root`.
         runs_root: where numbered runs go.
-        callbacks: further Keras callbacks; their `logs` hold the columns of `metrics.csv`. Their own state doesn't
-            survive a stop.
+        callbacks: further Keras callbacks; their `logs` hold the columns of `metrics.csv`. Their own state isn't
+            saved in checkpoints.
         progress: where progress is shown.
-        resume: resume `run_dir`, bit for bit, if it is a run; start it if there is nothing.
-        data: the photos of the `data` section, where they are prepared already.
+        resume: whether to resume `run_dir`, bit for bit, if it is a run; if it doesn't exist, a new run is started.
+        data: the photos of the `data` section, if they have already been prepared.
 
     Raises:
         UserError: for a mistake in the experiment or its data, or a run of another experiment; what this call wrote
             is removed.
-        CheckFailed: if the loss isn't finite, the memory or the disk is full, or another process of the run ended.
+        CheckFailed: if the loss isn't finite, memory or disk space runs out, or another process of the run ended.
     """
     progress = progress or Progress()
     several = runs_with_others(experiment.training)
@@ -122,7 +122,7 @@ def train(
         if existing and (outcome := existing.outcome()):
             progress.note(f"{existing.path} is finished")
             if chief:
-                existing.remove_checkpoints()  # a kill may have come between the two
+                existing.remove_checkpoints()  # the process may have been killed between the two
             return TrainingResult(existing, outcome, source, experiment.data, chief)
         if existing and chief:
             note_other_computing(existing, progress.note)
@@ -153,7 +153,7 @@ def train(
 def _read_photos(
     experiment: Experiment, existing: RunDirectory | None, data: TrainingData | None, progress: Progress
 ) -> tuple[RunData | None, Source]:
-    """Reads which photos there are; of a run that is resumed also what is known of them, which is noted."""
+    """Lists the photos; for a resumed run, also reads what the run recorded about them, and notes it."""
     given = data.source if data else None
     if existing is None:
         return None, given or read_source(experiment.data)
@@ -167,7 +167,7 @@ def _read_photos(
 def _checked_data(
     experiment: Experiment, source: Source, own: RunData | None, data: TrainingData | None, progress: Progress
 ) -> TrainingData:
-    """Checks the photos, unless that is done already; those of a run that is resumed must have the same content."""
+    """Checks the photos unless this is already done; those of a resumed run must have the same content."""
     if data is None or not _same_photos(data.source, source):
         data = prepare_data(experiment, source, progress)
     if own:
@@ -177,10 +177,10 @@ def _checked_data(
 
 
 def prepare_data(experiment: Experiment, source: Source, progress: Progress) -> TrainingData:
-    """Checks the photos of a source and opens them for training; decodes them first where they are cached.
+    """Checks the photos of a source and opens them for training; decodes them first if they are cached.
 
     Raises:
-        UserError: if photos can't be read, or don't fit into the cache that is asked for.
+        UserError: if photos can't be read, or don't fit into the requested cache.
     """
     config = experiment.data
     for note in source.notes:
@@ -194,9 +194,9 @@ def prepare_data(experiment: Experiment, source: Source, progress: Progress) -> 
 
 
 def _existing_run(run_dir: str | None, resume: bool, several: bool) -> RunDirectory | None:
-    """Finds the run to resume, if there is one; a `UserError` if the folder can't be used."""
+    """Finds the run to resume, if there is one; raises a `UserError` if the folder can't be used."""
     if run_dir is None and several:
-        raise UserError("--run-dir: is needed where several processes train: a folder that all of them see.")
+        raise UserError("--run-dir: is required when several processes train: a folder that all of them see.")
     if run_dir is None and resume:
         raise UserError("--resume: needs the run to resume: --run-dir FOLDER.")
     if run_dir is None or not Path(run_dir).exists():
@@ -242,7 +242,7 @@ def _build(experiment: Experiment, source: Source, strategy: tf.distribute.Strat
     training = experiment.training
     keras.utils.set_random_seed(training.seed)
     on_cpu = not tf.config.get_visible_devices("GPU")
-    # Without it two runs on a CPU differ in the last digits. On GPUs some operations couldn't run at all.
+    # Without it, two runs on a CPU differ in the last digits. On GPUs, some operations would fail with it.
     if training.deterministic or (training.deterministic is None and on_cpu):
         tf.config.experimental.enable_op_determinism()
     with precision_scope(training.precision), strategy.scope():
@@ -267,12 +267,12 @@ def _announce(experiment: Experiment, run: RunDirectory, strategy: tf.distribute
     progress.note(f"run directory: {run.path}")
     progress.note(
         f"{', '.join(describe_devices())}, {training.precision}: batches of {training.batch_size}{parts}{each}; "
-        f"learning rate {training.learning_rate:g}, whatever the number of devices"
+        f"learning rate {training.learning_rate:g}, for any number of devices"
     )
 
 
 def describe_data(experiment: Experiment, source: Source, checked: Mapping[str, CheckedPhotos]) -> dict[str, object]:
-    """Plain values for `data.json`: what was read, in numbers and as a hash of the file list."""
+    """Returns plain values for `data.json`: counts of what was read, and a hash of the file list."""
     return {
         "source": experiment.data.source,
         "root": experiment.data.root,

@@ -11,11 +11,11 @@ from clan_tf.models import BranchClassifier
 class WeightAverage:
     """`average = d · average + (1 - d) · weight` after every step, of all trained weights.
 
-    `d` is `decay`, and at the beginning `(1 + step) / (10 + step)` where that is less, so that the first weights, which
-    know nothing yet, are soon forgotten. Batch norm's statistics are averages already.
+    `d` is the smaller of `decay` and `(1 + step) / (10 + step)`, so that untrained weights are soon forgotten.
+    Batch norm's statistics are already averages.
 
     Args:
-        model: whose weights; made in the strategy's scope, as this is.
+        model: the model whose weights are averaged; made in the strategy's scope, as this object is.
         decay: between 0 and 1.
         strategy: where the model's variables live.
     """
@@ -27,7 +27,7 @@ class WeightAverage:
         self.variables = [tf.Variable(weight, trainable=False) for weight in self._weights]
 
     def update(self, step: tf.Tensor) -> None:
-        """Takes in the weights after step `step`, counted from 1; called outside the replicas."""
+        """Adds the weights after step `step`, counted from 1, to the average; to be called outside the replicas."""
         ramp = tf.cast(1 + step, tf.float32) / tf.cast(10 + step, tf.float32)
         rest = 1.0 - tf.minimum(self._decay, ramp)
         for average, weight in zip(self.variables, self._weights, strict=True):
@@ -35,7 +35,7 @@ class WeightAverage:
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """The model has the averages for its weights inside."""
+        """Replaces the model's weights with their averages inside the context."""
         with self._strategy.scope():
             own = [weight.numpy() for weight in self._weights]
             self._assign([average.numpy() for average in self.variables])

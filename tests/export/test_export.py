@@ -119,7 +119,7 @@ def test_a_model_that_answers_nan_is_refused(run: RunDirectory, tmp_path: Path) 
     kernel = model.get_layer("logits_top").kernel
     kernel.assign(np.where(np.arange(kernel.shape[1]) % 2, 3e38, -3e38) * np.ones(kernel.shape))
     save_model(model, tmp_path / "large.keras")
-    with pytest.raises(CheckFailed, match="the model answers NaN"):
+    with pytest.raises(CheckFailed, match="the model outputs NaN"):
         export(str(tmp_path / "large.keras"), ExportOptions("tflite"), config=str(run.path / "config.yaml"))
     assert [path.name for path in tmp_path.iterdir()] == ["large.keras"]
 

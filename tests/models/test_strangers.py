@@ -134,13 +134,13 @@ def test_a_model_needs_no_network_and_no_other_file(good: Path, doctor: Callable
     ("settings", "message"),
     [
         ({"spatial_kernel_size": 100_000}, "spatial_kernel_size` must be a positive number up to 63"),
-        ({"classes": 10**9}, "classes is 1000000000, and model.weights.h5 is too small for so many"),
-        ({"classes": 90_000, "class_names": None}, "classes is 90000, and model.weights.h5 is too small"),
+        ({"classes": 10**9}, "classes is 1000000000, but model.weights.h5 is too small for that"),
+        ({"classes": 90_000, "class_names": None}, "classes is 90000, but model.weights.h5 is too small"),
         ({"classes": "3"}, "`classes` must be a positive number"),
         ({"classes": True}, "`classes` must be a positive number"),
         ({"image_size": 10**9}, "`image_size` must be a positive number up to 4,096"),
         ({"image_size": -5}, "`image_size` must be"),
-        ({"embed_dim": 10**9}, "embed_dim is 1000000000, and model.weights.h5 is too small"),
+        ({"embed_dim": 10**9}, "embed_dim is 1000000000, but model.weights.h5 is too small"),
         ({"embed_dim": 512}, "its weights aren't those of the model that its config.json describes"),
         ({"resize_size": 10**12}, "`resize_size` must be"),
         ({"resize_size": 8}, "`resize_size` must be at least image_size, 32"),
@@ -302,7 +302,7 @@ def test_a_model_that_overflows_is_refused_when_it_answers(good: Path, tmp_path:
     head = model.get_layer("logits_top")
     head.kernel.assign(np.full(head.kernel.shape, 3e38, "float32"))
     save_model(model, tmp_path / "x.keras")
-    with pytest.raises(CheckFailed, match=r"x\.keras: the model answers NaN \(combined\)"):
+    with pytest.raises(CheckFailed, match=r"x\.keras: the model outputs NaN \(combined\)"):
         KerasPredictor.open(locate(tmp_path / "x.keras"), batch_size=1).probabilities(
             [np.full((32, 32, 3), 99, "uint8")]
         )

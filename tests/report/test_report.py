@@ -124,7 +124,7 @@ def test_the_page_has_the_evaluations_numbers(page: str, trained_run: RunDirecto
         share = np.mean([row[branch] == row["true"] for row in rows])
         assert f'<th scope="row">{branch}</th>' in page and f"{100 * share:.2f} %" in page
     assert " k</td>" in page and "0.000 G" not in page, "a small part's cost is rounded away"
-    assert re.search(r"Training took (\d+ h \d\d min|\d+ min \d\d s|\d+ s), [\d.]+ seconds an epoch", page)
+    assert re.search(r"Training took (\d+ h \d\d min|\d+ min \d\d s|\d+ s), [\d.]+ seconds per epoch", page)
     for text in (
         "Confusion matrix",
         "Worst mistakes",

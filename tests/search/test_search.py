@@ -25,10 +25,8 @@ from clan_tf.files.temporary import temporary_file
 from clan_tf.progress import Progress
 from clan_tf.run import RunDirectory
 from clan_tf.run.checkpoints import state_files
+from clan_tf.search import SearchConfig, SearchOutcome, plan_search, search
 from clan_tf.search.directory import SearchDirectory
-from clan_tf.search.estimate import plan_search
-from clan_tf.search.search import SearchOutcome, search
-from clan_tf.search.space import SearchConfig
 from clan_tf.search.trials import TrialTrainer
 from clan_tf.training import train
 from helpers import TOOLS
@@ -78,7 +76,7 @@ def test_a_trial_that_fails_is_recorded_with_its_reason(found: SearchOutcome) ->
     assert "NaN" in failed["failed"]
     assert failed["training.learning_rate"] == "1e+30"
     text = found.directory.leaderboard_text.read_text(encoding="utf-8")
-    assert "- trial 0000: The model answers NaN" in text
+    assert "- trial 0000: The model outputs NaN" in text
     assert found.stop_reason is None
 
 

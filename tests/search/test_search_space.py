@@ -8,10 +8,11 @@ import yaml
 
 from clan_tf.config import Experiment, load_experiment
 from clan_tf.errors import UserError
+from clan_tf.search import SearchConfig, load_search
 from clan_tf.search.checking import fit_to_experiment
 from clan_tf.search.hyperparameters import decode, make_hyperparameters
 from clan_tf.search.size import planned_epochs, planned_trials
-from clan_tf.search.space import Choice, SearchConfig, load_search, shipped_spaces
+from clan_tf.search.space import Choice, shipped_spaces
 
 RELATION = {"kind": "choice", "values": ["gaussian", "embedded_gaussian", "dot_product"]}
 WIDTH = {"kind": "int", "min": 8, "max": 64, "sampling": "log", "step": 2}
@@ -124,12 +125,12 @@ def test_conditions_in_a_circle_are_refused(tmp_path: Path) -> None:
         ({"parameters": {"model.relation": {"kind": "list"}}}, "model.relation: kind must be choice"),
         ({"parameters": {"model.relation": {"kind": "choice", "values": []}}}, "model.relation.values: .*at least 1"),
         ({"parameters": {"model.relation": {"kind": "choice", "values": ["a", "a"]}}}, "values must differ"),
-        ({"parameters": {"training.momentum": {"kind": "float", "min": 1, "max": 0}}}, "max must be more than min"),
+        ({"parameters": {"training.momentum": {"kind": "float", "min": 1, "max": 0}}}, "max must be greater than min"),
         (
             {"parameters": {"training.momentum": {"kind": "float", "min": 0, "max": 1, "sampling": "log"}}},
-            "min must be more than 0 with sampling: log",
+            "min must be greater than 0 with sampling: log",
         ),
-        ({"parameters": {"model.relation": RELATION}}, "random needs a budget; say trials or hours"),
+        ({"parameters": {"model.relation": RELATION}}, "random needs a budget; set trials or hours"),
         ({"parameters": {"model.relation": RELATION}, "objective": "speed"}, "objective: must be a column of metrics"),
         ({"parameters": {"model.relation": RELATION}, "trials": 0}, "trials: .*received 0"),
     ],
@@ -248,7 +249,7 @@ def test_a_space_without_an_end_is_refused_before_it_is_gone_through(
 def test_a_grid_that_nothing_ends_is_refused(tmp_path: Path, demo: Experiment) -> None:
     keys = ("learning_rate", "momentum", "label_smoothing", "weight_decay", "ema", "head_learning_rate_factor")
     parameters = {f"training.{key}": {"kind": "float", "min": 0.01, "max": 0.1} for key in keys}
-    with pytest.raises(UserError, match="a grid of 1,000,000 trials; at most 100,000 are made"):
+    with pytest.raises(UserError, match="a grid of 1,000,000 trials; at most 100,000 are run"):
         fit_to_experiment(read(tmp_path, {"parameters": parameters, "algorithm": "grid"}), demo, "space")
     search = fit_to_experiment(read(tmp_path, {"parameters": parameters, "algorithm": "grid", "trials": 4}), demo, "x")
     assert planned_trials(search, 10) == 4

@@ -57,9 +57,9 @@ def test_a_disk_that_fills_up_keeps_the_last_whole_checkpoint(
     ("error", "expected"),
     [
         (OSError(28, "No space left on device", "/run/state"), "/run/state: No space left on device. Way out"),
-        (tf.errors.NotFoundError(None, None, "photo.jpg; No such file or directory"), "photo can't be read any more"),
-        (tf.errors.ResourceExhaustedError(None, None, "OOM"), "memory is full.*training.accumulation=2.*Way out"),
-        (MemoryError(), "memory is full"),
+        (tf.errors.NotFoundError(None, None, "photo.jpg; No such file or directory"), "photo can no longer be read"),
+        (tf.errors.ResourceExhaustedError(None, None, "OOM"), "Out of memory.*training.accumulation=2.*Way out"),
+        (MemoryError(), "Out of memory"),
         (tf.errors.UnavailableError(None, None, "Socket closed"), "Another process of this run ended.*Way out"),
     ],
 )
@@ -92,6 +92,6 @@ def test_photos_that_vanish_stop_the_training_with_the_command_that_goes_on(
             shutil.rmtree(tmp_path / "photos")
 
     data = experiment.data.model_copy(update={"root": str(tmp_path / "photos"), "cache": "none"})
-    with pytest.raises(CheckFailed, match="photo can't be read any more.*Resume with: clan-tf train .* --resume"):
+    with pytest.raises(CheckFailed, match="photo can no longer be read.*Resume with: clan-tf train .* --resume"):
         train(experiment.model_copy(update={"data": data}), str(tmp_path / "run"), callbacks=[Remove()])
     assert state_files(RunDirectory(tmp_path / "run").checkpoints)

@@ -47,7 +47,7 @@ def test_an_archive_that_points_before_its_beginning_is_damaged(tmp_path: Path) 
     notes: list[str] = []
     with pytest.raises(CheckFailed, match="every checkpoint is damaged"):
         read_state(tmp_path, [], notes.append)
-    assert "not a whole zip archive" in notes[0]
+    assert "not a complete zip archive" in notes[0]
 
 
 def test_a_damaged_state_is_never_read(tmp_path: Path, rng: np.random.Generator) -> None:
