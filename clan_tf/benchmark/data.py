@@ -70,7 +70,7 @@ class DataBenchmark:
     notes: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, as `benchmark data --json` prints them."""
+        """Returns plain values, as `benchmark data --json` prints them."""
         return {
             "photos": self.photos,
             "cores": self.cores,
@@ -125,7 +125,7 @@ def benchmark_data(
 
 
 def why_no_torch(experiment: Experiment) -> str | None:
-    """Why the PyTorch peer isn't measured, or `None` if it is."""
+    """Explains why the PyTorch peer isn't measured, or `None` if it is."""
     if not find_spec("torch"):
         return "it isn't installed (pip install torch)"
     if experiment.data.augmentation != AugmentationConfig():
@@ -144,7 +144,7 @@ def _deterministic() -> str:
 def _contenders(
     checked: CheckedPhotos, classes: int, experiment: Experiment, progress: Progress
 ) -> dict[str, Iterator[int]]:
-    """By name, endless iterators that prepare photos and say how many."""
+    """Returns endless iterators by name, which prepare photos and say how many."""
     view = training_view(experiment.data)
     endless = experiment.model_copy(update={"training": experiment.training.model_copy(update={"epochs": _ENDLESS})})
 

@@ -37,7 +37,7 @@ class CheckedPhotos:
     broken: Sequence[str] = ()
 
     def subset(self, indices: Sequence[int]) -> "CheckedPhotos":
-        """Some of the photos; none of them is broken."""
+        """Returns some of the photos; none of them is broken."""
         return CheckedPhotos(
             [self.photos[index] for index in indices],
             self.orientations[list(indices)],
@@ -59,7 +59,7 @@ class CheckedPhotos:
 
 
 def used_part(checked: CheckedPhotos, index: int) -> tf.Tensor:
-    """One whole photo, decoded, cut to its box and upright: uint8 RGB `(height, width, 3)`."""
+    """Returns one whole photo, decoded, cut to its box and upright: uint8 RGB `(height, width, 3)`."""
     top, left, height, width = map(int, checked.windows[index])
     stored = decode(read_content(checked.photos[index])).stored
     part = stored[top : top + height, left : left + width]
@@ -120,7 +120,7 @@ def box_window(photo: Photo, height: int, width: int) -> tuple[int, int, int, in
 
 
 def _check(photo: Photo) -> tuple[PhotoFacts, tuple[int, ...], str]:
-    """A photo's facts, the window of its box and its digest; a `PhotoError` if it can't be used."""
+    """Returns a photo's facts, the window of its box and its digest; a `PhotoError` if it can't be used."""
     content = read_or_refuse(photo)
     facts = probe(content)
     window = box_window(photo, facts.height, facts.width)

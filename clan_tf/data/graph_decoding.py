@@ -10,7 +10,7 @@ DCT = "INTEGER_ACCURATE"
 
 
 def decode_in_graph(content: tf.Tensor) -> tf.Tensor:
-    """An encoded photo as it is stored, uint8 RGB `(height, width, 3)`, by TensorFlow's operators.
+    """Decodes an encoded photo as it is stored, uint8 RGB `(height, width, 3)`, by TensorFlow's operators.
 
     Right only for photos of which `PhotoFacts.same_in_graph` says so.
     """
@@ -52,7 +52,7 @@ def upright(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
 
 
 def is_same_in_graph(content: bytes, stored: np.ndarray) -> bool:
-    """Whether TensorFlow's operators give the pixels of a photo as it is stored, `(height, width, 3)`."""
+    """Checks whether TensorFlow's operators give the pixels of a photo as it is stored, `(height, width, 3)`."""
     try:
         return np.array_equal(decode_in_graph(tf.constant(content)).numpy(), stored)
     except tf.errors.OpError:

@@ -47,7 +47,7 @@ class PackFormat:
         return "png" if self.quality is None else "jpeg"
 
     def encode(self, image: tf.Tensor) -> tf.Tensor:
-        """A uint8 RGB photo as bytes, a scalar string."""
+        """Returns a uint8 RGB photo as bytes, a scalar string."""
         if self.quality is None:
             return tf.io.encode_png(image, compression=1)  # a tenth of the time, and a tenth larger
         return tf.io.encode_jpeg(image, quality=self.quality)
@@ -155,7 +155,7 @@ def _require_room(folder: Path, needed: float) -> None:
 
 
 def _encoded(checked: CheckedPhotos, config: DataConfig, storage: PackFormat) -> Iterator[bytes]:
-    """Every photo, resized and encoded on all cores, in order."""
+    """Returns every photo, resized and encoded on all cores, in order."""
     reader = PhotoReader(checked, training_view(config))
     return reader.wholes().map(storage.encode, tf.data.AUTOTUNE).prefetch(CHUNK).as_numpy_iterator()
 

@@ -13,7 +13,7 @@ DEPTH = 50
 
 
 def parse_json(text: str | bytes) -> Any:
-    """The value of a JSON text.
+    """Parses a JSON text.
 
     Raises:
         ValueError: if it isn't JSON in UTF-8, is nested too deeply, or holds NaN, infinity, a number that is too long,
@@ -33,7 +33,7 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def json_text(value: Any, ascii_only: bool = False) -> str:
-    r"""A value as JSON; numbers that aren't finite, which JSON doesn't know, become null.
+    r"""Returns a value as JSON; numbers that aren't finite, which JSON doesn't know, become null.
 
     What a terminal would obey is escaped, and so are bytes of names that aren't UTF-8: `\udc80` to `\udcff`.
     """

@@ -15,7 +15,7 @@ from clan_tf.files.regular import TABLE_BYTES, read_regular_file
 
 
 def read_text(path: Path, key: str, limit: int = TABLE_BYTES) -> str:
-    """A UTF-8 text file of at most `limit` bytes; a `UserError` that begins with `key` if it can't be read."""
+    """Reads a UTF-8 text file of at most `limit` bytes; a `UserError` that begins with `key` if it can't be read."""
     try:
         return regular_text(path, limit)
     except (OSError, UnicodeDecodeError) as error:
@@ -23,7 +23,7 @@ def read_text(path: Path, key: str, limit: int = TABLE_BYTES) -> str:
 
 
 def read_json(path: Path, kind: Any, way_out: str) -> Any:
-    """A JSON file that clan-tf wrote.
+    """Reads a JSON file that clan-tf wrote.
 
     Args:
         path: the file.
@@ -62,10 +62,10 @@ def reason_of(error: BaseException) -> str:
 
 
 def regular_text(path: Path, limit: int = TABLE_BYTES) -> str:
-    """The text of a regular UTF-8 file of at most `limit` bytes."""
+    """Returns the text of a regular UTF-8 file of at most `limit` bytes."""
     return read_regular_file(path, limit).decode("utf-8")
 
 
 def is_of_damage(error: OSError) -> bool:
-    """Whether reading an archive failed for what is in it: its directory points before the file's beginning."""
+    """Checks whether reading an archive failed for what is in it: its directory points before the file's beginning."""
     return error.errno == errno.EINVAL

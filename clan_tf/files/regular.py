@@ -37,7 +37,7 @@ def require_regular_file(path: str | Path, limit: int | None = None) -> None:
 
 
 def read_regular_file(path: str | Path, limit: int) -> bytes:
-    """The content of a file of at most `limit` bytes; errors are those of `open_regular_file`.
+    """Reads the content of a file of at most `limit` bytes; errors are those of `open_regular_file`.
 
     Files of the system that say they have no size, such as those in `/proc`, count as empty.
     """

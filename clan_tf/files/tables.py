@@ -39,7 +39,7 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[
 def read_rows(
     path: Path, columns: Collection[str], way_out: str, is_number: Callable[[str], bool] = lambda column: False
 ) -> list[dict[str, str]]:
-    """The rows of a file that `write_csv` wrote, at least one.
+    """Reads the rows of a file that `write_csv` wrote, at least one.
 
     Args:
         path: the file.
@@ -67,7 +67,7 @@ def read_rows(
 
 
 def quoted_cell(text: str) -> str:
-    """A text as a cell that is shown as the text: with an apostrophe before it where it has to be."""
+    """Returns a text as a cell that is shown as the text: with an apostrophe before it where it has to be."""
     is_formula = text.lstrip().startswith(_FORMULA_STARTS) and not _NUMBER.fullmatch(text)
     if not is_formula and not text.startswith("'") and printable(text) == text:
         return text
@@ -76,7 +76,7 @@ def quoted_cell(text: str) -> str:
 
 
 def plain_cell(cell: str) -> str:
-    """The text that `quoted_cell` was given."""
+    """Returns the text that `quoted_cell` was given."""
     return _ESCAPE.sub(_character, cell[1:]) if cell.startswith("'") else cell
 
 

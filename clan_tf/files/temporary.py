@@ -98,12 +98,12 @@ def _remove_left(folder: Path, tails: str) -> None:
 
 
 def is_temporary(path: Path) -> bool:
-    """Whether a name is one that this module gives."""
+    """Checks whether a name is one that this module gives."""
     return _NAME.fullmatch(path.name) is not None
 
 
 def _made(path: Path, make: Callable[[Path], None]) -> tuple[Path, int | None]:
-    """A new file or folder and the descriptor that locks it; `None` where the system has no such locks."""
+    """Returns a new file or folder and the descriptor that locks it; `None` where the system has no such locks."""
     while True:
         temporary = path.with_name(_temporary_name(path, "partial"))
         make(temporary)

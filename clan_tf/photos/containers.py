@@ -88,7 +88,7 @@ def jpeg_segments(content: bytes) -> Iterator[Part]:
 
 
 def png_chunks(content: bytes) -> Iterator[Part]:
-    """The chunks of a PNG up to its end marker.
+    """Yields the chunks of a PNG up to its end marker.
 
     Raises:
         ValueError: if the file ends before, or a chunk that a decoder needs isn't as its checksum says.
@@ -110,12 +110,12 @@ def png_chunks(content: bytes) -> Iterator[Part]:
 
 
 def is_critical(name: bytes) -> bool:
-    """Whether a PNG's picture can't be decoded without the chunks of a name."""
+    """Checks whether a PNG's picture can't be decoded without the chunks of a name."""
     return name[:1].isupper()
 
 
 def webp_chunks(content: bytes) -> Iterator[Part]:
-    """The chunks of a WebP that are whole."""
+    """Yields the chunks of a WebP that are whole."""
     place = 12
     while place + 8 <= len(content):
         name, length = content[place : place + 4], int.from_bytes(content[place + 4 : place + 8], "little")
@@ -127,12 +127,12 @@ def webp_chunks(content: bytes) -> Iterator[Part]:
 
 
 def is_animated_webp(content: bytes) -> bool:
-    """Whether a WebP says that it is an animation, however many frames it has."""
+    """Checks whether a WebP says that it is an animation, however many frames it has."""
     return content[12:16] == b"VP8X" and len(content) > 20 and bool(content[20] & _WEBP_ANIMATION)
 
 
 def webp_canvas(content: bytes) -> tuple[int, int] | None:
-    """Width and height of a WebP by its first chunk; `None` where that is damaged."""
+    """Returns width and height of a WebP by its first chunk; `None` where that is damaged."""
     name, data = content[12:16], content[20:30]
     if name == b"VP8X" and len(data) == 10:
         return int.from_bytes(data[4:7], "little") + 1, int.from_bytes(data[7:10], "little") + 1
@@ -145,7 +145,7 @@ def webp_canvas(content: bytes) -> tuple[int, int] | None:
 
 
 def webp_first_frame(content: bytes) -> tuple[int, int, int, int] | None:
-    """Left, top, width and height of the first frame of an animated WebP; `None` if there is none."""
+    """Returns left, top, width and height of the first frame of an animated WebP; `None` if there is none."""
     start = next((chunk.start for chunk in webp_chunks(content) if chunk.name == b"ANMF"), None)
     if start is None:
         return None
@@ -154,7 +154,7 @@ def webp_first_frame(content: bytes) -> tuple[int, int, int, int] | None:
 
 
 def gif_first_frame(content: bytes) -> GifFrame:
-    """The first frame of a GIF.
+    """Returns the first frame of a GIF.
 
     Raises:
         ValueError: if there is none, or it has no colours.
@@ -168,7 +168,7 @@ def gif_first_frame(content: bytes) -> GifFrame:
 
 
 def gif_frames(content: bytes) -> Iterator[GifFrame]:
-    """The frames of a GIF, until it ends or is damaged."""
+    """Yields the frames of a GIF, until it ends or is damaged."""
     try:
         width, height, flags = struct.unpack_from("<HHB", content, 6)
         place, is_transparent = gif_start(content), False
@@ -187,7 +187,7 @@ def gif_frames(content: bytes) -> Iterator[GifFrame]:
 
 
 def gif_start(content: bytes) -> int:
-    """Where a GIF's blocks begin, behind its head and table of colours."""
+    """Returns where a GIF's blocks begin, behind its head and table of colours."""
     return 13 + _color_table_bytes(content[10])
 
 

@@ -98,7 +98,7 @@ class Picture:
 
 
 def decode(content: bytes) -> Picture:
-    """An encoded photo's facts and pixels.
+    """Decodes a photo to its facts and pixels.
 
     Raises:
         PhotoError: if it can't be decoded, or isn't whole.
@@ -242,7 +242,7 @@ def _open_gif(content: bytes) -> _Opened:
 
 
 def _on_white(pixels: np.ndarray, left: int, top: int, width: int, height: int) -> np.ndarray:
-    """A part of the pixels, and white elsewhere."""
+    """Returns a part of the pixels, and white elsewhere."""
     part = slice(top, top + height), slice(left, left + width)
     canvas = np.full_like(pixels, 255)
     canvas[part] = pixels[part]
@@ -294,7 +294,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _rgb(image: Image.Image) -> np.ndarray:
-    """Uint8 RGB `(height, width, 3)` of an image in any mode; transparency is dropped."""
+    """Returns uint8 RGB `(height, width, 3)` of an image in any mode; transparency is dropped."""
     if image.mode.startswith("I"):  # 16 bits: the upper 8
         grey = (np.asarray(image).astype("int32") >> 8).astype("uint8")
         return np.repeat(grey[..., None], 3, axis=2)

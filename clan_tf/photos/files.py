@@ -9,7 +9,7 @@ PHOTO_BYTES = 2**28
 
 
 def read_photo_file(path: str | Path) -> bytes:
-    """The content of a photo file.
+    """Reads the content of a photo file.
 
     Raises:
         OSError: if it can't be read, isn't a regular file (but a folder, a pipe, a socket or a device), or is larger

@@ -25,7 +25,7 @@ NOT_AN_IMAGE = "not an image"
 
 
 def format_of(content: bytes) -> str | None:
-    """`JPEG`, `PNG`, `GIF`, `BMP` or `WebP` by the first bytes; `None` for what isn't decoded."""
+    """Returns `JPEG`, `PNG`, `GIF`, `BMP` or `WebP` by the first bytes; `None` for what isn't decoded."""
     if content.startswith(b"RIFF") and content[8:12] == b"WEBP":
         return "WebP"
     return next((name for start, name in _STARTS.items() if content.startswith(start)), None)

@@ -51,7 +51,7 @@ class EssentialJpeg:
 
 
 def essential_jpeg(content: bytes) -> EssentialJpeg:
-    """What of a JPEG makes its picture.
+    """Extracts what of a JPEG makes its picture.
 
     What stands behind the first picture, as a camera's second one does, isn't looked at by decoders. Bytes between
     segments, which shouldn't be there, are left out; decoders skip them and warn.
@@ -86,7 +86,7 @@ def _is_named(content: bytes, part: Part, marker: int, name: bytes, length: int)
 
 
 def _usual(stored: bytes, content: bytes, part: Part, frame: int, components: int) -> bytes:
-    """A segment with usual values instead of those that libjpeg warns of, and otherwise takes for them."""
+    """Returns a segment with usual values instead of those that libjpeg warns of, and otherwise takes for them."""
     usual, head = bytearray(stored), part.start - part.whole_start
     if _is_named(content, part, *_JFIF) and usual[head + _JFIF_VERSION] not in (1, 2):
         usual[head + _JFIF_VERSION] = 1
@@ -131,7 +131,7 @@ def _libjpeg_warning(content: bytes, mode: str) -> str | None:
 
 
 def _scans(content: bytes) -> Iterator[bytes]:
-    """The data of each scan's header, and an empty one for the end marker if there is one."""
+    """Yields the data of each scan's header, and an empty one for the end marker if there is one."""
     *_, first = jpeg_segments(content)
     yield content[first.start : first.end]
     place = first.end
@@ -151,7 +151,7 @@ def _component_numbers(jpeg: EssentialJpeg) -> bytes:
 
 
 def _are_complete(scans: list[bytes], numbers: bytes) -> bool:
-    """Whether every coefficient of every component is there to its last bit."""
+    """Checks whether every coefficient of every component is there to its last bit."""
     missing = {(number, place) for number in numbers for place in range(64)}
     for scan in scans:
         first, last, bits = scan[-3:]

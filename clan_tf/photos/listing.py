@@ -67,7 +67,7 @@ class Contents:
 
 
 def list_photos(paths: Sequence[str], note: Callable[[str], None] = lambda text: None) -> list[Path]:
-    """The files given, and the photos in the folders given.
+    """Lists the files given, and the photos in the folders given.
 
     Photos in folders whose format isn't decoded are left out here; given by name they are tried.
 
@@ -95,7 +95,7 @@ def list_photos(paths: Sequence[str], note: Callable[[str], None] = lambda text:
 
 
 def list_folder(folder: Path) -> Listing:
-    """The photos in a folder, and what is left out; an `OSError` if it or one below can't be listed."""
+    """Lists the photos in a folder, and what is left out; an `OSError` if it or one below can't be listed."""
     found = list(_walk(folder))
     photos = sorted(item for item in found if isinstance(item, Path))
     left_out = sorted((item for item in found if isinstance(item, LeftOut)), key=lambda item: item.path)
@@ -111,7 +111,7 @@ def list_decoded(folder: Path) -> Listing:
 
 
 def list_contents(folder: Path) -> Contents:
-    """What lies in a folder, without looking into its folders; an `OSError` if it can't be listed."""
+    """Lists what lies in a folder, without looking into its folders; an `OSError` if it can't be listed."""
     folders, photos, left_out = [], [], []
     with os.scandir(folder) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
@@ -131,12 +131,12 @@ def list_contents(folder: Path) -> Contents:
 
 
 def holds_photos(folder: Path) -> bool:
-    """Whether there is a photo in a folder, at any depth; looks no further than the first."""
+    """Checks whether there is a photo in a folder, at any depth; looks no further than the first."""
     return any(isinstance(item, Path) for item in _walk(folder))
 
 
 def left_out_counts(left_out: Iterable[LeftOut]) -> dict[str, int]:
-    """How many files are left out, by reason."""
+    """Counts how many files are left out, by reason."""
     counts: dict[str, int] = {}
     for item in left_out:
         counts[item.reason] = counts.get(item.reason, 0) + item.files
@@ -144,7 +144,7 @@ def left_out_counts(left_out: Iterable[LeftOut]) -> dict[str, int]:
 
 
 def left_out_note(left_out: Sequence[LeftOut]) -> str:
-    """One sentence: how many files and folders are left out, why, and an example of each; empty for none."""
+    """Returns one sentence: how many files and folders are left out, why, and an example of each; empty for none."""
     parts = []
     for reason in REASONS:
         items = [item for item in left_out if item.reason == reason]
@@ -203,7 +203,7 @@ def _is_folder(entry: os.DirEntry) -> bool:
 
 
 def _is_special(entry: os.DirEntry) -> bool:
-    """Whether it is there and no file; what can't be looked at is reported by the check of the photos."""
+    """Checks whether something is there that is no file; the check of photos reports what can't be looked at."""
     try:
         if entry.is_file(follow_symlinks=False):  # which asks the system nothing
             return False
@@ -213,12 +213,12 @@ def _is_special(entry: os.DirEntry) -> bool:
 
 
 def _leads_around(link: Path) -> bool:
-    """Whether a link leads to a folder that it lies in."""
+    """Checks whether a link leads to a folder that it lies in."""
     return Path(os.path.realpath(link.parent)).is_relative_to(os.path.realpath(link))
 
 
 def _whole_folder(folder: Path, reason: Reason) -> list[LeftOut]:
-    """A folder that nobody looks into, with the number of its files; nothing if it has none."""
+    """Returns a folder that nobody looks into, with the number of its files; nothing if it has none."""
     unread: list[OSError] = []
     files = sum(len(names) for _, _, names in os.walk(folder, onerror=unread.append))
     return [LeftOut(str(folder), reason, files, is_folder=True)] if files or unread else []

@@ -63,14 +63,14 @@ NOT_DECODED = (
 
 
 def folder_reason(name: str) -> Reason | None:
-    """Why a folder of this name is left out with all that is in it; `None` if it isn't."""
+    """Explains why a folder of this name is left out with all that is in it; `None` if it isn't."""
     if name.startswith("."):
         return "hidden"
     return "system" if name.lower() in _SYSTEM_FOLDERS else None
 
 
 def file_reason(name: str) -> Reason | None:
-    """Why a file of this name is left out; `None` if it is a photo, whatever its suffix."""
+    """Explains why a file of this name is left out; `None` if it is a photo, whatever its suffix."""
     if name.startswith("."):
         return "hidden"
     if name.lower() in _SYSTEM_FILES or _SYSTEM_PATTERN.fullmatch(name):
@@ -80,7 +80,7 @@ def file_reason(name: str) -> Reason | None:
 
 
 def is_not_decoded(path: Path) -> bool:
-    """Whether a file is named as a photo in a format that isn't decoded, and doesn't begin as one that is."""
+    """Checks whether a file is named as a photo in a format that isn't decoded, and doesn't begin as one that is."""
     if path.suffix.lower() not in NOT_DECODED:
         return False
     try:

@@ -21,7 +21,7 @@ MOST_ENTRIES = 512
 
 
 def orientation_of(content: bytes) -> int:
-    """1 (upright) to 8 of an encoded photo; 1 where its EXIF data says nothing valid."""
+    """Returns a photo's EXIF orientation, 1 (upright) to 8; 1 where its EXIF data says nothing valid."""
     return _tiff_orientation(_exif(content))
 
 
@@ -40,7 +40,7 @@ def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def _exif(content: bytes) -> bytes:
-    """The TIFF data of the photo's EXIF; empty if there is none."""
+    """Returns the TIFF data of the photo's EXIF; empty if there is none."""
     if content.startswith(JPEG_START):
         named = (
             content[part.start : part.end] for part in _whole_parts(jpeg_segments(content)) if part.name == b"\xe1"
@@ -60,7 +60,7 @@ def _first(content: bytes, parts: Iterable[Part], name: bytes) -> bytes:
 
 
 def _whole_parts(parts: Iterable[Part]) -> Iterator[Part]:
-    """The parts before the first damaged one; decoding reports the damage."""
+    """Yields the parts before the first damaged one; decoding reports the damage."""
     try:
         yield from parts
     except ValueError:

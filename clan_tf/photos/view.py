@@ -4,7 +4,7 @@ import numpy as np
 
 
 def numpy_evaluation_view(image: np.ndarray, size: int, resize_size: int, mode: str) -> np.ndarray:
-    """What a model sees of a photo: resized, the centre cropped.
+    """Returns what a model sees of a photo: resized, the centre cropped.
 
     The values are those of `clan_tf.data.pipeline.evaluation_view`; where the aspect is kept, a few in ten thousand are
     rounded to the next level, because that resizes only the window.
@@ -35,7 +35,7 @@ def _full_length(length: int, shorter: int, resize_size: int, mode: str) -> int:
 
 
 def _resample_outer_axis(matrix: np.ndarray, size: int) -> np.ndarray:
-    """Antialiased bilinear interpolation of `(length, numbers)` to float32 `(size, numbers)`.
+    """Computes the antialiased bilinear interpolation of `(length, numbers)` to float32 `(size, numbers)`.
 
     The steps and the order of the sums are those of TensorFlow's `ScaleAndTranslate`, in float32.
     """

@@ -9,17 +9,17 @@ _STATE = re.compile(r"state-\d{9,}\.npz")
 
 
 def state_file(folder: Path, step: int) -> Path:
-    """The state after a step."""
+    """Returns the state after a step."""
     return folder / f"state-{step:09d}.npz"
 
 
 def step_of(state: Path) -> int:
-    """The step that the name of a state says."""
+    """Returns the step that the name of a state says."""
     return int(state.stem.removeprefix("state-"))
 
 
 def state_files(folder: Path) -> list[Path]:
-    """The states in a folder, newest first."""
+    """Returns the states in a folder, newest first."""
     return sorted((path for path in folder.glob("state-*.npz") if _STATE.fullmatch(path.name)), reverse=True)
 
 
@@ -29,5 +29,5 @@ def set_aside(state: Path) -> None:
 
 
 def candidate_file(folder: Path, epoch: int) -> Path:
-    """The model of an epoch, which becomes the best once the state after its epoch is written."""
+    """Returns the model of an epoch, which becomes the best once the state after its epoch is written."""
     return folder / f"best-{epoch}.keras"

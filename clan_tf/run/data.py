@@ -44,14 +44,14 @@ class RunData:
     notes: tuple[str, ...]
 
     def has(self, split: str) -> bool:
-        """Whether the data has photos in a split, or the run had."""
+        """Checks whether the data has photos in a split, or the run had."""
         recorded = (
             self.match is not None and self.split is not None and any(row.split == split for row in self.split.used)
         )
         return recorded or bool(self.source.splits.get(split))
 
     def photos(self, split: str) -> Sequence[Photo]:
-        """The photos of a split; a `UserError` where there are none."""
+        """Returns the photos of a split; a `UserError` where there are none."""
         if self.match and self.run and not self.source.splits.get(split):
             gone = [row.photo for row in self.match.missing if row.split == split]
             if gone:
@@ -77,7 +77,7 @@ class RunData:
 
 
 def read_run_split(run: RunDirectory) -> RunSplit | None:
-    """What a run wrote of its photos; `None` for a run of before `splits.csv`.
+    """Reads what a run wrote of its photos; `None` for a run of before `splits.csv`.
 
     Raises:
         UserError: if the file is damaged or missing.
@@ -92,7 +92,7 @@ def read_run_split(run: RunDirectory) -> RunSplit | None:
 
 
 def read_run_data(run: RunDirectory, config: DataConfig, source: Source | None = None) -> RunData:
-    """A run's own photos, in its splits, looked up by name in the data as it is now.
+    """Reads a run's own photos, in its splits, looked up by name in the data as it is now.
 
     Where the data has none of them, it is other data and read by itself.
 
@@ -125,7 +125,7 @@ def read_run_data(run: RunDirectory, config: DataConfig, source: Source | None =
 def read_model_data(
     run: RunDirectory | None, experiment: Experiment, config: str | None, source: Source | None = None
 ) -> RunData:
-    """The photos that a model meets: its run's own, or other data where another config or other keys say so.
+    """Reads the photos that a model meets: its run's own, or other data where another config or other keys say so.
 
     Args:
         run: the run that the model belongs to, if any.
@@ -149,7 +149,7 @@ def read_model_data(
 
 
 def match_notes(found: Match) -> list[str]:
-    """What is new, missing, moved or labelled differently since a run began, a sentence each."""
+    """Returns what is new, missing, moved or labelled differently since a run began, a sentence each."""
     notes = []
     if found.new:
         example = listed([photo.name for photo in found.new], 1)
@@ -174,7 +174,7 @@ def match_notes(found: Match) -> list[str]:
 
 
 def describe_missing(row: Row, found: Match) -> str:
-    """A missing photo's name, and under which name its content is now."""
+    """Returns a missing photo's name, and under which name its content is now."""
     renamed = found.renamed.get(row.photo)
     return f"{row.photo} (now {renamed})" if renamed else row.photo
 
@@ -187,7 +187,7 @@ def _read_other(
 
 
 def _without_quarantined(own: Source, listing: Source, config: DataConfig) -> Source:
-    """The run's photos without those that a quarantine list of the data names."""
+    """Returns the run's photos without those that a quarantine list of the data names."""
     clean = without_quarantined(listing.splits, config.quarantine, config.root)
     names = {photo.name for photos in clean.values() for photo in photos}
     splits = {split: [photo for photo in photos if photo.name in names] for split, photos in own.splits.items()}

@@ -175,7 +175,7 @@ class RunDirectory:
         return EvaluationFolder(self.path / "evaluation" / name)
 
     def export(self, kind: str) -> Path:
-        """Folder of one export, such as `tflite-int8`."""
+        """Returns the folder of one export, such as `tflite-int8`."""
         return exports_in(self.path) / kind
 
     def write_start(self, experiment: Experiment, environment: dict[str, Any], data: dict[str, Any]) -> None:
@@ -205,21 +205,21 @@ class RunDirectory:
         (self.path / START).unlink(missing_ok=True)
 
     def read_status(self) -> dict[str, Any]:
-        """What `write_status` wrote last; a `UserError` if it is damaged."""
+        """Reads what `write_status` wrote last; a `UserError` if it is damaged."""
         kinds = Annotated[Ended | Unfinished, Field(discriminator="status")]
         return read_json(self.status, kinds, _RESTORE).model_dump()
 
     def read_data(self) -> dict[str, Any]:
-        """What `data.json` holds; a `UserError` if it is damaged."""
+        """Reads what `data.json` holds; a `UserError` if it is damaged."""
         return read_json(self.data, Data, _RESTORE).model_dump()
 
     def read_environment(self) -> dict[str, Any]:
-        """What `environment.json` holds; a `UserError` if it is damaged."""
+        """Reads what `environment.json` holds; a `UserError` if it is damaged."""
         way_out = "Restore it from a copy; nothing but the text of reports depends on it."
         return read_json(self.environment, Environment, way_out).model_dump()
 
     def read_metrics(self) -> list[dict[str, str]]:
-        """The rows of `metrics.csv`, numbers as text; a `UserError` if it is damaged."""
+        """Reads the rows of `metrics.csv`, numbers as text; a `UserError` if it is damaged."""
         way_out = "Restore it from a copy; --resume writes it anew if the run isn't finished."
         names = ("loss", "combined_accuracy")
         columns = ("epoch", *names, *(f"val_{name}" for name in names))
@@ -231,14 +231,14 @@ class RunDirectory:
         return rows
 
     def outcome(self) -> Outcome | None:
-        """How a finished run went; `None` for another."""
+        """Returns how a finished run went; `None` for another."""
         status = self.read_status()
         if status.pop("status") != "finished":
             return None
         return Outcome(**status)
 
     def experiment(self, overrides: Sequence[str] = ()) -> Experiment:
-        """The resolved config; a `UserError` if it can't be read or isn't complete.
+        """Returns the resolved config; a `UserError` if it can't be read or isn't complete.
 
         Args:
             overrides: `KEY=VALUE` texts on it.
@@ -257,7 +257,7 @@ class RunDirectory:
         return only_process(self.path)
 
     def candidate(self, epoch: int) -> Path:
-        """What becomes `best` once the checkpoint after its epoch is written."""
+        """Returns what becomes `best` once the checkpoint after its epoch is written."""
         return candidate_file(self.checkpoints, epoch)
 
     def remove_checkpoints(self) -> None:
@@ -280,7 +280,7 @@ def exports_in(folder: Path) -> Path:
 
 
 def is_run(path: Path) -> bool:
-    """Whether a folder is a run directory."""
+    """Checks whether a folder is a run directory."""
     run = RunDirectory(path)
     return run.config.is_file() and run.status.is_file()
 
@@ -322,7 +322,7 @@ def _remove_folder(folder: Path) -> None:
 
 
 def find_run_above(path: Path) -> RunDirectory | None:
-    """The run directory that a file lies in, however deep, such as an export."""
+    """Finds the run directory that a file lies in, however deep, such as an export."""
     return next((RunDirectory(folder) for folder in path.absolute().parents if is_run(folder)), None)
 
 

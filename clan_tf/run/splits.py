@@ -72,12 +72,12 @@ class RunSplit:
         return [row for row in self.rows if row.use == "used"]
 
     def fingerprint(self) -> str:
-        """SHA-256 of the rows."""
+        """Computes the SHA-256 of the rows."""
         return hashlib.sha256(repr([tuple(row) for row in self.rows]).encode(errors="surrogateescape")).hexdigest()
 
 
 def run_split(config: DataConfig, source: Source, checked: Mapping[str, CheckedPhotos]) -> RunSplit:
-    """What a run writes down: its checked photos, and those of the data that it doesn't use."""
+    """Returns what a run writes down: its checked photos, and those of the data that it doesn't use."""
     root = folder_of(config)
 
     def row(split: str, photo: Photo, digest: str | None, use: str) -> Row:
@@ -103,7 +103,7 @@ def write_split(path: Path, split: RunSplit) -> None:
 
 
 def read_split(path: Path) -> RunSplit:
-    """What `write_split` wrote.
+    """Reads what `write_split` wrote.
 
     Raises:
         UserError: if the file is damaged, saying how.
@@ -121,7 +121,7 @@ def read_split(path: Path) -> RunSplit:
 
 
 def damaged(path: Path, reason: str) -> UserError:
-    """The error for a table that can't be used."""
+    """Returns the error for a table that can't be used."""
     return UserError(f"{path}: is damaged ({reason}). {WAY_OUT}")
 
 
@@ -200,28 +200,28 @@ def changed(rows: Sequence[Row], checked: CheckedPhotos, root: str | Path | None
 
 
 def folder_of(config: DataConfig) -> str | None:
-    """The folder that the names of photos are relative to."""
+    """Returns the folder that the names of photos are relative to."""
     return config.root or (str(config.csv.resolve().parent) if config.csv else None)
 
 
 def key_of(photo: Photo, root: str | Path | None) -> str:
-    """A photo's name in `splits.csv`."""
+    """Returns a photo's name in `splits.csv`."""
     return relative_name(photo.name, root)
 
 
 def counts_by_split(rows: Sequence[Row]) -> str:
-    """`2 train, 1 test`."""
+    """Counts rows by split: `2 train, 1 test`."""
     counted = Counter(row.split for row in rows)
     return ", ".join(f"{counted[split]:,} {split}" for split in SPLITS if counted[split])
 
 
 def _was_cut(name: str, place: str, split: RunSplit, listing: Source) -> bool:
-    """Whether a photo of the run's split `name` stands in the data's `place` because it was cut from there."""
+    """Checks whether a photo of the run's split `name` stands in the data's `place` because it was cut from there."""
     return place == "train" and (not listing.splits.get(name) or (name == "val" and split.val_is_cut))
 
 
 def _renamed(missing: Sequence[Row], new: Sequence[Photo], root: str | Path | None) -> dict[str, str]:
-    """Old name to new name of the missing photos whose content stands under a new name."""
+    """Maps the names of missing photos to the new ones under which their content stands."""
     if not missing or not new:
         return {}
     names = {photo.digest: key_of(photo, root) for photo in with_digests(new)}

@@ -58,7 +58,7 @@ class Contract:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "Contract":
-        """What `to_json` wrote; a `ValueError` with the reason for anything else."""
+        """Reads what `to_json` wrote; a `ValueError` with the reason for anything else."""
         values: Any = parse_json(text)
         if not isinstance(values, dict):
             raise ValueError("it doesn't hold a contract")
@@ -95,7 +95,7 @@ def _names(values: Any, key: str, most: int) -> tuple[str, ...]:
 
 
 def file_of_export(folder: Path) -> Path | None:
-    """What lies in the folder of an export, by its `export.json`; `None` if it has none.
+    """Returns what lies in the folder of an export, by its `export.json`; `None` if it has none.
 
     Raises:
         UserError: if `export.json` doesn't name something in the folder.
@@ -117,7 +117,7 @@ def file_of_export(folder: Path) -> Path | None:
 
 
 def read_contract(path: Path) -> Contract:
-    """The contract inside a `.tflite` or `.onnx` file or a SavedModel folder.
+    """Reads the contract inside a `.tflite` or `.onnx` file or a SavedModel folder.
 
     Raises:
         UserError: if there is none that can be read.

@@ -126,7 +126,7 @@ class ExportedModel:
         return answers
 
     def view(self, photo: np.ndarray) -> np.ndarray:
-        """What the file is to be given of a whole photo, uint8 RGB `(height, width, 3)`."""
+        """Returns what the file is to be given of a whole photo, uint8 RGB `(height, width, 3)`."""
         contract = self.contract
         if contract.input_size is None:
             return photo
@@ -175,7 +175,7 @@ class ExportedModel:
 
 
 def cores() -> int:
-    """Processor cores that may be used."""
+    """Counts the processor cores that may be used."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

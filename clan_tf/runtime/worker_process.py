@@ -63,7 +63,7 @@ def _read_array(stream: BinaryIO, dtype: str, shape: list[int]) -> np.ndarray:
 
 
 def open_tflite(path: str, threads: int) -> Callable[[np.ndarray], Arrays]:
-    """A function from photos to a `.tflite` file's answers."""
+    """Opens a `.tflite` file as a function from photos to answers."""
     from ai_edge_litert.interpreter import Interpreter
 
     runner = Interpreter(model_path=path, num_threads=threads).get_signature_runner()
@@ -77,7 +77,7 @@ def open_tflite(path: str, threads: int) -> Callable[[np.ndarray], Arrays]:
 
 
 def open_onnx(path: str, threads: int) -> Callable[[np.ndarray], Arrays]:
-    """A function from photos to an ONNX file's answers."""
+    """Opens an ONNX file as a function from photos to answers."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -137,7 +137,7 @@ OPENERS = {"tflite": open_tflite, "onnx": open_onnx, "saved_model": open_saved_m
 
 
 def _measure(answer: Callable[[np.ndarray], Arrays], photos: np.ndarray, seconds: float) -> np.ndarray:
-    """How long calls took, in seconds."""
+    """Measures how long calls took, in seconds."""
     for _ in range(_WARM_UP_CALLS):
         answer(photos)
     durations: list[float] = []
@@ -149,7 +149,7 @@ def _measure(answer: Callable[[np.ndarray], Arrays], photos: np.ndarray, seconds
 
 
 def _peak_bytes() -> int:
-    """The most memory that this process has had; 0 where the system doesn't say."""
+    """Returns the most memory that this process has had; 0 where the system doesn't say."""
     try:
         # Not `getrusage`, which counts what the parent had.
         with open("/proc/self/status", encoding="ascii") as file:

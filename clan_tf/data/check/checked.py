@@ -12,7 +12,7 @@ from clan_tf.progress import Progress
 def check_splits(
     splits: Mapping[str, Sequence[Photo]], config: DataConfig, progress: Progress
 ) -> dict[str, CheckedPhotos]:
-    """The photos of some splits, each decoded once; those without photos are left out.
+    """Returns the photos of some splits, each decoded once; those without photos are left out.
 
     Raises:
         UserError: naming the photos that can't be read, and why, unless they are skipped (`data.on_broken`); or if

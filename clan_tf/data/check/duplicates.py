@@ -24,7 +24,7 @@ _BLOCK = 2048
 
 
 def count_blocks(photos: int) -> int:
-    """How often `near_duplicates` calls `on_block`."""
+    """Returns how often `near_duplicates` calls `on_block`."""
     return -(-photos // _BLOCK)
 
 
@@ -76,7 +76,7 @@ def _mirror_parts(thumbnails: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _details(thumbnails: np.ndarray) -> np.ndarray:
-    """Grey less its local mean, of length 1, or 0 where there is next to none: `(photos, side, side)`."""
+    """Returns grey less its local mean, of length 1, or 0 where there is next to none: `(photos, side, side)`."""
     grey = thumbnails @ _LUMA
     details = grey - uniform_filter(grey, size=(0, 5, 5), mode="nearest")
     details -= details.mean(axis=(1, 2), keepdims=True)
@@ -85,7 +85,7 @@ def _details(thumbnails: np.ndarray) -> np.ndarray:
 
 
 def _same_whole(thumbnails: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    """Which pairs are alike in colour, mirrored or not, bool `(pairs,)`."""
+    """Returns which pairs are alike in colour, mirrored or not, bool `(pairs,)`."""
     first, second = (_whole(thumbnails[pairs[:, side]]) for side in (0, 1))
     plain, mirrored = ((first * other).sum(axis=(1, 2, 3)) for other in (second, second[:, :, ::-1]))
     return np.maximum(plain, mirrored) >= SAME_WHOLE

@@ -61,7 +61,7 @@ def inspect_photo(photo: Photo) -> Facts:
 
 
 def _thumbnail(pixels: np.ndarray) -> np.ndarray:
-    """Antialiased, so that the same photo at another size gives nearly the same thumbnail."""
+    """Shrinks a photo, antialiased: at another size it gives nearly the same thumbnail."""
     size = (THUMBNAIL_SIZE, THUMBNAIL_SIZE)
     return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR, reducing_gap=3.0))
 

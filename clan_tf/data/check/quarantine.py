@@ -70,7 +70,7 @@ def choose_quarantined(source: Source, report: DataReport) -> Quarantine:
 
 
 def require_quarantine(path: Path) -> None:
-    """A `UserError` if `path` is there and is another file than a list of photos to leave out."""
+    """Raises a `UserError` if `path` is there and is another file than a list of photos to leave out."""
     if path.exists() and not read_text(path, "--quarantine").startswith(HEADER):
         raise UserError(f"--quarantine: {path} exists and isn't such a list. Give another file.")
 
@@ -96,14 +96,14 @@ def write_quarantine(path: Path, quarantine: Quarantine, root: str | None) -> No
 
 
 def _line(name: str, root: str | None) -> str:
-    """A name that the line wouldn't give back as it is stands in quotes, as JSON writes it."""
+    """Writes a name as a line, in quotes as JSON writes it where the line wouldn't give it back as it is."""
     relative = relative_name(name, root)
     is_plain = relative == relative.strip() == printable(relative) and not relative.startswith(("#", '"'))
     return relative if is_plain else json.dumps(relative)
 
 
 def _pictures(report: DataReport) -> list[list[str]]:
-    """The names of the photos that show the same picture, for each picture that there is more than once."""
+    """Returns the names of the photos that show the same picture, for each picture that there is more than once."""
     names = list(dict.fromkeys(name for pair in report.pairs for name in (pair.a, pair.b)))
     if not names:
         return []

@@ -11,7 +11,7 @@ from clan_tf.errors import UserError, listed
 
 
 def training_problems(experiment: Experiment, source: Source, broken: Collection[str] = ()) -> list[str]:
-    """What keeps training from starting on these photos, a sentence each.
+    """Returns what keeps training from starting on these photos, a sentence each.
 
     Args:
         experiment: whose classes and batch size count.
@@ -63,7 +63,7 @@ def _class_count(experiment: Experiment, source: Source) -> Iterator[str]:
 
 
 def _emptied(source: Source, readable: Mapping[str, Sequence[Photo]]) -> Iterator[str]:
-    """What broken photos leave too little of."""
+    """Yields what broken photos leave too little of."""
     left = {photo.label for photo in readable["train"]}
     lost = [name for label, name in enumerate(source.class_names) if label not in left]
     if lost:

@@ -47,7 +47,7 @@ class Pair:
         return self.labels[0] != self.labels[1]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Returns plain values."""
         return {"a": self.a, "b": self.b, "kind": self.kind, "splits": [*self.splits], "labels": [*self.labels]}
 
 
@@ -121,11 +121,11 @@ class DataReport:
         return bool(self.problems or self.broken or self.leaks or self.conflicts)
 
     def can_start(self, on_broken: str) -> bool:
-        """Whether `train` would start, with `data.on_broken` as given."""
+        """Checks whether `train` would start, with `data.on_broken` as given."""
         return not self.problems and (on_broken == "skip" or not self.broken)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Returns plain values."""
         return {
             "splits": {
                 split: {"total": sum(classes.values()), "classes": dict(classes)}
@@ -204,7 +204,7 @@ def _inspect(placed: Sequence[tuple[Photo, str]], progress: Progress) -> tuple[l
 
 
 def _pairs(members: Sequence[_Member], source: Source, progress: Progress) -> Iterator[Pair]:
-    """Each copy with the first one of every split, so that a picture that stands there often makes few pairs."""
+    """Yields each copy with the first one of every split, so that a picture that stands there often makes few pairs."""
     groups: dict[bytes, list[_Member]] = {}
     for member in members:
         groups.setdefault(member.facts.digest, []).append(member)

@@ -17,7 +17,7 @@ _RANGE = (0, 255)
 
 
 def photo_augmentation(config: AugmentationConfig, image_size: int) -> Augment | None:
-    """The operations on one photo of `image_size`; `None` where the config asks for none."""
+    """Returns the operations on one photo of `image_size`; `None` where the config asks for none."""
     seeds = PositionSeeds()
     policy, layers = _policy_layers(config), _photo_layers(config)
     if not policy and not layers:
@@ -40,7 +40,7 @@ def photo_augmentation(config: AugmentationConfig, image_size: int) -> Augment |
 
 
 def batch_augmentation(config: AugmentationConfig) -> Mix | None:
-    """MixUp and CutMix, each on its share of the batches; `None` where the config asks for neither."""
+    """Returns MixUp and CutMix, each on its share of the batches; `None` where the config asks for neither."""
     if not config.mixup and not config.cutmix:
         return None
     seeds = PositionSeeds()
@@ -85,7 +85,7 @@ class PositionSeeds(keras.random.SeedGenerator):
 
 
 def _policy_layers(config: AugmentationConfig) -> list[keras.layers.Layer]:
-    """The operations of Keras' RandAugment, which itself computes all of them to use one."""
+    """Returns the operations of Keras' RandAugment, which itself computes all of them to use one."""
     if config.policy == "none":
         return []
     strength, layers = (0.0, config.magnitude), keras.layers

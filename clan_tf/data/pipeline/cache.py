@@ -114,7 +114,7 @@ def decide_cache(splits: Sequence[CheckedPhotos], view: View, mode: CacheMode, u
 
 
 def open_reader(checked: CheckedPhotos, view: View, mode: CacheMode, track: Track) -> PhotoReader | CachedReader:
-    """A reader of photos that are kept as `mode` says; decodes them first, unless the disk has them already.
+    """Returns a reader of photos that are kept as `mode` says; decodes them first, unless the disk has them already.
 
     Args:
         checked: the photos.
@@ -146,7 +146,7 @@ def open_reader(checked: CheckedPhotos, view: View, mode: CacheMode, track: Trac
 
 
 def cache_folder() -> Path:
-    """Where `cache: disk` keeps pixels: `$CLAN_TF_CACHE`, or `clan-tf` in the user's cache folder.
+    """Returns where `cache: disk` keeps pixels: `$CLAN_TF_CACHE`, or `clan-tf` in the user's cache folder.
 
     Raises:
         UserError: if the user has no home, and so no cache folder.
@@ -193,7 +193,7 @@ def _has_size(path: Path, needed: int) -> bool:
 
 
 def _opened(path: Path, needed: int) -> IO[bytes] | None:
-    """The cached pixels, if they are there and as they were written."""
+    """Returns the cached pixels, if they are there and as they were written."""
     if not _has_size(path, needed):
         return None
     try:
@@ -255,7 +255,7 @@ def _unnamed_file() -> tuple[IO[bytes], str]:
 
 
 def _path_of(file: IO[bytes]) -> str | None:
-    """A path to an open file whatever becomes of its name, where the system has such paths."""
+    """Returns a path to an open file whatever becomes of its name, where the system has such paths."""
     path = f"/proc/self/fd/{file.fileno()}"
     return path if os.path.exists(path) else None
 

@@ -16,7 +16,7 @@ PhotoAt = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 
 def photo_order(labels: np.ndarray, sampling: Sampling, repeats: int, seed: int) -> PhotoAt:
-    """The order of the photos.
+    """Returns the order of the photos.
 
     Args:
         labels: int `(photos,)`.
@@ -52,7 +52,7 @@ def _class_balanced(labels: np.ndarray, seed: int) -> PhotoAt:
 
 
 def _shuffle(place: tf.Tensor, count: tf.Tensor | int, seed: list[tf.Tensor | int]) -> tf.Tensor:
-    """Where `place` of `0 … count - 1` goes in the permutation that `seed` stands for."""
+    """Returns where `place` of `0 … count - 1` goes in the permutation that `seed` stands for."""
     key = tf.constant([0, 0])
     for number in seed:
         key = tf.random.experimental.stateless_fold_in(key, tf.cast(number, tf.int32))

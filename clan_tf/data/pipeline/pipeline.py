@@ -25,7 +25,7 @@ class Worker:
     count: int = 1
 
     def position(self, number: tf.Tensor, batch_size: int) -> tf.Tensor:
-        """Where this worker's photo `number` (from 0) stands among the photos of all workers."""
+        """Returns where this worker's photo `number` (from 0) stands among the photos of all workers."""
         own_size = batch_size // self.count
         return number // own_size * batch_size + self.index * own_size + number % own_size
 
@@ -34,12 +34,12 @@ ALONE = Worker()
 
 
 def training_view(data: DataConfig) -> View:
-    """What the model sees of a photo by the `data` section."""
+    """Returns what the model sees of a photo by the `data` section."""
     return View(data.image_size, data.full_size, data.resize_mode)
 
 
 def steps_per_epoch(photos: int, batch_size: int) -> int:
-    """Full batches in an epoch; the few photos that don't fill one are others in every epoch."""
+    """Counts the full batches in an epoch; the few photos that don't fill one are others in every epoch."""
     if photos < batch_size:
         raise UserError(
             f"training.batch_size: {batch_size} is more than the {photos} train photos. "
@@ -56,7 +56,7 @@ def training_batches(
     start_step: int = 0,
     worker: Worker = ALONE,
 ) -> tf.data.Dataset:
-    """Shuffled, augmented batches of a whole run.
+    """Returns shuffled, augmented batches of a whole run.
 
     The photo at a position of the run, and what is done to it, depend on the seed and that position alone: not on how
     many calls run in parallel, nor on where reading starts.
@@ -112,7 +112,7 @@ def training_batches(
 
 
 def evaluation_batches(reader: Reader, labels: np.ndarray, batch_size: int, worker: Worker = ALONE) -> tf.data.Dataset:
-    """Every photo once, in order, in batches of one size: the last is filled up with photos that weigh nothing.
+    """Returns every photo once, in order, in batches of one size: the last is filled up with photos that weigh nothing.
 
     Returns:
         A dataset of `(photos, labels, weights)`: uint8 RGB `(own_size, image_size, image_size, 3)`, int32 and float32
@@ -154,7 +154,7 @@ def distribute(
 
 
 def evaluation_view(image: tf.Tensor, view: View) -> tf.Tensor:
-    """What the model sees of a photo outside training: resized, the centre cropped.
+    """Returns what the model sees of a photo outside training: resized, the centre cropped.
 
     Stretched photos are resized whole, because the exported files that cut the centre themselves get them so; a window
     alone would be rounded to the neighbouring level here and there. Where the aspect is kept only the window is
@@ -193,7 +193,7 @@ def _seed(seed: int, position: tf.Tensor, use: int) -> tf.Tensor:
 
 
 def finish(dataset: tf.data.Dataset) -> tf.data.Dataset:
-    """The dataset of batches with the options of all of them, a few prepared ahead."""
+    """Returns the dataset of batches with the options of all of them, a few prepared ahead."""
     options = tf.data.Options()
     options.deterministic = True
     # With op determinism, deleting an iterator waits for the end of a tuning period, which grows to a minute.

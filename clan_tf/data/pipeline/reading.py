@@ -36,10 +36,10 @@ class Reader(Protocol):
     view: View
 
     def full_lengths(self, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Height and width of the resized photo `index`, int32."""
+        """Returns height and width of the resized photo `index`, int32."""
 
     def encoded(self, numbers: tf.data.Dataset, index_of: IndexOf) -> tf.data.Dataset:
-        """`(number, content)` for each number: the encoded photo `index_of(number)`, scalar string.
+        """Returns `(number, content)` for each number: the encoded photo `index_of(number)`, scalar string.
 
         The string is empty if this reader needs none.
         """
@@ -47,13 +47,13 @@ class Reader(Protocol):
     def window(
         self, index: tf.Tensor, content: tf.Tensor, top: tf.Tensor, left: tf.Tensor, mirrored: tf.Tensor | bool = False
     ) -> tf.Tensor:
-        """The window at `top`, `left` of the resized photo `index`: uint8 RGB `(image_size, image_size, 3)`.
+        """Returns the window at `top`, `left` of the resized photo `index`: uint8 RGB `(image_size, image_size, 3)`.
 
         With `mirrored` (bool scalar) it is flipped left to right. `content` is of `encoded`.
         """
 
     def centre(self, index: tf.Tensor, content: tf.Tensor) -> tf.Tensor:
-        """The window in the middle, as `evaluation_view` gives it."""
+        """Returns the window in the middle, as `evaluation_view` gives it."""
 
 
 class PhotoReader:
@@ -124,7 +124,7 @@ class PhotoReader:
         return self.window(index, content, *centre_corner(self, index))
 
     def wholes(self) -> tf.data.Dataset:
-        """Every resized photo, in order: uint8 RGB `(full_height, full_width, 3)`."""
+        """Returns every resized photo, in order: uint8 RGB `(full_height, full_width, 3)`."""
         indices = tf.data.Dataset.range(len(self._photos), output_type=tf.int32)
         return self.encoded(indices, lambda index: index).map(self._whole, tf.data.AUTOTUNE)
 
@@ -165,12 +165,12 @@ class PhotoReader:
 
 
 def centre_corner(reader: Reader, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Top and left of the window in the middle of the resized photo `index`, int32."""
+    """Returns top and left of the window in the middle of the resized photo `index`, int32."""
     top, left = (centre_start(length, reader.view.image_size) for length in reader.full_lengths(index))
     return top, left
 
 
 def full_sizes(checked: CheckedPhotos, view: View) -> np.ndarray:
-    """Height and width of each resized photo, int32 `(photos, 2)`."""
+    """Returns height and width of each resized photo, int32 `(photos, 2)`."""
     heights, widths = tf.unstack(tf.constant(checked.upright_sizes), axis=1)
     return tf.stack(full_lengths(heights, widths, view.full_size, view.mode), axis=1).numpy()

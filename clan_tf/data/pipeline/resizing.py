@@ -39,7 +39,7 @@ class Axis(NamedTuple):
         return tf.cast(self.full, tf.float32) / tf.cast(self.length, tf.float32)
 
     def source_range(self) -> tuple[tf.Tensor, tf.Tensor]:
-        """The photo's pixels `start`, `stop` that the window depends on, int32."""
+        """Returns the photo's pixels `start`, `stop` that the window depends on, int32."""
         support = tf.maximum(1.0, 1.0 / self.scale)
         first, last = self.offset, self.offset + self.size - 1
         start = (tf.cast(first, tf.float32) + 0.5) / self.scale - 0.5 - support
@@ -50,7 +50,7 @@ class Axis(NamedTuple):
 
 
 def full_lengths(height: tf.Tensor, width: tf.Tensor, size: int, mode: ResizeMode) -> tuple[tf.Tensor, tf.Tensor]:
-    """Height and width of resized photos: squares of `size`, or the shorter side `size` and the aspect kept.
+    """Returns height and width of resized photos: squares of `size`, or the shorter side `size` and the aspect kept.
 
     Args:
         height: int32, of one photo or of many.
@@ -67,7 +67,7 @@ def full_lengths(height: tf.Tensor, width: tf.Tensor, size: int, mode: ResizeMod
 
 
 def resize_photo(image: tf.Tensor, size: int, mode: ResizeMode = "stretch") -> tf.Tensor:
-    """A whole photo resized.
+    """Resizes a whole photo.
 
     Args:
         image: uint8 RGB `(height, width, 3)`.
@@ -86,20 +86,20 @@ def resize_photo(image: tf.Tensor, size: int, mode: ResizeMode = "stretch") -> t
 
 
 def centre(photo: tf.Tensor, size: int) -> tf.Tensor:
-    """The square of `size` pixels in the middle of a photo `(height, width, channels)`."""
+    """Returns the square of `size` pixels in the middle of a photo `(height, width, channels)`."""
     top, left = (centre_start(length, size) for length in tf.unstack(tf.shape(photo)[:2]))
     return tf.slice(photo, tf.stack([top, left, 0]), [size, size, 3])
 
 
 def centre_start(length: tf.Tensor, size: int) -> tf.Tensor:
-    """Where the middle `size` pixels of `length` begin."""
+    """Returns where the middle `size` pixels of `length` begin."""
     return (length - size) // 2
 
 
 def resize_window(
     part: tf.Tensor, origin: tuple[tf.Tensor, tf.Tensor], rows: Axis, columns: Axis, mirrored: tf.Tensor | bool = False
 ) -> tf.Tensor:
-    """A window of the resized photo, from the part of the photo that it depends on.
+    """Computes a window of the resized photo from the part of the photo that it depends on.
 
     Args:
         part: uint8 RGB `(part_height, part_width, 3)`, which covers `rows.source_range()` and
@@ -126,14 +126,14 @@ def resize_window(
 
 
 def mirror(image: tf.Tensor, mirrored: tf.Tensor | bool, axis: int = 1) -> tf.Tensor:
-    """The image, reversed along an axis if `mirrored`."""
+    """Reverses an image along an axis if `mirrored`."""
     return tf.cond(tf.convert_to_tensor(mirrored), lambda: tf.reverse(image, [axis]), lambda: image)
 
 
 def resample(
     part: tf.Tensor, origin: tuple[tf.Tensor, tf.Tensor], rows: Axis, columns: Axis, mirrored: tf.Tensor | bool
 ) -> tf.Tensor:
-    """`resize_window` for photos that don't have the wanted size already."""
+    """Does the work of `resize_window` for photos that don't have the wanted size already."""
     height, width = tf.unstack(tf.shape(part)[:2])
 
     def both_at_once() -> tf.Tensor:
@@ -153,7 +153,7 @@ def resample(
 
 
 def _resample_rows(matrix: tf.Tensor, origin: tf.Tensor, axis: Axis) -> tf.Tensor:
-    """`(part_length, numbers)` to float32 `(axis.size, numbers)`."""
+    """Resamples `(part_length, numbers)` to float32 `(axis.size, numbers)`."""
     one = tf.constant(1)
     return _scale_and_translate(matrix[None], (0, origin), (Axis(one, one, 0, 1), axis))[0]
 

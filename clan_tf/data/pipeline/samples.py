@@ -41,7 +41,7 @@ def write_augmented_samples(
 
 
 def _mixture(label: np.ndarray, class_names: Sequence[str]) -> str:
-    """A label's text; with MixUp or CutMix the two classes and their shares, from one per cent."""
+    """Returns a label's text; with MixUp or CutMix the two classes and their shares, from one per cent."""
     if label.ndim == 0:
         return class_names[int(label)]
     shares = [(label[index], class_names[index]) for index in map(int, np.argsort(-label)[:2])]

@@ -22,7 +22,7 @@ LAYOUT = (
 
 
 def read_aircraft(config: DataConfig) -> Source:
-    """The folder `data/` of the official archive, or a folder above it; `level` says what the classes are.
+    """Reads the folder `data/` of the official archive, or a folder above it; `level` says what the classes are.
 
     Train is the official trainval, test the official test. Every photo loses its banner; with `crop_to_box` it is cut
     to the box of `images_box.txt` instead, which doesn't reach into the banner.
@@ -50,7 +50,7 @@ def _data_folder(root: Path) -> Path:
 
 
 def _photos(folder: Path, file_name: str, class_names: tuple[str, ...], boxes: Mapping[str, str] | None) -> list[Photo]:
-    """The photos of a list with lines `ID CLASS`; ids have leading zeros, and names have spaces and slashes."""
+    """Returns the photos of a list with lines `ID CLASS`; ids have leading zeros, and names have spaces and slashes."""
     listed_in = folder / file_name
     labels = {name: label for label, name in enumerate(class_names)}
     photos = []
@@ -63,7 +63,7 @@ def _photos(folder: Path, file_name: str, class_names: tuple[str, ...], boxes: M
 
 
 def _box(photo_id: str, boxes: Mapping[str, str] | None, listed_in: Path) -> Box:
-    """A line is `ID LEFT TOP RIGHT BOTTOM`; the first pixel is 1 and the last belongs to the box."""
+    """Reads a line `ID LEFT TOP RIGHT BOTTOM`; the first pixel is 1 and the last belongs to the box."""
     if boxes is None:
         return WITHOUT_BANNER
     text = look_up(boxes, photo_id, listed_in)

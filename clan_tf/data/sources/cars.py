@@ -22,7 +22,7 @@ LAYOUTS = (
 
 
 def read_cars(config: DataConfig) -> Source:
-    """`cars_annos.mat` with `car_ims/`, or `devkit/` with `cars_train/` and `cars_test/`, or class folders.
+    """Reads `cars_annos.mat` with `car_ims/`, or `devkit/` with `cars_train/` and `cars_test/`, or class folders.
 
     Which one it is shows in the root. The splits are the official ones.
 

@@ -24,7 +24,7 @@ def normal_name(name: str) -> str:
 
 
 def name_problem(name: str) -> str | None:
-    """Why a class can't be called so, or `None`: labels are lines of UTF-8 text in every exported file."""
+    """Explains why a class can't be called so, or `None`: labels are lines of UTF-8 text in every exported file."""
     if not normal_name(name):
         return "is empty, or nothing that can be seen"
     if not is_utf8(name):
@@ -37,7 +37,7 @@ def name_problem(name: str) -> str | None:
 
 
 def looks(name: str) -> str:
-    """What a reader sees of a name: the same for names that are hard to tell apart.
+    """Returns what a reader sees of a name: the same for names that are hard to tell apart.
 
     Kinds of spaces, of hyphens and of quotes, and invisible characters don't count.
     """
@@ -47,7 +47,7 @@ def looks(name: str) -> str:
 
 
 def alike(names: Sequence[str]) -> list[list[str]]:
-    """The groups of different names that look alike."""
+    """Returns the groups of different names that look alike."""
     groups: dict[str, list[str]] = {}
     for name in dict.fromkeys(names):
         groups.setdefault(looks(name), []).append(name)
@@ -73,7 +73,7 @@ def class_name_problems(names: Sequence[str], place: str) -> tuple[str, ...]:
 
 
 def case_notes(names: Sequence[str]) -> tuple[str, ...]:
-    """A note for classes whose names differ in capitals alone."""
+    """Returns a note for classes whose names differ in capitals alone."""
     groups: dict[str, list[str]] = {}
     for name in names:
         groups.setdefault(name.casefold(), []).append(name)
@@ -85,7 +85,7 @@ def case_notes(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def quoted_name(name: str) -> str:
-    """A name in quotes, what can't be seen in it escaped, at most 60 characters of it."""
+    """Returns a name in quotes, what can't be seen in it escaped, at most 60 characters of it."""
     text = "".join(_visible(character) for character in printable(name))
     return f"'{text[:60]}…'" if len(text) > 60 else f"'{text}'"
 

@@ -44,7 +44,7 @@ def _read_span(span: Span) -> bytes:
 
 
 def record_at(file: tf.Tensor, start: tf.Tensor) -> tf.data.Dataset:
-    """A dataset of one string: the data of the TFRecord that begins at byte `start` of a file.
+    """Returns a dataset of one string: the data of the TFRecord that begins at byte `start` of a file.
 
     Its checksum is verified. Only the raw operation takes a place in the file.
     """

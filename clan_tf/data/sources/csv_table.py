@@ -26,7 +26,7 @@ class Entry(NamedTuple):
 
 
 def read_csv(config: DataConfig) -> Source:
-    """A table with the columns `path`, `label` and perhaps `split`; others are ignored.
+    """Reads a table with the columns `path`, `label` and perhaps `split`; others are ignored.
 
     Between columns are commas or, if the header says so, semicolons or tabs.
     Paths are relative to `root` or, without it, to the table's folder, and stay inside it. The classes are the labels,
@@ -51,7 +51,7 @@ def read_csv(config: DataConfig) -> Source:
 
 
 def locate(config: DataConfig) -> tuple[Path, Path]:
-    """The table, and the folder that its paths are relative to."""
+    """Returns the table, and the folder that its paths are relative to."""
     if config.csv is None and config.root is None:
         raise UserError("data.csv: the source 'csv' needs the table of the photos: --set data.csv=FILE.")
     root = require_folder(config.root, "csv") if config.root else None
@@ -63,7 +63,7 @@ def locate(config: DataConfig) -> tuple[Path, Path]:
 
 
 def _rows(table: Path) -> Sequence[tuple[int, Cells]]:
-    """Every row with the line on which it ends."""
+    """Reads every row with the line on which it ends."""
     try:
         with table.open(encoding="utf-8-sig", newline="") as file:
             delimiter = _delimiter(file.readline())
@@ -88,7 +88,7 @@ def _rows(table: Path) -> Sequence[tuple[int, Cells]]:
 
 
 def _delimiter(header: str) -> str:
-    """What stands between the columns, by the one that separates `path` from `label`."""
+    """Returns what stands between the columns, by the one that separates `path` from `label`."""
     for delimiter in ",;\t":
         if {"path", "label"} <= set(next(csv.reader([header], delimiter=delimiter), ())):
             return delimiter
@@ -119,7 +119,7 @@ def _entries(rows: Sequence[tuple[int, Cells]], folder: Path, table: Path, most:
 
 
 def _alike(entries: Sequence[Entry], lines: Sequence[int]) -> list[str]:
-    """A mistake for each label that looks like an earlier one and is another, where it stands first."""
+    """Returns a mistake for each label that looks like an earlier one and is another, where it stands first."""
     first: dict[str, int] = {}
     for entry, line in zip(entries, lines, strict=True):
         first.setdefault(entry.label, line)

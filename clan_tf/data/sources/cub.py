@@ -47,7 +47,7 @@ def read_cub(config: DataConfig) -> Source:
 
 
 def _label(number: str, name: str, class_number: str, order: Mapping[str, int], root: Path) -> int:
-    """The index of a photo's class, whose number stands in `classes.txt`."""
+    """Returns the index of a photo's class, whose number stands in `classes.txt`."""
     if class_number in order:
         return order[class_number]
     numbers = list(order) or ["none"]
@@ -58,7 +58,7 @@ def _label(number: str, name: str, class_number: str, order: Mapping[str, int], 
 
 
 def _box(text: str, root: Path) -> Box:
-    """`LEFT TOP WIDTH HEIGHT` in pixels, as decimal numbers."""
+    """Reads `LEFT TOP WIDTH HEIGHT` in pixels, as decimal numbers."""
     listed_in = root / "bounding_boxes.txt"
     try:
         left, top, width, height = map(float, text.split())

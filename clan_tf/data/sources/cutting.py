@@ -47,7 +47,7 @@ def cut(photos: Sequence[Photo], fraction: float, seed: int, part: str = "test")
 
 
 def with_validation(source: Source, fraction: float, seed: int) -> Source:
-    """The source with a validation split cut from train, unless it has one: test photos choose nothing."""
+    """Returns the source with a validation split cut from train, unless it has one: test photos choose nothing."""
     if source.splits.get("val"):
         return source
     train, validation = cut(source.splits["train"], fraction, seed, "val")
@@ -60,13 +60,13 @@ def with_validation(source: Source, fraction: float, seed: int) -> Source:
 
 
 def with_digests(photos: Sequence[Photo]) -> list[Photo]:
-    """The photos with the SHA-256 of their content, on all cores; without it those that can't be read."""
+    """Returns the photos with the SHA-256 of their content, on all cores; without it those that can't be read."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(_with_digest, photos))
 
 
 def content_key(photo: Photo) -> str:
-    """What copies of the same bytes share: the digest, or the file's name of a photo that can't be read."""
+    """Returns what copies of the same bytes share: the digest, or the file's name of a photo that can't be read."""
     return photo.digest or Path(photo.name).name
 
 
@@ -76,7 +76,7 @@ def places_by_content(photos: Iterable[Photo], seed: int, part: str) -> dict[str
 
 
 def contents_by_label(photos: Iterable[Photo]) -> dict[int, set[str]]:
-    """The different contents of each label's photos, labels in order."""
+    """Returns the different contents of each label's photos, labels in order."""
     contents: dict[int, set[str]] = {}
     for photo in photos:
         contents.setdefault(photo.label, set()).add(content_key(photo))
@@ -84,7 +84,7 @@ def contents_by_label(photos: Iterable[Photo]) -> dict[int, set[str]]:
 
 
 def _chosen(photos: Sequence[Photo], places: dict[str, float], fraction: float) -> set[str]:
-    """The contents that are cut off."""
+    """Returns the contents that are cut off."""
     contents = contents_by_label(photos)
     labels: dict[str, set[int]] = {}
     for photo in photos:

@@ -48,7 +48,7 @@ class _Layout:
 
 
 def read_folders(config: DataConfig) -> Source:
-    """`ROOT/train/CLASS/…` (with `val/` and `test/` where they exist), or `ROOT/CLASS/…`.
+    """Reads `ROOT/train/CLASS/…` (with `val/` and `test/` where they exist), or `ROOT/CLASS/…`.
 
     From one folder per class the test photos are cut by a seeded stratified split. The classes are the names of the
     folders of all splits, without spaces around them and in Unicode's composed form, sorted. Which files are photos
@@ -93,7 +93,7 @@ def _photos(folders: Mapping[str, Sequence[Path]], class_names: Sequence[str]) -
 
 
 def _require_read_once(splits: Mapping[str, Sequence[Photo]]) -> None:
-    """A `UserError` if a folder or photo is in two classes or splits, by a link deep in one of them."""
+    """Raises a `UserError` if a folder or photo is in two classes or splits, by a link deep in one of them."""
     placed = [(photo.name, (split, photo.label)) for split, photos in splits.items() for photo in photos]
     folders = dict.fromkeys(os.path.dirname(name) for name, _ in placed)
     _require_one_place("folder", [(folder, folder) for folder in folders])
@@ -102,7 +102,7 @@ def _require_read_once(splits: Mapping[str, Sequence[Photo]]) -> None:
 
 
 def _require_one_place(kind: str, paths: Iterable[tuple[str, object]]) -> None:
-    """A `UserError` if several paths, which stand in different places, are one."""
+    """Raises a `UserError` if several paths, which stand in different places, are one."""
     first: dict[str, tuple[str, object]] = {}
     for path, place in paths:
         other, other_place = first.setdefault(os.path.realpath(path), (path, place))
@@ -114,7 +114,7 @@ def _require_one_place(kind: str, paths: Iterable[tuple[str, object]]) -> None:
 
 
 def _class_folders(contents: Contents) -> dict[str, list[Path]]:
-    """The folders of each class; two spellings of one name, which look the same, are one class.
+    """Returns the folders of each class; two spellings of one name, which look the same, are one class.
 
     Raises:
         UserError: if a folder stands there twice, by a link; its photos would have two labels.
@@ -157,7 +157,7 @@ def _layout(root: Path) -> _Layout:
 
 
 def _class_layout(root: Path, contents: Contents, named: Sequence[Path], told: Mapping[str, str]) -> _Layout:
-    """A folder for each class."""
+    """Returns a folder for each class."""
     for folder in named:
         is_split = folder.name in told or is_split_name(folder.name)
         if is_split and not is_plain(folder.name) and holds_photos(folder):
@@ -195,7 +195,7 @@ def _split_layout(
     told: Mapping[str, str],
     others: Sequence[Path],
 ) -> _Layout:
-    """A folder for each split, with a folder for each class in it."""
+    """Returns a folder for each split, with a folder for each class in it."""
     by_split = _by_split(root, known, told)
     unclear = [f for f in inner if f.name not in told and any(map(holds_photos, inner[f].folders))]
     if unclear:
@@ -246,7 +246,7 @@ def _by_split(root: Path, folders: Sequence[Path], told: Mapping[str, str]) -> d
 
 
 def _wrapping(places: Mapping[str, Contents]) -> dict[str, Path]:
-    """The one folder in each split, where the class folders stand in that; nothing where they don't."""
+    """Returns the one folder in each split, where the class folders stand in that; nothing where they don't."""
     found: dict[str, Path] = {}
     for split, contents in places.items():
         folders = [folder for folder in contents.folders if holds_photos(folder)]
@@ -257,7 +257,7 @@ def _wrapping(places: Mapping[str, Contents]) -> dict[str, Path]:
 
 
 def _require_no_wrapping(root: Path, contents: Contents) -> None:
-    """A `UserError` if the classes or splits stand in the only folder of the root that has photos."""
+    """Raises a `UserError` if the classes or splits stand in the only folder of the root that has photos."""
     folders = [folder for folder in contents.folders if holds_photos(folder)]
     way = root
     while len(folders) == 1 and not tells_split(folders[0].name):
@@ -271,7 +271,7 @@ def _require_no_wrapping(root: Path, contents: Contents) -> None:
 
 
 def _require_no_inner_splits(class_folders: Iterable[Path]) -> None:
-    """A `UserError` if a class folder is cut into splits: its test photos would be trained on."""
+    """Raises a `UserError` if a class folder is cut into splits: its test photos would be trained on."""
     for folder in class_folders:
         told = {tells_split(inner.name): inner for inner in list_contents(folder).folders}
         if "train" in told and len(told.keys() - {None}) > 1:
@@ -295,12 +295,12 @@ def _with_photos(folder: Path) -> list[Path]:
 
 
 def _loose(contents: Contents, reason: Reason) -> tuple[LeftOut, ...]:
-    """Everything in a folder but its folders; photos for `reason`."""
+    """Returns everything in a folder but its folders; photos for `reason`."""
     return (*contents.left_out, *(LeftOut(str(path), reason) for path in contents.photos))
 
 
 def _unused(folder: Path, reason: Reason) -> Iterator[LeftOut]:
-    """What is in a folder that isn't used; its photos for `reason`."""
+    """Yields what is in a folder that isn't used; its photos for `reason`."""
     listing = list_folder(folder)
     yield from listing.left_out
     if listing.photos:
@@ -308,7 +308,7 @@ def _unused(folder: Path, reason: Reason) -> Iterator[LeftOut]:
 
 
 def _contents(folder: Path) -> Contents:
-    """What lies in a folder; a `UserError` for a link to a class folder that isn't there."""
+    """Returns what lies in a folder; a `UserError` for a link to a class folder that isn't there."""
     contents = list_contents(folder)
     for path in contents.photos:
         is_file = path.suffix.lower() in (*PHOTO_SUFFIXES, *NOT_DECODED)

@@ -34,7 +34,7 @@ def read_generated(config: DataConfig) -> Source:
 
 
 def draw_photo(label: int, rng: np.random.Generator, size: int) -> np.ndarray:
-    """One photo of a class.
+    """Draws one photo of a class.
 
     Args:
         label: index in `CLASS_NAMES`.
@@ -63,7 +63,7 @@ def _photo(split: str, index: int, size: int, seed: int) -> Photo:
 
 
 def _background(rng: np.random.Generator, size: int) -> Image.Image:
-    """A sky-to-ground gradient with blurred foliage and branches."""
+    """Draws a sky-to-ground gradient with blurred foliage and branches."""
     top, bottom = rng.uniform((110, 130, 130), (190, 200, 215), size=(2, 3))
     ramp = np.linspace(0, 1, 8)[:, None, None]
     gradient = np.broadcast_to(top * (1 - ramp) + bottom * ramp, (8, 8, 3))
@@ -144,6 +144,6 @@ class _Bird:
 
 
 def _muted(rng: np.random.Generator, low: int, high: int) -> Color:
-    """A natural colour: a random brightness with a slight tint."""
+    """Returns a natural colour: a random brightness with a slight tint."""
     red, green, blue = np.clip(rng.uniform(low, high) + rng.normal(0, 18, 3), 0, 255)
     return int(red), int(green), int(blue)

@@ -22,7 +22,7 @@ def read_lines(path: Path, layout: str) -> list[str]:
 
 
 def read_table(path: Path, layout: str) -> dict[str, str]:
-    """A file of lines `NUMBER VALUE` as a dict in the order of the lines; both stay texts.
+    """Reads a file of lines `NUMBER VALUE` as a dict in the order of the lines; both stay texts.
 
     Raises:
         UserError: naming the line that isn't of that form or has a number that was there before.
@@ -41,7 +41,7 @@ def read_table(path: Path, layout: str) -> dict[str, str]:
 
 
 def look_up(table: Mapping[str, Value], key: str, path: Path) -> Value:
-    """The value of a key; a `UserError` if `path`, where the table comes from, doesn't have it."""
+    """Looks up the value of a key; a `UserError` if `path`, where the table comes from, doesn't have it."""
     if key not in table:
         raise UserError(f"{path}: has no line for number {key}.")
     return table[key]

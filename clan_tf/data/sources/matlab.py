@@ -12,7 +12,7 @@ from clan_tf.errors import UserError
 
 
 def read_structs(path: Path, variable: str) -> list[Mapping[str, Any]]:
-    """The rows of a struct array, each with its fields.
+    """Reads the rows of a struct array, each with its fields.
 
     Raises:
         UserError: if the file or the variable is missing, damaged or empty.
@@ -25,7 +25,7 @@ def read_structs(path: Path, variable: str) -> list[Mapping[str, Any]]:
 
 
 def read_names(path: Path, variable: str) -> tuple[str, ...]:
-    """The texts of a cell array; a `UserError` as in `read_structs`."""
+    """Reads the texts of a cell array; a `UserError` as in `read_structs`."""
     return tuple(str(name) for name in np.atleast_1d(_read(path, variable)))
 
 

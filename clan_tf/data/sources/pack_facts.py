@@ -34,7 +34,7 @@ class PackFacts:
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, Any], place: str) -> "PackFacts | None":
-        """The facts, or `None` for a data set that isn't a pack; a `UserError` for facts of another version."""
+        """Returns the facts, or `None` for a data set that isn't a pack; a `UserError` for facts of another version."""
         if KEY not in metadata:
             return None
         try:
@@ -43,7 +43,7 @@ class PackFacts:
             raise UserError(f"{place}: was packed by another version of clan-tf; pack it again ({error}).") from None
 
     def notes(self, config: DataConfig) -> tuple[str, ...]:
-        """What differs between the pack and what is asked of it.
+        """Returns what differs between the pack and what is asked of it.
 
         Raises:
             UserError: if photos that weren't cut to their boxes should be.

@@ -39,7 +39,7 @@ CLASSES_ARE = {
 
 
 def read_source(config: DataConfig) -> Source:
-    """The photos that an experiment's `data` section names, with a validation split.
+    """Reads the photos that an experiment's `data` section names, with a validation split.
 
     Raises:
         UserError: saying what is wrong with them.
@@ -63,7 +63,7 @@ def survey_source(config: DataConfig) -> Source:
 
 
 def list_source(config: DataConfig) -> Source:
-    """All photos of the data in the splits that it has itself: nothing is cut, quarantined or left out.
+    """Lists all photos of the data in the splits that it has itself: nothing is cut, quarantined or left out.
 
     Raises:
         UserError: if the data can't be read.
@@ -72,7 +72,7 @@ def list_source(config: DataConfig) -> Source:
 
 
 def place_of(config: DataConfig) -> str:
-    """The key that names the data, and its path: `data.root: /photos`."""
+    """Returns the key that names the data, and its path: `data.root: /photos`."""
     if _kind(config) == "csv":
         return f"data.csv: {locate(config)[0]}"
     return f"data.root: {config.root or config.source}"

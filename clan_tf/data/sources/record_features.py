@@ -48,7 +48,7 @@ def _choose(info: Any, features: Mapping[str, Any], kind: type, usual_name: str)
 
 
 def class_names(info: Any, features: Features, records: Iterable[Record]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The names of the classes, and notes on them.
+    """Returns the names of the classes, and notes on them.
 
     Where the label has numbers alone, the names are those that the records give, if they give every class one.
     """

@@ -30,7 +30,7 @@ def read_tfds(config: DataConfig) -> Source:
 
 
 def read_records(config: DataConfig) -> Source:
-    """The folder that `clan-tf data pack` wrote, with its splits; or the version folder of any TFDS data set.
+    """Reads the folder that `clan-tf data pack` wrote, with its splits; or the version folder of any TFDS data set.
 
     Raises:
         UserError: as `read_tfds`.
@@ -62,7 +62,7 @@ def _read(prepared: Prepared, config: DataConfig) -> Source:
 
 
 def _records(shards: Sequence[str], lengths: Sequence[int], features: Features) -> list[Record]:
-    """The records of a split's shards, as many in each as TFDS wrote."""
+    """Reads the records of a split's shards, as many in each as TFDS wrote."""
     records: list[Record] = []
     for file, expected in zip(shards, lengths, strict=True):
         before = len(records)
@@ -73,7 +73,7 @@ def _records(shards: Sequence[str], lengths: Sequence[int], features: Features) 
 
 
 def _photos(records: Sequence[Record], classes: int, prefix: str) -> list[Photo]:
-    """Named as the data set does, if it does so uniquely, or numbered."""
+    """Names photos as the data set does, if it does so uniquely, or numbers them."""
     named = len({record.photo_name for record in records}) == len(records) and all(r.photo_name for r in records)
     photos = []
     for number, record in enumerate(records):
@@ -87,7 +87,7 @@ def _photos(records: Sequence[Record], classes: int, prefix: str) -> list[Photo]
 def _labelled(
     records: Mapping[str, Sequence[Record]], unused: Sequence[str]
 ) -> tuple[dict[str, Sequence[Record]], tuple[str, ...]]:
-    """The splits with labels, and notes on the others and on the `unused`."""
+    """Returns the splits with labels, and notes on the others and on the `unused`."""
     labelled = {name: found for name, found in records.items() if any(record.label != UNLABELLED for record in found)}
     notes = [f"The split {name!r} has no labelled photos, and isn't used." for name in records if name not in labelled]
     notes += [f"The split {name!r} isn't used." for name in unused]
@@ -95,7 +95,7 @@ def _labelled(
 
 
 def _with_test(splits: dict[str, list[Photo]], config: DataConfig) -> tuple[dict[str, list[Photo]], tuple[str, ...]]:
-    """The splits with one to test on, and a note where the data doesn't call it so."""
+    """Returns the splits with one to test on, and a note where the data doesn't call it so."""
     if "test" in splits:
         return splits, ()
     if "val" in splits:

@@ -12,7 +12,7 @@ Splits = Mapping[str, Sequence[Photo]]
 
 
 def without_quarantined(splits: Splits, quarantine: Path | None, root: str | None) -> dict[str, list[Photo]]:
-    """The splits without the photos named in a file of `clan-tf data check --quarantine FILE`.
+    """Returns the splits without the photos named in a file of `clan-tf data check --quarantine FILE`.
 
     Args:
         splits: photos by split.
@@ -41,7 +41,7 @@ def without_quarantined(splits: Splits, quarantine: Path | None, root: str | Non
 
 
 def take_fraction(splits: Splits, fraction: float, seed: int) -> dict[str, list[Photo]]:
-    """About `fraction` of each split's photos of every class, at least one, in their given order.
+    """Returns about `fraction` of each split's photos of every class, at least one, in their given order.
 
     They are chosen by a hash of their content and `seed`, as `cut` does, so that a larger fraction holds the smaller
     one and added photos change nothing for the others.
@@ -52,7 +52,7 @@ def take_fraction(splits: Splits, fraction: float, seed: int) -> dict[str, list[
 
 
 def _name(line: str) -> str:
-    """The name in a line, which may be a JSON string; a line that only begins like one is the name itself."""
+    """Returns the name in a line, which may be a JSON string; a line that only begins like one is the name itself."""
     try:
         value = parse_json(line) if line.startswith('"') else line
     except ValueError:
@@ -71,7 +71,7 @@ def _part(photos: Sequence[Photo], fraction: float, seed: int) -> list[Photo]:
 
 
 def left_behind(splits: Splits, kept: Splits) -> dict[str, list[Photo]]:
-    """The photos of each split that are in `splits` and not in `kept`, where there are any."""
+    """Returns the photos of each split that are in `splits` and not in `kept`, where there are any."""
     names = {photo.name for photos in kept.values() for photo in photos}
     behind = {split: [photo for photo in photos if photo.name not in names] for split, photos in splits.items()}
     return {split: photos for split, photos in behind.items() if photos}

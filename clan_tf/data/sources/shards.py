@@ -44,7 +44,7 @@ class Record:
 
 
 def read_shard(file: str, features: Features) -> Iterator[Record]:
-    """Every record of a shard, by one sequential pass.
+    """Reads every record of a shard, by one sequential pass.
 
     The checksums are left to TensorFlow, which verifies them whenever it reads a record; here that would take most of
     the time.
@@ -66,7 +66,7 @@ def read_shard(file: str, features: Features) -> Iterator[Record]:
 
 
 def _frames(file: str) -> Iterator[tuple[int, bytes]]:
-    """Where each record begins, and its data."""
+    """Yields where each record begins, and its data."""
     size, start = tf.io.gfile.stat(file).length, 0
     with tf.io.gfile.GFile(file, "rb") as stream:
         while start < size:
@@ -99,7 +99,7 @@ def _text(value: tf.train.Feature) -> str:
 
 
 def _box(sides: Sequence[float], image: bytes, place: str) -> Box | None:
-    """In pixels; none where the photo can't be read, which the check of the photos reports."""
+    """Returns the box in pixels; none where the photo can't be read, which the check of the photos reports."""
     try:
         with Image.open(BytesIO(image)) as opened:
             width, height = opened.size

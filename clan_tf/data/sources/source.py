@@ -86,7 +86,7 @@ class Source:
     unused: Mapping[str, Mapping[str, Sequence[Photo]]] = field(default_factory=dict)
 
     def photos(self, split: str) -> Sequence[Photo]:
-        """The photos of a split; a `UserError` where there are none."""
+        """Returns the photos of a split; a `UserError` where there are none."""
         if not self.splits.get(split):
             existing = ", ".join(name for name in SPLITS if self.splits.get(name))
             raise UserError(f"The data has no photos in the split {split!r}. Splits with photos: {existing}.")
@@ -104,7 +104,7 @@ class Source:
 
 
 def members_by_label(labels: Sequence[int]) -> dict[int, list[int]]:
-    """The indices of each label's photos, labels in order."""
+    """Returns the indices of each label's photos, labels in order."""
     members: dict[int, list[int]] = {}
     for index, label in enumerate(labels):
         members.setdefault(label, []).append(index)
@@ -112,18 +112,18 @@ def members_by_label(labels: Sequence[int]) -> dict[int, list[int]]:
 
 
 def shuffled_members(members: Sequence[int], seed: int, label: int) -> list[int]:
-    """One class's photos in an order that depends on `seed` and `label`."""
+    """Returns one class's photos in an order that depends on `seed` and `label`."""
     return np.random.default_rng([seed, label]).permutation(members).tolist()
 
 
 def relative_name(name: str, root: Path | str | None) -> str:
-    """A photo's name without the folder of the data, where it is in there."""
+    """Returns a photo's name without the folder of the data, where it is in there."""
     path = Path(name)
     return path.relative_to(root).as_posix() if root and path.is_relative_to(root) else name
 
 
 def require_folder(root: Path | str | None, source: str) -> Path:
-    """`root`, absolute; a `UserError` unless it is a folder."""
+    """Returns `root`, absolute; a `UserError` unless it is a folder."""
     if root is None:
         raise UserError(f"data.root: the source {source!r} needs the folder of the photos: --set data.root=FOLDER.")
     if not Path(root).is_dir():
@@ -132,7 +132,7 @@ def require_folder(root: Path | str | None, source: str) -> Path:
 
 
 def inside(root: Path, name: str, listed_in: Path) -> Path:
-    """The photo `name` below `root`; a `UserError` if it leaves `root`, by a link too, or doesn't exist."""
+    """Returns the photo `name` below `root`; a `UserError` if it leaves `root`, by a link too, or doesn't exist."""
     if "\0" in name:
         raise UserError(f"{listed_in}: {name!r} is no path.")
     path = root / name
@@ -154,14 +154,14 @@ def _is_inside(path: Path, root: Path) -> bool:
 
 
 def _link_out_of(root: Path, name: str) -> Path | None:
-    """The link by which the way from `root` to `name` leaves `root`, if it is a link."""
+    """Returns the link by which the way from `root` to `name` leaves `root`, if it is a link."""
     ways = [root.joinpath(*Path(name).parts[:count]) for count in range(1, len(Path(name).parts) + 1)]
     left = next(way for way in ways if not _is_inside(way, root))
     return left if left.is_symlink() else None
 
 
 def drawn_box(left: float, top: float, right: float, bottom: float, listed_in: Path | str) -> Box:
-    """An annotated box, whose sides count from the left and upper edge; a `UserError` if nothing is in it."""
+    """Returns an annotated box, whose sides count from the left and upper edge; a `UserError` if nothing is in it."""
     box = Box(round(left), round(top), round(right), round(bottom))
     if box.right <= max(box.left, 0) or box.bottom <= max(box.top, 0):
         raise UserError(f"{listed_in}: a box must be wider and higher than 0; received {(left, top, right, bottom)}.")

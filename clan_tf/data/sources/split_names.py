@@ -34,7 +34,7 @@ def is_split_name(name: str) -> bool:
 
 
 def is_plain(name: str) -> bool:
-    """Whether a name is just the word for a split, such as `train` or `Test`."""
+    """Checks whether a name is just the word for a split, such as `train` or `Test`."""
     return any(name.lower() in names for names in SPLIT_FOLDERS.values())
 
 
@@ -68,11 +68,11 @@ def _by_shared_end(names: Iterable[str], at_start: bool) -> dict[str, Split]:
 
 
 def _is_only(words: str, name: str) -> bool:
-    """Whether a name is one of some words, perhaps with words such as `set` or `images` or a number."""
+    """Checks whether a name is one of some words, perhaps with words such as `set` or `images` or a number."""
     filled = rf"(({_FILLING})[^a-z0-9]*)*({words})([^a-z0-9]*({_FILLING}))*[^a-z0-9]*"
     return re.fullmatch(filled, _plain(name)) is not None
 
 
 def _plain(name: str) -> str:
-    """In lower case, words that begin with a capital letter apart."""
+    """Returns a name in lower case, words that begin with a capital letter apart."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()

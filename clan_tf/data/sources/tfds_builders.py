@@ -25,7 +25,7 @@ DEAD_LINKS = {"cars196": "its download link is dead; use the source 'cars' with 
 
 
 def import_tfds() -> ModuleType:
-    """The package `tensorflow_datasets`; a `UserError` where it isn't installed."""
+    """Imports the package `tensorflow_datasets`; a `UserError` where it isn't installed."""
     try:
         import tensorflow_datasets
     except ImportError as error:
@@ -37,7 +37,7 @@ def import_tfds() -> ModuleType:
 
 @contextmanager
 def quiet_tfds() -> Iterator[ModuleType]:
-    """The package `tensorflow_datasets`, which logs nothing but errors meanwhile."""
+    """Yields the package `tensorflow_datasets`, which logs nothing but errors meanwhile."""
     tfds = import_tfds()
     from absl import logging
 
@@ -71,7 +71,7 @@ class Prepared:
 
 
 def open_named(name: str, data_dir: str | None) -> Prepared:
-    """`NAME`, `NAME/CONFIG` or `NAME:VERSION`, from its prepared files.
+    """Returns `NAME`, `NAME/CONFIG` or `NAME:VERSION`, from its prepared files.
 
     Args:
         name: as TFDS names it.
@@ -103,7 +103,7 @@ def open_named(name: str, data_dir: str | None) -> Prepared:
 
 
 def open_folder(root: str) -> Prepared:
-    """The data set whose files are in `root`, a local folder or one of `tf.io.gfile`.
+    """Returns the data set whose files are in `root`, a local folder or one of `tf.io.gfile`.
 
     Raises:
         UserError: if there is no prepared data set, or its files are damaged.
@@ -122,7 +122,7 @@ def open_folder(root: str) -> Prepared:
 
 
 def _require_info(folder: str) -> None:
-    """A `UserError` unless the files that describe a data set are in `folder` and are JSON."""
+    """Raises a `UserError` unless the files that describe a data set are in `folder` and are JSON."""
     for name in INFO_FILES:
         file = f"{folder}/{name}"
         try:
@@ -158,7 +158,7 @@ def _local_info(root: str) -> Iterator[str]:
 
 
 def _readable(builder: Any, folder: str) -> Prepared:
-    """What a builder knows; a `UserError` unless there are TFRecord files and whole metadata."""
+    """Returns what a builder knows; a `UserError` unless there are TFRecord files and whole metadata."""
     info = builder.info
     formats = [found.value for found in (info.file_format, *info.alternative_file_formats) if found]
     if formats and "tfrecord" not in formats:
@@ -194,6 +194,6 @@ def _not_prepared(name: str, folder: str, known: list[str]) -> str:
 
 
 def _prepared(folder: str, base: str, info_file: str = "dataset_info.json") -> list[str]:
-    """The versions of a data set that are prepared in a folder, as `NAME/VERSION` or `NAME/CONFIG/VERSION`."""
+    """Returns the versions of a data set that are prepared in a folder, as `NAME/VERSION` or `NAME/CONFIG/VERSION`."""
     patterns = [f"{folder}/{base}/{depth}/{info_file}" for depth in ("*", "*/*")]
     return [os.path.dirname(file)[len(folder) + 1 :] for file in tf.io.gfile.glob(patterns)]
