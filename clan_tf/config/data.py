@@ -112,7 +112,7 @@ class DataConfig(Section):
     @field_validator("root", mode="before")
     @classmethod
     def _resolve_root(cls, root: Any) -> Any:
-        """Absolute, unless it is in another file system, such as `gs://…`."""
+        """Makes a path absolute, unless it is in another file system, such as `gs://…`."""
         is_local = isinstance(root, str | Path) and "://" not in str(root)
         return require_utf8(os.path.realpath(os.path.expanduser(root))) if is_local else root
 

@@ -48,7 +48,7 @@ def _explain(mistake: Any) -> str:
 
 
 def _nearest_key(location: Sequence[str]) -> str:
-    """A hint at the key of that name in another section, or at the one with the most similar name."""
+    """Returns a hint at the key of that name in another section, or at the one with the most similar name."""
     *section, key = location
     by_name: dict[str, list[str]] = {}
     for path in _all_keys(Experiment):
@@ -62,7 +62,7 @@ def _nearest_key(location: Sequence[str]) -> str:
 
 
 def _all_keys(section: Any, prefix: str = "") -> Iterator[str]:
-    """The full path of every key, sections included."""
+    """Yields the full path of every key, sections included."""
     for name, field in section.model_fields.items():
         yield prefix + name
         if _is_section(field.annotation):

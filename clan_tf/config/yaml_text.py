@@ -13,7 +13,7 @@ NODES = 100_000
 
 
 def parse_yaml(text: str) -> Any:
-    """The value of a YAML text.
+    """Parses a YAML text.
 
     Raises:
         ValueError: if it isn't YAML, is too long, is nested too deeply, holds a number that is too long or an alias

@@ -118,7 +118,7 @@ class RunFacts:
         return Share.of(round(self.metrics["branches"][COMBINED]["top5"] * photos), photos)
 
     def classes(self) -> list[ClassFacts]:
-        """The classes with evaluated photos, the hardest first."""
+        """Lists the classes with evaluated photos, the hardest first."""
         facts = []
         for label, row in enumerate(self.confusion):
             if row.sum():
@@ -130,7 +130,7 @@ class RunFacts:
         return sorted(facts, key=lambda one: (one.share.value, -one.share.photos))
 
     def confused_pairs(self) -> list[tuple[int, int, int]]:
-        """True label, predicted label and number of photos, most photos first."""
+        """Lists true label, predicted label and number of photos, most photos first."""
         return confused_pairs(self.confusion)
 
     def _labels(self, column: str) -> np.ndarray:
