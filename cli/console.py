@@ -144,7 +144,7 @@ def _require_working_folder() -> None:
 
 
 def _settle_home() -> None:
-    """Sets a home folder if there is none: libraries would make a folder named `~` in the working folder."""
+    """Points `HOME` at the null device if it is unknown: libraries would make a folder named `~`."""
     if os.path.expanduser("~") == "~":
         os.environ["HOME"] = os.devnull
 

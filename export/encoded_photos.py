@@ -97,7 +97,7 @@ def _require_canvas(content: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
 
 
 def _is_known_coding(data: GraphBytes) -> tf.Tensor:
-    """Returns whether a JPEG is baseline, extended or progressive; true if it doesn't say, since decoding will fail."""
+    """Returns whether a JPEG is baseline, extended or progressive; true if it has no frame header: decoding fails then."""
     found, start, _ = jpeg_frame(data)
     return ~found | (data.at(start - 3) <= max(FRAMES))
 
