@@ -21,6 +21,11 @@ def printable(text: str, keep: str = "") -> str:
     )
 
 
+def is_utf8(text: str) -> bool:
+    """Whether a text can be written as UTF-8, which bytes of file names that stand in it as surrogates keep it from."""
+    return not any(unicodedata.category(character) == "Cs" for character in text)
+
+
 def duration(seconds: float) -> str:
     """Writes a duration as `2 h 05 min`, `5 min 07 s` or `12 s`."""
     minutes, rest = divmod(round(seconds), 60)

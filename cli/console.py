@@ -16,16 +16,14 @@ from clan_tf.cli.streams import Unfailing, flush_stdout, prepare_streams
 from clan_tf.errors import CheckFailed, ProcessLost, UserError, shortened
 from clan_tf.progress import Progress
 from clan_tf.silence import discarded_stderr
-from clan_tf.text import duration, printable
+from clan_tf.text import duration, is_utf8, printable
 
 
 def require_utf8(value: str | None, param: typer.CallbackParam) -> str | None:
     """Returns the path of a model or output; raises a `UserError` unless it is UTF-8, as required except for photos."""
-    try:
-        (value or "").encode("utf-8")
-    except UnicodeEncodeError:
+    if value is not None and not is_utf8(value):
         named = param.opts[0] if param.param_type_name == "option" else str(param.metavar).strip("[]")
-        raise UserError(f"{named}: must be a path in UTF-8; received {value}. Rename it, or give another.") from None
+        raise UserError(f"{named}: must be a path in UTF-8; received {value}. Rename it, or give another.")
     return value
 
 

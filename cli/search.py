@@ -20,8 +20,7 @@ from clan_tf.errors import CheckFailed, counted
 
 if TYPE_CHECKING:
     from clan_tf.config import Experiment
-    from clan_tf.search.search import SearchOutcome
-    from clan_tf.search.space import SearchConfig
+    from clan_tf.search import SearchConfig, SearchOutcome
 
 
 def search(
@@ -68,7 +67,7 @@ def search(
 
     experiment = load_experiment(config, overrides or ())
     quiet_tensorflow()
-    from clan_tf.search.space import load_search
+    from clan_tf.search import load_search
 
     given = {
         "algorithm": algorithm,
@@ -97,7 +96,7 @@ def _own_role(role: str | None, chief: str | None) -> tuple[Any, str | None]:
 def _search(
     experiment: "Experiment", searched: "SearchConfig", folder: str, role: Any, chief: str | None, as_json: bool
 ) -> None:
-    from clan_tf.search.search import search as search_experiment
+    from clan_tf.search import search as search_experiment
 
     outcome = search_experiment(experiment, searched, folder, role, chief, ConsoleProgress())
     if outcome is None:
@@ -161,7 +160,7 @@ def _print_outcome(outcome: "SearchOutcome") -> None:
 def _print_plan(experiment: "Experiment", searched: "SearchConfig", as_json: bool) -> None:
     from dataclasses import asdict
 
-    from clan_tf.search.estimate import plan_search
+    from clan_tf.search import plan_search
     from clan_tf.text import duration
 
     plan = plan_search(experiment, searched, ConsoleProgress())

@@ -18,7 +18,7 @@ from pydantic import BaseModel
 
 from clan_tf.cli.main import app
 from clan_tf.config import Experiment
-from clan_tf.search.space import SearchConfig
+from clan_tf.search import SearchConfig
 
 ROOT = Path(__file__).parents[1]
 _PYTHON_TYPE = re.compile(r" <(str|list\[str\]|int range)>$")
@@ -132,7 +132,7 @@ def _values(schema: Mapping[str, Any]) -> str:
 def _range(schema: Mapping[str, Any]) -> str:
     """The limits of a number."""
     limits = (("minimum", "≥"), ("exclusiveMinimum", ">"), ("maximum", "≤"), ("exclusiveMaximum", "<"))
-    return ", ".join(f"{sign} {schema[limit]:,g}" for limit, sign in limits if limit in schema)
+    return ", ".join(f"{sign}\N{NO-BREAK SPACE}{schema[limit]:,g}" for limit, sign in limits if limit in schema)
 
 
 def _verbs(name: str, command: Any) -> Iterator[tuple[str, Any]]:

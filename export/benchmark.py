@@ -13,7 +13,7 @@ from clan_tf.export.gate import GateReport, Limits
 from clan_tf.export.options import ExportOptions
 from clan_tf.inference import locate
 from clan_tf.progress import Progress
-from clan_tf.runtime.contract import read_contract
+from clan_tf.runtime import read_contract
 
 ALL_EXPORTS = (
     ExportOptions("keras"),

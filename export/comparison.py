@@ -18,8 +18,8 @@ from clan_tf.inference import KerasPredictor, keras_process, locate, locate_kera
 from clan_tf.inference.views import views_of_contract
 from clan_tf.models import combine
 from clan_tf.progress import Progress
-from clan_tf.runtime.contract import Contract
-from clan_tf.runtime.exported import PROBABILITIES, SERVE_BYTES, ExportedModel
+from clan_tf.runtime import Contract, ExportedModel
+from clan_tf.runtime.exported import PROBABILITIES, SERVE_BYTES
 
 FEW_PHOTOS = 50
 """A note warns if fewer photos are compared: each is more than 2 %, which is all that an int8 file may lose."""

@@ -12,8 +12,9 @@ from clan_tf.data.graph_decoding import decode_in_graph, is_same_in_graph, uprig
 from clan_tf.export.exif import exif_orientation
 from clan_tf.export.graph_bytes import GraphBytes
 from clan_tf.export.graph_containers import jpeg_frame, stored_pixels
+from clan_tf.photos import PhotoFacts, decode
 from clan_tf.photos.containers import JPEG_START, PNG_START, GifFrame, gif_first_frame, is_animated_webp
-from clan_tf.photos.decoding import MAX_PIXELS, PhotoFacts, decode
+from clan_tf.photos.decoding import MAX_PIXELS
 from clan_tf.photos.jpeg import FRAMES
 
 _UNKNOWN = "isn't a JPEG, PNG, GIF, BMP or WebP photo"
@@ -97,7 +98,7 @@ def _require_canvas(content: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
 
 
 def _is_known_coding(data: GraphBytes) -> tf.Tensor:
-    """Returns whether a JPEG is baseline, extended or progressive; true if it has no frame header: decoding fails then."""
+    """Returns whether a JPEG is baseline, extended or progressive; true without a frame header: decoding will fail."""
     found, start, _ = jpeg_frame(data)
     return ~found | (data.at(start - 3) <= max(FRAMES))
 

@@ -15,7 +15,8 @@ from clan_tf.files import new_folder, write_json
 from clan_tf.inference import locate_keras
 from clan_tf.progress import Progress
 from clan_tf.run.directory import exports_in
-from clan_tf.runtime.contract import EXPORT_FILE, Contract
+from clan_tf.runtime import Contract
+from clan_tf.runtime.contract import EXPORT_FILE
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,10 @@ from clan_tf.export.encoded_photos import LOOKED_INTO, why_not_served
 from clan_tf.export.options import ExportOptions
 from clan_tf.inference import ExportedPredictor
 from clan_tf.inference.views import views_of_contract
-from clan_tf.photos.decoding import PhotoFacts, decode
+from clan_tf.photos import PhotoFacts, decode
 from clan_tf.progress import Progress
-from clan_tf.runtime.exported import PROBABILITIES, SERVE_BYTES, ExportedModel, Speed, cores
-from clan_tf.runtime.ranking import are_in_top
+from clan_tf.runtime import ExportedModel, Speed, are_in_top
+from clan_tf.runtime.exported import PROBABILITIES, SERVE_BYTES, cores
 from clan_tf.text import printable
 
 FLOAT32_DIFFERENCE, FLOAT16_DIFFERENCE = 1e-4, 5e-3

@@ -14,7 +14,8 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from clan_tf.runtime.contract import CONTRACT_FILE, LABELS_FILE, Contract
+from clan_tf.runtime import Contract
+from clan_tf.runtime.contract import CONTRACT_FILE, LABELS_FILE
 
 _METADATA_NAME, _METADATA_FORMAT, _TFLITE_FORMAT = "TFLITE_METADATA", b"M001", b"TFL3"
 _RGB, _IMAGE_PROPERTIES, _FEATURE_PROPERTIES, _NORMALIZATION_OPTIONS, _TENSOR_AXIS_LABELS = 1, 2, 1, 1, 2

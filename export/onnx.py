@@ -6,7 +6,8 @@ import tensorflow as tf
 from clan_tf.errors import UserError
 from clan_tf.export.options import Io
 from clan_tf.export.photo_function import photo_function
-from clan_tf.runtime.contract import CONTRACT_FILE, LABELS_FILE, Contract
+from clan_tf.runtime import Contract
+from clan_tf.runtime.contract import CONTRACT_FILE, LABELS_FILE
 from clan_tf.silence import silenced
 
 OPSET = 18

@@ -12,7 +12,8 @@ from clan_tf.data.pipeline import View, evaluation_view
 from clan_tf.export.encoded_photos import decode_upright
 from clan_tf.export.options import Io
 from clan_tf.export.warmup import write_warmup
-from clan_tf.runtime.contract import CONTRACT_FILE, LABELS_FILE, Contract
+from clan_tf.runtime import Contract
+from clan_tf.runtime.contract import CONTRACT_FILE, LABELS_FILE
 from clan_tf.runtime.exported import PROBABILITIES, SERVE_BYTES
 
 LABEL_IDS = "label_ids"

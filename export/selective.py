@@ -13,8 +13,8 @@ import numpy as np
 from clan_tf.errors import UserError, nearest
 from clan_tf.export.gate import Limits, compare, failed_limits
 from clan_tf.export.options import CALIBRATED, Quantization
-from clan_tf.runtime.contract import Contract
-from clan_tf.runtime.exported import PROBABILITIES, ExportedModel
+from clan_tf.runtime import Contract, ExportedModel
+from clan_tf.runtime.exported import PROBABILITIES
 from clan_tf.silence import silenced
 
 _SIGNATURE = "serving_default"

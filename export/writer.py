@@ -20,7 +20,7 @@ from clan_tf.export.selective import SelectiveQuantizer, require_layers
 from clan_tf.export.tflite import classifier_to_tflite
 from clan_tf.inference.predictor import choose_branches
 from clan_tf.models import save_model
-from clan_tf.runtime.contract import Contract
+from clan_tf.runtime import Contract
 
 CALIBRATION_PHOTOS, SEARCH_PHOTOS, RANKING_PHOTOS = 200, 200, 24
 """How many photos calibrate the range of activations, decide how many layers stay in float32, and rank the layers."""

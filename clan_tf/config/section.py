@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from clan_tf import limits
-from clan_tf.text import printable
+from clan_tf.text import is_utf8, printable
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -22,10 +22,8 @@ def up_to(most: int) -> Any:
 
 def require_utf8(path: str) -> str:
     """Returns a path that a config file can hold; photos in `data.root` may have any names."""
-    try:
-        path.encode("utf-8")
-    except UnicodeEncodeError:
-        raise ValueError(f"must be a path in UTF-8; received {printable(path)}. Rename the folder or file") from None
+    if not is_utf8(path):
+        raise ValueError(f"must be a path in UTF-8; received {printable(path)}. Rename the folder or file")
     return path
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from clan_tf.photos.decoding import decode
+from clan_tf.photos import decode
 
 DCT = "INTEGER_ACCURATE"
 """As Pillow and phones decode. TensorFlow's default is another, by a level or two."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import binomtest
 
-from clan_tf.runtime.ranking import are_in_top
+from clan_tf.runtime import are_in_top
 
 BINS = 15
 """Equal bins of confidence, for the calibration error and the reliability diagram."""

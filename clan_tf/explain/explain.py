@@ -14,9 +14,7 @@ from clan_tf.files import new_folder
 from clan_tf.inference import KerasPredictor, locate_keras
 from clan_tf.inference.views import view_of_model
 from clan_tf.models import BranchClassifier
-from clan_tf.photos.decoding import PhotoError
-from clan_tf.photos.listing import list_photos
-from clan_tf.photos.reading import read_photo
+from clan_tf.photos import PhotoError, list_photos, read_photo
 from clan_tf.progress import Progress
 from clan_tf.text import printable
 

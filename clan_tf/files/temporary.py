@@ -1,7 +1,8 @@
 """Files and folders that only their process writes, and what killed processes left of them.
 
 Each gets a random name and is opened exclusively, so that processes of any number of hosts and containers may share a
-folder. Its writer keeps it locked; the system unlocks it however the writer ends.
+folder. Its writer keeps it locked; the system unlocks it however the writer ends. The names are not
+those of `tempfile`, which do not identify the running system and whose files only their owner can read.
 """
 
 import glob

@@ -10,7 +10,8 @@ from clan_tf.errors import UserError
 from clan_tf.inference.locate import LocatedModel
 from clan_tf.inference.predictor import Predictor, choose_branches
 from clan_tf.progress import Progress
-from clan_tf.runtime.exported import PROBABILITIES, SERVE_BYTES, ExportedModel
+from clan_tf.runtime import ExportedModel
+from clan_tf.runtime.exported import PROBABILITIES, SERVE_BYTES
 
 if TYPE_CHECKING:
     from clan_tf.data.checked_photos import CheckedPhotos

@@ -9,10 +9,9 @@ import numpy as np
 from clan_tf.inference.locate import locate
 from clan_tf.inference.open import open_predictor
 from clan_tf.inference.predictor import Predictor
-from clan_tf.photos.decoding import PhotoError
-from clan_tf.photos.listing import list_photos
+from clan_tf.photos import PhotoError, list_photos
 from clan_tf.progress import Progress
-from clan_tf.runtime.ranking import ranked_labels
+from clan_tf.runtime import ranked_labels
 
 
 def predict(

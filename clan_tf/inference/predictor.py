@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from clan_tf.errors import CheckFailed, UserError, nearest
-from clan_tf.photos.reading import read_photo
+from clan_tf.photos import read_photo
 from clan_tf.progress import Progress
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import tensorflow as tf
 from clan_tf.data.checked_photos import CheckedPhotos, used_part
 from clan_tf.data.pipeline import PhotoReader, View, evaluation_batches, evaluation_view
 from clan_tf.models import BranchClassifier
-from clan_tf.runtime.contract import Contract
+from clan_tf.runtime import Contract
 
 
 def view_of_model(model: BranchClassifier) -> View:

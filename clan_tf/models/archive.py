@@ -21,7 +21,7 @@ import keras
 from clan_tf.errors import shown
 from clan_tf.files import open_regular_file, parse_json
 from clan_tf.limits import NAME_LENGTH
-from clan_tf.models.classifier import BranchClassifier
+from clan_tf.models.classifier import BranchClassifier, argument_names
 from clan_tf.models.foreign import require_known_layers
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
@@ -195,8 +195,7 @@ def _require_own_class(config: Mapping[str, Any]) -> Mapping[str, Any]:
     settings = config.get("config")
     if not isinstance(settings, dict):
         raise ValueError(f"{CONFIG} must hold the model's settings; received {shown(settings)}")
-    known = {"name", *inspect.signature(owner).parameters} - {"kwargs"}
-    if unknown := sorted(set(settings) - known):
+    if unknown := sorted(set(settings) - {"name", *argument_names(owner)}):
         raise ValueError(f"{CONFIG} has settings that {owner.__name__} doesn't: {shown(unknown)}")
     for name, value in settings.items():
         _require_plain_value(name, value)

@@ -143,6 +143,7 @@ class CLAN(BranchClassifier):
         super().__init__(inputs, features, tuple(pooled), arguments, **kwargs)
 
         # Config
+        self.scales = len(mid) + 1
         self.backbone_model = backbone_model
         self.refinements = refinements
         self.attentions = attentions

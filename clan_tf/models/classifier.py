@@ -23,8 +23,9 @@ WHOLE_NUMBERS = {
 }
 """Constructor arguments that are positive whole numbers, and their maxima."""
 OPTIONAL = ("resize_size", "embed_dim")
-NOT_SAVED = ("weights", "scales", "kwargs")
+NOT_SAVED = ("weights", "scales")
 """Constructor arguments that a saved model doesn't need: it has its own weights and names its layers."""
+_CATCH_ALL = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 class BranchClassifier(keras.Model):
@@ -135,8 +136,8 @@ class BranchClassifier(keras.Model):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor arguments, as plain values; weights aren't among them."""
-        names = [*inspect.signature(type(self)).parameters]
-        arguments = {name: _plain(getattr(self, name)) for name in names if name not in NOT_SAVED}
+        names = [name for name in argument_names(type(self)) if name not in NOT_SAVED]
+        arguments = {name: _plain(getattr(self, name)) for name in names}
         return {**arguments, "name": self.name}
 
     @classmethod
@@ -147,6 +148,19 @@ class BranchClassifier(keras.Model):
     @staticmethod
     def _labels_by_output(y: Any, names: Iterable[str]) -> Any:
         return y if y is None or isinstance(y, dict) else {name: y for name in names}
+
+
+def argument_names(kind: type[BranchClassifier]) -> list[str]:
+    """Lists a model's constructor arguments, with those of its bases where it hands `**kwargs` on to them."""
+    names: dict[str, None] = {}
+    for base in kind.__mro__[: kind.__mro__.index(BranchClassifier)]:
+        if "__init__" not in vars(base):
+            continue
+        parameters = list(inspect.signature(base).parameters.values())
+        names |= dict.fromkeys(each.name for each in parameters if each.kind not in _CATCH_ALL)
+        if all(each.kind is not inspect.Parameter.VAR_KEYWORD for each in parameters):
+            break
+    return list(names)
 
 
 def combine(probabilities: Sequence[Tensor], rule: Combination) -> Tensor:

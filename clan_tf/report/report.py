@@ -15,7 +15,8 @@ from matplotlib.ticker import EngFormatter
 from clan_tf.config import Experiment
 from clan_tf.data import Source
 from clan_tf.errors import UserError
-from clan_tf.evaluation.metrics import calibration_error, reliability_bins
+from clan_tf.evaluation import calibration_error
+from clan_tf.evaluation.metrics import reliability_bins
 from clan_tf.files import write_text
 from clan_tf.inference import locate_keras
 from clan_tf.models import COMBINED, BranchClassifier, complexity, load_model

@@ -260,7 +260,7 @@ class RunDirectory:
         return candidate_file(self.checkpoints, epoch)
 
     def remove_checkpoints(self) -> None:
-        """Deletes what only an unfinished training needs, and nothing else that lies there."""
+        """Deletes what only an unfinished run needs, and nothing else that lies there."""
         _remove_files(self.checkpoints, CHECKPOINT)
         _remove_folder(self.checkpoints)
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from clan_tf.config import DataConfig
+from clan_tf.data import SPLITS, Photo, Source
 from clan_tf.data.checked_photos import CheckedPhotos
-from clan_tf.data.sources import SPLITS, Box, Photo, Source
+from clan_tf.data.sources import Box
 from clan_tf.data.sources.cutting import with_digests
 from clan_tf.data.sources.source import relative_name
 from clan_tf.errors import UserError

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 
 from clan_tf.errors import UserError
-from clan_tf.photos.view import numpy_evaluation_view
+from clan_tf.photos import numpy_evaluation_view
 from clan_tf.runtime import worker_process
 from clan_tf.runtime.contract import Contract, read_contract
 

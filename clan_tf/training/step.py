@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from clan_tf.config import TrainingConfig
 from clan_tf.models import COMBINED, BranchClassifier, combine
-from clan_tf.runtime.ranking import are_in_top
+from clan_tf.runtime import are_in_top
 from clan_tf.training.weight_average import WeightAverage
 
 

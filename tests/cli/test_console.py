@@ -38,9 +38,9 @@ def test_a_log_gets_a_line_of_progress_every_half_minute(
             seconds_pass(1)
             advance("loss 1.5")
     assert capsys.readouterr().err.splitlines() == [
-        "reading photos: 30 of 7,200, about 1:59:30 left, loss 1.5",
-        "reading photos: 60 of 7,200, about 1:59:00 left, loss 1.5",
-        "reading photos: 90 of 7,200, about 1:58:30 left, loss 1.5",
+        "reading photos: 30 of 7,200, about 1 h 59 min left, loss 1.5",
+        "reading photos: 60 of 7,200, about 1 h 59 min left, loss 1.5",
+        "reading photos: 90 of 7,200, about 1 h 58 min left, loss 1.5",
     ]
 
 

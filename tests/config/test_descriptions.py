@@ -8,7 +8,7 @@ import pytest
 
 from clan_tf.config.data import SOURCES
 from clan_tf.config.section import Section
-from clan_tf.models.backbones import BACKBONES
+from clan_tf.models import BACKBONES
 from clan_tf.search import space
 
 

@@ -13,7 +13,7 @@ from clan_tf.data.check import check_splits
 from clan_tf.data.checked_photos import check_photos, probe, used_part
 from clan_tf.data.sources.generated import draw_photo
 from clan_tf.errors import UserError
-from clan_tf.photos.decoding import PhotoError
+from clan_tf.photos import PhotoError
 from clan_tf.progress import Progress
 from helpers.photos import write_photo
 

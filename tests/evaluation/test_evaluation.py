@@ -15,7 +15,7 @@ from clan_tf.export.gate import Limits, compare, failed_limits
 from clan_tf.inference import ProbabilityFunction, predict
 from clan_tf.models import CLAN, load_model
 from clan_tf.run import RunDirectory
-from clan_tf.runtime.ranking import are_in_top, ranked_labels
+from clan_tf.runtime import are_in_top, ranked_labels
 from clan_tf.training.step import _count_correct
 from helpers.models import randomize_heads
 from helpers.photos import write_photo

@@ -10,7 +10,7 @@ from clan_tf.environment import describe_environment
 from clan_tf.layers.relation import RELATIONS
 from clan_tf.models import CLAN, BranchClassifier, save_model
 from clan_tf.run import RunDirectory
-from clan_tf.runtime.exported import ExportedModel
+from clan_tf.runtime import ExportedModel
 from clan_tf.training.train import describe_data
 from helpers.exports import RESIZE, SIZE, answering_model
 from helpers.models import Row, build

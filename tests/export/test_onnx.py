@@ -9,8 +9,7 @@ from clan_tf.export.onnx import classifier_to_onnx
 from clan_tf.export.pruning import inference_model
 from clan_tf.layers.relation import RELATIONS
 from clan_tf.models import BranchClassifier
-from clan_tf.runtime.contract import read_contract
-from clan_tf.runtime.exported import ExportedModel
+from clan_tf.runtime import ExportedModel, read_contract
 from helpers.exports import PHOTOS, contract_of, keras_answers
 
 

@@ -16,7 +16,7 @@ from clan_tf.export.selective import SelectiveQuantizer
 from clan_tf.export.tflite import classifier_to_tflite
 from clan_tf.models import BranchClassifier
 from clan_tf.run import RunDirectory
-from clan_tf.runtime.exported import ExportedModel
+from clan_tf.runtime import ExportedModel
 from helpers.exports import PHOTOS, RESIZE, contract_of, keras_answers
 
 

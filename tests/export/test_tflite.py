@@ -13,7 +13,7 @@ from clan_tf.export.pruning import inference_model
 from clan_tf.export.tflite import classifier_to_tflite
 from clan_tf.layers.relation import RELATIONS
 from clan_tf.models import CLAN, BranchClassifier
-from clan_tf.runtime.exported import ExportedModel
+from clan_tf.runtime import ExportedModel
 from helpers.exports import NAMES, PHOTOS, RESIZE, SIZE, centres, keras_answers, tflite_file
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from clan_tf.data.checked_photos import CheckedPhotos, check_photos
-from clan_tf.photos.decoding import PhotoError, decode
+from clan_tf.photos import PhotoError, decode
 from helpers.photo_table import photo_files
 from helpers.reading import VIEWS, Table, view_of
 

@@ -21,10 +21,9 @@ from clan_tf.data.pipeline import PhotoReader, open_reader
 from clan_tf.explain.explain import _Job
 from clan_tf.inference import ExportedPredictor, KerasPredictor
 from clan_tf.inference.views import seen_by_model
-from clan_tf.photos.decoding import PhotoError, examine
+from clan_tf.photos import PhotoError, examine
 from clan_tf.progress import Progress
-from clan_tf.runtime.contract import Contract
-from clan_tf.runtime.exported import ExportedModel
+from clan_tf.runtime import Contract, ExportedModel
 from helpers.reading import VIEWS, Table, differing, distance, seen
 
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 from clan_tf.data.checked_photos import CheckedPhotos, probe
 from clan_tf.export.encoded_photos import decode_upright, why_not_served
 from clan_tf.export.exif import exif_orientation
-from clan_tf.photos.decoding import PhotoError, decode
+from clan_tf.photos import PhotoError, decode
 from clan_tf.photos.orientation import orientation_of
 from helpers.fuzzing import mutations
 from helpers.photo_table.parts import PhotoFile

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 from clan_tf.cli.main import app
 from clan_tf.config import load_experiment
 from clan_tf.errors import UserError
-from clan_tf.evaluation import evaluate, expected_calibration_error
-from clan_tf.evaluation.metrics import Share, calibration_error, reliability_bins
+from clan_tf.evaluation import Share, calibration_error, evaluate, expected_calibration_error
+from clan_tf.evaluation.metrics import reliability_bins
 from clan_tf.files import write_text
 from clan_tf.models import save_model
 from clan_tf.models.build import build_model

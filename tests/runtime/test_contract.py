@@ -12,7 +12,7 @@ import pytest
 
 from clan_tf.errors import UserError
 from clan_tf.inference import locate
-from clan_tf.runtime.contract import Contract, read_contract
+from clan_tf.runtime import Contract, read_contract
 from clan_tf.runtime.worker_process import receive, send
 
 GOOD = Contract(("a", "b"), 48, 55, "stretch", 55, ("mid_1", "top"))

@@ -13,9 +13,8 @@ from clan_tf.data.pipeline import View, evaluation_view
 from clan_tf.errors import UserError
 from clan_tf.inference import predict
 from clan_tf.models import BranchClassifier
-from clan_tf.photos.reading import read_photo
-from clan_tf.photos.view import numpy_evaluation_view
-from clan_tf.runtime.contract import read_contract
+from clan_tf.photos import numpy_evaluation_view, read_photo
+from clan_tf.runtime import read_contract
 from helpers.exports import NAMES, PHOTOS, answering_model, exported_file, keras_answers, tflite_file, write_encoded
 
 

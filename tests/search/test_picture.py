@@ -10,9 +10,8 @@ from matplotlib.colors import same_color
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from clan_tf.search import picture
+from clan_tf.search import SearchConfig, picture
 from clan_tf.search.directory import Repeat, TrialResult
-from clan_tf.search.space import SearchConfig
 
 SPACE = {
     "training.learning_rate": {"kind": "float", "min": 0.001, "max": 0.1, "sampling": "log"},

@@ -25,10 +25,8 @@ from clan_tf.files.temporary import temporary_file
 from clan_tf.progress import Progress
 from clan_tf.run import RunDirectory
 from clan_tf.run.checkpoints import state_files
+from clan_tf.search import SearchConfig, SearchOutcome, plan_search, search
 from clan_tf.search.directory import SearchDirectory
-from clan_tf.search.estimate import plan_search
-from clan_tf.search.search import SearchOutcome, search
-from clan_tf.search.space import SearchConfig
 from clan_tf.search.trials import TrialTrainer
 from clan_tf.training import train
 from helpers import TOOLS

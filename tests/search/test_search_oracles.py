@@ -10,12 +10,11 @@ from keras_tuner.engine.trial import Trial
 from clan_tf.config import load_experiment
 from clan_tf.errors import UserError
 from clan_tf.files import write_json
-from clan_tf.search import oracles
+from clan_tf.search import SearchConfig, oracles
 from clan_tf.search.directory import Repeat, SearchDirectory, TrialResult
 from clan_tf.search.hyperparameters import decode
 from clan_tf.search.oracles import DurableOracle, make_oracle
 from clan_tf.search.size import planned_trials
-from clan_tf.search.space import SearchConfig
 
 EPOCHS = 9
 BUDGETS: dict[str, dict[str, Any]] = {

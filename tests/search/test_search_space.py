@@ -8,10 +8,11 @@ import yaml
 
 from clan_tf.config import Experiment, load_experiment
 from clan_tf.errors import UserError
+from clan_tf.search import SearchConfig, load_search
 from clan_tf.search.checking import fit_to_experiment
 from clan_tf.search.hyperparameters import decode, make_hyperparameters
 from clan_tf.search.size import planned_epochs, planned_trials
-from clan_tf.search.space import Choice, SearchConfig, load_search, shipped_spaces
+from clan_tf.search.space import Choice, shipped_spaces
 
 RELATION = {"kind": "choice", "values": ["gaussian", "embedded_gaussian", "dot_product"]}
 WIDTH = {"kind": "int", "min": 8, "max": 64, "sampling": "log", "step": 2}

@@ -25,7 +25,7 @@ from clan_tf.data.checked_photos import probe
 from clan_tf.data.graph_decoding import decode_in_graph
 from clan_tf.export.encoded_photos import decode_upright, why_not_served
 from clan_tf.export.exif import exif_orientation
-from clan_tf.photos.decoding import PhotoError, PhotoFacts, decode
+from clan_tf.photos import PhotoError, PhotoFacts, decode
 from helpers.fuzzing import head_mutations, mutations
 from helpers.photo_table import photo_files
 

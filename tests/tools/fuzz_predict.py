@@ -13,7 +13,7 @@ from clan_tf.export.metadata import with_metadata
 from clan_tf.export.onnx import classifier_to_onnx
 from clan_tf.export.pruning import inference_model
 from clan_tf.export.tflite import classifier_to_tflite
-from clan_tf.runtime.contract import Contract
+from clan_tf.runtime import Contract
 from helpers.fuzzing import fuzz
 from helpers.models import Row, build, clan
 

@@ -13,8 +13,7 @@ from clan_tf import plots
 from clan_tf.cli.console import run_safely
 from clan_tf.config import Experiment, load_experiment
 from clan_tf.progress import Progress
-from clan_tf.search import search, tuner
-from clan_tf.search.space import SearchConfig
+from clan_tf.search import SearchConfig, search, tuner
 
 PHOTOS = ["data.image_size=32", "data.resize_size=36", "data.generated_photos={train: 48, val: 24, test: 8}"]
 

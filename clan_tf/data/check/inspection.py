@@ -12,7 +12,7 @@ from clan_tf.data.check.duplicates import THUMBNAIL_SIZE
 from clan_tf.data.checked_photos import box_window
 from clan_tf.data.sources import Photo
 from clan_tf.data.sources.content import read_or_refuse
-from clan_tf.photos.decoding import PhotoFacts, decode
+from clan_tf.photos import PhotoFacts, decode
 
 HUGE_PIXELS = 50_000_000
 HUGE_BYTES = 50_000_000

@@ -3,7 +3,7 @@
 import unicodedata
 from collections.abc import Sequence
 
-from clan_tf.text import printable
+from clan_tf.text import is_utf8, printable
 
 MOST_CHARACTERS = 255
 _INVISIBLE = (
@@ -27,7 +27,7 @@ def name_problem(name: str) -> str | None:
     """Why a class can't be called so, or `None`: labels are lines of UTF-8 text in every exported file."""
     if not normal_name(name):
         return "is empty, or nothing that can be seen"
-    if any(0xD800 <= ord(character) <= 0xDFFF for character in name):
+    if not is_utf8(name):
         return "isn't UTF-8"
     if any(unicodedata.category(character) in ("Cc", "Zl", "Zp") for character in name):
         return "has a line end or another control character in it"

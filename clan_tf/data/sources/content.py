@@ -5,20 +5,42 @@ import re
 
 import tensorflow as tf
 
-from clan_tf.data.sources.source import Photo
-from clan_tf.photos.decoding import PhotoError
+from clan_tf.data.sources.source import Photo, Span
+from clan_tf.photos import PhotoError
 from clan_tf.photos.files import read_photo_file
 
+RECORD_HEADER, RECORD_FOOTER = 12, 4
+"""Bytes around a record's data: its length and a checksum before, a checksum after."""
 
-def read_content(photo: Photo) -> bytes:
-    """Reads the encoded photo; errors are those of its file system."""
+
+def read_content(photo: Photo, verified: bool = True) -> bytes:
+    """Reads the encoded photo.
+
+    Args:
+        photo: the photo.
+        verified: whether the checksum of a record is verified, for which all of the record is read.
+
+    Raises:
+        OSError: if its file can't be read.
+        tf.errors.OpError: if its record can't be read, or isn't as its checksum says.
+    """
     if photo.content is not None:
         return photo.content
     if photo.span is None:
         return read_photo_file(photo.name)
-    file, record, offset, length = photo.span
+    return _read_verified(photo.span) if verified else _read_span(photo.span)
+
+
+def _read_verified(span: Span) -> bytes:
+    file, record, offset, length = span
     data = record_at(tf.constant(os.fsencode(file)), tf.constant(record, tf.int64)).get_single_element().numpy()
     return data[offset : offset + length]
+
+
+def _read_span(span: Span) -> bytes:
+    with tf.io.gfile.GFile(span.file, "rb") as stream:
+        stream.seek(span.record + RECORD_HEADER + span.offset)
+        return stream.read(span.length)
 
 
 def record_at(file: tf.Tensor, start: tf.Tensor) -> tf.data.Dataset:

@@ -7,11 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from clan_tf.data.sources.content import read_or_refuse
-from clan_tf.data.sources.shards import read_span
+from clan_tf.data.sources.content import read_content
 from clan_tf.data.sources.source import Photo, Source
 from clan_tf.errors import listed
-from clan_tf.photos.decoding import PhotoError
 
 WAYS_OUT = (
     "Add photos (three different ones of a class or more); or give a folder val/ beside train/ with photos; or "
@@ -114,7 +112,7 @@ def _with_digest(photo: Photo) -> Photo:
     if photo.digest:
         return photo
     try:
-        content = read_span(photo.span) if photo.span else read_or_refuse(photo)
-    except PhotoError:  # the check before training names it
+        content = read_content(photo, verified=False)
+    except OSError:  # the check before training names it
         return photo
     return replace(photo, digest=hashlib.sha256(content).hexdigest())

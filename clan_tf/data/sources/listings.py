@@ -11,14 +11,14 @@ Value = TypeVar("Value")
 
 
 def read_lines(path: Path, layout: str) -> list[str]:
-    """The lines of a file that a layout has, blank ones too.
+    """Reads the lines of a file that a layout has, blank ones too, without a byte order mark.
 
     Raises:
-        UserError: if there is no such file, telling the layout, or if it isn't a text.
+        UserError: if there is no such file, with the layout, or if it isn't a text.
     """
     if not path.is_file():
         raise UserError(f"data.root: there is no {path}. {layout}")
-    return [line.strip() for line in read_text(path, "data.root").split("\n")]
+    return [line.strip() for line in read_text(path, "data.root").removeprefix("\ufeff").split("\n")]
 
 
 def read_table(path: Path, layout: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Sources of photos, and the `tf.data` pipeline."""
+"""The table of sources, and what is done for the photos of all of them: cuts, quarantine, shares."""
 
 from collections.abc import Callable
 from dataclasses import replace

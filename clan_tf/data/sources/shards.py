@@ -8,11 +8,9 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from PIL import Image
 
+from clan_tf.data.sources.content import RECORD_FOOTER, RECORD_HEADER
 from clan_tf.data.sources.source import Box, Span, drawn_box
 from clan_tf.errors import UserError
-
-_HEADER, _FOOTER = 12, 4
-"""Bytes around a record's data: its length and a checksum before, a checksum after."""
 
 
 @dataclass(frozen=True)
@@ -67,23 +65,16 @@ def read_shard(file: str, features: Features) -> Iterator[Record]:
         raise UserError(f"data.root: {file} can't be read: {error.message.removeprefix(f'{file}; ')}.") from error
 
 
-def read_span(span: Span) -> bytes:
-    """The bytes of a photo in a shard, without looking at the record's checksum."""
-    with tf.io.gfile.GFile(span.file, "rb") as stream:
-        stream.seek(span.record + _HEADER + span.offset)
-        return stream.read(span.length)
-
-
 def _frames(file: str) -> Iterator[tuple[int, bytes]]:
     """Where each record begins, and its data."""
     size, start = tf.io.gfile.stat(file).length, 0
     with tf.io.gfile.GFile(file, "rb") as stream:
         while start < size:
-            length = int.from_bytes(stream.read(_HEADER)[:8], "little")
-            end = start + _HEADER + length + _FOOTER
+            length = int.from_bytes(stream.read(RECORD_HEADER)[:8], "little")
+            end = start + RECORD_HEADER + length + RECORD_FOOTER
             if end > size:
                 raise UserError(f"{file}: is damaged or cut short at byte {start}. Copy or prepare it again.")
-            yield start, stream.read(length + _FOOTER)[:length]
+            yield start, stream.read(length + RECORD_FOOTER)[:length]
             start = end
 
 

@@ -11,7 +11,8 @@ from clan_tf.config import DataConfig
 from clan_tf.data import Source, read_source
 from clan_tf.data.sources.split_names import is_split_name, splits_told, tells_split
 from clan_tf.errors import UserError
-from clan_tf.photos.listing import list_folder, list_photos
+from clan_tf.photos import list_photos
+from clan_tf.photos.listing import list_folder
 from helpers.photos import write_photo
 
 

@@ -22,8 +22,7 @@ from clan_tf.data.checked_photos import check_photos
 from clan_tf.data.pipeline import PhotoReader, View, evaluation_batches
 from clan_tf.inference import ExportedPredictor, KerasPredictor, Predictor, locate, locate_keras
 from clan_tf.inference.views import view_of_model
-from clan_tf.photos.decoding import PhotoError
-from clan_tf.photos.reading import read_photo
+from clan_tf.photos import PhotoError, read_photo
 
 
 def named(view: np.ndarray | str) -> str:
