@@ -68,7 +68,7 @@ def main(
 
 
 def run() -> None:
-    """Entry point of the `clan-tf` command."""
+    """Runs the `clan-tf` command; its entry point."""
     run_safely(app)
 
 

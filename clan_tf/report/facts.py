@@ -119,7 +119,7 @@ class RunFacts:
         return Share.of(round(self.metrics["branches"][COMBINED]["top5"] * photos), photos)
 
     def classes(self) -> list[ClassFacts]:
-        """The classes with evaluated photos, the hardest first."""
+        """Returns the classes with evaluated photos, the hardest first."""
         facts = []
         for label, row in enumerate(self.confusion):
             if row.sum():
@@ -131,7 +131,7 @@ class RunFacts:
         return sorted(facts, key=lambda one: (one.share.value, -one.share.photos))
 
     def confused_pairs(self) -> list[tuple[int, int, int]]:
-        """True label, predicted label and number of photos, most photos first."""
+        """Returns true label, predicted label and number of photos, most photos first."""
         off_diagonal = self.confusion - np.diag(np.diag(self.confusion))
         pairs = [(int(a), int(b), int(off_diagonal[a, b])) for a, b in np.argwhere(off_diagonal)]
         return sorted(pairs, key=lambda pair: -pair[2])
