@@ -19,12 +19,12 @@ from clan_tf.cli.console import (
 def benchmark_data(
     config: OptionalConfigArgument = "demo",
     overrides: SetOption = None,
-    photos: Annotated[int, typer.Option("--photos", min=1, help="How many train photos are read.")] = 512,
-    seconds: Annotated[float, typer.Option("--seconds", min=0.1, help="How long each contender runs a round.")] = 3.0,
+    photos: Annotated[int, typer.Option("--photos", min=1, help="How many train photos to read.")] = 512,
+    seconds: Annotated[float, typer.Option("--seconds", min=0.1, help="How long each contender runs per round.")] = 3.0,
     rounds: Annotated[int, typer.Option("--rounds", min=1, help="How often the contenders take turns.")] = 5,
     as_json: JsonOption = False,
 ) -> None:
-    """Photos per second of the training pipeline, beside decoding alone and a PyTorch DataLoader (if installed)."""
+    """Measure the training pipeline's photos per second, beside decoding alone and PyTorch's loader if installed."""
     from clan_tf.config import load_experiment
 
     experiment = load_experiment(config, overrides or ())

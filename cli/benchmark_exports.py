@@ -1,4 +1,4 @@
-"""`clan-tf benchmark RUN`, which is `clan-tf benchmark exports RUN`."""
+"""`clan-tf benchmark RUN`, which is short for `clan-tf benchmark exports RUN`."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 
 class DefaultsToExports(TyperGroup):
-    """A group whose command `exports` needn't be named."""
+    """A command group whose default command is `exports`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Takes `exports` for the command where none is named."""
+        """Inserts `exports` if no command is named."""
         named = not args or args[0] == "--help" or args[0] in self.commands
         return super().parse_args(ctx, args if named else ["exports", *args])
 
@@ -34,25 +34,26 @@ class DefaultsToExports(TyperGroup):
 def benchmark_exports(
     model: ModelArgument,
     samples: Annotated[
-        int | None, typer.Option("--samples", metavar="N", help="Compare on so many test photos; all if left out.")
+        int | None, typer.Option("--samples", metavar="N", help="Number of test photos to compare on; all by default.")
     ] = None,
     seconds: Annotated[
         float,
-        typer.Option("--seconds", min=0.1, max=3600, help="How long speed is measured, for each number of threads."),
+        typer.Option("--seconds", min=0.1, max=3600, help="How long to measure speed for each number of threads."),
     ] = 2.0,
     config: Annotated[
-        str | None, typer.Option("--config", metavar="CONFIG", help="Whose data to use; the run's own if left out.")
+        str | None,
+        typer.Option("--config", metavar="CONFIG", help="Config whose data to use; by default the run's own."),
     ] = None,
     overrides: SetOption = None,
     run: Annotated[
         str | None,
         typer.Option(
-            "--run", metavar="RUN", callback=require_utf8, help="For an exported file: the run that it comes from."
+            "--run", metavar="RUN", callback=require_utf8, help="For an exported file: the run it was exported from."
         ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Export a run to every format, and compare size, accuracy, agreement, speed and memory. Keeps nothing."""
+    """Export a run to every format, and compare size, accuracy, agreement, speed and memory. No files are kept."""
     quiet_tensorflow()
     from clan_tf.export.benchmark import Measured
     from clan_tf.export.benchmark import benchmark_exports as compare
@@ -75,7 +76,7 @@ def benchmark_exports(
         )
     for kind, measured in found.items():
         if isinstance(measured, Measured) and measured.keep_float:
-            say(f"{kind}: in float32 are {', '.join(measured.keep_float)}")
+            say(f"{kind}: kept in float32: {', '.join(measured.keep_float)}")
         for failure in measured.report.failures if isinstance(measured, Measured) else [measured]:
             say(f"{kind}: {failure}")
 

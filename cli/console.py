@@ -1,4 +1,4 @@
-"""What the commands share: TensorFlow kept quiet, errors turned into messages, progress and tables."""
+"""Shared parts of the commands: silencing TensorFlow, errors as messages, progress and tables."""
 
 import errno
 import logging
@@ -20,7 +20,7 @@ from clan_tf.text import duration, is_utf8, printable
 
 
 def require_utf8(value: str | None, param: typer.CallbackParam) -> str | None:
-    """The path of a model or of what is to be written; a `UserError` if it isn't UTF-8, as only photos may be."""
+    """Returns the path of a model or output; raises a `UserError` unless it is UTF-8, as required except for photos."""
     if value is not None and not is_utf8(value):
         named = param.opts[0] if param.param_type_name == "option" else str(param.metavar).strip("[]")
         raise UserError(f"{named}: must be a path in UTF-8; received {value}. Rename it, or give another.")
@@ -34,7 +34,9 @@ ConfigArgument = Annotated[
 OptionalConfigArgument = Annotated[
     str | None,
     typer.Argument(
-        metavar="[CONFIG]", callback=require_utf8, help="A YAML file or a shipped config; the demo if left out."
+        metavar="[CONFIG]",
+        callback=require_utf8,
+        help="A YAML file or the name of a shipped config; by default the demo.",
     ),
 ]
 SetOption = Annotated[
@@ -53,13 +55,13 @@ ModelArgument = Annotated[
 
 
 INTERRUPTED = 130
-"""The exit code after Ctrl-C, as shells have it."""
+"""The exit code after Ctrl-C, by the convention of shells."""
 BROKEN_PIPE = 141
-"""The exit code after the reader of the output went away, as shells have it."""
+"""The exit code after the reader of the output closed it, by the convention of shells."""
 SECONDS_BETWEEN_LINES = 30
-"""Of progress that goes to a file."""
+"""Interval of progress lines if stderr isn't a terminal."""
 _NUMBER = re.compile(r"[-+]?[\d.,]+(e[-+]?\d+)?( ?(%|[A-Za-z]{1,2}))?|…|")
-"""A number with a unit, or nothing."""
+"""A number, possibly with a unit, or nothing."""
 
 
 def quiet_tensorflow() -> None:
@@ -70,7 +72,7 @@ def quiet_tensorflow() -> None:
     """
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # Pictures are drawn into files, whatever the caller's screen is, and fonts needn't be remembered.
+    # Pictures are drawn to files, regardless of the caller's display, and fonts needn't be cached.
     os.environ["MPLBACKEND"] = "agg"
     for library in ("tensorflow", "matplotlib"):
         logging.getLogger(library).setLevel(logging.ERROR)
@@ -82,13 +84,13 @@ def quiet_tensorflow() -> None:
             import clan_tf.models  # noqa: F401
     except ModuleNotFoundError as error:
         raise UserError(
-            f"{error.name} isn't installed, and only `predict` with a .tflite or .onnx file runs without it. "
+            f"{error.name} isn't installed; only `predict` with a .tflite or .onnx file runs without it. "
             "Install everything: pip install clan-tf."
         ) from error
 
 
 def run_safely(command: Callable[[], Any]) -> None:
-    """Runs the command line: a user's mistake exits with 2, a failed check with 1, both with their message alone."""
+    """Runs the command line: exits with 2 for a user's mistake and 1 for a failed check, with just the message."""
     prepare_streams()
     message, code = _outcome(command)
     unwritten = flush_stdout()
@@ -103,7 +105,7 @@ def run_safely(command: Callable[[], Any]) -> None:
 
 
 def _outcome(command: Callable[[], Any]) -> tuple[str, Any]:
-    """How a command ended: its message, and the exit code where it gives one."""
+    """Runs a command and returns its message and, if it has one, its exit code."""
     try:
         _require_working_folder()
         _settle_home()
@@ -124,7 +126,7 @@ def _outcome(command: Callable[[], Any]) -> tuple[str, Any]:
     except KeyboardInterrupt:
         return "interrupted", INTERRUPTED
     except SystemExit as exit_:
-        if exit_.code == INTERRUPTED:  # Typer's, which says nothing
+        if exit_.code == INTERRUPTED:  # Typer's, which has no message
             return "interrupted", INTERRUPTED
         if isinstance(exit_.__context__, BrokenPipeError):  # Typer's and rich's
             return "", BROKEN_PIPE
@@ -136,17 +138,17 @@ def _require_working_folder() -> None:
     try:
         os.getcwd()
     except FileNotFoundError as error:
-        raise UserError("The working folder doesn't exist any more. Change to one that does: cd.") from error
+        raise UserError("The working folder no longer exists. Change to one that does: cd.") from error
 
 
 def _settle_home() -> None:
-    """Without a home, libraries would make a folder of the name `~` in the working folder."""
+    """Points `HOME` at the null device if it is unknown: libraries would make a folder named `~`."""
     if os.path.expanduser("~") == "~":
         os.environ["HOME"] = os.devnull
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on stdout; letters that its encoding doesn't have are escaped as JSON has it."""
+    """Prints one JSON document on stdout; characters that the encoding lacks are escaped as JSON allows."""
     from clan_tf.files import json_text
 
     text = json_text(value)
@@ -158,12 +160,12 @@ def print_json(value: Any) -> None:
 
 
 def say(text: str = "") -> None:
-    """Prints a text on stdout, what a terminal would obey in it escaped."""
+    """Prints a text on stdout, with control characters escaped."""
     print(_shown(text))
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table on stdout: columns of numbers are aligned to the right, texts to the left."""
+    """Prints a table on stdout: columns of numbers are right-aligned, texts left-aligned."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -180,17 +182,17 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
 
 
 def large(value: float) -> str:
-    """A count as text, in G or M."""
+    """Formats a count, in G or M."""
     return f"{value / 1e9:.2f} G" if value >= 1e9 else f"{value / 1e6:.2f} M"
 
 
 def percent(value: float) -> str:
-    """A share 0…1 as text."""
+    """Formats a share 0…1 as a percentage."""
     return f"{100 * value:.2f} %"
 
 
 class ConsoleProgress(Progress):
-    """On stderr, bars with the time left where it is a terminal, a line now and then where not; notes in any case."""
+    """Progress on stderr: bars with the time left if it is a terminal, otherwise a line now and then; notes always."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -230,7 +232,7 @@ class ConsoleProgress(Progress):
 
 
 class _LineProgress:
-    """A line every `SECONDS_BETWEEN_LINES` for logs: what, how much of it is done, and the time left."""
+    """Writes a line every `SECONDS_BETWEEN_LINES` for logs: the task, how much of it is done, and the time left."""
 
     def __init__(self, description: str, total: int, write: Callable[[str], None]) -> None:
         self._description, self._total, self._write = description, total, write
@@ -238,7 +240,7 @@ class _LineProgress:
         self._written = self._started
 
     def advance(self, text: str = "") -> None:
-        """To be called after each unit."""
+        """Counts a unit; to be called after each."""
         self._done += 1
         now = time.monotonic()
         if now - self._written >= SECONDS_BETWEEN_LINES:

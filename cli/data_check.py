@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from clan_tf.data.check.report import Pair
 
 _MOST_CLASSES = 20
-"""So many are listed one by one."""
+"""The maximum number of classes that are listed one by one."""
 
 
 def data_check(
@@ -43,10 +43,10 @@ def data_check(
             "--quarantine",
             metavar="FILE",
             callback=require_utf8,
-            help="Write the photos to leave out, for data.quarantine: all that can't be read; train and validation "
+            help="Write a list of photos to exclude, for data.quarantine: all that can't be read; train and validation "
             "photos whose picture is also in test; all but one of other copies; and all copies of a picture with "
-            "different labels. Test photos stay, unless they can't be read. Looks at all photos, also those that "
-            "data.quarantine or data.fraction leave out now.",
+            "different labels. Test photos stay, unless they can't be read. Checks all photos, including those that "
+            "data.quarantine or data.fraction exclude now.",
         ),
     ] = None,
     samples: Annotated[
@@ -60,7 +60,7 @@ def data_check(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Find broken and odd photos, duplicates, leaks between splits and labels that differ; changes no photo.
+    """Find broken and odd photos, duplicates, leaks between splits and conflicting labels; changes no photos.
 
     Exits with 1 if there are broken photos, leaks or copies with different labels, or if a training run couldn't start.
     """
@@ -93,7 +93,7 @@ def data_check(
 
 
 def _require_writable(quarantine: str | None, samples: str | None) -> None:
-    """A `UserError` where what is to be written can't be, before the photos are looked at."""
+    """Raises a `UserError` if the output can't be written, before the photos are checked."""
     from clan_tf.data.check.quarantine import require_quarantine
 
     if quarantine:
@@ -104,12 +104,12 @@ def _require_writable(quarantine: str | None, samples: str | None) -> None:
 
 
 def _require_folder(option: str, folder: Path) -> None:
-    """A `UserError` unless `folder` is a folder that can be written to, or can become one."""
+    """Raises a `UserError` unless `folder` is a writable folder, or can be made."""
     from clan_tf.files import existing_parent
 
     existing = existing_parent(folder)
     if not existing.is_dir():
-        raise UserError(f"{option}: {existing} is a file, and must be a folder. Give another path.")
+        raise UserError(f"{option}: {existing} is a file, but must be a folder. Give another path.")
     if not os.access(existing, os.W_OK | os.X_OK):
         raise UserError(f"{option}: the folder {existing} can't be written to: permission denied. Give another path.")
 
@@ -134,7 +134,7 @@ def _write_samples(folder: Path, source: "Source", report: "DataReport", experim
 
 
 def _first_readable(source: "Source", report: "DataReport", per_class: int = 6, classes: int = 20) -> list["Photo"]:
-    """The first readable train photos of the first classes."""
+    """Returns the first readable train photos of the first classes."""
     broken = {entry["path"] for entry in report.broken}
     chosen: dict[int, list[Photo]] = {label: [] for label in range(min(classes, len(source.class_names)))}
     for photo in source.photos("train"):
@@ -165,13 +165,13 @@ def _print_report(experiment: "Experiment", report: "DataReport") -> None:
         print_table("Found", ("what", "photos or pairs", "such as"), rows)
     if report.across_cut:
         say(
-            f"{counted(len(report.across_cut), 'pair')} across train and val: clan-tf cut these validation photos from "
-            "train at random, so it is no leak of the data, but their accuracy will be a little too high."
+            f"{counted(len(report.across_cut), 'pair')} across train and val: clan-tf split these photos from "
+            "train at random, so this is no leak in the data, but validation accuracy will be slightly too high."
         )
 
 
 def _print_classes(counts: Mapping[str, Mapping[str, int]]) -> None:
-    """Photos by class and split, of all classes or of those with the fewest train photos."""
+    """Prints photos by class and split, for all classes or those with the fewest train photos."""
     classes = dict.fromkeys(name for split in counts.values() for name in split)
     rows = [(name, [split.get(name, 0) for split in counts.values()]) for name in classes]
     title = "Photos by class"
@@ -182,7 +182,7 @@ def _print_classes(counts: Mapping[str, Mapping[str, int]]) -> None:
 
 
 def _extreme(classes: Mapping[str, int], choose: Callable[..., str]) -> str:
-    """The smallest or largest count of photos, and its class unless all classes are as large."""
+    """Describes the smallest or largest count of photos, with its class unless all classes have the same count."""
     name = choose(classes, key=classes.__getitem__)
     return f"{classes[name]} ({name})" if len(set(classes.values())) > 1 else str(classes[name])
 
@@ -197,7 +197,7 @@ def _print_images(images: Mapping[str, Any]) -> None:
 
 
 def _found(report: "DataReport", root: str | None) -> dict[str, list[str]]:
-    """A line for each thing that was found, by what it is, the worst first."""
+    """Returns a line for each finding, by kind, the worst kinds first."""
     from clan_tf.data.sources.source import relative_name
 
     def named(path: str) -> str:
@@ -231,15 +231,15 @@ def _examples(entries: Sequence[str], most: int = 2) -> str:
 
 
 def _print_written(experiment: "Experiment", written: "Quarantine", path: str, arguments: list[str]) -> None:
-    """What is left to do once the photos to leave out are listed."""
+    """Prints what to do next, once the list of photos to exclude is written."""
     from clan_tf.config import with_values
     from clan_tf.data import survey_source
     from clan_tf.data.check import training_problems
     from clan_tf.data.check.readiness import fitting_batch
 
-    say(f"{path}: {counted(len(written.names), 'photo')} to leave out.")
+    say(f"{path}: {counted(len(written.names), 'photo')} to exclude.")
     if written.emptied:
-        say(f"No train photo would be left of {', '.join(written.emptied)}: mend or add photos first.")
+        say(f"No train photo would be left of {', '.join(written.emptied)}: fix or add photos first.")
     cleaned = with_values(experiment, {"data.quarantine": path})
     without = [*arguments, "--set", f"data.quarantine={_as_yaml(path)}"]
     source = survey_source(cleaned.data)
@@ -247,11 +247,11 @@ def _print_written(experiment: "Experiment", written: "Quarantine", path: str, a
     if problems:
         _print_problems(problems, fitting_batch(cleaned, source), without)
     else:
-        _print_command("Look through it, then:", ["train", *without])
+        _print_command("Review it, then:", ["train", *without])
 
 
 def _print_next(experiment: "Experiment", source: "Source", report: "DataReport", arguments: list[str]) -> None:
-    """What to do after the report; a command is printed only if it runs."""
+    """Prints what to do after the report; a command is printed only if it would run."""
     from clan_tf.data.check.readiness import fitting_batch
 
     broken = {entry["path"] for entry in report.broken}
@@ -260,21 +260,21 @@ def _print_next(experiment: "Experiment", source: "Source", report: "DataReport"
         _print_problems(report.problems, fitting_batch(experiment, source, broken), arguments)
     if found:
         skipped = "are skipped (data.on_broken)" if experiment.data.on_broken == "skip" else "stop training"
-        say(f"Broken photos {skipped}; leaks and wrong labels falsify its accuracies. --json lists them all.")
+        say(f"Broken photos {skipped}; leaks and wrong labels distort its accuracies. --json lists them all.")
         quarantine = ["data", "check", *arguments, "--quarantine", _free_list()]
-        _print_command("Mend it, or write a list of photos to leave out:", quarantine)
+        _print_command("Fix them, or write a list of photos to exclude:", quarantine)
     elif not report.problems:
-        _print_command("Nothing in the photos stands in the way:", ["train", *arguments])
+        _print_command("The photos are ready for training:", ["train", *arguments])
 
 
 def _print_problems(problems: Sequence[str], batch: Mapping[str, int], arguments: list[str]) -> None:
-    """Prints why training can't start, and the command that can where the batch alone is too large."""
+    """Prints why training can't start, and a command that works if only the batch is too large."""
     say("Training can't start on these photos:")
     for problem in problems:
         say(f"  {problem}")
     if batch:
         smaller = [word for key, value in batch.items() for word in ("--set", f"{key}={value}")]
-        _print_command("With a smaller batch it can:", ["train", *arguments, *smaller])
+        _print_command("It can with a smaller batch:", ["train", *arguments, *smaller])
 
 
 def _print_command(heading: str, words: Sequence[str]) -> None:
@@ -283,7 +283,7 @@ def _print_command(heading: str, words: Sequence[str]) -> None:
 
 
 def _free_list(name: str = "quarantine.txt") -> str:
-    """A name for a quarantine list that no other file has."""
+    """Returns an unused name for a quarantine list."""
     from clan_tf.data.check.quarantine import require_quarantine
 
     for number in count(1):
@@ -297,7 +297,7 @@ def _free_list(name: str = "quarantine.txt") -> str:
 
 
 def _as_yaml(text: str) -> str:
-    """A text as the value of `--set`, which is read as YAML."""
+    """Formats a text as the value of `--set`, which is read as YAML."""
     import yaml
 
     try:

@@ -31,14 +31,14 @@ def data_pack(
     overrides: SetOption = None,
     quality: Annotated[int, typer.Option("--quality", min=1, max=100, help="Quality of the JPEGs.")] = 95,
     lossless: Annotated[
-        bool, typer.Option("--lossless", help="Store PNGs: the resized photos exactly, in about five times the space.")
+        bool, typer.Option("--lossless", help="Store PNGs: exactly the resized photos, in about five times the space.")
     ] = False,
     shard_size: Annotated[
-        int, typer.Option("--shard-size-mb", metavar="N", min=1, help="About how large a file is, in megabytes.")
+        int, typer.Option("--shard-size-mb", metavar="N", min=1, help="Approximate size of a file in megabytes.")
     ] = 256,
     as_json: JsonOption = False,
 ) -> None:
-    """Resize the photos once and write them as TFDS records, which training then reads from any disk."""
+    """Resize the photos once and write them as TFDS records, which training can then read from any disk."""
     from clan_tf.config import load_experiment
 
     experiment = load_experiment(config, overrides or ())
@@ -56,7 +56,7 @@ def data_pack(
 
 
 def _keys(packed: "Pack", data: "DataConfig") -> list[str]:
-    """What makes the config read the pack; photos were selected when they were packed."""
+    """Returns the keys with which a config reads the pack; photos were selected when they were packed."""
     keys = ["data.source=records", f"data.root={packed.folder}"]
     if data.quarantine:
         keys.append("data.quarantine=null")

@@ -28,7 +28,8 @@ def evaluate(
         str | None, typer.Option("--branches", metavar="A,B", help="Combine these branches instead of all.")
     ] = None,
     config: Annotated[
-        str | None, typer.Option("--config", metavar="CONFIG", help="Whose data to use; the run's own if left out.")
+        str | None,
+        typer.Option("--config", metavar="CONFIG", help="Config whose data to use; by default the run's own."),
     ] = None,
     overrides: SetOption = None,
     output: Annotated[
@@ -37,12 +38,12 @@ def evaluate(
             "--output",
             metavar="D",
             callback=require_utf8,
-            help="Where to write; the run's evaluation/ if left out, on its own data.",
+            help="Where to write; by default the run's evaluation/, if evaluated on its own data.",
         ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Accuracy per branch and combined, per class, the most confused pairs and the calibration error."""
+    """Compute accuracy per branch and combined, per class, the most confused pairs and the calibration error."""
     quiet_tensorflow()
     from clan_tf.evaluation import evaluate as evaluate_model
 
@@ -58,7 +59,7 @@ def evaluate(
 
 
 def print_accuracies(result: "Evaluation", split: str) -> None:
-    """The table of the branches' accuracies."""
+    """Prints the table of the branches' accuracies."""
     rows = [(name, percent(scores["top1"]), percent(scores["top5"])) for name, scores in result.branches.items()]
     joined = " + ".join(result.combined_branches)
     rows.append((f"combined ({joined})", percent(result.combined["top1"]), percent(result.combined["top5"])))

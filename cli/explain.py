@@ -26,17 +26,19 @@ def explain(
     output: Annotated[str, typer.Option("--output", metavar="D", callback=require_utf8, help="The folder to make.")],
     at: Annotated[
         str | None,
-        typer.Option("--at", metavar="X,Y", help="A pixel of the upright photo: what its position is related to."),
+        typer.Option(
+            "--at", metavar="X,Y", help="A pixel of the upright photo, to show what its position is related to."
+        ),
     ] = None,
     branches: Annotated[
         str | None, typer.Option("--branches", "--branch", metavar="A,B", help="Grad-CAM of these branches only.")
     ] = None,
     label: Annotated[
-        str | None, typer.Option("--label", metavar="CLASS", help="The class to explain; the predicted if left out.")
+        str | None, typer.Option("--label", metavar="CLASS", help="The class to explain; by default the predicted one.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """What a model looks at: heat maps over photos, and as arrays. Exits with 1 if a photo couldn't be read."""
+    """Show what a model looks at: heat maps over photos, and as arrays. Exits with 1 if a photo couldn't be read."""
     position = None if at is None else _position(at)
     quiet_tensorflow()
     from clan_tf.explain import explain_photos
@@ -53,7 +55,7 @@ def explain(
             else (printable(result["path"]), printable(result["label"]), f"{100 * result['probability']:.1f} %")
             for result in results
         ]
-        print_table("What was explained", ("photo", "label", "probability"), rows)
+        print_table("Explained photos", ("photo", "label", "probability"), rows)
         say(f"{len(results) - len(failed)} photos explained, {len(failed)} skipped. Pictures and arrays: {output}")
     if failed:
         raise typer.Exit(1)

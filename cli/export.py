@@ -37,44 +37,46 @@ def export(
     output: Annotated[
         str | None,
         typer.Option(
-            "--output", metavar="D", callback=require_utf8, help="The folder to make; RUN/exports/… if left out."
+            "--output", metavar="D", callback=require_utf8, help="The folder to make; by default RUN/exports/…."
         ),
     ] = None,
     samples: Annotated[
-        int | None, typer.Option("--samples", metavar="N", help="Compare on so many test photos; all if left out.")
+        int | None, typer.Option("--samples", metavar="N", help="Number of test photos to compare on; all by default.")
     ] = None,
     branches: Annotated[
-        str | None, typer.Option("--branches", metavar="A,B", help="Combine these branches; the rest is left out.")
+        str | None, typer.Option("--branches", metavar="A,B", help="Combine these branches; the others are removed.")
     ] = None,
     io: Annotated[
         str | None,
-        typer.Option("--io", help="Photos are float32 (tflite's default) or uint8 (saved_model's and onnx's)."),
+        typer.Option(
+            "--io", help="Type of photos: float32 (default of tflite) or uint8 (default of saved_model and onnx)."
+        ),
     ] = None,
     any_batch: Annotated[
         bool, typer.Option("--any-batch", help="For tflite: take any number of photos at once, instead of one.")
     ] = False,
     per_branch: Annotated[
-        bool, typer.Option("--per-branch", help="For saved_model: answer each branch's probabilities, too.")
+        bool, typer.Option("--per-branch", help="For saved_model: output each branch's probabilities, too.")
     ] = False,
     explain: Annotated[
         bool, typer.Option("--explain", help="For saved_model: add a signature with attention maps.")
     ] = False,
     calibration_photos: Annotated[
         int | None,
-        typer.Option("--calibration-photos", metavar="N", help="For int8 and int16x8: train photos to look at; 200."),
+        typer.Option("--calibration-photos", metavar="N", help="For int8 and int16x8: number of train photos; 200."),
     ] = None,
     keep_float: Annotated[
         list[str] | None,
         typer.Option(
             "--keep-float",
             metavar="LAYER",
-            help="For float16, dynamic and int8: a layer that stays float32. Repeatable.",
+            help="For float16, dynamic and int8: a layer that stays in float32. Repeatable.",
         ),
     ] = None,
     max_drop: Annotated[
         float | None,
         typer.Option(
-            "--max-drop", metavar="POINTS", help="For dynamic, int8 and int16x8: accuracy that may be lost; 1."
+            "--max-drop", metavar="POINTS", help="For dynamic, int8 and int16x8: maximum drop in accuracy; 1."
         ),
     ] = None,
     min_agreement: Annotated[
@@ -82,17 +84,18 @@ def export(
         typer.Option(
             "--min-agreement",
             metavar="PERCENT",
-            help="For the same: photos that must get the model's class; 99 for dynamic, 98 for int8.",
+            help="For the same: minimum share of photos with the model's class; 99 for dynamic, 98 for int8.",
         ),
     ] = None,
     config: Annotated[
-        str | None, typer.Option("--config", metavar="CONFIG", help="Whose data to use; the run's own if left out.")
+        str | None,
+        typer.Option("--config", metavar="CONFIG", help="Config whose data to use; by default the run's own."),
     ] = None,
     overrides: SetOption = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace an export that is there already.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing export.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Export a model, and keep the file if it answers as the model does. Exits with 1, and keeps nothing, if not."""
+    """Export a model, and keep the file if its outputs agree with the model's. Otherwise exits with 1."""
     quiet_tensorflow()
     from clan_tf.export import ExportOptions
     from clan_tf.export import export as export_model
@@ -116,7 +119,7 @@ def export(
         return
     print_table(f"{options.kind} on {result.report.photos} photos", COLUMNS, _rows(result.report))
     if result.options.keep_float:
-        say(f"In float32: {', '.join(result.options.keep_float)}")
+        say(f"Kept in float32: {', '.join(result.options.keep_float)}")
     say(f"Written: {result.path}")
     say(f"  clan-tf predict {result.path} PHOTO…")
 
@@ -132,5 +135,5 @@ def _rows(report: "GateReport") -> list[tuple[str, str, str]]:
     for speed in report.speeds:
         name = f"a photo with {speed.threads} thread{'s' if speed.threads > 1 else ''}, median (95 %)"
         rows.append((name, "", f"{1000 * speed.median:.2f} ms ({1000 * speed.p95:.2f})"))
-    rows.append(("memory of the process, at most", "", f"{max(s.memory for s in report.speeds) / 1e6:.0f} MB"))
+    rows.append(("peak memory of the process", "", f"{max(s.memory for s in report.speeds) / 1e6:.0f} MB"))
     return rows

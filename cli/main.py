@@ -37,13 +37,13 @@ app = _app("Fine-grained photo classification with the Cross-layer Attention Net
 for command in (train, evaluate, predict, explain, report, export, search, reproduce, summary):
     app.command()(command)
 
-data_app = _app("Look through the photos, and pack them.")
+data_app = _app("Check photos and pack them.")
 data_app.command("check")(data_check)
 data_app.command("pack")(data_pack)
 app.add_typer(data_app, name="data")
 
 benchmark_app = _app(
-    "Speed on this machine, beside a bound or a peer measured in the same run. `benchmark RUN` is short for "
+    "Measure speed on this machine, beside a bound or a peer from the same run. `benchmark RUN` is short for "
     "`benchmark exports RUN`.",
     DefaultsToExports,
 )
@@ -61,14 +61,14 @@ def _print_version(asked: bool) -> None:
 @app.callback()
 def main(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """Fine-grained photo classification with the Cross-layer Attention Network."""
 
 
 def run() -> None:
-    """Entry point of the `clan-tf` command."""
+    """Runs the `clan-tf` command; its entry point."""
     run_safely(app)
 
 

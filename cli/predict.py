@@ -14,7 +14,7 @@ def predict(
     top: Annotated[int, typer.Option("--top", min=1, help="How many labels per photo.")] = 5,
     as_json: JsonOption = False,
 ) -> None:
-    """Labels for photos and folders of photos. Exits with 1 if a photo couldn't be read."""
+    """Predict labels of photos and folders of photos. Exits with 1 if a photo couldn't be read."""
     from clan_tf.inference import locate
     from clan_tf.inference import predict as predict_photos
 

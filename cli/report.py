@@ -13,12 +13,12 @@ def report(
     output: Annotated[
         str | None,
         typer.Option(
-            "--output", metavar="FILE", callback=require_utf8, help="The HTML file; RUN/report.html if left out."
+            "--output", metavar="FILE", callback=require_utf8, help="The HTML file; by default RUN/report.html."
         ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """One HTML page about a run: accuracies, mistakes and what the model looked at in them, calibration, cost."""
+    """Write an HTML page about a run: accuracies, mistakes and what the model looked at in them, calibration, cost."""
     quiet_tensorflow()
     from clan_tf.report import write_report
 

@@ -27,21 +27,23 @@ def reproduce(
     config: Annotated[
         str, typer.Argument(metavar="[CONFIG]", help="Photos, backbone and recipe: a YAML file or a shipped config.")
     ] = "vgg16_3scale",
-    seeds: Annotated[str, typer.Option("--seeds", metavar="A,B,…", help="One run for each.")] = "0",
+    seeds: Annotated[str, typer.Option("--seeds", metavar="A,B,…", help="One run for each seed.")] = "0",
     output: Annotated[
         str,
         typer.Option(
             "--output",
             metavar="D",
             callback=require_utf8,
-            help="Where the table and its runs go; finished runs are kept.",
+            help="Where to write the table and its runs; finished runs are kept.",
         ),
     ] = "reproduced",
-    plan: Annotated[bool, typer.Option("--plan", help="Say what would run and how long, and train nothing.")] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Show what would run and how long it would take; trains nothing.")
+    ] = False,
     overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """One table or figure of the paper on your photos, beside the printed numbers. The same command resumes it."""
+    """Reproduce a table or figure of the paper on your photos, beside the published numbers. Run again to resume."""
     from clan_tf.config import load_experiment
 
     experiment = load_experiment(config, overrides or ())
@@ -77,7 +79,7 @@ def _print_plan(plan: "Plan", as_json: bool) -> None:
         return
     if plan.jobs:
         rows = [(name, state, _estimate(seconds)) for name, (state, seconds) in plan.jobs.items()]
-        print_table("It would train", ("run", "now", "estimated"), [*rows, ("all", "", _estimate(total))])
+        print_table("Training runs (plan)", ("run", "now", "estimated"), [*rows, ("all", "", _estimate(total))])
     say(f"Estimated from: {plan.basis}.")
 
 

@@ -26,18 +26,18 @@ if TYPE_CHECKING:
 def search(
     config: ConfigArgument,
     space: Annotated[
-        str, typer.Option("--space", metavar="S", help="What is searched: a YAML file, or paper or full.")
+        str, typer.Option("--space", metavar="S", help="The search space: a YAML file, or paper or full.")
     ] = "paper",
     algorithm: Annotated[
         Literal["random", "grid", "bayesian", "hyperband"] | None,
-        typer.Option("--algorithm", help="KerasTuner's; the space's if left out."),
+        typer.Option("--algorithm", help="KerasTuner's algorithm; by default the space's."),
     ] = None,
-    trials: Annotated[int | None, typer.Option("--trials", metavar="N", help="How many trials at most.")] = None,
+    trials: Annotated[int | None, typer.Option("--trials", metavar="N", help="Maximum number of trials.")] = None,
     hours: Annotated[
-        float | None, typer.Option("--hours", metavar="H", help="No new trial begins after so many hours of trials.")
+        float | None, typer.Option("--hours", metavar="H", help="No new trial starts after this many hours of trials.")
     ] = None,
     repeats: Annotated[
-        int | None, typer.Option("--repeats", metavar="R", help="Train each trial with so many seeds.")
+        int | None, typer.Option("--repeats", metavar="R", help="Train each trial with this many seeds.")
     ] = None,
     objective: Annotated[
         str | None, typer.Option("--objective", metavar="M", help="A column of metrics.csv; val_combined_accuracy.")
@@ -45,20 +45,24 @@ def search(
     search_dir: Annotated[
         str | None,
         typer.Option(
-            "--search-dir", metavar="D", callback=require_utf8, help="Its folder; searches/NAME-SPACE if left out."
+            "--search-dir",
+            metavar="D",
+            callback=require_utf8,
+            help="The search's folder; by default searches/NAME-SPACE.",
         ),
     ] = None,
     role: Annotated[
-        Literal["chief", "worker"] | None, typer.Option("--role", help="Of this process, where several search.")
+        Literal["chief", "worker"] | None,
+        typer.Option("--role", help="Role of this process, if several search together."),
     ] = None,
-    chief: Annotated[str | None, typer.Option("--chief", metavar="HOST:PORT", help="Where the chief is.")] = None,
+    chief: Annotated[str | None, typer.Option("--chief", metavar="HOST:PORT", help="Address of the chief.")] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be done, and measure one epoch; nothing is kept.")
+        bool, typer.Option("--dry-run", help="Show what would be done, and measure one epoch; nothing is kept.")
     ] = False,
     overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Search an experiment's choices with KerasTuner. The same command resumes a search that was stopped."""
+    """Search an experiment's hyperparameters with KerasTuner. The same command resumes a stopped search."""
     from clan_tf.config import load_experiment
 
     experiment = load_experiment(config, overrides or ())
@@ -82,7 +86,7 @@ def search(
 
 
 def _own_role(role: str | None, chief: str | None) -> tuple[Any, str | None]:
-    """The role and the chief's address: as given, or as KerasTuner's environment variables say."""
+    """Returns the role and the chief's address: as given, or from KerasTuner's environment variables."""
     host, port = os.environ.get("KERASTUNER_ORACLE_IP"), os.environ.get("KERASTUNER_ORACLE_PORT")
     if role is None and host:
         role = "chief" if "chief" in os.environ.get("KERASTUNER_TUNER_ID", "") else "worker"
@@ -170,6 +174,6 @@ def _print_plan(experiment: "Experiment", searched: "SearchConfig", as_json: boo
     )
     trials = "as many as the time allows" if plan.trials is None else str(plan.trials)
     say(f"Trials: {trials}, each trained with {counted(searched.repeats, 'seed')}, by {searched.algorithm} search")
-    say(f"One epoch took {plan.epoch_seconds:.1f} s here, with the experiment's own choices.")
+    say(f"One epoch took {plan.epoch_seconds:.1f} s here, with the experiment's own values.")
     if plan.seconds is not None:
         say(f"All epochs of all trials: about {duration(plan.seconds)} on one machine like this one")

@@ -1,4 +1,4 @@
-"""Standard streams that can be written to, whatever the caller did to them."""
+"""Standard streams that can be written to, even if the caller closed them."""
 
 import os
 import sys
@@ -6,14 +6,14 @@ from typing import Any, TextIO
 
 
 def prepare_streams() -> None:
-    """Opens the standard streams that the caller closed, and lets them escape what their encoding doesn't have.
+    """Opens the standard streams that the caller closed, and makes them escape characters that their encoding lacks.
 
-    Without it the next file that is opened gets the number of a closed stream, and TensorFlow, whose messages go to
+    Otherwise the next opened file gets the number of a closed stream, and TensorFlow, whose messages go to
     descriptor 2, writes into it.
     """
     for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
         if not _is_open(number):
-            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))
     for stream in (sys.stdout, sys.stderr):
@@ -22,7 +22,7 @@ def prepare_streams() -> None:
 
 
 def flush_stdout() -> OSError | None:
-    """Writes what was printed; the error if that can't be done, after which nothing is printed any more."""
+    """Flushes what was printed; returns the error if that fails, after which nothing more is printed."""
     try:
         sys.stdout.flush()
     except OSError as error:
@@ -32,14 +32,14 @@ def flush_stdout() -> OSError | None:
 
 
 def abandon(stream: TextIO) -> None:
-    """Redirects a stream to nothing, so that neither the program nor Python's exit fails on it again."""
+    """Redirects a stream to the null device, so that neither the program nor Python's exit fails on it again."""
     sink = os.open(os.devnull, os.O_WRONLY)
     os.dup2(sink, stream.fileno())
     os.close(sink)
 
 
 class Unfailing:
-    """A stream for messages: if it can't be written, because its reader is gone or its disk is full, work continues.
+    """A stream for messages: if writing fails, because its reader is gone or its disk is full, work continues.
 
     Args:
         stream: the stream.
@@ -52,7 +52,7 @@ class Unfailing:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        """Writes a text if that is possible."""
+        """Writes a text if possible."""
         try:
             return self._stream.write(text)
         except OSError:
@@ -60,7 +60,7 @@ class Unfailing:
             return len(text)
 
     def flush(self) -> None:
-        """Flushes if that is possible."""
+        """Flushes if possible."""
         try:
             self._stream.flush()
         except OSError:

@@ -17,7 +17,7 @@ def summary(
     overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Parameters, multiply-accumulates, shapes and memory of a model. Needs no photos and no weights."""
+    """Show parameters, multiply-accumulates, shapes and memory of a model. Needs no photos and no weights."""
     from clan_tf.config import load_experiment
 
     experiment = load_experiment(config, overrides or ())
@@ -47,4 +47,4 @@ def summary(
         )
     shapes = [(name, " x ".join(map(str, shape))) for name, shape in result["shapes"].items()]
     print_table("Shapes", ("feature", "per photo"), shapes)
-    say(f"Activations kept for training: {result['activation_bytes'] / 1e6:.1f} MB a photo in float32 (estimate)")
+    say(f"Activations kept for training: {result['activation_bytes'] / 1e6:.1f} MB per photo in float32 (estimate)")

@@ -26,13 +26,13 @@ def train(
     run_dir: Annotated[
         str | None,
         typer.Option(
-            "--run-dir", metavar="D", callback=require_utf8, help="The folder to make; runs/NAME-001 … if left out."
+            "--run-dir", metavar="D", callback=require_utf8, help="The folder to make; by default runs/NAME-001 …."
         ),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Resume the run in --run-dir; start it if there is none.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")] = False,
 ) -> None:
     """Train a model and evaluate it on the test split; without CONFIG, the demo on generated photos."""
     from clan_tf.config import load_experiment
@@ -48,7 +48,7 @@ def train(
 
 
 def _own_config(run_dir: str) -> str | None:
-    """Returns the config of a run to resume, if it is there already."""
+    """Returns the config of the run to resume, if it exists."""
     quiet_tensorflow()
     from clan_tf.run import RunDirectory, is_run
 
@@ -72,14 +72,14 @@ def _train(experiment: "Experiment", run_dir: str | None, resume: bool) -> None:
     evaluation = evaluate(str(run), split=split, progress=progress, source=result.source, data_section=result.data)
     print_accuracies(evaluation, split)
     if split == "val":
-        say("There is no test split: these photos chose the epoch, so new photos will do somewhat worse.")
+        say("There is no test split: these photos chose the epoch, so accuracy on new photos will be somewhat lower.")
     say(f"\nRun directory: {run}")
     say(f"  curves       {result.run.curves}")
     say(f"  evaluation   {result.run.evaluation(split).path}")
     say("Next:")
     say(f"  clan-tf predict {run} PHOTO…          labels for your photos")
-    say(f"  clan-tf report {run}                  one page about it, to read first")
-    say(f"  clan-tf evaluate {run} --json         the figures for a program")
+    say(f"  clan-tf report {run}                  one page about the run, to read first")
+    say(f"  clan-tf evaluate {run} --json         the metrics for programs")
     say(f"  tensorboard --logdir {result.run.tensorboard}")
 
 

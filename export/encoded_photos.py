@@ -98,7 +98,7 @@ def _require_canvas(content: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
 
 
 def _is_known_coding(data: GraphBytes) -> tf.Tensor:
-    """Returns whether a JPEG is baseline, extended or progressive; true if it doesn't say, since decoding will fail."""
+    """Returns whether a JPEG is baseline, extended or progressive; true without a frame header: decoding will fail."""
     found, start, _ = jpeg_frame(data)
     return ~found | (data.at(start - 3) <= max(FRAMES))
 

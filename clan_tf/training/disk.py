@@ -10,9 +10,9 @@ from clan_tf.models import BranchClassifier
 
 
 def disk_bytes(variables: int, training: TrainingConfig) -> int:
-    """Estimates the most bytes that training a model with `variables` float32 values takes on disk.
+    """Estimates the peak disk space, in bytes, of training a model with `variables` float32 values.
 
-    Counts the best model, the last one, and three states (one being written) of weights, momentum and weight average.
+    Counts the best model, the last one, and three states (one being written) of weights, momentum and any average.
     """
     numbers = 2 + 3 * (3 if training.ema else 2)
     return numbers * (4 * variables + 2**20)

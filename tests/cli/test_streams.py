@@ -58,7 +58,7 @@ def test_output_onto_a_full_disk_ends_with_one_sentence(tmp_path: Path) -> None:
 def test_a_deleted_working_folder_is_told(tmp_path: Path) -> None:
     done = shell("mkdir a; cd a; rmdir ../a; clan-tf --version", tmp_path)
     assert done.returncode == 2
-    assert done.stderr == "clan-tf: The working folder doesn't exist any more. Change to one that does: cd.\n"
+    assert done.stderr == "clan-tf: The working folder no longer exists. Change to one that does: cd.\n"
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])

@@ -151,5 +151,5 @@ def test_a_failed_gate_says_its_figures_where_no_layers_can_be_searched(
 ) -> None:
     monkeypatch.setattr("clan_tf.export.gate.FLOAT16_DIFFERENCE", 0.0)
     monkeypatch.setitem(sys.modules, "ai_edge_quantizer", None)
-    with pytest.raises(CheckFailed, match="(?s)tflite-float16 doesn't answer.*a probability in .* differs"):
+    with pytest.raises(CheckFailed, match="(?s)tflite-float16 doesn't agree.*a probability in .* differs"):
         export(str(run.path), ExportOptions("tflite", "float16"), str(tmp_path / "out"), samples=2)

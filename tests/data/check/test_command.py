@@ -59,10 +59,10 @@ def test_a_clean_check_passes_writes_the_samples_and_changes_no_photo(root: Path
     ("option", "path", "expected"),
     [
         ("--quarantine", "file.txt", "isn't such a list"),
-        ("--quarantine", "file.txt/list.txt", "file.txt is a file, and must be a folder"),
+        ("--quarantine", "file.txt/list.txt", "file.txt is a file, but must be a folder"),
         ("--quarantine", "photos", "can't be read as a text file: is a folder"),
-        ("--samples", "file.txt", "file.txt is a file, and must be a folder"),
-        ("--samples", "file.txt/grids", "file.txt is a file, and must be a folder"),
+        ("--samples", "file.txt", "file.txt is a file, but must be a folder"),
+        ("--samples", "file.txt/grids", "file.txt is a file, but must be a folder"),
         ("--samples", "photos", "can't be written to"),
     ],
 )

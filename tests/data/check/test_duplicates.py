@@ -113,6 +113,6 @@ def test_near_copies_across_our_own_cut_are_reported_but_are_no_leak(root: Path)
     arguments = ["--set", "data.validation_fraction=0.4"]
     result = run(root, *arguments)
     assert result.exit_code == 0, result.output
-    assert "across train and val: clan-tf cut these validation photos" in result.output
+    assert "across train and val: clan-tf split these photos" in result.output
     answer = json.loads(run(root, "--json", *arguments).stdout)
     assert answer["leaks"] == [] and ["train", "val"] in [pair["splits"] for pair in answer["duplicates"]]

@@ -49,7 +49,7 @@ def test_check_and_train_give_the_same_verdict_and_the_advice_runs(case: str, tm
     if expected:
         assert isinstance(planned.exception, UserError) and re.search(expected, str(planned.exception))
         assert str(planned.exception) in checked.output
-        assert "Training can't start on these photos:" in checked.output and "stands in the way" not in checked.output
+        assert "Training can't start on these photos:" in checked.output and "ready for training" not in checked.output
     else:
         assert planned.exit_code == 0 and len(advised) == 1
     if case.startswith("some"):
