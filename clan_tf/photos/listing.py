@@ -131,7 +131,7 @@ def list_contents(folder: Path) -> Contents:
 
 
 def holds_photos(folder: Path) -> bool:
-    """Checks whether there is a photo in a folder, at any depth; looks no further than the first."""
+    """Checks whether there is a photo in a folder, at any depth; stops at the first."""
     return any(isinstance(item, Path) for item in _walk(folder))
 
 
@@ -205,7 +205,7 @@ def _is_folder(entry: os.DirEntry) -> bool:
 def _is_special(entry: os.DirEntry) -> bool:
     """Checks whether something is there that is no file; the check of photos reports what can't be looked at."""
     try:
-        if entry.is_file(follow_symlinks=False):  # which asks the system nothing
+        if entry.is_file(follow_symlinks=False):  # which makes no system call
             return False
         return not stat.S_ISREG(entry.stat().st_mode)
     except OSError:
@@ -218,7 +218,7 @@ def _leads_around(link: Path) -> bool:
 
 
 def _whole_folder(folder: Path, reason: Reason) -> list[LeftOut]:
-    """Returns a folder that nobody looks into, with the number of its files; nothing if it has none."""
+    """Returns a folder that isn't searched, with the number of its files; nothing if it has none."""
     unread: list[OSError] = []
     files = sum(len(names) for _, _, names in os.walk(folder, onerror=unread.append))
     return [LeftOut(str(folder), reason, files, is_folder=True)] if files or unread else []

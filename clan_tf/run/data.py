@@ -1,4 +1,4 @@
-"""The photos that a model meets: those of its run, in the run's splits, or those of other data."""
+"""The photos that a model is used on: those of its run, in the run's splits, or those of other data."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -31,9 +31,9 @@ class RunData:
         source: the photos.
         config: where they are.
         run: the run that the model belongs to, if any.
-        split: what the run wrote of its photos; `None` for a run of before `splits.csv`, or no run.
+        split: what the run wrote of its photos; `None` for a run from before `splits.csv` existed, or no run.
         match: how its photos were found; `None` for other data.
-        notes: what a user should know of them.
+        notes: what a user should know about them.
     """
 
     source: Source
@@ -77,7 +77,7 @@ class RunData:
 
 
 def read_run_split(run: RunDirectory) -> RunSplit | None:
-    """Reads what a run wrote of its photos; `None` for a run of before `splits.csv`.
+    """Reads what a run wrote of its photos; `None` for a run from before `splits.csv` existed.
 
     Raises:
         UserError: if the file is damaged or missing.
@@ -99,7 +99,7 @@ def read_run_data(run: RunDirectory, config: DataConfig, source: Source | None =
     Args:
         run: the run.
         config: its `data` section, perhaps with another place.
-        source: the photos, where they are read already.
+        source: the photos, if they have been read already.
 
     Raises:
         UserError: if the data can't be read, or `splits.csv` is damaged.
@@ -125,13 +125,13 @@ def read_run_data(run: RunDirectory, config: DataConfig, source: Source | None =
 def read_model_data(
     run: RunDirectory | None, experiment: Experiment, config: str | None, source: Source | None = None
 ) -> RunData:
-    """Reads the photos that a model meets: its run's own, or other data where another config or other keys say so.
+    """Reads the photos that a model is used on: its run's own, or other data where another config or other keys say so.
 
     Args:
         run: the run that the model belongs to, if any.
         experiment: whose data is used.
         config: the config that a user named; `None` for the run's own.
-        source: the photos, where they are read already.
+        source: the photos, if they have been read already.
 
     Raises:
         UserError: if the data can't be read, or the run's `splits.csv` is damaged.

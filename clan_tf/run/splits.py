@@ -31,7 +31,7 @@ class Row(NamedTuple):
         split: `train`, `val` or `test`.
         label: index of its class.
         class_name: name of its class.
-        photo: its name, relative to the folder of the data where it is in there.
+        photo: its name, relative to the folder of the data if it lies in it.
         box: the part of it that is used; `None` for all.
         digest: SHA-256 of the encoded photo, in hexadecimal; empty where it isn't known.
         use: `used`; `skipped`, because it can't be read; `quarantined`; or `left out` by `data.fraction`.

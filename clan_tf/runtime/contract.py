@@ -167,7 +167,7 @@ def _onnx_metadata(path: Path) -> str:
 
 
 def _require_regular_files(folder: Path) -> None:
-    """A SavedModel's files are opened by TensorFlow, which would wait for a pipe for ever."""
+    """A SavedModel's files are opened by TensorFlow, which would wait for a pipe forever."""
     for number, path in enumerate(folder.rglob("*")):
         if number >= SAVED_MODEL_FILES:
             raise ValueError(f"the folder has more than {SAVED_MODEL_FILES:,} files")

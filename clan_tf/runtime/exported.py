@@ -122,7 +122,7 @@ class ExportedModel:
             found = {name: values.shape for name, values in outputs.items()}
             raise UserError(f"{self.path}: must answer {PROBABILITIES} {expected}; received {found}.")
         if not all(np.isfinite(values).all() for values in answers.values()):
-            raise UserError(f"{self.path}: answers NaN; the file is damaged.")
+            raise UserError(f"{self.path}: outputs NaN; the file is damaged.")
         return answers
 
     def view(self, photo: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@
 
 import os
 import sys
+from importlib import import_module
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
@@ -37,8 +38,8 @@ def space() -> SearchConfig:
 
 def main(search_dir: str, role: str | None = None, address: str | None = None) -> None:
     plots.save_figure = lambda figure, path: path.touch()  # drawing takes a third of the time of a tiny run
-    search.LEASE_SECONDS, tuner.BEAT_SECONDS = 6.0, 0.5
-    search.search(experiment(), space(), search_dir, role, address, Lines())
+    import_module("clan_tf.search.search").LEASE_SECONDS, tuner.BEAT_SECONDS = 6.0, 0.5
+    search(experiment(), space(), search_dir, role, address, Lines())
 
 
 if __name__ == "__main__":

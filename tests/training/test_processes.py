@@ -91,7 +91,7 @@ def test_two_processes_of_which_one_is_killed_stop_and_go_on_like_one_device(one
     killed = time.monotonic()
     _, errors = workers[0].communicate(timeout=60)
     assert workers[0].returncode == 1
-    assert "Another process of this training ended" in errors
+    assert "Another process of this run ended" in errors
     assert "--resume" in errors
     assert time.monotonic() - killed < 30
     workers[1].communicate()

@@ -1,4 +1,4 @@
-"""What a user should know of their photos before training on them; changes nothing."""
+"""What a user should know about their photos before training on them; changes nothing."""
 
 import warnings
 from collections import Counter
@@ -61,7 +61,7 @@ class DataReport:
         broken: the photos that can't be used: `path` and `problem`.
         odd: unusual photos, once for each `kind`: `path`, `kind` and `detail`.
         pairs: photos that show the same picture.
-        notes: what the source says of itself.
+        notes: what the source reports of itself.
         problems: what keeps training from starting.
         left_out: what lies among the photos and isn't used.
     """

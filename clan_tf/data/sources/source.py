@@ -117,7 +117,7 @@ def shuffled_members(members: Sequence[int], seed: int, label: int) -> list[int]
 
 
 def relative_name(name: str, root: Path | str | None) -> str:
-    """Returns a photo's name without the folder of the data, where it is in there."""
+    """Returns a photo's name without the folder of the data, if it lies in it."""
     path = Path(name)
     return path.relative_to(root).as_posix() if root and path.is_relative_to(root) else name
 
