@@ -89,6 +89,6 @@ def torch_batches(checked: "CheckedPhotos", experiment: "Experiment", workers: i
     try:
         yield _sizes(batches)
     finally:
-        # A worker may abort while it ends: PyTorch then raises, though nothing more was wanted of it.
+        # A worker may abort while it ends: PyTorch then raises, though nothing more was asked of it.
         with suppress(RuntimeError):
             batches._shutdown_workers()

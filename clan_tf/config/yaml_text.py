@@ -1,4 +1,4 @@
-"""YAML of users and strangers: plain values of a sensible size, or a `ValueError` with the reason."""
+"""YAML from users and others: plain values of a sensible size, or a `ValueError` with the reason."""
 
 from typing import Any
 
@@ -43,7 +43,7 @@ def parse_yaml(text: str) -> Any:
 def _construct(loader: yaml.SafeLoader, node: yaml.Node) -> Any:
     try:
         return loader.construct_document(node)
-    # PyYAML lets these out of dates such as the 13th month, and of values that aren't what their tag says.
+    # PyYAML raises these for dates such as the 13th month, and for values that aren't what their tag says.
     except (ValueError, OverflowError, TypeError, LookupError, AttributeError) as error:
         reason = f": {error}" if isinstance(error, ValueError) else ""
         raise ValueError(f"a value isn't the number, date or other kind that it is written as{reason}") from None

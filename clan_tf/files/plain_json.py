@@ -1,4 +1,4 @@
-"""JSON of users and strangers: plain values of a sensible size, or a `ValueError` with the reason."""
+"""JSON from users and others: plain values of a sensible size, or a `ValueError` with the reason."""
 
 import json
 import math

@@ -69,7 +69,7 @@ def jpeg_segments(content: bytes) -> Iterator[Part]:
         start = place = content.find(b"\xff", place)
         if place < 0:
             raise ValueError("no picture data")
-        while content[place : place + 1] == b"\xff":  # any number of them may fill up
+        while content[place : place + 1] == b"\xff":  # any number of them may precede a marker
             place += 1
         marker = content[place] if place < len(content) else END_OF_IMAGE
         if marker == END_OF_IMAGE:

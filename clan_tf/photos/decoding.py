@@ -138,7 +138,7 @@ def _open(content: bytes) -> _Opened:
         return _OPENERS[name](content)
     except PhotoError:
         raise
-    # Pillow's parsers let struct.error, EOFError, KeyError, SyntaxError and others out of damaged headers.
+    # For damaged headers Pillow's parsers raise struct.error, EOFError, KeyError, SyntaxError and others.
     except Exception as error:
         raise _damaged(name, error) from error
 
@@ -229,7 +229,7 @@ def _open_webp(content: bytes) -> _Opened:
 def _open_gif(content: bytes) -> _Opened:
     frame = gif_first_frame(content)
     _require_size(*frame.room)
-    # Without what stands before the frame: of extensions Pillow makes more than is wanted, and warns of large ones.
+    # Without what precedes the frame: Pillow interprets extensions that aren't wanted, and warns of large ones.
     head = content[:6] + struct.pack("<HH", *frame.room) + content[10 : gif_start(content)]
     image = GifImagePlugin.GifImageFile(BytesIO(head + content[frame.place :]))
     frames = sum(1 for _ in gif_frames(content))

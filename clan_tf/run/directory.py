@@ -247,7 +247,7 @@ class RunDirectory:
         text = read_text(self.config, "RUN")
         written = dict(flatten(parse_yaml(text) or {}))
         missing = [key for key in experiment.flat() if key not in written]
-        # What has the end may be of an older version, which knew fewer keys.
+        # A file with the end marker may be from an older version, which knew fewer keys.
         if missing and not text.endswith(_END):
             raise UserError(f"{self.config}: is damaged (it has no {missing[0]}). {_RESTORE}")
         return experiment

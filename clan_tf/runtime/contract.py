@@ -1,4 +1,4 @@
-"""What an exported file says of itself: labels and preprocessing."""
+"""What an exported file states about itself: labels and preprocessing."""
 
 import json
 import zipfile

@@ -1,4 +1,4 @@
-"""Which class a model answers: the first of the most probable, everywhere. Needs no TensorFlow."""
+"""Which class a model predicts: the first of the most probable, everywhere. Needs no TensorFlow."""
 
 import numpy as np
 

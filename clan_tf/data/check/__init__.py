@@ -1,4 +1,4 @@
-"""What a user should know of their photos before training on them."""
+"""What a user should know about their photos before training on them."""
 
 from clan_tf.data.check.checked import check_splits
 from clan_tf.data.check.quarantine import Quarantine, choose_quarantined, write_quarantine

@@ -1,4 +1,4 @@
-"""What is done to train photos beside crop and flip: Keras' own preprocessing layers, seeded by position."""
+"""What is done to train photos besides crop and flip: Keras' own preprocessing layers, seeded by position."""
 
 from collections.abc import Callable
 from functools import partial

@@ -135,7 +135,7 @@ def open_reader(checked: CheckedPhotos, view: View, mode: CacheMode, track: Trac
         _write_pixels(plain, len(sizes), unnamed, track)
         return CachedReader(name, sizes, view, unnamed)
     path = _cache_file(checked, view)
-    remove_all_leftovers(path.parent)  # they may be large, and nobody may want the same photos again
+    remove_all_leftovers(path.parent)  # they may be large, and the same photos may never be used again
     file = _opened(path, needed)
     if not file:
         _write_file(plain, len(sizes), path, track)
@@ -170,7 +170,7 @@ def available_memory() -> int:
             limits.append(1024 * int(line.split()[1]))
     limit, used = _lines("/sys/fs/cgroup/memory.max"), _lines("/sys/fs/cgroup/memory.current")
     if limit and limit[0].isdigit() and used:
-        # Pages of files that nobody uses now count as used, and are given up when memory is wanted.
+        # Cached pages of files count as used, and are freed when memory is needed.
         given_up = dict(line.split() for line in _lines("/sys/fs/cgroup/memory.stat")).get("inactive_file", 0)
         limits.append(int(limit[0]) - int(used[0]) + int(given_up))
     # Systems without /proc report only how much there is in all.
@@ -200,7 +200,7 @@ def _opened(path: Path, needed: int) -> IO[bytes] | None:
         file = path.open("rb")
         if _is_as_written(file, needed):
             return file
-    except OSError:  # as good as not there
+    except OSError:  # treated as missing
         return None
     file.close()
     return None
@@ -279,7 +279,7 @@ def _require_room(kind: str, needed: int, free: int) -> None:
 def _free_disk(folder: Path) -> int:
     try:
         return shutil.disk_usage(existing_parent(folder)).free
-    except OSError:  # nothing is known; writing will show
+    except OSError:  # unknown; writing will show
         return sys.maxsize
 
 

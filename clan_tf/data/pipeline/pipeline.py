@@ -1,4 +1,4 @@
-"""The `tf.data` pipeline: photos to batches, for training and for everything that looks at a photo once."""
+"""The `tf.data` pipeline: photos to batches, for training and for everything that reads each photo once."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass

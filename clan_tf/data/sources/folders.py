@@ -147,7 +147,7 @@ def _layout(root: Path) -> _Layout:
     flat = [folder for folder in named if inner[folder].photos and folder.name in told]
     if flat and not others and len(flat) == len([folder for folder in named if holds_photos(folder)]):
         raise UserError(
-            f"data.root: {_slashed(flat)} in {root} hold photos and no class folders, so nothing tells their classes. "
+            f"data.root: {_slashed(flat)} in {root} hold photos and no class folders, so their classes are unknown. "
             "Expected are train/ and test/ with a folder for each class in them."
         )
     if with_classes and not others and all(folder in with_classes for folder in named if holds_photos(folder)):
@@ -214,7 +214,7 @@ def _split_layout(
     for folder in flat:
         notes.append(
             f"{folder} isn't used as a split: its {counted(len(inner[folder].photos), 'photo')} stand in no class "
-            f"folders, so nothing tells their classes. After training: clan-tf predict RUN {folder}."
+            f"folders, so their classes are unknown. After training: clan-tf predict RUN {folder}."
         )
     places = {split: inner[folder] for split, folder in by_split.items()}
     wrapping = _wrapping(places)

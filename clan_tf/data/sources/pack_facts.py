@@ -1,4 +1,4 @@
-"""What a pack says of itself, in TFDS' metadata."""
+"""What a pack states about itself, in TFDS' metadata."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
