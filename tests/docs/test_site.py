@@ -119,6 +119,13 @@ def test_files_that_a_page_names_exist(page: str) -> None:
     assert real and [path for path in real if not any((place / path).is_file() for place in PLACES)] == []
 
 
+def test_figures_name_their_commit_or_say_that_it_was_not_recorded() -> None:
+    _, *sections = (ROOT / "docs" / "measurements.md").read_text(encoding="utf-8").split("\n## ")
+    texts = [" ".join(section.split()) for section in sections]
+    source = re.compile(r"commits? [0-9a-f]{7}\b|recorded|at every commit")
+    assert len(texts) > 8 and [text[:30] for text in texts if not source.search(text)] == []
+
+
 def test_the_readme_is_short_and_its_links_lead_somewhere() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     links = re.findall(r"(?:\]\(|src=\")([^)#\"]+)", readme)
