@@ -14,7 +14,7 @@ import tensorflow as tf
 
 PACKAGES = ("clan-tf", "tensorflow", "keras", "numpy")
 INSTRUCTIONS = re.compile(r"(avx|amx|fma|sse4|asimd|sve|bf16|i8mm).*")
-"""Of a processor, those that libraries choose their kernels by."""
+"""The instruction sets of a processor by which libraries choose their kernels."""
 SETTINGS = (
     *("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "ONEDNN_DEFAULT_FPMATH_MODE", "TF_ENABLE_ONEDNN_OPTS"),
     *("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS", "TF_XLA_FLAGS", "XLA_FLAGS"),
@@ -24,7 +24,7 @@ SETTINGS = (
 
 
 def describe_environment() -> dict[str, Any]:
-    """Plain values for `environment.json`."""
+    """Returns plain values for `environment.json`."""
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": sys.argv,
@@ -39,7 +39,7 @@ def describe_environment() -> dict[str, Any]:
 
 
 def describe_computing() -> dict[str, str]:
-    """What the last digits of a result depend on, beside the experiment: a text each."""
+    """Returns what the last digits of a result depend on besides the experiment, as texts by name."""
     threads = tf.config.threading.get_intra_op_parallelism_threads() or _usable_cores()
     described = {
         "threads": str(threads),
@@ -52,7 +52,7 @@ def describe_computing() -> dict[str, str]:
 
 
 def describe_devices() -> list[str]:
-    """One text per device that TensorFlow computes on."""
+    """Returns one text per device that TensorFlow computes on."""
     gpus = tf.config.list_physical_devices("GPU")
     details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
     return [f"GPU {item.get('device_name', 'unknown')}" for item in details] or [f"CPU {platform.machine()}"]
@@ -68,7 +68,7 @@ def _cpu_flags() -> list[str]:
 
 
 def _cpu_facts() -> dict[str, str]:
-    """Of the first processor, as Linux reports them; none on other systems."""
+    """Returns the facts that Linux reports of the first processor; none on other systems."""
     try:
         first = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").partition("\n\n")[0]
     except OSError:
@@ -85,7 +85,7 @@ def _version(package: str) -> str | None:
 
 
 def _git_commit() -> str | None:
-    """Commit of the checkout that the package runs from, with `+changes` if there are any; `None` outside one."""
+    """Returns the commit of the checkout the package runs from, with `+changes` if any; `None` outside a checkout."""
     folder = Path(__file__).parent
 
     def git(*arguments: str) -> str | None:

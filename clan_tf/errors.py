@@ -1,10 +1,10 @@
-"""The errors that a user can mend. The command line prints their text alone; any other exception is a defect."""
+"""The errors that a user can fix. The command line prints their text alone; any other exception is a defect."""
 
 from collections.abc import Sequence
 
 
 class UserError(ValueError):
-    """A mistake in what the user gave: the text names the file or key, the rule, the value and the way out."""
+    """A mistake in the user's input: the text names the file or key, the rule, the value and the remedy."""
 
 
 class CheckFailed(RuntimeError):
@@ -12,32 +12,32 @@ class CheckFailed(RuntimeError):
 
 
 class ProcessLost(CheckFailed):
-    """Another process of the same training ended. TensorFlow would keep looking for it while this one exits."""
+    """Another process of the same training run ended. TensorFlow would keep looking for it while this one exits."""
 
 
 def counted(number: int, noun: str) -> str:
-    """A number with its noun, in the plural unless it is 1: `1 photo`, `2,000 photos`."""
+    """Returns a number with its noun, in the plural unless it is 1: `1 photo`, `2,000 photos`."""
     return f"{number:,} {noun if number == 1 else f'{noun}s'}"
 
 
 def shown(value: object) -> str:
-    """A value as Python writes it, cut where it is long."""
+    """Returns a value as Python writes it, shortened if it is long."""
     return shortened(repr(value))
 
 
 def shortened(text: str, most: int = 200) -> str:
-    """The text, cut where it is longer than `most` characters."""
+    """Returns the text, shortened if it is longer than `most` characters."""
     return text if len(text) <= most else f"{text[:most]}… ({len(text):,} characters)"
 
 
 def listed(names: Sequence[str], most: int = 5) -> str:
-    """Quoted names, the first `most` of them: `'a', 'b' and 3 more`."""
+    """Returns quoted names, the first `most` of them: `'a', 'b' and 3 more`."""
     rest = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(map(repr, names[:most])) + rest
 
 
 def nearest(name: str, names: list[str]) -> str:
-    """` Did you mean NAME?` for the valid name closest to `name`, or nothing where none is close."""
+    """Returns ` Did you mean NAME?` for the valid name closest to `name`, or an empty text if none is close."""
     from difflib import get_close_matches
 
     matches = get_close_matches(name, names, n=1)

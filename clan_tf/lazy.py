@@ -1,4 +1,4 @@
-"""Names that a package hands on without importing their files before they are used."""
+"""Names that a package exports without importing their modules before they are used."""
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -10,7 +10,7 @@ def lazy_names(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], 
 
     Args:
         package: its `__name__`.
-        homes: for each name that it hands on, the module that defines it.
+        homes: for each name that it exports, the module that defines it.
 
     Returns:
         The two functions. `__getattr__` raises an `AttributeError` for every other name.

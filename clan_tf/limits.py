@@ -1,7 +1,7 @@
-"""The largest values that are taken from configs, models and search spaces: far above what anybody trains.
+"""The largest values accepted from configs, models and search spaces: far above what anybody trains.
 
-They are checked before anything is allocated or looped over, so that a number with a digit too many, or a file that was
-made to do harm, gets a sentence instead of a full memory.
+They are checked before anything is allocated or looped over, so that a number with a digit too many, or a malicious
+file, causes an error message instead of exhausting memory.
 """
 
 CLASSES = 100_000

@@ -28,11 +28,11 @@ _FALLBACK_FONTS = (
 
 
 PLAIN_TEXT: dict[Any, Any] = {"text.parse_math": False, "text.usetex": False}
-"""Settings of Matplotlib by which `$` in a name is no formula, for where a text is made and where it is drawn."""
+"""Matplotlib's settings that keep `$` in a name from starting a formula; needed both to make and to draw a text."""
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Writes a PNG whole or not at all, its texts as they are, in the fonts of this machine that have their letters."""
+    """Writes a PNG completely or not at all, its texts verbatim, in installed fonts that have their letters."""
     for text in figure.findobj(Text):
         text.set_fontfamily(_font_families())
         text.set_parse_math(False)
@@ -44,13 +44,13 @@ def save_figure(figure: Figure, path: Path) -> None:
 
 @cache
 def _font_families() -> list[str]:
-    """Matplotlib's own font, then those that are installed here of families with other scripts and emoji."""
+    """Returns Matplotlib's own font, then the installed fonts for other scripts and emoji."""
     installed = {font.name for font in fontManager.ttflist}
     return ["DejaVu Sans", *(name for name in _FALLBACK_FONTS if name in installed)]
 
 
 def frameless_grid(rows: int, columns: int, cell: tuple[float, float]) -> tuple[Figure, np.ndarray]:
-    """A figure of axes without frames, `(rows, columns)`; `cell` is the width and height of one in inches."""
+    """Creates a figure of axes without frames, `(rows, columns)`; `cell` is the width and height of one in inches."""
     figure = Figure(figsize=(cell[0] * columns, cell[1] * rows))
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes in grid.ravel():
@@ -59,7 +59,7 @@ def frameless_grid(rows: int, columns: int, cell: tuple[float, float]) -> tuple[
 
 
 def plot_curves(metrics_csv: Path, path: Path) -> None:
-    """Losses and accuracies over the epochs of a `metrics.csv`."""
+    """Plots losses and accuracies over the epochs of a `metrics.csv`."""
     with metrics_csv.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     figure = Figure(figsize=(11, 4.2))
@@ -70,9 +70,9 @@ def plot_curves(metrics_csv: Path, path: Path) -> None:
 
 
 def draw_curves(axes: Axes, rows: Sequence[Mapping[str, str]], kind: str) -> None:
-    """Draws the `loss` or `accuracy` columns of a `metrics.csv`: train dashed, validation solid, a branch a colour.
+    """Draws the `loss` or `accuracy` columns of a `metrics.csv`: train dashed, validation solid, one colour per branch.
 
-    What is of all branches, `loss` and `combined_accuracy`, is black, so that a branch has one colour in both kinds.
+    `loss` and `combined_accuracy`, which cover all branches, are black, so that a branch has one colour in both kinds.
     """
     epochs = [int(row["epoch"]) for row in rows]
     validated = [name for name in rows[0] if name.startswith("val_") and name.endswith(kind)]
@@ -90,7 +90,7 @@ def draw_curves(axes: Axes, rows: Sequence[Mapping[str, str]], kind: str) -> Non
 
 
 def plot_confusion(matrix: np.ndarray, class_names: Sequence[str], path: Path) -> None:
-    """A confusion matrix `(classes, classes)` of counts, shaded by the share of each true class's photos."""
+    """Plots a confusion matrix `(classes, classes)` of counts, shaded by the share of each true class's photos."""
     classes = len(class_names)
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     side = min(3 + 0.32 * classes, 24)
@@ -112,7 +112,7 @@ def plot_confusion(matrix: np.ndarray, class_names: Sequence[str], path: Path) -
 
 
 def plot_labelled_photos(photos: Sequence[np.ndarray], labels: Sequence[str], path: Path, columns: int = 6) -> None:
-    """Uint8 RGB photos in rows, each with its label above."""
+    """Plots uint8 RGB photos in rows, each with its label above."""
     figure, grid = frameless_grid(-(-len(photos) // columns), columns, (1.9, 2.2))
     for axes, photo, label in zip(grid.ravel(), photos, labels, strict=False):
         axes.imshow(photo)
@@ -121,7 +121,7 @@ def plot_labelled_photos(photos: Sequence[np.ndarray], labels: Sequence[str], pa
 
 
 def plot_photo_grid(photos: Mapping[str, Sequence[np.ndarray]], path: Path) -> None:
-    """A row of uint8 RGB photos for each class, with its name."""
+    """Plots a row of uint8 RGB photos for each class, with its name."""
     columns = max(len(row) for row in photos.values())
     figure, grid = frameless_grid(len(photos), columns, (1.5, 1.5))
     for axes_row, (name, row) in zip(grid, photos.items(), strict=True):

@@ -9,8 +9,8 @@ class Progress:
 
     @contextmanager
     def track(self, description: str, total: int) -> Iterator[Callable[..., None]]:
-        """A piece of work of `total` units. Yields `advance(text="")`, called after each unit."""
+        """Tracks work of `total` units. Yields `advance(text="")`, called after each unit."""
         yield lambda text="": None
 
     def note(self, text: str) -> None:
-        """A line that stays."""
+        """Shows a line that stays."""

@@ -1,4 +1,4 @@
-"""Noise of libraries that write past Python to the file descriptors."""
+"""Suppresses output of libraries that write to file descriptors, bypassing Python."""
 
 import os
 import sys
@@ -10,7 +10,7 @@ from io import StringIO
 
 @contextmanager
 def silenced() -> Iterator[None]:
-    """Throws away warnings, and what is printed."""
+    """Discards warnings and printed output."""
     with discarded_stderr(), redirect_stdout(StringIO()), redirect_stderr(StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -18,7 +18,7 @@ def silenced() -> Iterator[None]:
 
 @contextmanager
 def discarded_stderr() -> Iterator[None]:
-    """Throws away what is written to standard error, from C++ too."""
+    """Discards what is written to standard error, also from C++."""
     sys.stderr.flush()
     saved = os.dup(2)
     with open(os.devnull, "wb") as sink:

@@ -8,10 +8,10 @@ _ESCAPED = ("Cc", "Cs", "Zl", "Zp")
 
 
 def printable(text: str, keep: str = "") -> str:
-    r"""A text without anything that a terminal obeys or that can't be encoded: `\x1b` instead of an escape character.
+    r"""Escapes what a terminal would obey or what can't be encoded: `\x1b` instead of an escape character.
 
     Args:
-        text: any text; bytes of file names that aren't UTF-8 stand in it as surrogates, as `os.fsdecode` gives them.
+        text: any text; bytes of file names that aren't UTF-8 appear in it as surrogates, as `os.fsdecode` gives them.
         keep: control characters that stay, such as a line end.
     """
     if text.isprintable():
@@ -22,7 +22,7 @@ def printable(text: str, keep: str = "") -> str:
 
 
 def is_utf8(text: str) -> bool:
-    """Whether a text can be written as UTF-8, which bytes of file names that stand in it as surrogates keep it from."""
+    """Checks whether a text can be written as UTF-8: it can't if surrogates stand for bytes of file names."""
     return not any(unicodedata.category(character) == "Cs" for character in text)
 
 
@@ -36,7 +36,7 @@ def duration(seconds: float) -> str:
 
 
 def escaped_json(json_text: str) -> str:
-    r"""A JSON text of the same values that `printable` leaves as it is, by JSON's own escapes: `\u009b`, `\udce9`."""
+    r"""Escapes JSON text by JSON's own escapes, so that `printable` leaves it unchanged: `\u009b`, `\udce9`."""
     return "".join(
         f"\\u{ord(character):04x}" if _is_unsafe(character) and character != "\n" else character
         for character in json_text

@@ -1,4 +1,4 @@
-"""How fast photos are prepared, beside other pipelines.
+"""How fast photos are prepared, compared with other pipelines.
 
 Nothing is imported before it is used: the workers of the PyTorch pipeline import this room and need no TensorFlow.
 """

@@ -1,4 +1,4 @@
-"""How fast the parts are on this machine, always beside a bound or a peer that is measured in the same run."""
+"""How fast the parts are on this machine, always compared with a bound or a peer measured in the same run."""
 
 import itertools
 import statistics
@@ -58,7 +58,7 @@ class DataBenchmark:
         rates: by contender; all took turns, round by round.
         cached_of_torch: how many times as fast as PyTorch's the cached pipeline was; `None` without PyTorch.
         pipeline_of_torch: the same without the cache.
-        notes: how was measured, and why PyTorch's wasn't.
+        notes: how the rates were measured, and why PyTorch's wasn't, if so.
     """
 
     photos: int
@@ -85,13 +85,13 @@ class DataBenchmark:
 def benchmark_data(
     experiment: Experiment, photos: int = 512, seconds: float = 3.0, rounds: int = 5, progress: Progress | None = None
 ) -> DataBenchmark:
-    """Photos per second of the training pipeline, beside decoding alone and, where torch is installed, a PyTorch one.
+    """Measures photos per second of the training pipeline, of decoding alone and, if torch is installed, of PyTorch's.
 
     The contenders take turns for `seconds` each, so that a machine whose speed drifts is fair to all. Where there is no
     GPU, TensorFlow's op determinism is on, as in training; it stays on for the whole process.
 
     Args:
-        experiment: whose train photos are read, as its training would.
+        experiment: whose train photos are read, as in its training.
         photos: how many of them.
         seconds: how long a contender runs in a round.
         rounds: how many rounds.
@@ -134,7 +134,7 @@ def why_no_torch(experiment: Experiment) -> str | None:
 
 
 def _deterministic() -> str:
-    """Turns on what training on this machine turns on, and says so."""
+    """Turns on op determinism where training on this machine does, and returns a note on it."""
     if tf.config.list_logical_devices("GPU"):
         return "TensorFlow's op determinism is off, as in training on a GPU."
     tf.config.experimental.enable_op_determinism()
@@ -144,7 +144,7 @@ def _deterministic() -> str:
 def _contenders(
     checked: CheckedPhotos, classes: int, experiment: Experiment, progress: Progress
 ) -> dict[str, Iterator[int]]:
-    """Returns endless iterators by name, which prepare photos and say how many."""
+    """Returns endless iterators by name, which prepare photos and yield how many."""
     view = training_view(experiment.data)
     endless = experiment.model_copy(update={"training": experiment.training.model_copy(update={"epochs": _ENDLESS})})
 
@@ -161,9 +161,9 @@ def _contenders(
 
 
 def _decoding(checked: CheckedPhotos, batch_size: int) -> Iterator[int]:
-    """TensorFlow's libjpeg-turbo (or other decoder) on encoded photos in memory, on all cores.
+    """Runs TensorFlow's libjpeg-turbo (or other decoder) on encoded photos in memory, on all cores.
 
-    Where TensorFlow gives other pixels of some, it is the decoder that the pipeline uses for those.
+    Where TensorFlow gives different pixels for some photos, the decoder that the pipeline uses for those is run.
     """
     in_graph = [facts.same_in_graph for facts in checked.facts]
     decode = decode_in_graph if all(in_graph) else decode_outside_graph
@@ -191,7 +191,7 @@ def _measure(
 
 
 def _rate(iterator: Iterator[int], seconds: float) -> float:
-    """Photos per second, after what was prepared while the others ran is used up."""
+    """Measures photos per second, after using up what was prepared while the others ran."""
     _count(iterator, seconds / 3)
     return _count(iterator, seconds)
 

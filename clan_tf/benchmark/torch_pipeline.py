@@ -71,7 +71,7 @@ def _sizes(batches: Iterator[tuple[torch.Tensor, torch.Tensor]]) -> Iterator[int
 
 @contextmanager
 def torch_batches(checked: "CheckedPhotos", experiment: "Experiment", workers: int) -> Iterator[Iterator[int]]:
-    """Yields an endless iterator that prepares batches in `workers` processes and says how many photos each holds."""
+    """Yields an endless iterator that prepares batches in `workers` processes and yields each one's size."""
     from clan_tf.data.pipeline import training_view
     from clan_tf.data.sources.content import read_content
 

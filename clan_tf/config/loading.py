@@ -14,7 +14,7 @@ from clan_tf.config.yaml_text import parse_yaml
 from clan_tf.errors import UserError, shown
 
 KEY_DEPTH = 10
-"""More dots than any key has."""
+"""Limit on the dots in a key, above that of any valid key."""
 
 
 def load_experiment(config: str | Path, overrides: Sequence[str] = ()) -> Experiment:
@@ -41,10 +41,10 @@ def load_experiment(config: str | Path, overrides: Sequence[str] = ()) -> Experi
 
 
 def with_values(experiment: Experiment, values: Mapping[str, Any]) -> Experiment:
-    """Makes an experiment with other values of some keys, given as `section.key`.
+    """Returns an experiment with new values of some keys, given as `section.key`.
 
     Raises:
-        UserError: naming every mistake, one a line.
+        UserError: naming every mistake, one per line.
     """
     changed = experiment.model_dump(mode="json")
     for path, value in values.items():
@@ -61,7 +61,7 @@ def shipped_configs() -> dict[str, Traversable]:
 
 
 def _set(values: dict[str, Any], override: str) -> str | None:
-    """Applies a `KEY=VALUE` text, or says what is wrong with it."""
+    """Applies a `KEY=VALUE` text, or reports what is wrong with it."""
     path, equals, text = override.partition("=")
     if not equals or not path.strip():
         return f"--set {shown(override)}: must be KEY=VALUE, for example training.epochs=20."
@@ -75,7 +75,7 @@ def _set(values: dict[str, Any], override: str) -> str | None:
 
 
 def _put(values: dict[str, Any], path: str, value: Any) -> None:
-    """Sets `section.key`; sections that aren't there are made."""
+    """Sets `section.key`, creating missing sections."""
     *sections, key = path.split(".")
     for section in sections:
         if not isinstance(values.get(section), dict):

@@ -12,17 +12,17 @@ from clan_tf.config.section import Section
 from clan_tf.errors import UserError, nearest, shortened, shown
 
 MISTAKES = 50
-"""How many are listed."""
+"""Most mistakes that are listed."""
 
 
 def mistakes_in(file: str | Path, mistakes: Sequence[str]) -> UserError:
-    """Makes the error that names all mistakes of a file, one a line."""
+    """Returns the error that names all mistakes of a file, one per line."""
     count = "one mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
     return UserError("\n".join([f"{file}: {count}", *(f"  {mistake}" for mistake in mistakes)]))
 
 
 def explain_all(error: ValidationError) -> list[str]:
-    """Writes a line for each mistake, but no endless list."""
+    """Returns one line per mistake, up to a limit."""
     found = error.errors()
     more = [f"and {len(found) - MISTAKES:,} more"] if len(found) > MISTAKES else []
     return [_explain(mistake) for mistake in found[:MISTAKES]] + more
@@ -48,7 +48,7 @@ def _explain(mistake: Any) -> str:
 
 
 def _nearest_key(location: Sequence[str]) -> str:
-    """Returns a hint at the key of that name in another section, or at the one with the most similar name."""
+    """Suggests the key of the same name in another section, or the one with the most similar name."""
     *section, key = location
     by_name: dict[str, list[str]] = {}
     for path in _all_keys(Experiment):

@@ -22,7 +22,7 @@ def read_yaml(given: str | Path, shipped: Mapping[str, Traversable], kind: str) 
     """Reads the value of a YAML file.
 
     Args:
-        given: path of a file, or the name of a shipped one. A file goes before a shipped one of the same name.
+        given: path of a file, or the name of a shipped one. A file takes precedence over a shipped one of that name.
         shipped: the shipped ones.
         kind: what it holds, for messages, such as `config`.
 

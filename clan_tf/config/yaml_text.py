@@ -7,9 +7,9 @@ import yaml
 from clan_tf.files.plain_json import DEPTH, NUMBER_LENGTH, require_plain
 
 LENGTH = 2**20
-"""Characters of a YAML text."""
+"""Most characters of a YAML text."""
 NODES = 100_000
-"""Values in a YAML text, those that an alias stands for counted at each place."""
+"""Most values in a YAML text; those that an alias stands for count at each place."""
 
 
 def parse_yaml(text: str) -> Any:
@@ -17,7 +17,7 @@ def parse_yaml(text: str) -> Any:
 
     Raises:
         ValueError: if it isn't YAML, is too long, is nested too deeply, holds a number that is too long or an alias
-            within what it stands for, or has too many values where its aliases are written out.
+            within its own anchor, or has too many values once its aliases are expanded.
     """
     if len(text) > LENGTH:
         raise ValueError(f"it has {len(text):,} characters; at most {LENGTH:,} are read")

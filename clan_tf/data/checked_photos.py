@@ -1,4 +1,4 @@
-"""The check that every photo can be read before work on them starts, and what it found."""
+"""The check that every photo can be read before work starts, and its results."""
 
 import hashlib
 from collections.abc import Callable, Sequence

@@ -6,13 +6,13 @@ import tensorflow as tf
 from clan_tf.photos import decode
 
 DCT = "INTEGER_ACCURATE"
-"""As Pillow and phones decode. TensorFlow's default is another, by a level or two."""
+"""The method of Pillow and phones. TensorFlow's default differs by a level or two."""
 
 
 def decode_in_graph(content: tf.Tensor) -> tf.Tensor:
     """Decodes an encoded photo as it is stored, uint8 RGB `(height, width, 3)`, by TensorFlow's operators.
 
-    Right only for photos of which `PhotoFacts.same_in_graph` says so.
+    Correct only for photos with `PhotoFacts.same_in_graph`.
     """
     image = tf.cond(
         tf.io.is_jpeg(content),
@@ -23,7 +23,7 @@ def decode_in_graph(content: tf.Tensor) -> tf.Tensor:
 
 
 def decode_outside_graph(content: tf.Tensor) -> tf.Tensor:
-    """As `decode_in_graph`, right for all photos, slower, and nothing that can be saved."""
+    """Decodes like `decode_in_graph`, but correctly for all photos; slower, and can't be saved with a model."""
     # Stateless: with op determinism a stateful operation would make the pipeline run serially.
     image = tf.numpy_function(lambda data: decode(data).stored, [content], tf.uint8, stateful=False)
     return tf.ensure_shape(image, (None, None, 3))

@@ -13,8 +13,8 @@ def in_parallel(function: Callable[[Item], Result], items: Iterable[Item]) -> It
     """Calls a function on every item, on all cores.
 
     Yields:
-        A future for each item, in order; `result()` gives what the function returned, or raises what it raised. What
-        hasn't begun when the generator is left, as by Ctrl-C, is cancelled.
+        A future for each item, in order; `result()` gives what the function returned, or raises what it raised. Calls
+        that haven't started when the generator is closed, for example by Ctrl-C, are cancelled.
     """
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         futures = [pool.submit(function, item) for item in items]

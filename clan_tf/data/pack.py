@@ -26,7 +26,7 @@ from clan_tf.progress import Progress
 
 NAME = "clan_tf_records"
 CHUNK = 64
-"""Photos that are written at once."""
+"""Photos written at a time."""
 
 
 @dataclass(frozen=True)
@@ -161,14 +161,14 @@ def _encoded(checked: CheckedPhotos, config: DataConfig, storage: PackFormat) ->
 
 
 def _mean_size(checked: CheckedPhotos, config: DataConfig, storage: PackFormat, sample: int = 16) -> float:
-    """Bytes of an encoded photo, from some of them."""
+    """Estimates the mean size of an encoded photo, in bytes, from a sample."""
     indices = range(0, len(checked.photos), -(-len(checked.photos) // sample))
     images = (resize_photo(used_part(checked, index), config.full_size, config.resize_mode) for index in indices)
     return float(np.mean([len(storage.encode(image).numpy()) for image in images]))
 
 
 def _one_line_each(class_names: Sequence[str]) -> list[str]:
-    """The names as TFDS can keep them, which reads its list line by line and trims each; most names are unchanged."""
+    """Returns names as TFDS can store them: it reads its list line by line and trims each; most stay unchanged."""
     return [
         name if name.strip() == name != "" and name.isprintable() else f"{label} {json.dumps(name)}"
         for label, name in enumerate(class_names)

@@ -1,4 +1,4 @@
-"""Files of users and of this project: read with limits, written whole or not at all.
+"""Files of users and of this project: read with limits, written completely or not at all.
 
 Nothing is imported before it is used, so that photos are read with few packages.
 """

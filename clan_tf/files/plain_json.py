@@ -9,7 +9,7 @@ from clan_tf.text import escaped_json
 NUMBER_LENGTH = 100
 """Characters of a number."""
 DEPTH = 50
-"""Lists and mappings within each other."""
+"""Levels of nested lists and mappings."""
 
 
 def parse_json(text: str | bytes) -> Any:
@@ -33,9 +33,9 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def json_text(value: Any, ascii_only: bool = False) -> str:
-    r"""Returns a value as JSON; numbers that aren't finite, which JSON doesn't know, become null.
+    r"""Returns a value as JSON; numbers that aren't finite, which JSON can't represent, become null.
 
-    What a terminal would obey is escaped, and so are bytes of names that aren't UTF-8: `\udc80` to `\udcff`.
+    Terminal control characters are escaped, and so are bytes of names that aren't UTF-8: `\udc80` to `\udcff`.
     """
     return escaped_json(json.dumps(_without_nan(value), indent=2, ensure_ascii=ascii_only, allow_nan=False))
 
@@ -70,7 +70,7 @@ def _refuse_constant(text: str) -> None:
 
 
 def require_plain(root: Any) -> None:
-    """Refuses what is nested too deeply for other libraries, and text that no file or terminal takes."""
+    """Refuses what is nested too deeply for other libraries, and text that no file or terminal accepts."""
     level = [root]
     for _ in range(DEPTH + 1):
         for value in level:
@@ -92,7 +92,7 @@ def _require_text(text: str) -> None:
     if "\0" in text:
         raise ValueError("a text holds a NUL character")
     try:
-        # Bytes of file names that aren't UTF-8 stand in texts as surrogates.
+        # Bytes of file names that aren't UTF-8 appear in texts as surrogates.
         text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
         raise ValueError("a text holds half of a surrogate pair") from None

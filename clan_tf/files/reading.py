@@ -15,7 +15,7 @@ from clan_tf.files.regular import TABLE_BYTES, read_regular_file
 
 
 def read_text(path: Path, key: str, limit: int = TABLE_BYTES) -> str:
-    """Reads a UTF-8 text file of at most `limit` bytes; a `UserError` that begins with `key` if it can't be read."""
+    """Reads a UTF-8 text file of at most `limit` bytes; raises a `UserError` that begins with `key` on failure."""
     try:
         return regular_text(path, limit)
     except (OSError, UnicodeDecodeError) as error:
@@ -40,7 +40,7 @@ def read_json(path: Path, kind: Any, way_out: str) -> Any:
 
 @contextmanager
 def explaining_damage(path: Path, way_out: str) -> Iterator[None]:
-    """Turns what reading a damaged file of ours raises into a `UserError` that names it."""
+    """Turns what reading a damaged file of clan-tf raises into a `UserError` that names it."""
     try:
         yield
     except OSError as error:
@@ -50,7 +50,7 @@ def explaining_damage(path: Path, way_out: str) -> Iterator[None]:
 
 
 def reason_of(error: BaseException) -> str:
-    """Says in one line what an error says."""
+    """Returns the reason of an error in one line."""
     if isinstance(error, ValidationError):
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"]))
@@ -67,5 +67,5 @@ def regular_text(path: Path, limit: int = TABLE_BYTES) -> str:
 
 
 def is_of_damage(error: OSError) -> bool:
-    """Checks whether reading an archive failed for what is in it: its directory points before the file's beginning."""
+    """Checks whether reading an archive failed because of its content: its directory points before the file's start."""
     return error.errno == errno.EINVAL

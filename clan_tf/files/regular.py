@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 TEXT_BYTES, TABLE_BYTES = 2**20, 2**30
-"""How long a text that is written by hand may be, and a table or list of photos."""
+"""Largest size of a text written by hand, and of a table or list of photos."""
 
 
 def open_regular_file(path: str | Path, limit: int | None = None) -> BinaryIO:
@@ -15,13 +15,13 @@ def open_regular_file(path: str | Path, limit: int | None = None) -> BinaryIO:
 
     Args:
         path: the file.
-        limit: how many bytes it may have; any number if `None`.
+        limit: the most bytes it may have; no limit if `None`.
 
     Raises:
         OSError: if it can't be opened, isn't a regular file (but a folder, a pipe, a socket or a device), or is too
-            large. `strerror` says so in words that fit behind the path.
+            large. `strerror` states the reason in words that can follow the path.
     """
-    _require_regular(os.stat(path), path, limit)  # before it is opened, which may already do something to a device
+    _require_regular(os.stat(path), path, limit)  # before it is opened, which may already affect a device
     file = open(path, "rb", opener=_open_without_waiting)
     try:
         _require_regular(os.fstat(file.fileno()), path, limit)
@@ -32,21 +32,21 @@ def open_regular_file(path: str | Path, limit: int | None = None) -> BinaryIO:
 
 
 def require_regular_file(path: str | Path, limit: int | None = None) -> None:
-    """Raises the `OSError` of `open_regular_file` for a file that is to be opened by its name elsewhere."""
+    """Raises the `OSError` of `open_regular_file` for a file that other code opens by its name."""
     open_regular_file(path, limit).close()
 
 
 def read_regular_file(path: str | Path, limit: int) -> bytes:
     """Reads the content of a file of at most `limit` bytes; errors are those of `open_regular_file`.
 
-    Files of the system that say they have no size, such as those in `/proc`, count as empty.
+    System files that report a size of 0, such as those in `/proc`, count as empty.
     """
     with open_regular_file(path, limit) as file:
         return file.read(os.fstat(file.fileno()).st_size)
 
 
 def existing_parent(path: Path) -> Path:
-    """Finds the nearest of a path and its parents that exists, which is what its disk and rights are known by."""
+    """Finds the nearest of a path and its parents that exists, which determines its disk and permissions."""
     return next(each for each in (path.absolute(), *path.absolute().parents) if each.exists())
 
 

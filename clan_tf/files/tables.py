@@ -1,8 +1,8 @@
-r"""CSV files with names of the user's in them, which spreadsheets and terminals may open safely.
+r"""CSV files with the user's names in them, which spreadsheets and terminals can open safely.
 
 A cell that a spreadsheet would take for a formula, or that holds control characters or bytes that aren't UTF-8, begins
-with an apostrophe. Behind it such characters stand as `\u001b`, bytes as `\udc80` to `\udcff`, and a backslash is
-doubled. `read_rows` undoes it.
+with an apostrophe. After it, such characters are written as `\u001b`, bytes as `\udc80` to `\udcff`, and a backslash is
+doubled. `read_rows` undoes this.
 """
 
 import csv
@@ -23,7 +23,7 @@ _ESCAPE = re.compile(r"\\(\\|u[0-9a-f]{4})")
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Writes a CSV file in UTF-8, whole or not at all; texts are quoted as `quoted_cell` does, numbers aren't."""
+    """Writes a CSV file in UTF-8, completely or not at all; texts are quoted as `quoted_cell` does, numbers aren't."""
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(map(quoted_cell, columns))
@@ -43,7 +43,7 @@ def read_rows(
 
     Args:
         path: the file.
-        columns: those that must be there.
+        columns: those that must be present.
         way_out: a sentence that says what to do about a damaged file.
         is_number: which columns must hold finite numbers.
 
@@ -67,7 +67,7 @@ def read_rows(
 
 
 def quoted_cell(text: str) -> str:
-    """Returns a text as a cell that is shown as the text: with an apostrophe before it where it has to be."""
+    """Returns a text as a cell that is displayed as text: with an apostrophe before it where necessary."""
     is_formula = text.lstrip().startswith(_FORMULA_STARTS) and not _NUMBER.fullmatch(text)
     if not is_formula and not text.startswith("'") and printable(text) == text:
         return text

@@ -1,4 +1,4 @@
-"""Files and folders that only their process writes, and what killed processes left of them.
+"""Files and folders that only their process writes, and those that killed processes left behind.
 
 Each gets a random name and is opened exclusively, so that processes of any number of hosts and containers may share a
 folder. Its writer keeps it locked; the system unlocks it however the writer ends. The names are not
@@ -22,7 +22,7 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 UNTOUCHED_SECONDS = 86400
-"""After so long without a change what may be another host's counts as left by a killed process."""
+"""Time without a change after which a file that may be another host's counts as left by a killed process."""
 _NAME = re.compile(r"\.(partial|replaced)-[0-9a-f]{8}-[0-9a-f]{16}-.+", re.DOTALL)
 _UNKNOWN = "0" * 8
 _LONGEST_TAIL = 160
@@ -55,7 +55,7 @@ def temporary_folder(path: Path) -> Iterator[Path]:
 
 
 def swap_folder(new: Path, path: Path) -> None:
-    """Puts a folder in the place of another, which is deleted; whatever goes wrong, one of them is at `path`."""
+    """Replaces a folder by another and deletes the old one; whatever fails, one of them is at `path`."""
     aside = path.with_name(_temporary_name(path, "replaced"))
     lock = _locked(path)
     try:
@@ -71,7 +71,7 @@ def swap_folder(new: Path, path: Path) -> None:
 
 
 def restore_swapped(path: Path) -> None:
-    """Finishes what `swap_folder` was killed in: where nothing is at `path`, the folder that was there comes back."""
+    """Completes a `swap_folder` that was killed: where nothing is at `path`, the old folder is restored."""
     for aside in path.parent.glob(f".replaced-*-{glob.escape(_tail(path))}"):
         with _claimed(aside) as is_left, suppress(OSError):
             if is_left and path.exists():
@@ -81,12 +81,12 @@ def restore_swapped(path: Path) -> None:
 
 
 def remove_leftovers(path: Path) -> None:
-    """Removes what killed processes left that were writing `path`."""
+    """Removes what processes left that were killed while writing `path`."""
     _remove_left(path.parent, glob.escape(_tail(path)))
 
 
 def remove_all_leftovers(folder: Path) -> None:
-    """Removes what killed processes left that were writing anything into a folder."""
+    """Removes what processes left that were killed while writing anything into a folder."""
     _remove_left(folder, "*")
 
 
@@ -125,7 +125,7 @@ def _tail(path: Path) -> str:
 
 @cache
 def _kernel() -> str:
-    """Tells running systems apart: the processes of one, in whatever containers, see each other's locks."""
+    """Identifies the running system, whose processes see each other's locks, also across containers."""
     with suppress(OSError):
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")[:8]
     return _UNKNOWN
@@ -133,7 +133,7 @@ def _kernel() -> str:
 
 @contextmanager
 def _claimed(path: Path) -> Iterator[bool]:
-    """Yields whether the process that wrote a temporary file or folder has surely ended; it stays locked meanwhile."""
+    """Yields whether the writer of a temporary file or folder has certainly ended; keeps it locked meanwhile."""
     lock = None
     try:
         if not is_temporary(path) or path.is_symlink():
@@ -168,7 +168,7 @@ def _last_change(path: Path) -> float:
 
 
 def _locked(path: Path) -> int | None:
-    """A descriptor of a file or folder that keeps it locked until it is closed, where the system has such locks."""
+    """Opens a descriptor that keeps a file or folder locked until closed, where the system has such locks."""
     lock = None
     with suppress(OSError):
         lock = _open(path)

@@ -1,4 +1,4 @@
-"""Files and folders that are written whole or not at all."""
+"""Files and folders that are written completely or not at all."""
 
 import errno
 import os
@@ -17,20 +17,20 @@ from clan_tf.files.reading import reason_of
 from clan_tf.files.temporary import restore_swapped, swap_folder, temporary_file, temporary_folder
 
 LOCK = ".lock"
-"""The file by which `only_process` keeps a folder."""
+"""The file by which `only_process` claims a folder."""
 _WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
-"""What goes wrong with an open file, whose name such an error doesn't hold."""
+"""Errors on an open file, which don't contain its name."""
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yields a temporary file in the same folder; it becomes `path` if the block ends well, and vanishes if not.
+    """Yields a temporary file in the same folder; it becomes `path` if the block succeeds, and is removed otherwise.
 
     Every process has its own, so that two may write the same file. What a killed process left is removed by the next.
     Where `path` is a link, the file that it leads to is replaced.
 
     Raises:
-        UserError: if `path` is there and isn't a file.
+        UserError: if `path` exists and isn't a file.
         OSError: if it can't be written; it names `path`.
     """
     require_file_or_nothing(path)
@@ -57,7 +57,7 @@ def _behind_links(path: Path) -> Path:
 
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Lets errors of the temporary file in the block name `path` instead."""
+    """Makes errors of the temporary file in the block name `path` instead."""
     try:
         yield
     except OSError as error:
@@ -69,22 +69,22 @@ def _naming(path: Path) -> Iterator[None]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a text file whole or not at all."""
+    """Writes a text file completely or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes a JSON file whole or not at all."""
+    """Writes a JSON file completely or not at all."""
     write_text(path, json_text(value) + "\n")
 
 
 @contextmanager
 def only_process(folder: Path) -> Iterator[None]:
-    """Keeps a folder for this process while the block runs; the claim ends with the process, however that ends.
+    """Claims a folder for this process while the block runs; the claim ends with the process, however that ends.
 
     Raises:
-        UserError: if another process keeps it, or nothing can be written into it.
+        UserError: if another process has claimed it, or nothing can be written into it.
     """
     lock = FileLock(folder / LOCK, blocking=False)
     try:
@@ -100,7 +100,7 @@ def only_process(folder: Path) -> Iterator[None]:
 
 
 def _flush_folder(folder: Path) -> None:
-    """Makes a renaming last through a power cut, where the system can open folders."""
+    """Makes a rename survive a power cut, where the system can open folders."""
     if os.name == "posix":
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -111,16 +111,16 @@ def _flush_folder(folder: Path) -> None:
 
 @contextmanager
 def new_folder(path: Path, replace: bool = False) -> Iterator[Path]:
-    """Yields a temporary folder beside `path`; it becomes `path` if the block ends well, and vanishes if not.
+    """Yields a temporary folder beside `path`; it becomes `path` if the block succeeds, and is removed otherwise.
 
-    Every process has its own. The folders above are made, and vanish with it.
+    Every process has its own. Missing parent folders are created, and removed with it.
 
     Args:
         path: the folder.
-        replace: whether a folder that is there already gives way, once the new one is complete.
+        replace: whether an existing folder is replaced once the new one is complete.
 
     Raises:
-        UserError: if `path` exists and doesn't give way, or can't be made.
+        UserError: if `path` exists and isn't to be replaced, or can't be made.
     """
     path = _behind_links(path)
     restore_swapped(path)
@@ -166,7 +166,7 @@ def _put_in_place(temporary: Path, path: Path, replace: bool) -> None:
 
 @contextmanager
 def _noticing_interrupts() -> Iterator[list[int]]:
-    """Yields a list to which every Ctrl-C is added: Python drops the exception where it comes within a finalizer."""
+    """Yields a list to which every Ctrl-C is added: Python drops the exception if it occurs within a finalizer."""
     noticed: list[int] = []
 
     def notice(number: int, frame: Any) -> None:

@@ -1,4 +1,4 @@
-"""Photo files: which there are, what they are, and their pixels. Needs no TensorFlow."""
+"""Photo files: how they are listed, identified and decoded. Needs no TensorFlow."""
 
 from clan_tf.photos.decoding import PhotoError, PhotoFacts, decode, examine
 from clan_tf.photos.listing import list_photos

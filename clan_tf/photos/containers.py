@@ -8,10 +8,10 @@ from zlib import crc32
 JPEG_START, PNG_START = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 START_OF_SCAN, END_OF_IMAGE = 0xDA, 0xD9
 _STANDALONE = (0x00, 0x01, *range(0xD0, 0xD9))
-"""Markers that nothing belongs to."""
+"""Markers without data."""
 _GIF_EXTENSION, _GIF_FRAME = ord("!"), ord(",")
 _GIF_TRANSPARENCY, _WEBP_ANIMATION = 1, 2
-"""Bits of flags."""
+"""Bits of the flags byte."""
 
 
 class Part(NamedTuple):
@@ -57,9 +57,9 @@ class GifFrame(NamedTuple):
 
 
 def jpeg_segments(content: bytes) -> Iterator[Part]:
-    """The segments of a JPEG up to its first scan, which is the last that is given; `name` is the marker's one byte.
+    """Yields the segments of a JPEG up to and including its first scan; `name` is the marker's one byte.
 
-    Bytes that stand between segments are skipped, as libjpeg does.
+    Bytes between segments are skipped, as libjpeg does.
 
     Raises:
         ValueError: if the file ends before a scan.
@@ -91,7 +91,7 @@ def png_chunks(content: bytes) -> Iterator[Part]:
     """Yields the chunks of a PNG up to its end marker.
 
     Raises:
-        ValueError: if the file ends before, or a chunk that a decoder needs isn't as its checksum says.
+        ValueError: if the file ends earlier, or a chunk that a decoder needs doesn't match its checksum.
     """
     place = len(PNG_START)
     while True:
@@ -115,7 +115,7 @@ def is_critical(name: bytes) -> bool:
 
 
 def webp_chunks(content: bytes) -> Iterator[Part]:
-    """Yields the chunks of a WebP that are whole."""
+    """Yields the complete chunks of a WebP."""
     place = 12
     while place + 8 <= len(content):
         name, length = content[place : place + 4], int.from_bytes(content[place + 4 : place + 8], "little")
@@ -127,7 +127,7 @@ def webp_chunks(content: bytes) -> Iterator[Part]:
 
 
 def is_animated_webp(content: bytes) -> bool:
-    """Checks whether a WebP says that it is an animation, however many frames it has."""
+    """Checks whether a WebP is marked as an animation, however many frames it has."""
     return content[12:16] == b"VP8X" and len(content) > 20 and bool(content[20] & _WEBP_ANIMATION)
 
 
@@ -187,7 +187,7 @@ def gif_frames(content: bytes) -> Iterator[GifFrame]:
 
 
 def gif_start(content: bytes) -> int:
-    """Returns where a GIF's blocks begin, behind its head and table of colours."""
+    """Returns where a GIF's blocks begin, after its header and colour table."""
     return 13 + _color_table_bytes(content[10])
 
 

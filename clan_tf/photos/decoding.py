@@ -1,8 +1,8 @@
 """Encoded photos to pixels: one rule for training, evaluation, prediction, explanation, checks and exported files.
 
-What a photo is, its content decides, never its name. Its pixels are those that a browser or photo viewer shows,
-but for colour management and blending: colour profiles and gamma are not applied, and transparency is dropped, so that
-a transparent pixel has the colour that is stored for it.
+A photo's content decides its format, never its name. Its pixels are those that a browser or photo viewer shows,
+except for colour management and blending: colour profiles and gamma are not applied, and transparency is dropped, so
+that a transparent pixel has the colour that is stored for it.
 
 | format | rule |
 |---|---|
@@ -13,8 +13,8 @@ a transparent pixel has the colour that is stored for it.
 | WebP | lossy and lossless; of an animation the first frame, as of a GIF. |
 
 A photo is refused, with the same sentence everywhere, if it is damaged or cut, in another format, or of more than
-`MAX_PIXELS`. TensorFlow's operators give the same pixels of most files, `same_in_graph` says of which not; a table of
-files in the tests compares all readers.
+`MAX_PIXELS`. TensorFlow's operators give the same pixels for most files; `same_in_graph` marks the exceptions. A table
+of files in the tests compares all readers.
 """  # noqa: E501
 
 import struct
@@ -42,9 +42,9 @@ from clan_tf.photos.jpeg import essential_jpeg, verdict
 from clan_tf.photos.orientation import orientation_of, upright
 
 MAX_PIXELS = 178_000_000
-"""Pillow opens no WebP of 179 million."""
+"""Pillow can't open a WebP of 179 million pixels."""
 _PNG_CHUNKS = {b"IHDR", b"PLTE", b"IDAT", b"IEND"}
-"""The critical ones that there are."""
+"""All critical chunks that exist."""
 _PNG_PALETTE = 3
 """The colour type of indices."""
 
@@ -65,8 +65,8 @@ class PhotoFacts:
         orientation: the EXIF orientation, 1 (upright) to 8.
         frames: how many pictures an animation has; 1 for all else.
         is_deep: whether colours have 16 bits.
-        same_in_graph: whether TensorFlow's operators give the same pixels, without a warning on standard error. Only of
-            JPEGs this is known from the header; of others it says that they may.
+        same_in_graph: whether TensorFlow's operators give the same pixels, without a warning on standard error. Known
+            from the header only for JPEGs; for other formats it means that they may.
     """
 
     format: str
@@ -109,7 +109,7 @@ def decode(content: bytes) -> Picture:
 
 
 def examine(content: bytes) -> PhotoFacts:
-    """An encoded photo's facts, once it is sure that it can be decoded; of a JPEG it takes a third of the time.
+    """Returns an encoded photo's facts after checking that it can be decoded; for a JPEG in a third of the time.
 
     Raises:
         PhotoError: as `decode`.
@@ -170,7 +170,7 @@ def _open_jpeg(content: bytes) -> _Opened:
 
 
 def _rgb_of_ink(pixels: np.ndarray, has_adobe: bool) -> np.ndarray:
-    """Uint8 RGB of CMYK, rounded down as TensorFlow does; Pillow takes all of it for inverted, as Adobe writes it."""
+    """Converts CMYK to uint8 RGB, rounding down like TensorFlow; Pillow takes all CMYK as inverted, like Adobe's."""
     paper = (255 - pixels if has_adobe else pixels).astype("uint16")
     return (paper[..., :3] * paper[..., 3:] // 255).astype("uint8")
 
@@ -197,7 +197,7 @@ def _open_png(content: bytes) -> _Opened:
 
 
 def _require_known_chunks(content: bytes, chunks: Sequence[Part]) -> None:
-    """As libpng and browsers: Pillow skips unknown critical chunks, and takes indices without a palette for grey."""
+    """Refuses what browsers do: Pillow skips unknown critical chunks, and takes indices without a palette for grey."""
     needed = [chunk.name for chunk in chunks if is_critical(chunk.name)]
     if unknown := set(needed) - _PNG_CHUNKS:
         raise ValueError(f"unknown critical data: {', '.join(map(repr, sorted(unknown)))}")
@@ -242,7 +242,7 @@ def _open_gif(content: bytes) -> _Opened:
 
 
 def _on_white(pixels: np.ndarray, left: int, top: int, width: int, height: int) -> np.ndarray:
-    """Returns a part of the pixels, and white elsewhere."""
+    """Returns some of the pixels, and white elsewhere."""
     part = slice(top, top + height), slice(left, left + width)
     canvas = np.full_like(pixels, 255)
     canvas[part] = pixels[part]
@@ -266,7 +266,7 @@ _OPENERS: dict[str, Callable[[bytes], _Opened]] = {
 
 
 def _nothing() -> None:
-    """Of formats other than JPEG decoding notices all damage that can be noticed."""
+    """Checks nothing: in formats other than JPEG, decoding itself notices all detectable damage."""
 
 
 def _require_size(width: int, height: int) -> None:

@@ -13,6 +13,6 @@ def read_photo_file(path: str | Path) -> bytes:
 
     Raises:
         OSError: if it can't be read, isn't a regular file (but a folder, a pipe, a socket or a device), or is larger
-            than `PHOTO_BYTES`. `strerror` says so in words that fit behind the path.
+            than `PHOTO_BYTES`. `strerror` states the reason in words that can follow the path.
     """
     return read_regular_file(path, PHOTO_BYTES)

@@ -32,7 +32,7 @@ def format_of(content: bytes) -> str | None:
 
 
 def why_not_decoded(content: bytes) -> str:
-    """Why a file in none of the formats of `format_of` isn't decoded, and what to do with it if it is a photo."""
+    """Explains why a file in none of the formats of `format_of` isn't decoded, and what to do if it is a photo."""
     if not content:
         return "the file is empty"
     name = _other_format(content)

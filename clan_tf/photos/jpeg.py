@@ -1,4 +1,4 @@
-"""JPEGs: what of a file makes the picture, and whether its data are whole, as libjpeg sees it."""
+"""JPEGs: which parts of a file make up the picture, and whether its data is complete, as libjpeg sees it."""
 
 import re
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ class EssentialJpeg:
         content: the file without them. Odd values that decoders pass over with a warning are the usual ones here,
             because of several warnings libjpeg reports only the first.
         has_adobe: whether Adobe's marker is there.
-        is_tidy: whether all that is kept was in order, so that decoders have nothing to say of the header.
+        is_tidy: whether everything kept was in order, so that decoders don't warn about the header.
         frame: the marker of its frame.
         bits: of a sample.
     """
@@ -51,10 +51,10 @@ class EssentialJpeg:
 
 
 def essential_jpeg(content: bytes) -> EssentialJpeg:
-    """Extracts what of a JPEG makes its picture.
+    """Extracts the parts of a JPEG that make up its picture.
 
-    What stands behind the first picture, as a camera's second one does, isn't looked at by decoders. Bytes between
-    segments, which shouldn't be there, are left out; decoders skip them and warn.
+    Decoders ignore what follows the first picture, such as a camera's second one. Stray bytes between segments are
+    left out; decoders skip them and warn.
 
     Raises:
         ValueError: if it has no picture data.
@@ -86,7 +86,7 @@ def _is_named(content: bytes, part: Part, marker: int, name: bytes, length: int)
 
 
 def _usual(stored: bytes, content: bytes, part: Part, frame: int, components: int) -> bytes:
-    """Returns a segment with usual values instead of those that libjpeg warns of, and otherwise takes for them."""
+    """Returns a segment in which values that libjpeg warns about are replaced by the usual ones it assumes anyway."""
     usual, head = bytearray(stored), part.start - part.whole_start
     if _is_named(content, part, *_JFIF) and usual[head + _JFIF_VERSION] not in (1, 2):
         usual[head + _JFIF_VERSION] = 1
@@ -101,8 +101,8 @@ def _usual(stored: bytes, content: bytes, part: Part, frame: int, components: in
 def verdict(jpeg: EssentialJpeg, mode: str) -> tuple[str | None, bool]:
     """Returns what is wrong with a JPEG's picture data, if anything, and whether libjpeg decodes it without a warning.
 
-    libjpeg continues after wrong data and only warns; `simplejpeg` reports its first warning. An eighth of the size is
-    enough.
+    libjpeg continues after wrong data and only warns; `simplejpeg` reports its first warning. Decoding at an eighth of
+    the size is enough.
 
     Args:
         jpeg: the file.
@@ -151,7 +151,7 @@ def _component_numbers(jpeg: EssentialJpeg) -> bytes:
 
 
 def _are_complete(scans: list[bytes], numbers: bytes) -> bool:
-    """Checks whether every coefficient of every component is there to its last bit."""
+    """Checks whether every coefficient of every component is present to its last bit."""
     missing = {(number, place) for number in numbers for place in range(64)}
     for scan in scans:
         first, last, bits = scan[-3:]

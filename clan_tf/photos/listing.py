@@ -3,11 +3,11 @@
 Whatever lies in a folder, at any depth, is a photo or is left out for a reason that is counted:
 
 - Hidden files and folders (`.x`, `._a.jpg`) and those of systems (`@eaDir`, `__MACOSX`, `Thumbs.db`) aren't used.
-- Documents are known by their suffix. A file of any other name, or without a suffix, is a photo; what is in it tells
-  how it is decoded. A link that leads nowhere is a broken photo.
+- Documents are recognised by their suffix. A file of any other name, or without a suffix, is a photo; its content
+  decides how it is decoded. A link that leads nowhere is a broken photo.
 - Pipes, sockets and devices are never opened.
-- Links to folders are followed, wherever they lead. One that leads to a folder that is listed already, or to one that
-  it lies in itself, isn't.
+- Links to folders are followed, wherever they lead, except to a folder that is already listed or that contains the
+  link itself.
 """
 
 import os
@@ -29,7 +29,7 @@ class LeftOut:
         path: where it is.
         reason: why it isn't used.
         files: how many files it stands for: 1, or those in the folder.
-        is_folder: whether it is a folder that isn't used whatever is in it.
+        is_folder: whether it is a folder that is left out regardless of its contents.
     """
 
     path: str
@@ -40,7 +40,7 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Listing:
-    """What lies in a folder, at any depth, sorted.
+    """The contents of a folder, at any depth, sorted.
 
     Attributes:
         photos: the files that are photos.
@@ -53,7 +53,7 @@ class Listing:
 
 @dataclass(frozen=True)
 class Contents:
-    """What lies in a folder itself, sorted.
+    """The direct contents of a folder, sorted.
 
     Attributes:
         folders: those that may hold photos, links to folders among them.
@@ -69,7 +69,7 @@ class Contents:
 def list_photos(paths: Sequence[str], note: Callable[[str], None] = lambda text: None) -> list[Path]:
     """Lists the files given, and the photos in the folders given.
 
-    Photos in folders whose format isn't decoded are left out here; given by name they are tried.
+    Photos in folders whose format isn't decoded are left out here; files given by name are tried.
 
     Args:
         paths: files, which are taken as they are, and folders.
@@ -95,7 +95,7 @@ def list_photos(paths: Sequence[str], note: Callable[[str], None] = lambda text:
 
 
 def list_folder(folder: Path) -> Listing:
-    """Lists the photos in a folder, and what is left out; an `OSError` if it or one below can't be listed."""
+    """Lists the photos in a folder and what is left out; raises an `OSError` if it or one below can't be listed."""
     found = list(_walk(folder))
     photos = sorted(item for item in found if isinstance(item, Path))
     left_out = sorted((item for item in found if isinstance(item, LeftOut)), key=lambda item: item.path)
@@ -103,7 +103,7 @@ def list_folder(folder: Path) -> Listing:
 
 
 def list_decoded(folder: Path) -> Listing:
-    """As `list_folder`, photos in formats that aren't decoded, by their names, left out, too."""
+    """Lists like `list_folder`, but also leaves out photos whose names say that their format isn't decoded."""
     found = list_folder(folder)
     skipped = {path for path in found.photos if is_not_decoded(path)}
     left_out = tuple(LeftOut(str(path), "not_decoded") for path in sorted(skipped))
@@ -111,7 +111,7 @@ def list_decoded(folder: Path) -> Listing:
 
 
 def list_contents(folder: Path) -> Contents:
-    """Lists what lies in a folder, without looking into its folders; an `OSError` if it can't be listed."""
+    """Lists the direct contents of a folder; raises an `OSError` if it can't be listed."""
     folders, photos, left_out = [], [], []
     with os.scandir(folder) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
@@ -164,7 +164,7 @@ def _list_given(folder: str) -> Listing:
 
 
 def _walk(folder: Path) -> Iterator[Path | LeftOut]:
-    """Real folders come before links, so that a folder is listed where it is rather than where a link to it lies."""
+    """Yields what is below a folder; real folders come before links, so that none is listed at a link to it."""
     waiting, seen = [folder], {_identity(folder)}
     links: list[Path] = []
     while waiting or links:
@@ -203,7 +203,7 @@ def _is_folder(entry: os.DirEntry) -> bool:
 
 
 def _is_special(entry: os.DirEntry) -> bool:
-    """Checks whether something is there that is no file; the check of photos reports what can't be looked at."""
+    """Checks whether an entry exists and isn't a file; the check of photos reports what can't be inspected."""
     try:
         if entry.is_file(follow_symlinks=False):  # which makes no system call
             return False
@@ -213,7 +213,7 @@ def _is_special(entry: os.DirEntry) -> bool:
 
 
 def _leads_around(link: Path) -> bool:
-    """Checks whether a link leads to a folder that it lies in."""
+    """Checks whether a link leads to a folder that contains it."""
     return Path(os.path.realpath(link.parent)).is_relative_to(os.path.realpath(link))
 
 

@@ -8,7 +8,7 @@ from clan_tf.errors import counted
 from clan_tf.photos.formats import format_of
 
 Reason = Literal["hidden", "system", "document", "special", "repeated", "loose", "unlabelled", "unused", "not_decoded"]
-"""Why something that lies among the photos isn't used."""
+"""Why a file or folder among the photos isn't used."""
 
 REASONS: dict[Reason, tuple[str, str, str]] = {
     "hidden": ("hidden file", "hidden folder", ""),
@@ -63,7 +63,7 @@ NOT_DECODED = (
 
 
 def folder_reason(name: str) -> Reason | None:
-    """Explains why a folder of this name is left out with all that is in it; `None` if it isn't."""
+    """Explains why a folder of this name is left out with all its contents; `None` if it isn't."""
     if name.startswith("."):
         return "hidden"
     return "system" if name.lower() in _SYSTEM_FOLDERS else None
@@ -80,7 +80,7 @@ def file_reason(name: str) -> Reason | None:
 
 
 def is_not_decoded(path: Path) -> bool:
-    """Checks whether a file is named as a photo in a format that isn't decoded, and doesn't begin as one that is."""
+    """Checks whether a file has the suffix of a format that isn't decoded, and no content of one that is."""
     if path.suffix.lower() not in NOT_DECODED:
         return False
     try:
@@ -91,7 +91,7 @@ def is_not_decoded(path: Path) -> bool:
 
 
 def described(reason: Reason, files: int, folders: int, inside: int) -> str:
-    """Counts of one reason in words: `3 hidden files, 1 hidden folder with 12 files`."""
+    """Describes the counts of one reason: `3 hidden files, 1 hidden folder with 12 files`."""
     file, folder, suffix = REASONS[reason]
     parts = [f"{counted(files, file)}{suffix}"] if files else []
     parts += [f"{counted(folders, folder)}{suffix} with {counted(inside, 'file')}"] if folders else []

@@ -1,9 +1,9 @@
-"""How a stored photo is to be turned: by EXIF alone, where each format's own standard puts it, as browsers do.
+"""How a stored photo must be turned: by EXIF alone, where each format's own standard puts it, as browsers do.
 
 That is the first APP1 segment `Exif` of a JPEG before its first scan, the first `eXIf` chunk of a PNG, and the first
 `EXIF` chunk of a WebP; in the first directory there, the first tag 274 of the type SHORT or LONG whose value is 1 to 8.
-XMP, ImageMagick's raw profiles and EXIF data anywhere else don't turn a photo. `clan_tf.export.exif` is the same rule
-inside a TensorFlow graph.
+XMP, ImageMagick's raw profiles and EXIF data anywhere else don't turn a photo. `clan_tf.export.exif` implements the
+same rule inside a TensorFlow graph.
 """
 
 import struct
@@ -17,7 +17,7 @@ EXIF_PREFIX = b"Exif\0\0"
 TAG = 0x0112
 SHORT, LONG = 3, 4
 MOST_ENTRIES = 512
-"""Of a directory that are looked at."""
+"""Entries of a directory that are inspected."""
 
 
 def orientation_of(content: bytes) -> int:

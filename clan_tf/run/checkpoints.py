@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 CHECKPOINT = re.compile(r"state-\d{9,}\.(npz|damaged)|best-\d+\.keras")
-"""Names of all files that training writes there."""
+"""Pattern of the names of all files that training writes there."""
 _STATE = re.compile(r"state-\d{9,}\.npz")
 
 
@@ -14,7 +14,7 @@ def state_file(folder: Path, step: int) -> Path:
 
 
 def step_of(state: Path) -> int:
-    """Returns the step that the name of a state says."""
+    """Returns the step in the name of a state."""
     return int(state.stem.removeprefix("state-"))
 
 

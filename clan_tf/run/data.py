@@ -1,4 +1,4 @@
-"""The photos that a model is used on: those of its run, in the run's splits, or those of other data."""
+"""The photos that a model is applied to: those of its run, in the run's splits, or those of other data."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -63,7 +63,7 @@ class RunData:
         return self.source.photos(split)
 
     def content_notes(self, split: str, checked: CheckedPhotos) -> list[str]:
-        """What the content of a split's photos says: that it changed since the run began, or that it was trained on."""
+        """Returns notes on photos of a split whose content changed since the run began, or was trained on."""
         if self.match:
             # Fewer photos than the split has may be checked.
             altered = changed(self.match.rows.get(split, ()), checked, folder_of(self.config))
@@ -125,7 +125,7 @@ def read_run_data(run: RunDirectory, config: DataConfig, source: Source | None =
 def read_model_data(
     run: RunDirectory | None, experiment: Experiment, config: str | None, source: Source | None = None
 ) -> RunData:
-    """Reads the photos that a model is used on: its run's own, or other data where another config or other keys say so.
+    """Reads the photos that a model is applied to: its run's own, or those that another config or other keys name.
 
     Args:
         run: the run that the model belongs to, if any.
@@ -149,7 +149,7 @@ def read_model_data(
 
 
 def match_notes(found: Match) -> list[str]:
-    """Returns what is new, missing, moved or labelled differently since a run began, a sentence each."""
+    """Returns what is new, missing, moved or relabelled since a run began, one sentence each."""
     notes = []
     if found.new:
         example = listed([photo.name for photo in found.new], 1)

@@ -22,10 +22,10 @@ from clan_tf.run.evaluation_folder import EvaluationFolder
 
 Status = Literal["running", "finished", "stopped", "failed"]
 START = ".clan-tf-start"
-"""A file that a run directory holds until it has a status: what was killed before may be begun anew."""
+"""A file that a run directory holds until it has a status: a run killed before that may be restarted."""
 _LOG = re.compile(r"events\.out\.tfevents\..+")
 _END = "...\n"
-"""How YAML ends a document: what is cut short hasn't it."""
+"""YAML's end of a document; a truncated file lacks it."""
 _RESTORE = "Restore it from a copy, or train anew in another --run-dir."
 
 
@@ -75,7 +75,7 @@ class RunDirectory:
 
     @classmethod
     def create(cls, name: str, path: str | Path | None = None, root: str | Path = "runs") -> "RunDirectory":
-        """Makes `path`, or the next free `ROOT/NAME-001`, `ROOT/NAME-002`, …
+        """Creates `path`, or the next free `ROOT/NAME-001`, `ROOT/NAME-002`, …
 
         Raises:
             UserError: if `path` exists or can't be made.
@@ -170,7 +170,7 @@ class RunDirectory:
         return self.path / "tensorboard"
 
     def evaluation(self, split: str, branches: Sequence[str] | None = None) -> EvaluationFolder:
-        """Folder of one evaluation: of all branches (`None`) or of some, whose tables don't replace those of all."""
+        """Returns the folder of an evaluation of all branches (`None`) or of some; each has tables of its own."""
         name = f"{split}-{'+'.join(branches)}" if branches else split
         return EvaluationFolder(self.path / "evaluation" / name)
 
@@ -190,13 +190,13 @@ class RunDirectory:
         """Marks this folder, which must hold nothing else, as one where training is about to start.
 
         Raises:
-            UserError: if it does.
+            UserError: if it holds anything else.
         """
         require_unstarted(self.path)
         write_text(self.path / START, "A run that was killed before its first status may be started anew here.\n")
 
     def write_environment(self, environment: dict[str, Any]) -> None:
-        """Writes where the run was made, and where it was resumed otherwise."""
+        """Writes where the run was made, and the other environments in which it was resumed."""
         write_json(self.environment, environment)
 
     def write_status(self, status: Status, **details: Any) -> None:
@@ -205,21 +205,21 @@ class RunDirectory:
         (self.path / START).unlink(missing_ok=True)
 
     def read_status(self) -> dict[str, Any]:
-        """Reads what `write_status` wrote last; a `UserError` if it is damaged."""
+        """Reads what `write_status` wrote last; raises a `UserError` if it is damaged."""
         kinds = Annotated[Ended | Unfinished, Field(discriminator="status")]
         return read_json(self.status, kinds, _RESTORE).model_dump()
 
     def read_data(self) -> dict[str, Any]:
-        """Reads what `data.json` holds; a `UserError` if it is damaged."""
+        """Reads `data.json`; raises a `UserError` if it is damaged."""
         return read_json(self.data, Data, _RESTORE).model_dump()
 
     def read_environment(self) -> dict[str, Any]:
-        """Reads what `environment.json` holds; a `UserError` if it is damaged."""
+        """Reads `environment.json`; raises a `UserError` if it is damaged."""
         way_out = "Restore it from a copy; nothing but the text of reports depends on it."
         return read_json(self.environment, Environment, way_out).model_dump()
 
     def read_metrics(self) -> list[dict[str, str]]:
-        """Reads the rows of `metrics.csv`, numbers as text; a `UserError` if it is damaged."""
+        """Reads the rows of `metrics.csv`, numbers as text; raises a `UserError` if it is damaged."""
         way_out = "Restore it from a copy; --resume writes it anew if the run isn't finished."
         names = ("loss", "combined_accuracy")
         columns = ("epoch", *names, *(f"val_{name}" for name in names))
@@ -231,17 +231,17 @@ class RunDirectory:
         return rows
 
     def outcome(self) -> Outcome | None:
-        """Returns how a finished run went; `None` for another."""
+        """Returns how a finished run went; `None` if the run isn't finished."""
         status = self.read_status()
         if status.pop("status") != "finished":
             return None
         return Outcome(**status)
 
     def experiment(self, overrides: Sequence[str] = ()) -> Experiment:
-        """Returns the resolved config; a `UserError` if it can't be read or isn't complete.
+        """Returns the resolved config; raises a `UserError` if it can't be read or isn't complete.
 
         Args:
-            overrides: `KEY=VALUE` texts on it.
+            overrides: `KEY=VALUE` texts applied to it.
         """
         experiment = load_experiment(self.config, overrides)
         text = read_text(self.config, "RUN")
@@ -261,12 +261,12 @@ class RunDirectory:
         return candidate_file(self.checkpoints, epoch)
 
     def remove_checkpoints(self) -> None:
-        """Deletes what only an unfinished run needs, and nothing else that lies there."""
+        """Deletes only the files there that an unfinished run needs."""
         _remove_files(self.checkpoints, CHECKPOINT)
         _remove_folder(self.checkpoints)
 
     def remove_start(self) -> None:
-        """Deletes what a run wrote that failed before its first checkpoint; other files stay, and the folder."""
+        """Deletes the files of a run that failed before its first checkpoint; other files and the folder stay."""
         self.remove_checkpoints()
         _remove_files(self.tensorboard, _LOG)
         _remove_folder(self.tensorboard)
@@ -275,7 +275,7 @@ class RunDirectory:
 
 
 def exports_in(folder: Path) -> Path:
-    """Names the folder of exports: that of a run, or of a `.keras` file that lies alone."""
+    """Names the folder of exports: that of a run, or of a `.keras` file without a run."""
     return folder / "exports"
 
 
@@ -286,12 +286,12 @@ def is_run(path: Path) -> bool:
 
 
 def is_unstarted(path: Path) -> bool:
-    """Whether a folder is empty, or holds nothing but what a run wrote that was killed before it had a status."""
+    """Checks whether a folder is empty, or holds only files of a run that was killed before it had a status."""
     return path.is_dir() and not _foreign_names(path)
 
 
 def require_unstarted(path: Path) -> None:
-    """Raises a `UserError` naming what is in the way of a run in a folder."""
+    """Raises a `UserError` naming what keeps a run from starting in a folder."""
     if not path.is_dir():
         raise UserError(f"--run-dir: {path} isn't a folder. Give one that doesn't exist or is empty.")
     foreign = _foreign_names(path)
@@ -309,7 +309,7 @@ def _foreign_names(path: Path) -> list[str]:
 
 
 def _remove_files(folder: Path, names: re.Pattern) -> None:
-    """Deletes the files of a folder whose names match, and what was left of writing such files."""
+    """Deletes the files of a folder whose names match, and leftovers of writing such files."""
     with suppress(OSError):
         for entry in list(folder.iterdir()):
             if entry.is_file() and (names.fullmatch(entry.name) or is_temporary(entry)):
@@ -322,7 +322,7 @@ def _remove_folder(folder: Path) -> None:
 
 
 def find_run_above(path: Path) -> RunDirectory | None:
-    """Finds the run directory that a file lies in, however deep, such as an export."""
+    """Finds the run directory that contains a file, such as an export, at any depth."""
     return next((RunDirectory(folder) for folder in path.absolute().parents if is_run(folder)), None)
 
 

@@ -1,4 +1,4 @@
-"""What the JSON files of a run directory hold."""
+"""The contents of the JSON files of a run directory."""
 
 from typing import Literal
 
@@ -16,7 +16,7 @@ class Ended(BaseModel):
 
 
 class Unfinished(BaseModel):
-    """`status.json` of another run."""
+    """`status.json` of a run that isn't finished."""
 
     model_config = ConfigDict(extra="allow")
     status: Literal["running", "stopped", "failed"]

@@ -31,7 +31,7 @@ class Row(NamedTuple):
         split: `train`, `val` or `test`.
         label: index of its class.
         class_name: name of its class.
-        photo: its name, relative to the folder of the data if it lies in it.
+        photo: its name, relative to the folder of the data if it is inside it.
         box: the part of it that is used; `None` for all.
         digest: SHA-256 of the encoded photo, in hexadecimal; empty where it isn't known.
         use: `used`; `skipped`, because it can't be read; `quarantined`; or `left out` by `data.fraction`.
@@ -77,7 +77,7 @@ class RunSplit:
 
 
 def run_split(config: DataConfig, source: Source, checked: Mapping[str, CheckedPhotos]) -> RunSplit:
-    """Returns what a run writes down: its checked photos, and those of the data that it doesn't use."""
+    """Returns what a run records: its checked photos, and those of the data that it doesn't use."""
     root = folder_of(config)
 
     def row(split: str, photo: Photo, digest: str | None, use: str) -> Row:
@@ -130,13 +130,13 @@ class Match:
     """A run's photos in the data as it is now.
 
     Attributes:
-        source: the run's classes, and those of its photos that are there, in the run's order and splits.
-        rows: what the run wrote of them, by split and in the same order.
+        source: the run's classes, and those of its photos that were found, in the run's order and splits.
+        rows: what the run recorded of them, by split and in the same order.
         new: names of photos that the run doesn't know.
-        missing: the run's photos that aren't there.
+        missing: the run's photos that weren't found.
         renamed: for missing photos the name under which the same content is now.
         relabelled: the run's photos that have another class now, and which.
-        moved: the run's photos that stand in another split of the data now, and in which.
+        moved: the run's photos that are in another split of the data now, and in which.
         reboxed: the run's photos of which another part is used now.
     """
 
@@ -151,7 +151,7 @@ class Match:
 
     @property
     def found(self) -> int:
-        """How many of the run's photos are there."""
+        """How many of the run's photos were found."""
         return sum(map(len, self.rows.values()))
 
 
@@ -194,7 +194,7 @@ def match(listing: Source, split: RunSplit, root: str | Path | None) -> Match:
 
 
 def changed(rows: Sequence[Row], checked: CheckedPhotos, root: str | Path | None) -> list[Row]:
-    """Those of a run's photos in one split that have other content now; photos that can't be read aren't among them."""
+    """Returns a run's photos in one split whose content has changed; excludes photos that can't be read."""
     digests = dict(zip((key_of(photo, root) for photo in checked.photos), checked.digests, strict=True))
     return [row for row in rows if row.photo in digests and digests[row.photo] != row.digest]
 
@@ -216,12 +216,12 @@ def counts_by_split(rows: Sequence[Row]) -> str:
 
 
 def _was_cut(name: str, place: str, split: RunSplit, listing: Source) -> bool:
-    """Checks whether a photo of the run's split `name` stands in the data's `place` because it was cut from there."""
+    """Checks whether a photo of the run's split `name` is in the data's `place` because it was cut from there."""
     return place == "train" and (not listing.splits.get(name) or (name == "val" and split.val_is_cut))
 
 
 def _renamed(missing: Sequence[Row], new: Sequence[Photo], root: str | Path | None) -> dict[str, str]:
-    """Maps the names of missing photos to the new ones under which their content stands."""
+    """Maps the names of missing photos to the new names of their content."""
     if not missing or not new:
         return {}
     names = {photo.digest: key_of(photo, root) for photo in with_digests(new)}

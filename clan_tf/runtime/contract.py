@@ -12,19 +12,19 @@ from clan_tf.errors import UserError, shown
 from clan_tf.files import open_regular_file, parse_json, read_regular_file, require_regular_file
 
 CONTRACT_FILE, LABELS_FILE = "clan_tf.json", "labels.txt"
-"""Inside an exported file."""
+"""Name of the contract inside an exported file."""
 EXPORT_FILE = "export.json"
-"""Beside it: how it was exported, and what the gate found."""
+"""Name of the file beside it: how it was exported, and the gate's results."""
 CONTRACT_BYTES = 2**24
-"""How long either may be."""
+"""Largest size of either."""
 SAVED_MODEL_FILES = 10_000
 LARGEST_SIZE = 2**14
-"""Of photos, in pixels."""
+"""Largest side of photos, in pixels."""
 
 
 @dataclass(frozen=True)
 class Contract:
-    """How an exported file is to be used; it travels inside the file.
+    """How an exported file must be used; stored inside the file.
 
     Attributes:
         class_names: the labels, in the order of the probabilities.
@@ -53,12 +53,12 @@ class Contract:
         return "".join(f"{name}\n" for name in self.class_names)
 
     def to_json(self) -> str:
-        """As it stands in the file."""
+        """Returns the text stored in the file."""
         return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "Contract":
-        """Reads what `to_json` wrote; a `ValueError` with the reason for anything else."""
+        """Reads what `to_json` wrote; raises a `ValueError` with the reason for anything else."""
         values: Any = parse_json(text)
         if not isinstance(values, dict):
             raise ValueError("it doesn't hold a contract")
@@ -83,7 +83,7 @@ class Contract:
 
 
 def _names(values: Any, key: str, most: int) -> tuple[str, ...]:
-    """Names of classes or branches: texts that differ."""
+    """Returns names of classes or branches after checking that they are distinct texts."""
     if not isinstance(values, list) or not 0 < len(values) <= most:
         raise ValueError(f"{key} must be a list of 1 to {most:,} names; received {shown(values)}")
     for name in values:
@@ -95,7 +95,7 @@ def _names(values: Any, key: str, most: int) -> tuple[str, ...]:
 
 
 def file_of_export(folder: Path) -> Path | None:
-    """Returns what lies in the folder of an export, by its `export.json`; `None` if it has none.
+    """Returns the exported file in the folder of an export, by its `export.json`; `None` if it has none.
 
     Raises:
         UserError: if `export.json` doesn't name something in the folder.
@@ -167,7 +167,7 @@ def _onnx_metadata(path: Path) -> str:
 
 
 def _require_regular_files(folder: Path) -> None:
-    """A SavedModel's files are opened by TensorFlow, which would wait for a pipe forever."""
+    """Refuses a SavedModel with other than regular files: TensorFlow opens them, and would wait for a pipe forever."""
     for number, path in enumerate(folder.rglob("*")):
         if number >= SAVED_MODEL_FILES:
             raise ValueError(f"the folder has more than {SAVED_MODEL_FILES:,} files")

@@ -23,7 +23,7 @@ SERVE_BYTES = "serve_bytes"
 START_SECONDS, ANSWER_SECONDS = 300.0, 120.0
 """How long a file may take to load and to answer before it counts as damaged."""
 ANSWER_BYTES = 2**28
-"""How much it may answer at a time."""
+"""Largest size of one answer."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Speed:
         median: seconds.
         p95: seconds, of 95 % of the calls.
         calls: how many there were.
-        memory: by how many bytes the process grew at most, from before the file was loaded.
+        memory: the most bytes by which the process grew, compared with before the file was loaded.
     """
 
     threads: int
@@ -52,7 +52,7 @@ class ExportedModel:
         path: the file, or the folder with `saved_model.pb`.
         threads: how many threads the runtime may use; all cores if `None`.
         contract: labels and preprocessing, where the file doesn't hold them.
-        program: the Python file that the process runs, which speaks as `worker_process` does.
+        program: the Python file that the process runs, with the protocol of `worker_process`.
 
     Attributes:
         path: the file or folder.
@@ -101,7 +101,7 @@ class ExportedModel:
         self._errors.close()
 
     def __call__(self, photos: np.ndarray, signature: str | None = None) -> dict[str, np.ndarray]:
-        """Probabilities of photos.
+        """Returns the probabilities of photos.
 
         Args:
             photos: uint8 RGB `(photos, height, width, 3)`; of `contract.input_size`, unless it is `None`. Or, for
@@ -126,14 +126,14 @@ class ExportedModel:
         return answers
 
     def view(self, photo: np.ndarray) -> np.ndarray:
-        """Returns what the file is to be given of a whole photo, uint8 RGB `(height, width, 3)`."""
+        """Returns the file's input for a whole photo, uint8 RGB `(height, width, 3)`."""
         contract = self.contract
         if contract.input_size is None:
             return photo
         return numpy_evaluation_view(photo, contract.input_size, contract.resize_size, contract.resize_mode)
 
     def measure(self, photos: np.ndarray, seconds: float = 2.0) -> Speed:
-        """How long calls with these photos take, repeated for so many seconds, after a few that don't count."""
+        """Measures how long calls with these photos take, repeated for `seconds`, after a few that don't count."""
         header, answer = self._exchange({"measure_seconds": seconds}, {"photos": photos}, ANSWER_SECONDS + 10 * seconds)
         durations = answer["seconds"]
         return Speed(
@@ -147,7 +147,7 @@ class ExportedModel:
     def _exchange(
         self, request: dict[str, Any] | None, arrays: dict[str, np.ndarray], seconds: float
     ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """Sends a request, unless it is `None`, and gives the reply."""
+        """Sends a request, unless it is `None`, and returns the reply."""
         watch = threading.Timer(seconds, self._process.kill)
         watch.start()
         try:

@@ -4,7 +4,7 @@ import numpy as np
 
 
 def ranked_labels(probabilities: np.ndarray) -> np.ndarray:
-    """Labels by probability, the most probable first; of equal ones the first label first, NaN last.
+    """Returns labels by probability, the most probable first; ties in the order of labels, NaN last.
 
     Args:
         probabilities: `(…, classes)`.
@@ -13,7 +13,7 @@ def ranked_labels(probabilities: np.ndarray) -> np.ndarray:
 
 
 def are_in_top(labels: np.ndarray, probabilities: np.ndarray, k: int) -> np.ndarray:
-    """Whether each photo's label is among the first `k` of `ranked_labels`, bool `(photos,)`; never where one is NaN.
+    """Checks which labels are among the first `k` of `ranked_labels`, bool `(photos,)`; never where one is NaN.
 
     Args:
         labels: int `(photos,)`.

@@ -1,6 +1,6 @@
 """The process that runs one exported file, and the messages it exchanges with the process that wants the answers.
 
-It is started by this file's path in an isolated interpreter, so that neither this project nor Keras has a part in the
+It is started by this file's path in an isolated interpreter, so that neither this project nor Keras affects the
 answers, and a damaged file can only end this process. It needs NumPy, and ai-edge-litert, ONNX Runtime or TensorFlow.
 """
 
@@ -37,7 +37,7 @@ def receive(stream: BinaryIO, limit: int | None = None) -> tuple[dict[str, Any],
 
     Args:
         stream: where it comes from.
-        limit: how many bytes its arrays may have; any number if `None`.
+        limit: the most bytes its arrays may have; no limit if `None`.
 
     Raises:
         EOFError: where there are no more.
@@ -91,8 +91,8 @@ def open_onnx(path: str, threads: int) -> Callable[[np.ndarray], Arrays]:
 
 @contextmanager
 def _plain_path(path: str) -> Iterator[str]:
-    """A path of a SavedModel that TensorFlow opens: that of a link where it would take the path itself for a pattern,
-    which it does with [, ], *, ? and \\, or fail on a name that isn't in UTF-8.
+    """Yields a path of a SavedModel that TensorFlow can open: that of a link where it would take the path itself for
+    a pattern, because of [, ], *, ? or \\, or fail on a name that isn't UTF-8.
     """
     try:
         is_plain = not set("[]*?\\") & set(os.fsencode(path).decode("utf-8"))
@@ -107,7 +107,7 @@ def _plain_path(path: str) -> Iterator[str]:
 
 
 def open_saved_model(path: str, threads: int) -> Callable[..., Arrays]:
-    """A function from photos, or for `serve_bytes` from the bytes of encoded ones, to a SavedModel's answers."""
+    """Opens a SavedModel as a function from photos, or for `serve_bytes` from encoded ones, to answers."""
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
@@ -167,7 +167,7 @@ def answer_requests(runtime: str, open_file: Callable[[str, int], Callable[..., 
     """
     path, threads = sys.argv[2], int(sys.argv[3])
     requests, replies = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever a library prints must not end up between the messages
+    os.dup2(2, 1)  # nothing that a library prints must end up between the messages
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     try:
         importlib.import_module(runtime)

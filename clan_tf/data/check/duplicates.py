@@ -17,7 +17,7 @@ THUMBNAIL_SIZE = 24
 SAME_DETAILS = 0.93
 SAME_WHOLE = 0.93
 LEAST_DETAIL = 1.0
-"""Standard deviation, in levels of 255, below which a photo has nothing to be recognised by."""
+"""Standard deviation, in levels of 255, below which a photo has too little contrast to be recognised."""
 
 _LUMA = np.array([0.299, 0.587, 0.114], dtype="float32")
 _BLOCK = 2048
@@ -29,9 +29,9 @@ def count_blocks(photos: int) -> int:
 
 
 def near_duplicates(thumbnails: np.ndarray, on_block: Callable[[], None] = lambda: None) -> np.ndarray:
-    """Pairs of photos that show the same picture, mirrored or not.
+    """Finds the pairs of photos that show the same picture, mirrored or not.
 
-    Compares all pairs, in blocks: takes memory for `photos` but not for `photos²` numbers.
+    Compares all pairs, in blocks: memory grows with `photos`, not with `photos²`.
 
     Args:
         thumbnails: uint8 RGB `(photos, THUMBNAIL_SIZE, THUMBNAIL_SIZE, 3)`.
@@ -51,7 +51,7 @@ def near_duplicates(thumbnails: np.ndarray, on_block: Callable[[], None] = lambd
 
 
 def _alike_in_details(even: np.ndarray, odd: np.ndarray, start: int) -> Iterator[np.ndarray]:
-    """Pairs of the block of photos at `start` with itself and all later photos."""
+    """Returns the pairs of the block of photos at `start` with itself and all later photos."""
     rows = slice(start, start + _BLOCK)
     for other in range(start, len(even), _BLOCK):
         columns = slice(other, other + _BLOCK)
@@ -62,7 +62,7 @@ def _alike_in_details(even: np.ndarray, odd: np.ndarray, start: int) -> Iterator
 
 
 def _mirror_parts(thumbnails: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The parts of the details that mirroring keeps and negates, float32 `(photos, THUMBNAIL_SIZE² / 2)` each."""
+    """Returns what mirroring keeps and negates of the details, float32 `(photos, THUMBNAIL_SIZE² / 2)` each."""
     half = THUMBNAIL_SIZE // 2
     even = np.empty((len(thumbnails), THUMBNAIL_SIZE * half), dtype="float32")
     odd = np.empty_like(even)
@@ -76,7 +76,7 @@ def _mirror_parts(thumbnails: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _details(thumbnails: np.ndarray) -> np.ndarray:
-    """Returns grey less its local mean, of length 1, or 0 where there is next to none: `(photos, side, side)`."""
+    """Returns grey less its local mean, of length 1, or 0 where there is almost none: `(photos, side, side)`."""
     grey = thumbnails @ _LUMA
     details = grey - uniform_filter(grey, size=(0, 5, 5), mode="nearest")
     details -= details.mean(axis=(1, 2), keepdims=True)
@@ -92,7 +92,7 @@ def _same_whole(thumbnails: np.ndarray, pairs: np.ndarray) -> np.ndarray:
 
 
 def _whole(thumbnails: np.ndarray) -> np.ndarray:
-    """Thumbnails less the mean of each channel, of length 1."""
+    """Returns thumbnails less the mean of each channel, normalised to length 1."""
     colors = thumbnails.astype("float32")
     colors -= colors.mean(axis=(1, 2), keepdims=True)
     return colors / np.sqrt((colors**2).sum(axis=(1, 2, 3), keepdims=True))

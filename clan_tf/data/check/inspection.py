@@ -1,4 +1,4 @@
-"""What one look at an encoded photo shows: whether it can be read, what is odd about it, and how to recognise it."""
+"""What inspecting an encoded photo shows: whether it can be read, what is odd about it, and how to recognise it."""
 
 import hashlib
 from collections.abc import Iterator

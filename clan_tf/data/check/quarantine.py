@@ -18,7 +18,7 @@ from clan_tf.text import printable
 
 HEADER = "# Photos that data.quarantine leaves out, by clan-tf data check --quarantine, which overwrites this file."
 _KEPT_FIRST = ("test", "val", "train")
-"""Of copies in several splits the one that measures stays."""
+"""Order in which splits keep copies: the one used for measuring comes first."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class Quarantine:
 
     Attributes:
         broken: those that can't be read, of any split.
-        conflicting: train and validation photos of pictures that stand there under different labels.
-        copies: train and validation photos of pictures of which another copy stays.
-        emptied: the classes of which no train photo stays.
+        conflicting: train and validation photos of pictures that have different labels there.
+        copies: train and validation photos of which another copy is kept.
+        emptied: the classes that keep no train photo.
     """
 
     broken: tuple[str, ...]
@@ -46,9 +46,9 @@ class Quarantine:
 def choose_quarantined(source: Source, report: DataReport) -> Quarantine:
     """Chooses which photos to leave out.
 
-    Test photos stay, so that accuracies remain comparable, unless they can't be read. Of train and validation photos
-    go: those whose picture is also in test; all of a picture with different labels, because nothing says which is
-    right; and of copies all but one, which is a validation photo where there is one.
+    Test photos are kept, so that accuracies remain comparable, unless they can't be read. Train and validation photos
+    are left out if their picture is also in test, or if copies have different labels, because nothing says which is
+    right. Of other copies, one is kept: a validation photo where there is one.
 
     Args:
         source: the data that the report is about.
@@ -70,18 +70,18 @@ def choose_quarantined(source: Source, report: DataReport) -> Quarantine:
 
 
 def require_quarantine(path: Path) -> None:
-    """Raises a `UserError` if `path` is there and is another file than a list of photos to leave out."""
+    """Raises a `UserError` if `path` exists and isn't a list of photos to leave out."""
     if path.exists() and not read_text(path, "--quarantine").startswith(HEADER):
         raise UserError(f"--quarantine: {path} exists and isn't such a list. Give another file.")
 
 
 def write_quarantine(path: Path, quarantine: Quarantine, root: str | None) -> None:
-    """Writes the list: a name a line, relative to `root` where it is in there, under headings that begin with `#`.
+    """Writes the list: one name per line, relative to `root` if inside it, under headings that begin with `#`.
 
     Names that a line can't hold, such as those with a line end or bytes that aren't UTF-8, are JSON strings.
 
     Raises:
-        UserError: if `path` is another file than such a list.
+        UserError: if `path` exists and isn't such a list.
     """
     require_quarantine(path)
     lines = [HEADER]
@@ -96,14 +96,14 @@ def write_quarantine(path: Path, quarantine: Quarantine, root: str | None) -> No
 
 
 def _line(name: str, root: str | None) -> str:
-    """Writes a name as a line, in quotes as JSON writes it where the line wouldn't give it back as it is."""
+    """Returns a name as a line: a JSON string where the plain name couldn't be read back unchanged."""
     relative = relative_name(name, root)
     is_plain = relative == relative.strip() == printable(relative) and not relative.startswith(("#", '"'))
     return relative if is_plain else json.dumps(relative)
 
 
 def _pictures(report: DataReport) -> list[list[str]]:
-    """Returns the names of the photos that show the same picture, for each picture that there is more than once."""
+    """Returns the names of the photos that show the same picture, for each picture with several photos."""
     names = list(dict.fromkeys(name for pair in report.pairs for name in (pair.a, pair.b)))
     if not names:
         return []

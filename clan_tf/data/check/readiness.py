@@ -11,7 +11,7 @@ from clan_tf.errors import UserError, listed
 
 
 def training_problems(experiment: Experiment, source: Source, broken: Collection[str] = ()) -> list[str]:
-    """Returns what keeps training from starting on these photos, a sentence each.
+    """Returns what keeps training from starting on these photos, one sentence per problem.
 
     Args:
         experiment: whose classes and batch size count.
@@ -28,7 +28,7 @@ def training_problems(experiment: Experiment, source: Source, broken: Collection
 
 
 def require_ready(experiment: Experiment, source: Source, checked: Mapping[str, CheckedPhotos] | None = None) -> None:
-    """Raises a `UserError` with all `training_problems`, after the check those of the photos that can be read."""
+    """Raises a `UserError` with all `training_problems` of the checked photos that can be read."""
     broken: set[str] = set()
     if checked is not None:
         readable = {photo.name for photos in checked.values() for photo in photos.photos}
@@ -39,7 +39,7 @@ def require_ready(experiment: Experiment, source: Source, checked: Mapping[str, 
 
 
 def fitting_batch(experiment: Experiment, source: Source, broken: Collection[str] = ()) -> dict[str, int]:
-    """Returns the keys and values with which training can start, where only the batch is too large for the photos."""
+    """Returns the keys and values with which training can start, if only the batch is too large for the photos."""
     photos, parts = len(_readable(source, broken)["train"]), experiment.training.accumulation
     if not photos or experiment.training.batch_size <= photos:
         return {}
@@ -63,7 +63,7 @@ def _class_count(experiment: Experiment, source: Source) -> Iterator[str]:
 
 
 def _emptied(source: Source, readable: Mapping[str, Sequence[Photo]]) -> Iterator[str]:
-    """Yields what broken photos leave too little of."""
+    """Yields a problem for each class or split of which too few readable photos remain."""
     left = {photo.label for photo in readable["train"]}
     lost = [name for label, name in enumerate(source.class_names) if label not in left]
     if lost:

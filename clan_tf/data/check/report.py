@@ -59,11 +59,11 @@ class DataReport:
         counts: photos of each class, by split.
         images: sizes, modes and formats of the readable photos.
         broken: the photos that can't be used: `path` and `problem`.
-        odd: unusual photos, once for each `kind`: `path`, `kind` and `detail`.
+        odd: unusual photos, one entry per photo and `kind`: `path`, `kind` and `detail`.
         pairs: photos that show the same picture.
         notes: what the source reports of itself.
         problems: what keeps training from starting.
-        left_out: what lies among the photos and isn't used.
+        left_out: files and folders among the photos that aren't used.
     """
 
     counts: Mapping[str, Mapping[str, int]]
@@ -152,7 +152,7 @@ class DataReport:
 
 @dataclass(frozen=True)
 class _Member:
-    """A readable photo and where it stands."""
+    """A readable photo and its place in the data."""
 
     photo: Photo
     split: str
@@ -162,12 +162,12 @@ class _Member:
 def check_data(source: Source, progress: Progress | None = None, experiment: Experiment | None = None) -> DataReport:
     """Decodes every photo once, on all cores, and compares each with all others.
 
-    Photos that can't be read are in the report, whatever is wrong with them; nothing is written.
+    Photos that can't be read are reported, whatever the cause; nothing is written.
 
     Args:
         source: the photos.
         progress: where progress is shown.
-        experiment: which is to be trained; without it only the source's own `problems` are reported.
+        experiment: the experiment to be trained; without it only the source's own `problems` are reported.
     """
     progress = progress or Progress()
     placed = [(photo, split) for split in SPLITS for photo in source.splits.get(split, ())]
@@ -204,7 +204,7 @@ def _inspect(placed: Sequence[tuple[Photo, str]], progress: Progress) -> tuple[l
 
 
 def _pairs(members: Sequence[_Member], source: Source, progress: Progress) -> Iterator[Pair]:
-    """Yields each copy with the first one of every split, so that a picture that stands there often makes few pairs."""
+    """Yields each copy with the first one of every split, so that a picture with many copies yields few pairs."""
     groups: dict[bytes, list[_Member]] = {}
     for member in members:
         groups.setdefault(member.facts.digest, []).append(member)

@@ -4,8 +4,9 @@ Either way it is one file of raw pixels that TensorFlow maps into memory: a file
 process, or one in the user's cache folder, which later runs on the same photos use again.
 
 A file in the cache folder is named by the content of its photos and ends with a SHA-256 of its pixels, which is
-verified when it is opened; one that isn't as it was written is made anew. Any number of processes, hosts and containers
-may share the folder without locks: each writes a file of its own, which replaces the other when it is whole.
+verified when it is opened; a file that has changed since it was written is recreated. Any number of processes, hosts
+and containers may share the folder without locks: each writes a file of its own, which replaces the other once
+complete.
 
 A window of a cached photo is cut from the whole resized photo, and in training a `PhotoReader` resizes the window
 alone: here and there a value is rounded to the neighbouring level.
@@ -38,7 +39,7 @@ Track = Callable[[str, int], AbstractContextManager[Callable[..., None]]]
 MEMORY_SHARE = 3
 """`auto` takes memory if the photos fill at most this part of what is free."""
 LAYOUT = "pixels 2"
-"""To be changed with anything that changes the pixels or how they lie in the file."""
+"""Must change with anything that changes the pixels or their layout in the file."""
 _DECODERS = (tf.__version__, PIL.__version__)
 _CHECKSUM_BYTES = 32
 _BLOCK = 1 << 24
@@ -91,12 +92,12 @@ class CachedReader:
 
 
 def decide_cache(splits: Sequence[CheckedPhotos], view: View, mode: CacheMode, uses: int) -> CacheMode:
-    """Where photos that are used `uses` times are kept: what `"auto"` stands for, or the mode that is asked for.
+    """Decides where photos that are used `uses` times are kept: resolves `"auto"`, or returns the mode asked for.
 
-    In memory if they are used more than once and all fit into a third of what is free.
+    `"auto"` means in memory if they are used more than once and all fit into a third of what is free.
 
     Raises:
-        UserError: if they don't fit into the memory or onto the disk that is asked for.
+        UserError: if they don't fit into the memory or onto the disk asked for.
     """
     needed = [_pixel_bytes(full_sizes(checked, view)) for checked in splits]
     if mode == "auto":
@@ -119,11 +120,11 @@ def open_reader(checked: CheckedPhotos, view: View, mode: CacheMode, track: Trac
     Args:
         checked: the photos.
         view: to what they are resized.
-        mode: of `decide_cache`.
+        mode: as returned by `decide_cache`.
         track: shows progress, as `Progress.track` does.
 
     Raises:
-        UserError: if the photos can't be written to the disk that is asked for.
+        UserError: if the photos can't be written to the disk asked for.
     """
     plain = PhotoReader(checked, view)
     sizes = full_sizes(checked, view)
@@ -163,7 +164,7 @@ def cache_folder() -> Path:
 
 
 def available_memory() -> int:
-    """Bytes of memory that can be taken without swapping, within the container's limit if there is one."""
+    """Returns the bytes of memory that can be used without swapping, within the container's limit if there is one."""
     limits = []
     for line in _lines("/proc/meminfo"):
         if line.startswith("MemAvailable:"):
@@ -193,7 +194,7 @@ def _has_size(path: Path, needed: int) -> bool:
 
 
 def _opened(path: Path, needed: int) -> IO[bytes] | None:
-    """Returns the cached pixels, if they are there and as they were written."""
+    """Returns the cached pixels, if they exist and are unchanged since they were written."""
     if not _has_size(path, needed):
         return None
     try:
@@ -242,7 +243,7 @@ def _write_pixels(reader: PhotoReader, photos: int, file: IO[bytes], track: Trac
 
 
 def _unnamed_file() -> tuple[IO[bytes], str]:
-    """A writable file in memory and a path to it; where the system has no such files, a temporary one on disk."""
+    """Returns a new writable file and its path: in memory, or on disk where the system has no such files."""
     try:
         file = open(os.memfd_create("clan-tf"), "wb")
         if path := _path_of(file):
@@ -255,7 +256,7 @@ def _unnamed_file() -> tuple[IO[bytes], str]:
 
 
 def _path_of(file: IO[bytes]) -> str | None:
-    """Returns a path to an open file whatever becomes of its name, where the system has such paths."""
+    """Returns a path to an open file that stays valid when its name changes, where the system has such paths."""
     path = f"/proc/self/fd/{file.fileno()}"
     return path if os.path.exists(path) else None
 

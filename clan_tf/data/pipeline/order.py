@@ -1,6 +1,6 @@
 """Which photo stands at which position of a training run, as a function of the seed and the position alone.
 
-So reading can begin anywhere at once, and doesn't depend on how many calls run in parallel.
+So reading can begin at any position immediately, and doesn't depend on how many calls run in parallel.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ def photo_order(labels: np.ndarray, sampling: Sampling, repeats: int, seed: int)
     Args:
         labels: int `(photos,)`.
         sampling: `"shuffle"` takes each photo at most once an epoch; `"class_balanced"` takes the classes in turn, in
-            an order drawn anew for every turn, and shuffles the photos of each class.
+            an order drawn afresh for every turn, and shuffles the photos of each class.
         repeats: how many places in a row hold the same photo, each to be augmented in its own way.
         seed: of the whole order.
     """
@@ -56,6 +56,6 @@ def _shuffle(place: tf.Tensor, count: tf.Tensor | int, seed: list[tf.Tensor | in
     key = tf.constant([0, 0])
     for number in seed:
         key = tf.random.experimental.stateless_fold_in(key, tf.cast(number, tf.int32))
-    # `index_shuffle` looks at 8 bits of each number, and the last one is folded in as it is: epoch 256 would repeat 0.
+    # `index_shuffle` uses 8 bits of each number, and the last one is folded in unchanged: epoch 256 would repeat 0.
     key = tf.random.stateless_uniform((2,), key, minval=None, maxval=None, dtype=tf.int32)
     return tf.random.experimental.index_shuffle(place, key, count - 1)

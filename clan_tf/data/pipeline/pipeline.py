@@ -39,7 +39,7 @@ def training_view(data: DataConfig) -> View:
 
 
 def steps_per_epoch(photos: int, batch_size: int) -> int:
-    """Counts the full batches in an epoch; the few photos that don't fill one are others in every epoch."""
+    """Counts the full batches in an epoch; the few photos that don't fill one differ from epoch to epoch."""
     if photos < batch_size:
         raise UserError(
             f"training.batch_size: {batch_size} is more than the {photos} train photos. "
@@ -66,7 +66,7 @@ def training_batches(
         labels: their labels, int32 `(photos,)`.
         classes: number of classes.
         experiment: whose `data` and `training` sections say how photos are prepared.
-        start_step: the first step that is wanted.
+        start_step: the first step to read.
         worker: whose part of each batch is read.
 
     Returns:
@@ -112,11 +112,11 @@ def training_batches(
 
 
 def evaluation_batches(reader: Reader, labels: np.ndarray, batch_size: int, worker: Worker = ALONE) -> tf.data.Dataset:
-    """Returns every photo once, in order, in batches of one size: the last is filled up with photos that weigh nothing.
+    """Returns every photo once, in order, in batches of one size: the last is padded with photos of weight 0.
 
     Returns:
         A dataset of `(photos, labels, weights)`: uint8 RGB `(own_size, image_size, image_size, 3)`, int32 and float32
-        `(own_size,)`, where `own_size` is the worker's part of `batch_size`; the weight is 1, or 0 for filling.
+        `(own_size,)`, where `own_size` is the worker's part of `batch_size`; the weight is 1, or 0 for padding.
     """
     photos, all_labels, own_size = len(labels), tf.constant(labels), batch_size // worker.count
 
@@ -135,7 +135,7 @@ def evaluation_batches(reader: Reader, labels: np.ndarray, batch_size: int, work
 def distribute(
     strategy: tf.distribute.Strategy, batches_of: Callable[[Worker], tf.data.Dataset], batch_size: int, parts: int = 1
 ) -> Iterable:
-    """Batches for a strategy: each process reads its part of the global batch, each device gets its part of that.
+    """Distributes batches: each process reads its part of the global batch, each device gets its part of that.
 
     Args:
         strategy: who shares each batch.
@@ -156,9 +156,9 @@ def distribute(
 def evaluation_view(image: tf.Tensor, view: View) -> tf.Tensor:
     """Returns what the model sees of a photo outside training: resized, the centre cropped.
 
-    Stretched photos are resized whole, because the exported files that cut the centre themselves get them so; a window
-    alone would be rounded to the neighbouring level here and there. Where the aspect is kept only the window is
-    computed: of a panorama whose shorter side is enlarged, the whole could fill gigabytes.
+    Stretched photos are resized whole, because that is what exported files that cut the centre themselves receive; a
+    window alone would occasionally be rounded to the neighbouring level. Where the aspect is kept, only the window is
+    computed: a whole panorama whose shorter side is enlarged could fill gigabytes.
 
     Args:
         image: uint8 RGB `(height, width, 3)`.

@@ -49,7 +49,7 @@ class Reader(Protocol):
     ) -> tf.Tensor:
         """Returns the window at `top`, `left` of the resized photo `index`: uint8 RGB `(image_size, image_size, 3)`.
 
-        With `mirrored` (bool scalar) it is flipped left to right. `content` is of `encoded`.
+        With `mirrored` (bool scalar) it is flipped left to right. `content` comes from `encoded`.
         """
 
     def centre(self, index: tf.Tensor, content: tf.Tensor) -> tf.Tensor:
@@ -57,7 +57,7 @@ class Reader(Protocol):
 
 
 class PhotoReader:
-    """Decodes a photo each time that it is wanted: no more of a JPEG than the window needs.
+    """Decodes a photo each time it is requested: no more of a JPEG than the window needs.
 
     Args:
         checked: the photos.

@@ -133,7 +133,7 @@ def mirror(image: tf.Tensor, mirrored: tf.Tensor | bool, axis: int = 1) -> tf.Te
 def resample(
     part: tf.Tensor, origin: tuple[tf.Tensor, tf.Tensor], rows: Axis, columns: Axis, mirrored: tf.Tensor | bool
 ) -> tf.Tensor:
-    """Does the work of `resize_window` for photos that don't have the wanted size already."""
+    """Does the work of `resize_window` for photos that don't already have the wanted size."""
     height, width = tf.unstack(tf.shape(part)[:2])
 
     def both_at_once() -> tf.Tensor:
@@ -142,7 +142,7 @@ def resample(
     def one_after_the_other() -> tf.Tensor:
         by_row = _resample_rows(tf.reshape(part, (height, width * 3)), origin[0], rows)
         by_column = tf.reshape(tf.transpose(by_row), (width, 3 * rows.size))
-        # Here a mirrored photo costs next to nothing.
+        # Mirroring costs almost nothing here.
         by_column = mirror(_resample_rows(by_column, origin[1], columns), mirrored, axis=0)
         values = tf.transpose(tf.reshape(by_column, (columns.size * 3, rows.size)))
         return tf.reshape(values, (rows.size, columns.size, 3))
@@ -161,7 +161,7 @@ def _resample_rows(matrix: tf.Tensor, origin: tf.Tensor, axis: Axis) -> tf.Tenso
 def _scale_and_translate(
     image: tf.Tensor, origin: tuple[tf.Tensor | int, tf.Tensor | int], axes: tuple[Axis, Axis]
 ) -> tf.Tensor:
-    """A window of an image `(part_height, part_width, channels)`, float32 `(rows.size, columns.size, channels)`."""
+    """Resamples `(part_height, part_width, channels)` to a window, float32 `(rows.size, columns.size, channels)`."""
     translation = [
         tf.cast(start, tf.float32) * axis.scale - tf.cast(axis.offset, tf.float32)
         for start, axis in zip(origin, axes, strict=True)

@@ -1,4 +1,4 @@
-"""Grids of photos to look at: by class, and as training sees them."""
+"""Grids of photos for visual inspection: by class, and as training sees them."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -50,7 +50,7 @@ def _data_folder(root: Path) -> Path:
 
 
 def _photos(folder: Path, file_name: str, class_names: tuple[str, ...], boxes: Mapping[str, str] | None) -> list[Photo]:
-    """Returns the photos of a list with lines `ID CLASS`; ids have leading zeros, and names have spaces and slashes."""
+    """Returns the photos of a list with lines `ID CLASS`; IDs have leading zeros, names contain spaces and slashes."""
     listed_in = folder / file_name
     labels = {name: label for label, name in enumerate(class_names)}
     photos = []

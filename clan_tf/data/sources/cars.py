@@ -1,4 +1,4 @@
-"""Stanford Cars in the layouts that are found today."""
+"""Stanford Cars in the layouts in use today."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -97,7 +97,7 @@ def _folder(root: Path, *names: str) -> Path | None:
 def _photo(
     row: Mapping[str, Any], path_field: str, folder: Path, listed_in: Path, classes: int, crop_to_box: bool
 ) -> Photo:
-    """Classes and pixels count from 1, and a box's last pixel belongs to it."""
+    """Returns an annotation's photo; its class and pixels count from 1, and its box includes the last pixel."""
     try:
         name, number = str(row[path_field]), int(row["class"])
         sides = [int(row[f"bbox_{side}"]) for side in ("x1", "y1", "x2", "y2")] if crop_to_box else None

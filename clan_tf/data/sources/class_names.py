@@ -1,4 +1,4 @@
-"""Names of classes: which ones every later step can take, and which ones look alike."""
+"""Names of classes: which ones every later step accepts, and which ones look alike."""
 
 import unicodedata
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ _ALIKE = str.maketrans(
 
 
 def normal_name(name: str) -> str:
-    """A name without spaces and invisible characters around it, letters with accents as one character each (NFC)."""
+    """Strips spaces and invisible characters around a name, and composes accented letters (NFC)."""
     before, name = None, unicodedata.normalize("NFC", name)
     while name != before:
         before, name = name, name.strip().strip(_INVISIBLE)
@@ -24,7 +24,7 @@ def normal_name(name: str) -> str:
 
 
 def name_problem(name: str) -> str | None:
-    """Explains why a class can't be called so, or `None`: labels are lines of UTF-8 text in every exported file."""
+    """Explains why a class can't have a name, or `None`: labels are lines of UTF-8 text in every exported file."""
     if not normal_name(name):
         return "is empty, or nothing that can be seen"
     if not is_utf8(name):
@@ -55,7 +55,7 @@ def alike(names: Sequence[str]) -> list[list[str]]:
 
 
 def class_name_problems(names: Sequence[str], place: str) -> tuple[str, ...]:
-    """What keeps training from starting with these classes: names that a later step can't take, or that look alike.
+    """Returns what keeps training from starting with these classes: names that a later step rejects or that look alike.
 
     Args:
         names: of all classes.
@@ -73,7 +73,7 @@ def class_name_problems(names: Sequence[str], place: str) -> tuple[str, ...]:
 
 
 def case_notes(names: Sequence[str]) -> tuple[str, ...]:
-    """Returns a note for classes whose names differ in capitals alone."""
+    """Returns notes on classes whose names differ only in case."""
     groups: dict[str, list[str]] = {}
     for name in names:
         groups.setdefault(name.casefold(), []).append(name)
@@ -85,7 +85,7 @@ def case_notes(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def quoted_name(name: str) -> str:
-    """Returns a name in quotes, what can't be seen in it escaped, at most 60 characters of it."""
+    """Returns a name in quotes, with invisible characters escaped, cut to 60 characters."""
     text = "".join(_visible(character) for character in printable(name))
     return f"'{text[:60]}…'" if len(text) > 60 else f"'{text}'"
 

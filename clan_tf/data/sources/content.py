@@ -18,11 +18,11 @@ def read_content(photo: Photo, verified: bool = True) -> bytes:
 
     Args:
         photo: the photo.
-        verified: whether the checksum of a record is verified, for which all of the record is read.
+        verified: whether the checksum of a record is verified, which reads the whole record.
 
     Raises:
         OSError: if its file can't be read.
-        tf.errors.OpError: if its record can't be read, or isn't as its checksum says.
+        tf.errors.OpError: if its record can't be read, or doesn't match its checksum.
     """
     if photo.content is not None:
         return photo.content
@@ -69,5 +69,5 @@ def read_or_refuse(photo: Photo) -> bytes:
 
 
 def plain_message(error: tf.errors.OpError) -> str:
-    """TensorFlow's message without the names of its nodes."""
+    """Returns TensorFlow's message without the names of its nodes."""
     return re.sub(r"\{\{.*?\}\}|\[Op.*", "", error.message.splitlines()[0]).strip()

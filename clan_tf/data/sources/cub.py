@@ -17,12 +17,12 @@ LAYOUT = (
 
 
 def read_cub(config: DataConfig) -> Source:
-    """The folder with `images.txt`, `image_class_labels.txt`, `train_test_split.txt`, `classes.txt` and `images/`.
+    """Reads `images.txt`, `image_class_labels.txt`, `train_test_split.txt` and `classes.txt` beside `images/`.
 
     With `crop_to_box`, also `bounding_boxes.txt`. The splits are the official ones.
 
     Raises:
-        UserError: for a missing file, a line that isn't as it should be, or a path that leaves `images/`.
+        UserError: for a missing file, a malformed line, or a path that leaves `images/`.
     """
     root = require_folder(config.root, "cub")
     classes = read_table(root / "classes.txt", LAYOUT)
@@ -47,7 +47,7 @@ def read_cub(config: DataConfig) -> Source:
 
 
 def _label(number: str, name: str, class_number: str, order: Mapping[str, int], root: Path) -> int:
-    """Returns the index of a photo's class, whose number stands in `classes.txt`."""
+    """Returns the index of a photo's class, whose number is listed in `classes.txt`."""
     if class_number in order:
         return order[class_number]
     numbers = list(order) or ["none"]

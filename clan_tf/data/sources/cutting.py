@@ -32,7 +32,7 @@ def cut(photos: Sequence[Photo], fraction: float, seed: int, part: str = "test")
     Args:
         photos: the photos to cut.
         fraction: 0…1; of 0 nothing is read and nothing cut off.
-        seed: another one gives another cut.
+        seed: a different seed gives a different cut.
         part: names what is cut off, so that cuts one after the other are independent.
 
     Returns:
@@ -71,7 +71,7 @@ def content_key(photo: Photo) -> str:
 
 
 def places_by_content(photos: Iterable[Photo], seed: int, part: str) -> dict[str, float]:
-    """A number 0…1 for each content, evenly spread, that depends on nothing but the content, `seed` and `part`."""
+    """Maps each content to a number 0…1, evenly spread, that depends only on the content, `seed` and `part`."""
     return {key: _place(key, seed, part) for key in map(content_key, photos)}
 
 

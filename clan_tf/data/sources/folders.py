@@ -37,8 +37,8 @@ class _Layout:
     Attributes:
         places: what lies in the folder of each split, or in the root where the splits are cut: then the only split is
             train.
-        left_out: what isn't used around them.
-        notes: what a user should know of it.
+        left_out: files and folders around them that aren't used.
+        notes: what a user should know about it.
     """
 
     places: Mapping[str, Contents]
@@ -51,10 +51,10 @@ def read_folders(config: DataConfig) -> Source:
     """Reads `ROOT/train/CLASS/…` (with `val/` and `test/` where they exist), or `ROOT/CLASS/…`.
 
     From one folder per class the test photos are cut by a seeded stratified split. The classes are the names of the
-    folders of all splits, without spaces around them and in Unicode's composed form, sorted. Which files are photos
-    says `clan_tf.photos.listing`; what is left out is counted in a note.
+    folders of all splits, without spaces around them and in Unicode's composed form, sorted. `clan_tf.photos.listing`
+    decides which files are photos; what is left out is counted in a note.
 
-    Which of the two layouts it is shows in the folders: `train` or `test` without class folders, beside other class
+    The folders show which of the two layouts it is: `train` or `test` without class folders, beside other class
     folders, is a class. Other names that mean a split, such as `training_set`, are never classes.
 
     Raises:
@@ -93,7 +93,7 @@ def _photos(folders: Mapping[str, Sequence[Path]], class_names: Sequence[str]) -
 
 
 def _require_read_once(splits: Mapping[str, Sequence[Photo]]) -> None:
-    """Raises a `UserError` if a folder or photo is in two classes or splits, by a link deep in one of them."""
+    """Raises a `UserError` if a folder or photo is in two classes or splits, through a link deep in one of them."""
     placed = [(photo.name, (split, photo.label)) for split, photos in splits.items() for photo in photos]
     folders = dict.fromkeys(os.path.dirname(name) for name, _ in placed)
     _require_one_place("folder", [(folder, folder) for folder in folders])
@@ -102,7 +102,7 @@ def _require_read_once(splits: Mapping[str, Sequence[Photo]]) -> None:
 
 
 def _require_one_place(kind: str, paths: Iterable[tuple[str, object]]) -> None:
-    """Raises a `UserError` if several paths, which stand in different places, are one."""
+    """Raises a `UserError` if several paths in different places are the same file or folder."""
     first: dict[str, tuple[str, object]] = {}
     for path, place in paths:
         other, other_place = first.setdefault(os.path.realpath(path), (path, place))
@@ -117,7 +117,7 @@ def _class_folders(contents: Contents) -> dict[str, list[Path]]:
     """Returns the folders of each class; two spellings of one name, which look the same, are one class.
 
     Raises:
-        UserError: if a folder stands there twice, by a link; its photos would have two labels.
+        UserError: if a folder appears twice, through a link; its photos would have two labels.
     """
     folders: dict[str, list[Path]] = {}
     places: dict[str, Path] = {}
@@ -246,7 +246,7 @@ def _by_split(root: Path, folders: Sequence[Path], told: Mapping[str, str]) -> d
 
 
 def _wrapping(places: Mapping[str, Contents]) -> dict[str, Path]:
-    """Returns the one folder in each split, where the class folders stand in that; nothing where they don't."""
+    """Returns the only folder in each split, if the class folders are inside it; nothing otherwise."""
     found: dict[str, Path] = {}
     for split, contents in places.items():
         folders = [folder for folder in contents.folders if holds_photos(folder)]
@@ -257,7 +257,7 @@ def _wrapping(places: Mapping[str, Contents]) -> dict[str, Path]:
 
 
 def _require_no_wrapping(root: Path, contents: Contents) -> None:
-    """Raises a `UserError` if the classes or splits stand in the only folder of the root that has photos."""
+    """Raises a `UserError` if the classes or splits are inside the only folder of the root that has photos."""
     folders = [folder for folder in contents.folders if holds_photos(folder)]
     way = root
     while len(folders) == 1 and not tells_split(folders[0].name):
@@ -295,7 +295,7 @@ def _with_photos(folder: Path) -> list[Path]:
 
 
 def _loose(contents: Contents, reason: Reason) -> tuple[LeftOut, ...]:
-    """Returns everything in a folder but its folders; photos for `reason`."""
+    """Returns everything in a folder but its folders, as left out; photos for `reason`."""
     return (*contents.left_out, *(LeftOut(str(path), reason) for path in contents.photos))
 
 
@@ -308,7 +308,7 @@ def _unused(folder: Path, reason: Reason) -> Iterator[LeftOut]:
 
 
 def _contents(folder: Path) -> Contents:
-    """Returns what lies in a folder; a `UserError` for a link to a class folder that isn't there."""
+    """Returns the contents of a folder; raises a `UserError` for a link to a class folder that doesn't exist."""
     contents = list_contents(folder)
     for path in contents.photos:
         is_file = path.suffix.lower() in (*PHOTO_SUFFIXES, *NOT_DECODED)

@@ -24,7 +24,7 @@ Points = list[tuple[float, float]]
 
 
 def read_generated(config: DataConfig) -> Source:
-    """Draws the photos of each split at the size that photos are resized to; nothing is read from disk."""
+    """Draws the photos of each split at the size to which photos are resized; nothing is read from disk."""
     size = config.full_size
     splits: dict[str, list[Photo]] = {
         split: [_photo(split, index, size, config.split_seed) for index in range(count)]
@@ -54,7 +54,7 @@ def draw_photo(label: int, rng: np.random.Generator, size: int) -> np.ndarray:
 
 
 def _photo(split: str, index: int, size: int, seed: int) -> Photo:
-    """Depends on the seed, the split and the index alone, so that splits share nothing."""
+    """Draws a photo that depends on the seed, the split and the index alone, so that splits share nothing."""
     label = index % len(CLASS_NAMES)
     rng = np.random.default_rng([seed, zlib.crc32(split.encode()), index])
     encoded = BytesIO()

@@ -11,10 +11,10 @@ Value = TypeVar("Value")
 
 
 def read_lines(path: Path, layout: str) -> list[str]:
-    """Reads the lines of a file that a layout has, blank ones too, without a byte order mark.
+    """Reads the lines of a layout's file, including blank ones, without a byte order mark.
 
     Raises:
-        UserError: if there is no such file, with the layout, or if it isn't a text.
+        UserError: if there is no such file, describing the layout, or if it isn't text.
     """
     if not path.is_file():
         raise UserError(f"data.root: there is no {path}. {layout}")
@@ -22,10 +22,10 @@ def read_lines(path: Path, layout: str) -> list[str]:
 
 
 def read_table(path: Path, layout: str) -> dict[str, str]:
-    """Reads a file of lines `NUMBER VALUE` as a dict in the order of the lines; both stay texts.
+    """Reads a file of lines `NUMBER VALUE` as a dict in the order of the lines; both remain strings.
 
     Raises:
-        UserError: naming the line that isn't of that form or has a number that was there before.
+        UserError: naming the line that is malformed or repeats a number.
     """
     table: dict[str, str] = {}
     for line_number, line in enumerate(read_lines(path, layout), start=1):
@@ -41,7 +41,7 @@ def read_table(path: Path, layout: str) -> dict[str, str]:
 
 
 def look_up(table: Mapping[str, Value], key: str, path: Path) -> Value:
-    """Looks up the value of a key; a `UserError` if `path`, where the table comes from, doesn't have it."""
+    """Looks up the value of a key; raises a `UserError` if the table, read from `path`, doesn't have it."""
     if key not in table:
         raise UserError(f"{path}: has no line for number {key}.")
     return table[key]

@@ -25,7 +25,7 @@ def read_structs(path: Path, variable: str) -> list[Mapping[str, Any]]:
 
 
 def read_names(path: Path, variable: str) -> tuple[str, ...]:
-    """Reads the texts of a cell array; a `UserError` as in `read_structs`."""
+    """Reads the strings of a cell array; raises the errors of `read_structs`."""
     return tuple(str(name) for name in np.atleast_1d(_read(path, variable)))
 
 
@@ -49,7 +49,7 @@ def _read(path: Path, variable: str) -> np.ndarray:
 def _is_cut_short(content: bytes) -> bool:
     """Checks whether a variable of a MATLAB file of version 5 to 7.2 extends past its end.
 
-    After a header of 128 bytes, which says the byte order, each variable begins with its kind and its length.
+    After a header of 128 bytes, which gives the byte order, each variable begins with its type and its length.
     """
     orders: dict[bytes, Literal["little", "big"]] = {b"IM": "little", b"MI": "big"}
     order = orders.get(content[126:128])

@@ -15,9 +15,9 @@ class PackFacts:
     """How the photos of a pack were prepared.
 
     Attributes:
-        class_names: exactly; TFDS' own list has no room for line breaks or outer spaces.
-        full_size: to what the photos were resized.
-        resize_mode: and how.
+        class_names: the exact names; TFDS' own list can't hold line breaks or surrounding spaces.
+        full_size: the size to which the photos were resized.
+        resize_mode: how they were resized.
         crop_to_box: whether they were cut to their boxes.
         val_is_cut: whether the validation photos were cut at random from the data's train photos.
     """
@@ -29,7 +29,7 @@ class PackFacts:
     val_is_cut: bool = False
 
     def metadata(self) -> dict[str, Any]:
-        """As plain values for TFDS' metadata."""
+        """Returns plain values for TFDS' metadata."""
         return {KEY: asdict(self)}
 
     @classmethod
@@ -43,7 +43,7 @@ class PackFacts:
             raise UserError(f"{place}: was packed by another version of clan-tf; pack it again ({error}).") from None
 
     def notes(self, config: DataConfig) -> tuple[str, ...]:
-        """Returns what differs between the pack and what is asked of it.
+        """Returns how the pack differs from what the config asks for.
 
         Raises:
             UserError: if photos that weren't cut to their boxes should be.

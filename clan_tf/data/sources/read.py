@@ -1,4 +1,4 @@
-"""The table of sources, and what is done for the photos of all of them: cuts, quarantine, shares."""
+"""The table of sources, and the steps common to all of them: cuts, quarantine, fractions."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -51,8 +51,8 @@ def read_source(config: DataConfig) -> Source:
 
 
 def survey_source(config: DataConfig) -> Source:
-    """As `read_source`, but problems that only block training are collected in `problems`, not raised."""
-    # The quarantined leave last, so that every other photo stays in its split.
+    """Reads photos like `read_source`, but collects problems that only block training in `problems`."""
+    # Quarantined photos are removed last, so that every other photo stays in its split.
     source = with_validation(_read(config), config.validation_fraction, config.split_seed)
     clean = without_quarantined(source.splits, config.quarantine, config.root)
     taken = take_fraction(clean, config.fraction, config.split_seed)

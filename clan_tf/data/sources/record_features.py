@@ -7,18 +7,18 @@ from clan_tf.data.sources.shards import Features, Record
 from clan_tf.errors import UserError
 
 NAME_FEATURES = ("name", "image/filename", "file_name", "filename", "image_id", "id")
-"""Texts that name a photo in the data sets of TFDS, the first that there is."""
+"""Features that name a photo in the data sets of TFDS; the first one present is used."""
 
 
 def find_features(info: Any, with_box: bool) -> Features:
-    """The features to read: by the data set's `supervised_keys`, by their usual names, or the only one of its kind.
+    """Finds the features to read: by `supervised_keys`, by their usual names, or the only one of its kind.
 
     Args:
         info: TFDS' `DatasetInfo`.
-        with_box: whether each photo's box is wanted.
+        with_box: whether each photo's box is needed.
 
     Raises:
-        UserError: if there isn't one image, one class label and, where wanted, one box.
+        UserError: if there isn't exactly one image, one class label and, where needed, one box.
     """
     from tensorflow_datasets import features as kinds
 
@@ -50,7 +50,7 @@ def _choose(info: Any, features: Mapping[str, Any], kind: type, usual_name: str)
 def class_names(info: Any, features: Features, records: Iterable[Record]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Returns the names of the classes, and notes on them.
 
-    Where the label has numbers alone, the names are those that the records give, if they give every class one.
+    Where the label has only numbers, the names come from the records, if these name every class.
     """
     names = info.features[features.label].names
     if names != [str(number) for number in range(len(names))]:

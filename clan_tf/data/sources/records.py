@@ -1,4 +1,4 @@
-"""TFDS data sets, by name or as the folder that `clan-tf data pack` wrote: photos are read where they stand."""
+"""TFDS data sets, by name or as the folder that `clan-tf data pack` wrote: photos are read in place."""
 
 from collections.abc import Mapping, Sequence
 from itertools import chain
@@ -14,11 +14,11 @@ from clan_tf.errors import UserError
 
 SPLIT_NAMES = {"train": "train", "validation": "val", "valid": "val", "val": "val", "test": "test"}
 UNLABELLED = -1
-"""How TFDS writes that a photo has no label."""
+"""The label that TFDS gives to photos without one."""
 
 
 def read_tfds(config: DataConfig) -> Source:
-    """`tfds:NAME`: a data set that TFDS has prepared in `data.root`, or in `TFDS_DATA_DIR`, with photos and labels.
+    """Reads `tfds:NAME`: a labelled data set that TFDS has prepared in `data.root` or in `TFDS_DATA_DIR`.
 
     Without a labelled test split the validation split is the test split, as is usual; without either the test photos
     are cut from train by a seeded stratified split.
@@ -62,7 +62,7 @@ def _read(prepared: Prepared, config: DataConfig) -> Source:
 
 
 def _records(shards: Sequence[str], lengths: Sequence[int], features: Features) -> list[Record]:
-    """Reads the records of a split's shards, as many in each as TFDS wrote."""
+    """Reads the records of a split's shards; each must have as many as TFDS wrote."""
     records: list[Record] = []
     for file, expected in zip(shards, lengths, strict=True):
         before = len(records)
@@ -73,7 +73,7 @@ def _records(shards: Sequence[str], lengths: Sequence[int], features: Features) 
 
 
 def _photos(records: Sequence[Record], classes: int, prefix: str) -> list[Photo]:
-    """Names photos as the data set does, if it does so uniquely, or numbers them."""
+    """Names photos as the data set does, if its names are unique, or numbers them."""
     named = len({record.photo_name for record in records}) == len(records) and all(r.photo_name for r in records)
     photos = []
     for number, record in enumerate(records):
@@ -95,7 +95,7 @@ def _labelled(
 
 
 def _with_test(splits: dict[str, list[Photo]], config: DataConfig) -> tuple[dict[str, list[Photo]], tuple[str, ...]]:
-    """Returns the splits with one to test on, and a note where the data doesn't call it so."""
+    """Returns the splits including one to test on, and a note where the data doesn't name it so."""
     if "test" in splits:
         return splits, ()
     if "val" in splits:

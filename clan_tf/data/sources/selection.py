@@ -1,4 +1,4 @@
-"""Which of a source's photos are used: all but the quarantined ones, or a fraction for a quick look."""
+"""Which of a source's photos are used: all but the quarantined ones, or a fraction for a quick trial."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,8 +16,8 @@ def without_quarantined(splits: Splits, quarantine: Path | None, root: str | Non
 
     Args:
         splits: photos by split.
-        quarantine: a text file with a photo's name a line, relative to `root` or whole, or as a JSON string; `#` starts
-            a comment line.
+        quarantine: a text file with one photo per line: its name, relative to `root` or absolute, or a JSON string;
+            `#` starts a comment line.
         root: the folder of the data.
 
     Raises:

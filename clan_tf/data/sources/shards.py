@@ -1,4 +1,4 @@
-"""Where the photos stand in the TFRecord shards of a TFDS data set."""
+"""The positions of photos in the TFRecord shards of a TFDS data set."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass
@@ -20,7 +20,7 @@ class Features:
     Attributes:
         image: an encoded photo.
         label: an integer.
-        photo_name: a text that names the photo; `None` for none, as for the next ones.
+        photo_name: a text that names the photo; `None` if there is none, as for the next two.
         class_name: a text that names the class.
         box: four numbers 0…1: top, left, bottom and right.
     """
@@ -44,7 +44,7 @@ class Record:
 
 
 def read_shard(file: str, features: Features) -> Iterator[Record]:
-    """Reads every record of a shard, by one sequential pass.
+    """Reads every record of a shard in one sequential pass.
 
     The checksums are left to TensorFlow, which verifies them whenever it reads a record; here that would take most of
     the time.

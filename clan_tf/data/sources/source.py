@@ -1,4 +1,4 @@
-"""What every source of photos fills: class names, and the photos of each split."""
+"""What every source of photos provides: class names, and the photos of each split."""
 
 import hashlib
 import os
@@ -30,7 +30,7 @@ class Box(NamedTuple):
 
 
 class Span(NamedTuple):
-    """Where an encoded photo stands inside a TFRecord file.
+    """The position of an encoded photo inside a TFRecord file.
 
     `record` is where in `file` the record begins (its length field), in bytes; `offset` and `length` say which bytes
     of the record's data are the photo. TensorFlow reads a record at a given place natively, from any file system.
@@ -50,7 +50,7 @@ class Photo:
         name: its path, or any unique name where `content` or `span` is given.
         label: index of its class.
         content: the encoded photo, where it is in memory.
-        span: where it stands, if it is part of a larger file.
+        span: its position, if it is part of a larger file.
         box: the part of it that is used; `None` for all.
         digest: SHA-256 of the encoded photo in hexadecimal, where it is known already.
     """
@@ -70,9 +70,9 @@ class Source:
     Attributes:
         class_names: in the order of the labels.
         splits: the photos of `train`, `val` and `test`.
-        notes: what a user should know of it, such as counts that differ from the official ones.
+        notes: what a user should know about it, such as counts that differ from the official ones.
         problems: what keeps training from starting.
-        left_out: what lies among the photos and isn't used, and why; reported by the sources that list folders.
+        left_out: files and folders among the photos that aren't used, and why; from the sources that list folders.
         val_is_cut: whether the validation photos were cut at random from the data's train photos.
         unused: by reason (`quarantined`, `left out`) the photos of each split that the data has, but that aren't used.
     """
@@ -93,7 +93,7 @@ class Source:
         return self.splits[split]
 
     def fingerprint(self) -> str:
-        """SHA-256 of the file list: split, name and label of every photo, without the folders above the data."""
+        """Computes the SHA-256 of each photo's split, name and label, without the folders above the data."""
         digest = hashlib.sha256()
         names = [photo.name for photos in self.splits.values() for photo in photos]
         prefix = len(_common_folder(names))
@@ -117,7 +117,7 @@ def shuffled_members(members: Sequence[int], seed: int, label: int) -> list[int]
 
 
 def relative_name(name: str, root: Path | str | None) -> str:
-    """Returns a photo's name without the folder of the data, if it lies in it."""
+    """Returns a photo's name without the folder of the data, if it is inside it."""
     path = Path(name)
     return path.relative_to(root).as_posix() if root and path.is_relative_to(root) else name
 
@@ -154,7 +154,7 @@ def _is_inside(path: Path, root: Path) -> bool:
 
 
 def _link_out_of(root: Path, name: str) -> Path | None:
-    """Returns the link by which the way from `root` to `name` leaves `root`, if it is a link."""
+    """Returns the link by which the path from `root` to `name` leaves `root`, if there is one."""
     ways = [root.joinpath(*Path(name).parts[:count]) for count in range(1, len(Path(name).parts) + 1)]
     left = next(way for way in ways if not _is_inside(way, root))
     return left if left.is_symlink() else None
@@ -169,7 +169,7 @@ def drawn_box(left: float, top: float, right: float, bottom: float, listed_in: P
 
 
 def official_counts(splits: Mapping[str, Sequence[Photo]], expected: Mapping[str, int]) -> tuple[str, ...]:
-    """Notes on the splits whose number of photos isn't the official one."""
+    """Returns notes on the splits whose number of photos isn't the official one."""
     return tuple(
         f"{split} has {len(splits.get(split, ()))} photos; the official {split} split has {count}."
         for split, count in expected.items()
@@ -178,12 +178,12 @@ def official_counts(splits: Mapping[str, Sequence[Photo]], expected: Mapping[str
 
 
 def class_problems(source: Source, place: str, expected: str = "") -> tuple[str, ...]:
-    """What keeps training from starting: names that can't be used, one class alone, classes without train photos.
+    """Returns what keeps training from starting: unusable names, only one class, classes without train photos.
 
     Args:
         source: the data.
         place: the key that names it, and its path.
-        expected: how its classes are laid out, for a source with one class alone.
+        expected: how its classes are laid out, for a source with only one class.
     """
     if not source.class_names:
         return (f"{place} names no classes.",)

@@ -9,7 +9,7 @@ SPLIT_FOLDERS = {
     "val": ("val", "valid", "validation"),
     "test": ("test", "testing"),
 }
-"""The plain names, which a class may have as well."""
+"""The plain names, which may also be names of classes."""
 Split = Literal["train", "val", "test"]
 
 _SPLIT_WORDS: dict[Split, str] = {
@@ -24,12 +24,12 @@ _ANY_WORD = re.compile(rf"(^|[^a-z])({_WORDS}|folds?|splits?)(sets?|[0-9]+)?([^a
 
 
 def tells_split(name: str) -> Split | None:
-    """Returns the split that a folder's name means for sure: its word and perhaps words such as `set` or `images`."""
+    """Returns the split that a folder's name clearly means: its word and perhaps words such as `set` or `images`."""
     return next((split for split, words in _SPLIT_WORDS.items() if _is_only(words, name)), None)
 
 
 def is_split_name(name: str) -> bool:
-    """Checks whether a name means a split, or has nothing but a word in it that may mean one, such as `holdout`."""
+    """Checks whether a name means a split, or is just a word that may mean one, such as `holdout`."""
     return tells_split(name) is not None or _is_only(_UNCLEAR_WORDS, name)
 
 
@@ -39,12 +39,12 @@ def is_plain(name: str) -> bool:
 
 
 def resembles_split(name: str) -> bool:
-    """Whether a name has a word in it that may mean a split, beside others: `my_holdout`, but also `train_station`."""
+    """Checks whether a name contains a word that may mean a split: `my_holdout`, but also `train_station`."""
     return is_split_name(name) or _ANY_WORD.search(_plain(name)) is not None
 
 
 def splits_told(names: Sequence[str]) -> dict[str, Split]:
-    """Maps each name that means a split to it; what several splits begin or end with, as in `seg_train`, is cut off."""
+    """Maps each name that means a split to it; a shared beginning or end, as in `seg_train`, is cut off."""
     told = {name: split for name in names if (split := tells_split(name))}
     for split_of in (_by_shared_end(names, at_start=True), _by_shared_end(names, at_start=False)):
         told |= {name: split for name, split in split_of.items() if name not in told}
@@ -52,7 +52,7 @@ def splits_told(names: Sequence[str]) -> dict[str, Split]:
 
 
 def _by_shared_end(names: Iterable[str], at_start: bool) -> dict[str, Split]:
-    """Splits by the rest of each name, where names of different splits share their beginning or end."""
+    """Maps names to splits by the rest of each name, where names of different splits share a beginning or end."""
     groups: dict[str, dict[str, Split]] = {}
     for name in names:
         parts = re.split(r"[^a-z0-9]+", _plain(name))
@@ -74,5 +74,5 @@ def _is_only(words: str, name: str) -> bool:
 
 
 def _plain(name: str) -> str:
-    """Returns a name in lower case, words that begin with a capital letter apart."""
+    """Returns a name in lower case, with words that begin with a capital letter separated."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()

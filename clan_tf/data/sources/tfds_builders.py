@@ -16,11 +16,11 @@ from google.protobuf.json_format import ParseError
 from clan_tf.errors import UserError, nearest
 
 INFO_FILES = ("dataset_info.json", "features.json")
-"""What TFDS describes a data set by."""
+"""The files in which TFDS describes a data set."""
 _NAMED_SCHEMES = ("gs://", "s3://")
-"""Of the folders in which TFDS itself looks for a name, beside local ones."""
+"""Schemes of the folders, besides local ones, in which TFDS itself looks for a name."""
 _NOT_OPENED = (OSError, ValueError, KeyError, TypeError, AttributeError, AssertionError, ParseError, tf.errors.OpError)
-"""What TFDS raises where these files aren't as it wrote them."""
+"""What TFDS raises if these files are damaged."""
 DEAD_LINKS = {"cars196": "its download link is dead; use the source 'cars' with a copy of the photos"}
 
 
@@ -64,7 +64,7 @@ class Prepared:
     metadata: dict[str, Any]
 
     def shards(self, split: Any) -> list[str]:
-        """The TFRecord files of a split, also where TFDS itself reads another format that stands beside them."""
+        """Returns the TFRecord files of a split, even where TFDS itself reads another format stored beside them."""
         template = split.filename_template.replace(filetype_suffix="tfrecord")
         paths = [os.fspath(path) for path in split.replace(filename_template=template).filepaths]
         return [f"{self.folder}/{os.path.relpath(path, os.fspath(template.data_dir))}" for path in paths]
@@ -78,7 +78,7 @@ def open_named(name: str, data_dir: str | None) -> Prepared:
         data_dir: the folder of prepared data sets; `None` for `TFDS_DATA_DIR` or TFDS' own.
 
     Raises:
-        UserError: if it isn't prepared there, telling how to prepare it, or if its files are damaged.
+        UserError: if it isn't prepared there, saying how to prepare it, or if its files are damaged.
     """
     with quiet_tfds() as tfds:
         from tensorflow_datasets.core.read_only_builder import builder_from_files
@@ -146,7 +146,7 @@ def _require_info(folder: str) -> None:
 
 @contextmanager
 def _local_info(root: str) -> Iterator[str]:
-    """A local folder with all that TFDS reads to describe a data set; it knows fewer file systems than TensorFlow."""
+    """Yields a local folder with all that describes a data set; TFDS supports fewer file systems than TensorFlow."""
     if "://" not in root:
         yield root
         return
@@ -158,7 +158,7 @@ def _local_info(root: str) -> Iterator[str]:
 
 
 def _readable(builder: Any, folder: str) -> Prepared:
-    """Returns what a builder knows; a `UserError` unless there are TFRecord files and whole metadata."""
+    """Returns what a builder knows; raises a `UserError` unless there are TFRecord files and intact metadata."""
     info = builder.info
     formats = [found.value for found in (info.file_format, *info.alternative_file_formats) if found]
     if formats and "tfrecord" not in formats:
