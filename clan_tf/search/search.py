@@ -74,7 +74,7 @@ def search(
     config = fit_to_experiment(config, experiment, "the search space")
     directory = SearchDirectory(search_dir)
     with _distributed(role, chief) as address, _discarded_stdout():
-        if role == "worker" and address:
+        if role == "worker":
             _work(experiment, config, directory, address, progress)
             return None
         if not directory.oracle.exists():
@@ -101,7 +101,7 @@ def _lead(
 
 
 def _work(
-    experiment: Experiment, config: SearchConfig, directory: SearchDirectory, address: str, progress: Progress
+    experiment: Experiment, config: SearchConfig, directory: SearchDirectory, address: str | None, progress: Progress
 ) -> None:
     progress.note(f"looking for the chief at {address}")
     channel = grpc.insecure_channel(address)

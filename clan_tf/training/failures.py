@@ -33,7 +33,7 @@ def recording(run: RunDirectory, is_new: bool, is_made: bool, progress: Progress
             raise
         stopped = isinstance(error, KeyboardInterrupt | SystemExit)
         if stopped:
-            progress.note(f"Stopped.{way_to_go_on(run)}")
+            progress.note(f"Stopped.{how_to_resume(run)}")
         with suppress(OSError):  # the disk may be full
             run.write_status("stopped" if stopped else "failed", reason=str(error) or type(error).__name__)
         raise
@@ -61,7 +61,7 @@ def explained(several_processes: bool, way_out: Callable[[], str] = str) -> Iter
         raise CheckFailed(f"A photo can no longer be read: {plain_message(error)}.{way_out()}") from error
 
 
-def way_to_go_on(run: RunDirectory) -> str:
+def how_to_resume(run: RunDirectory) -> str:
     """Returns a sentence with the command that resumes a run; empty if there is no checkpoint."""
     return f" Resume with: clan-tf train --run-dir {run.path} --resume" if state_files(run.checkpoints) else ""
 

@@ -99,7 +99,7 @@ def require_same_content(data: RunData, checked: Mapping[str, CheckedPhotos], no
 
     Differences in photos that clan-tf draws itself are only noted: other library versions encode them differently.
     """
-    if data.match is None or data.split is None or data.run is None:
+    if not (data.match and data.split and data.run):  # other data than a run's own
         return
     root, drawn = folder_of(data.config), data.config.source == "generated"
     first = {row.digest: row.photo for row in reversed(data.split.used)}

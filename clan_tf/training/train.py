@@ -33,7 +33,7 @@ from clan_tf.training.devices import (
     use_device,
 )
 from clan_tf.training.disk import require_space
-from clan_tf.training.failures import explained, recording, way_to_go_on
+from clan_tf.training.failures import explained, how_to_resume, recording
 from clan_tf.training.loop import TrainingLoop
 from clan_tf.training.recipe import check_loss_weight_schedules
 from clan_tf.training.resuming import note_other_computing, require_same_content, resumed_data, resumed_experiment
@@ -111,7 +111,7 @@ def train(
     if existing:
         experiment = resumed_experiment(existing, experiment, progress.note)
     with ExitStack() as stack:
-        stack.enter_context(explained(several, lambda: way_to_go_on(RunDirectory(run_dir)) if run_dir else ""))
+        stack.enter_context(explained(several, lambda: how_to_resume(RunDirectory(run_dir)) if run_dir else ""))
         use_device(experiment.training.device)
         strategy = make_strategy(experiment.training, progress.note)
         chief = is_chief(strategy)

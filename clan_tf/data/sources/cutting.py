@@ -1,12 +1,11 @@
 """Splits cut at random from the photos of another split: by a hash of each photo's content, whatever the others are."""
 
 import hashlib
-import os
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+from clan_tf.data.in_parallel import in_parallel
 from clan_tf.data.sources.content import read_content
 from clan_tf.data.sources.source import Photo, Source
 from clan_tf.errors import listed
@@ -61,8 +60,7 @@ def with_validation(source: Source, fraction: float, seed: int) -> Source:
 
 def with_digests(photos: Sequence[Photo]) -> list[Photo]:
     """Returns the photos with the SHA-256 of their content, on all cores; without it those that can't be read."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(_with_digest, photos))
+    return [digested.result() for digested in in_parallel(_with_digest, photos)]
 
 
 def content_key(photo: Photo) -> str:
