@@ -1,10 +1,7 @@
 """The table of backbones, with the maps that CLAN taps and the preprocessing that their weights expect."""
 
-import os
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 import keras
@@ -12,10 +9,12 @@ import numpy as np
 from keras import applications, ops
 
 from clan_tf.errors import UserError, nearest, shown
-from clan_tf.models import small_backbones
+from clan_tf.models import efficientnet_lite, small_backbones
+from clan_tf.models.packaged_weights import EFFICIENTNET_LITE, WeightsPackage
 
-Preprocessing = Literal["caffe", "torch", "tf", "none"]
-"""Preprocessing of photos, RGB in 0…255: Keras' names, and `"none"` if the backbone does it itself."""
+Preprocessing = Literal["caffe", "torch", "tf", "lite", "none"]
+"""Preprocessing of photos, RGB in 0…255: Keras' names; `"lite"` for (x - 127) / 128; and `"none"` if the backbone does
+it itself."""
 _CAFFE_MEAN_BGR = np.array([103.939, 116.779, 123.68], "float32")
 
 
@@ -33,14 +32,20 @@ class BackboneSpec:
         preprocessing: the preprocessing that its weights expect.
         mid: the mid-level layers or aliases for 2 and 3 scales, from shallow to deep.
         aliases: common names of maps, such as `conv4_x`, and their layers. `LAYER:input` is a layer's input.
-        has_imagenet: whether Keras offers ImageNet weights.
+        imagenet: where ImageNet weights come from: Keras downloads them, an installed package holds them, or there are
+            none.
     """
 
     build: Callable[..., keras.Model]
     preprocessing: Preprocessing
     mid: Mapping[int, tuple[str, ...]]
     aliases: Mapping[str, str] = field(default_factory=dict)
-    has_imagenet: bool = True
+    imagenet: Literal["keras"] | WeightsPackage | None = "keras"
+
+    @property
+    def is_application(self) -> bool:
+        """Whether the backbone is one of Keras Applications."""
+        return self.build.__module__.startswith("keras.")
 
 
 def _vgg_aliases(blocks: tuple[int, ...], layer: str = "conv") -> dict[str, str]:
@@ -61,8 +66,32 @@ def _resnet(factory: Callable[..., keras.Model], conv3_blocks: int, conv4_blocks
     return BackboneSpec(factory, "caffe", {2: ("conv4_x",), 3: ("conv3_x", "conv4_x")}, aliases)
 
 
+def _resnet_v2(factory: Callable[..., keras.Model], conv3_blocks: int, conv4_blocks: int) -> BackboneSpec:
+    """The last block of a group halves the map; its normalised and activated input is the group's finest result."""
+    aliases = {
+        "conv3_x": f"conv3_block{conv3_blocks}_preact_relu",
+        "conv4_x": f"conv4_block{conv4_blocks}_preact_relu",
+    }
+    return BackboneSpec(factory, "tf", {2: ("conv4_x",), 3: ("conv3_x", "conv4_x")}, aliases)
+
+
 def _efficientnet(factory: Callable[..., keras.Model], stage3: str, stage5: str) -> BackboneSpec:
     return BackboneSpec(factory, "none", {2: (stage5,), 3: (stage3, stage5)})
+
+
+def _efficientnet_lite(number: int, stage3: str, stage5: str) -> BackboneSpec:
+    build = getattr(efficientnet_lite, f"efficientnet_lite{number}")
+    taps = {2: (stage5,), 3: (stage3, stage5)}
+    return BackboneSpec(build, "lite", taps, imagenet=EFFICIENTNET_LITE[number])
+
+
+def _convnext(factory: Callable[..., keras.Model], size: str) -> BackboneSpec:
+    aliases = {f"stage_{stage}": f"convnext_{size}_downsampling_block_{stage}:input" for stage in range(3)}
+    return BackboneSpec(factory, "none", {2: ("stage_2",), 3: ("stage_1", "stage_2")}, aliases)
+
+
+def _densenet(factory: Callable[..., keras.Model]) -> BackboneSpec:
+    return BackboneSpec(factory, "torch", {2: ("pool4_relu",), 3: ("pool3_relu", "pool4_relu")})
 
 
 _VGG16_BLOCKS, _VGG19_BLOCKS = (2, 2, 3, 3, 3), (2, 2, 4, 4, 4)
@@ -73,21 +102,29 @@ BACKBONES: dict[str, BackboneSpec] = {
         small_backbones.tiny,
         "tf",
         {2: ("stage3_relu2",), 3: ("stage2_relu2", "stage3_relu2")},
-        has_imagenet=False,
+        imagenet=None,
     ),
     "vgg16_bn": BackboneSpec(
-        small_backbones.vgg16_bn, "torch", _VGG_MID, _vgg_aliases(_VGG16_BLOCKS, "relu"), has_imagenet=False
+        small_backbones.vgg16_bn, "torch", _VGG_MID, _vgg_aliases(_VGG16_BLOCKS, "relu"), imagenet=None
     ),
     "vgg16": BackboneSpec(applications.VGG16, "caffe", _VGG_MID, _vgg_aliases(_VGG16_BLOCKS)),
     "vgg19": BackboneSpec(applications.VGG19, "caffe", _VGG_MID, _vgg_aliases(_VGG19_BLOCKS)),
     "resnet50": _resnet(applications.ResNet50, 4, 6),
     "resnet101": _resnet(applications.ResNet101, 4, 23),
     "resnet152": _resnet(applications.ResNet152, 8, 36),
+    "resnet50_v2": _resnet_v2(applications.ResNet50V2, 4, 6),
+    "resnet101_v2": _resnet_v2(applications.ResNet101V2, 4, 23),
+    "resnet152_v2": _resnet_v2(applications.ResNet152V2, 8, 36),
     "mobilenet": BackboneSpec(
         applications.MobileNet, "tf", {2: ("conv_pw_11_relu",), 3: ("conv_pw_5_relu", "conv_pw_11_relu")}
     ),
     "mobilenet_v2": BackboneSpec(
         applications.MobileNetV2, "tf", {2: ("block_12_add",), 3: ("block_5_add", "block_12_add")}
+    ),
+    "mobilenet_v3_small": BackboneSpec(
+        applications.MobileNetV3Small,
+        "none",
+        {2: ("expanded_conv_7_add",), 3: ("expanded_conv_2_add", "expanded_conv_7_add")},
     ),
     "mobilenet_v3_large": BackboneSpec(
         applications.MobileNetV3Large,
@@ -98,12 +135,19 @@ BACKBONES: dict[str, BackboneSpec] = {
     "efficientnet_v2_b1": _efficientnet(applications.EfficientNetV2B1, "block3c_add", "block5f_add"),
     "efficientnet_v2_b2": _efficientnet(applications.EfficientNetV2B2, "block3c_add", "block5f_add"),
     "efficientnet_v2_b3": _efficientnet(applications.EfficientNetV2B3, "block3c_add", "block5g_add"),
-    "convnext_tiny": BackboneSpec(
-        applications.ConvNeXtTiny,
-        "none",
-        {2: ("stage_2",), 3: ("stage_1", "stage_2")},
-        {f"stage_{stage}": f"convnext_tiny_downsampling_block_{stage}:input" for stage in range(3)},
-    ),
+    "efficientnet_v2_s": _efficientnet(applications.EfficientNetV2S, "block3d_add", "block5i_add"),
+    "efficientnet_v2_m": _efficientnet(applications.EfficientNetV2M, "block3e_add", "block5n_add"),
+    "efficientnet_v2_l": _efficientnet(applications.EfficientNetV2L, "block3g_add", "block5s_add"),
+    "efficientnet_lite0": _efficientnet_lite(0, "block3b_add", "block5c_add"),
+    "efficientnet_lite1": _efficientnet_lite(1, "block3c_add", "block5d_add"),
+    "efficientnet_lite2": _efficientnet_lite(2, "block3c_add", "block5d_add"),
+    "convnext_tiny": _convnext(applications.ConvNeXtTiny, "tiny"),
+    "convnext_small": _convnext(applications.ConvNeXtSmall, "small"),
+    "convnext_base": _convnext(applications.ConvNeXtBase, "base"),
+    "convnext_large": _convnext(applications.ConvNeXtLarge, "large"),
+    "densenet121": _densenet(applications.DenseNet121),
+    "densenet169": _densenet(applications.DenseNet169),
+    "densenet201": _densenet(applications.DenseNet201),
 }
 
 
@@ -132,8 +176,11 @@ def build_backbone(name: str, image_size: int, mid: Sequence[str] = (), weights:
     Raises:
         UserError: for an unknown backbone or layer, a map that can't be used, or weights that can't be loaded.
     """
+    # `backbone_weights` imports the models' archive, which imports the models and with them this module.
+    from clan_tf.models.backbone_weights import build_with_weights
+
     spec = backbone_spec(name)
-    base = _with_weights(name, spec, (image_size, image_size, 3), weights)
+    base = build_with_weights(name, spec, (image_size, image_size, 3), weights)
     for layer in base.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = BATCH_NORM_MOMENTUM
@@ -170,76 +217,6 @@ def preprocess(photos: Any, mode: Preprocessing) -> Any:
     if mode == "caffe":
         # As in Keras, but without stacking channels: TFLite would then quantize photos as if they went below 0.
         return ops.subtract(photos[..., ::-1], _CAFFE_MEAN_BGR)
+    if mode == "lite":
+        return ops.divide(ops.subtract(ops.cast(photos, keras.config.floatx()), 127.0), 128.0)
     return applications.imagenet_utils.preprocess_input(photos, data_format="channels_last", mode=mode)
-
-
-def _with_weights(name: str, spec: BackboneSpec, input_shape: tuple[int, int, int], weights: str | None) -> keras.Model:
-    if weights == "imagenet":
-        return _with_imagenet_weights(name, spec, input_shape)
-    base = _build(spec, input_shape)
-    if weights not in (None, "none"):
-        _load_weights(base, name, Path(os.path.expanduser(weights)))
-    return base
-
-
-def _build(spec: BackboneSpec, input_shape: tuple[int, int, int], weights: str | None = None) -> keras.Model:
-    try:
-        if spec.build.__module__ == small_backbones.__name__:
-            return spec.build(input_shape)
-        return spec.build(include_top=False, input_shape=input_shape, weights=weights)
-    except ValueError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"data.image_size: {input_shape[0]} can't be used with this backbone: {reason}") from error
-
-
-def _with_imagenet_weights(name: str, spec: BackboneSpec, input_shape: tuple[int, int, int]) -> keras.Model:
-    if not spec.has_imagenet:
-        raise UserError(
-            f"model.weights: there are no ImageNet weights for {name!r}. "
-            "Give the path of a weights file, or `none` to start from random weights."
-        )
-    try:
-        return _build(spec, input_shape, "imagenet")
-    except Exception as error:
-        # Keras raises a plain `Exception` for a failed download.
-        if "URL fetch failure" not in str(error):
-            raise
-        url = next((word for word in str(error).split() if word.startswith("http")), "the file").rstrip(":")
-        raise UserError(
-            f"model.weights: the ImageNet weights of {name} couldn't be downloaded. Place {url.rsplit('/', 1)[-1]} "
-            f"(from {url}) in {Path(os.environ.get('KERAS_HOME', '~/.keras')) / 'models'}, or give "
-            "model.weights the path of a weights file, or `none`."
-        ) from error
-
-
-def _load_weights(base: keras.Model, name: str, path: Path) -> None:
-    if not path.is_file():
-        raise UserError(f"model.weights: there is no file {path}. Give a path, `imagenet` or `none`.")
-    if path.suffix not in (".h5", ".keras"):
-        raise UserError(f"model.weights: {path} must end in .weights.h5, .h5 or .keras.")
-    # `archive` imports the models, which import this module.
-    from clan_tf.models.archive import require_known_model, require_plain_weights
-
-    try:
-        # Keras only warns about layers that keep their random weights.
-        with warnings.catch_warnings(action="error", category=UserWarning):
-            if path.suffix == ".keras":
-                require_known_model(path)
-                _copy_weights(keras.saving.load_model(path, compile=False), base, name)
-            else:
-                require_plain_weights(path)
-                base.load_weights(path)
-    except Exception as error:  # Keras raises many types of errors for a damaged or foreign file.
-        reason = str(error).splitlines()[0][:500] if str(error) else type(error).__name__
-        raise UserError(f"model.weights: {path} doesn't fit the backbone {name}: {reason}") from error
-    if not all(np.isfinite(values).all() for values in base.get_weights()):
-        raise UserError(f"model.weights: {path} holds NaN or infinity; give another file, or `none`.")
-
-
-def _copy_weights(source: keras.Model, base: keras.Model, name: str) -> None:
-    """Copies weights by layer name, because a model with other taps may list the same layers in another order."""
-    inner = [layer for layer in source.layers if layer.name == name and isinstance(layer, keras.Model)]
-    source = inner[0] if inner else source
-    for layer in base.layers:
-        if layer.get_weights():
-            layer.set_weights(source.get_layer(layer.name).get_weights())
