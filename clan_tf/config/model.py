@@ -41,6 +41,9 @@ class ModelConfig(Section):
     """Activation of the attention map; `linear` is eq. 8 as printed."""
     spatial_kernel_size: Annotated[int, up_to(limits.KERNEL_SIZE)] = 3
     """Side of the convolution's kernel in the spatial attention (eq. 8)."""
+    spatial_batch_norm: bool = False
+    """Whether the attention map is normalised before its activation, as in CBAM: large activations then can't close it
+    for good."""
     combination: Combination = "probabilities"
     """What is averaged over the branches to get the combined prediction."""
     dropout: Fraction = 0.0

@@ -32,6 +32,8 @@ class CrossLayerSpatialAttention(keras.layers.Layer):
             at a hundredth of the learning rate. The kernel starts at 0, the map at 0.5 (`"sigmoid"`) or 1 (`"linear"`,
             so that `attended = top`), everywhere: with an ordinary initialisation, training can collapse.
         kernel_size: side of the kernel `K`.
+        batch_norm: whether the map is normalised before the activation, as in CBAM. Without it, large activations of
+            `mid` can close or open a sigmoid map for good. It starts with scale 0, so that the map starts as without it.
         return_attention: whether the attention map is returned, too.
 
     Call arguments:
@@ -54,6 +56,7 @@ class CrossLayerSpatialAttention(keras.layers.Layer):
         pooling: SpatialPooling = "avg_max",
         activation: SpatialActivation = "sigmoid",
         kernel_size: int = 3,
+        batch_norm: bool = False,
         return_attention: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -69,42 +72,59 @@ class CrossLayerSpatialAttention(keras.layers.Layer):
         self.pooling = pooling
         self.activation = activation
         self.kernel_size = kernel_size
+        self.batch_norm = batch_norm
         self.return_attention = return_attention
 
     def build(self, mid_shape: Shape, top_shape: Shape) -> None:
-        """Creates the convolution `K` of eq. 8, from the shapes of `mid` and `top`."""
+        """Creates the convolution `K` of eq. 8 and its batch norm, from the shapes of `mid` and `top`."""
         require_map("mid", mid_shape, static_size=True)
         require_map("top", top_shape, static_size=True)
+        start = "ones" if self.activation == "linear" else "zeros"
         self.convolution = keras.layers.Conv2D(
             1,
             self.kernel_size,
             padding="same",
-            activation=self.activation,
+            activation=None if self.batch_norm else self.activation,
             # A random kernel on activations of 5 or 100 would start the map far below 0, or saturate the sigmoid.
-            kernel_initializer="zeros",
-            bias_initializer="ones" if self.activation == "linear" else "zeros",
+            kernel_initializer="glorot_uniform" if self.batch_norm else "zeros",
+            use_bias=not self.batch_norm,
+            bias_initializer=start,
             data_format="channels_last",
             dtype=self.dtype_policy,
             name="convolution",
         )
         self.convolution.build((*mid_shape[:-1], len(_POOLS[self.pooling])))
+        self.normalization = None
+        if self.batch_norm:
+            self.normalization = keras.layers.BatchNormalization(
+                momentum=0.9,
+                epsilon=1e-5,
+                gamma_initializer="zeros",
+                beta_initializer=start,
+                dtype=self.dtype_policy,
+                name="batch_norm",
+            )
+            self.normalization.build((*mid_shape[:-1], 1))
 
-    def call(self, mid, top):
+    def call(self, mid, top, training=None):
         """Weights the positions of `top` by the attention of `mid` (eqs. 8-10)."""
-        attention = self.attention_map(mid)
+        attention = self.attention_map(mid, training)
         attended = downsample(attention, tuple(top.shape[1:3])) * top  # eq. 9
         return (attended, attention) if self.return_attention else attended
 
-    def attention_map(self, mid: Tensor) -> Tensor:
+    def attention_map(self, mid: Tensor, training: bool | None = None) -> Tensor:
         """Computes `M` of eq. 8: `(batch, height, width, 1)`."""
         pooled = [pool(mid, axis=-1, keepdims=True) for pool in _POOLS[self.pooling]]
         attention = self.convolution(ops.concatenate(pooled, axis=-1))  # eq. 8
+        if self.normalization is not None:
+            attention = self.normalization(attention, training=training)
+            attention = ops.sigmoid(attention) if self.activation == "sigmoid" else attention
         return _damp_gradient(attention) if self.activation == "linear" else attention
 
     @property
     def sublayers(self) -> list[keras.layers.Layer]:
         """The layers with parameters inside this one, available once it is built."""
-        return [self.convolution]
+        return [self.convolution] if self.normalization is None else [self.convolution, self.normalization]
 
     def compute_output_shape(self, mid_shape: Shape, top_shape: Shape) -> Shape | tuple[Shape, Shape]:
         """Returns the shape of `top` and, if requested, that of the attention map."""
@@ -117,6 +137,7 @@ class CrossLayerSpatialAttention(keras.layers.Layer):
             "pooling": self.pooling,
             "activation": self.activation,
             "kernel_size": self.kernel_size,
+            "batch_norm": self.batch_norm,
             "return_attention": self.return_attention,
         }
 

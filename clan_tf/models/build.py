@@ -51,4 +51,5 @@ CLAN_ONLY = {
     "spatial_pooling",
     "spatial_activation",
     "spatial_kernel_size",
+    "spatial_batch_norm",
 }

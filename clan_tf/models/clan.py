@@ -40,6 +40,7 @@ class CLAN(BranchClassifier):
         spatial_pooling: pooling over the channels in eq. 8: `"avg"`, `"max"` or `"avg_max"` (Table 3).
         spatial_activation: `"sigmoid"`, or `"linear"` for eqs. 8 and 9 as printed.
         spatial_kernel_size: side of the kernel `K` of eq. 8.
+        spatial_batch_norm: whether the map of eq. 8 is normalised before its activation, as in CBAM.
         combination: what `combined` averages over the branches: `"probabilities"` or `"logits"`.
         dropout: fraction of each head's inputs that is dropped in training.
         loss_weights: weight of each branch's loss (eqs. 12-14); 1 if not given.
@@ -73,6 +74,7 @@ class CLAN(BranchClassifier):
         spatial_pooling: SpatialPooling = "avg_max",
         spatial_activation: SpatialActivation = "sigmoid",
         spatial_kernel_size: int = 3,
+        spatial_batch_norm: bool = False,
         combination: Combination = "probabilities",
         dropout: float = 0.0,
         loss_weights: Mapping[str, float] | None = None,
@@ -95,6 +97,7 @@ class CLAN(BranchClassifier):
             "spatial_pooling": spatial_pooling,
             "spatial_activation": spatial_activation,
             "spatial_kernel_size": spatial_kernel_size,
+            "spatial_batch_norm": spatial_batch_norm,
             "combination": combination,
             "dropout": dropout,
             "loss_weights": dict(loss_weights or {}),
@@ -115,6 +118,7 @@ class CLAN(BranchClassifier):
                 pooling=spatial_pooling,
                 activation=spatial_activation,
                 kernel_size=spatial_kernel_size,
+                batch_norm=spatial_batch_norm,
                 return_attention=True,
                 name=f"clsa_{name}",
             )

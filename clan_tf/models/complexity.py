@@ -54,7 +54,7 @@ def complexity(model: BranchClassifier) -> Complexity:
     cost = Complexity(variables=model.count_params())
     for layer in model.layers:
         part = _part(layer)
-        for leaf in _leaves(layer):
+        for leaf in leaf_layers(layer):
             cost.parameters[part] += sum(prod(weight.shape) for weight in leaf.trainable_weights)
             cost.macs[part] += _macs(leaf)
             cost.activation_bytes += 4 * _size(_output_shape(leaf))
@@ -75,12 +75,13 @@ def _part(layer: keras.layers.Layer) -> str:
     return "backbone" if isinstance(layer, keras.Model) else "heads"
 
 
-def _leaves(layer: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
+def leaf_layers(layer: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
+    """Yields the layers that do the work: those inside models and inside CLAN's own layers, or the layer itself."""
     children = layer.layers if isinstance(layer, keras.Model) else getattr(layer, "sublayers", ())
     if not children:
         yield layer
     for child in children:
-        yield from _leaves(child)
+        yield from leaf_layers(child)
 
 
 def _macs(layer: keras.layers.Layer) -> int:

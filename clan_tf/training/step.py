@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from clan_tf.config import TrainingConfig
 from clan_tf.models import COMBINED, BranchClassifier, combine
+from clan_tf.models.complexity import leaf_layers
 from clan_tf.runtime import are_in_top
 from clan_tf.training.weight_average import WeightAverage
 
@@ -164,11 +165,7 @@ def set_trainable(model: BranchClassifier, backbone: bool, freeze_batch_norm: bo
 @contextmanager
 def synchronized_batch_norm(model: BranchClassifier, strategy: tf.distribute.Strategy) -> Iterator[None]:
     """Makes a graph traced inside compute batch norm's statistics over all devices; saved models aren't affected."""
-    layers = [
-        *model.backbone_model.layers,
-        *(layer.normalization for layer in getattr(model, "refinements", {}).values()),
-    ]
-    norms = [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
+    norms = [layer for layer in leaf_layers(model) if isinstance(layer, keras.layers.BatchNormalization)]
     for layer in norms:
         layer.synchronized = strategy.num_replicas_in_sync > 1
     try:

@@ -111,3 +111,26 @@ def test_linear_spatial_attention_starts_as_the_identity(
 def test_bad_spatial_attention_arguments_are_named(name: str, value: Any) -> None:
     with pytest.raises(ValueError, match=f"`{name}`"):
         CrossLayerSpatialAttention(**{name: value})
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("training", [False, True])
+def test_batch_norm_stands_between_the_convolution_and_the_activation(
+    activation: str, training: bool, rng: np.random.Generator
+) -> None:
+    layer, mid, top = make_spatial(rng, (4, 6), (2, 3), activation=activation, batch_norm=True, return_attention=True)
+    kernel, gamma, beta, mean, variance = (weight.numpy().astype("float64") for weight in layer.weights)
+    _, attention = layer(mid, top, training=training)
+    scores = attention_map_loop("avg_max", "linear", mid.astype("float64"), kernel, 0.0)
+    if training:
+        mean, variance = scores.mean(), scores.var()
+    expected = gamma * (scores - mean) / np.sqrt(variance + 1e-5) + beta
+    expected = 1 / (1 + np.exp(-expected)) if activation == "sigmoid" else expected
+    np.testing.assert_allclose(ops.convert_to_numpy(attention)[..., 0], expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("activation", "start"), [("sigmoid", 0.5), ("linear", 1.0)])
+def test_a_normalised_map_starts_even(activation: str, start: float, rng: np.random.Generator) -> None:
+    layer = CrossLayerSpatialAttention(activation=activation, batch_norm=True, return_attention=True)
+    _, attention = layer(random_map(rng, (2, 4, 4, 3)), random_map(rng, (2, 2, 2, 5)))
+    np.testing.assert_allclose(ops.convert_to_numpy(attention), start, rtol=1e-6)

@@ -26,6 +26,7 @@ def test_every_argument_is_an_attribute_by_its_own_name(kind: type[BranchClassif
         "spatial_pooling": "max",
         "spatial_activation": "linear",
         "spatial_kernel_size": 5,
+        "spatial_batch_norm": True,
         "combination": "logits",
         "dropout": 0.25,
         "loss_weights": {"top": 0.5},

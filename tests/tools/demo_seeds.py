@@ -1,0 +1,75 @@
+"""The demo must end well on every machine: trains it over seeds, instruction sets and numbers of threads.
+
+`python tests/tools/demo_seeds.py --output D` prints a table of test accuracies, and exits with 1 if any is at most
+95 %. Each run is a process of its own, as a user starts it; finished runs in D are kept, so that it can be resumed.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+SETTINGS: dict[str, dict[str, str]] = {
+    "as it is": {},
+    "AVX2": {"ONEDNN_MAX_CPU_ISA": "AVX2"},
+    "SSE4.1": {"ONEDNN_MAX_CPU_ISA": "SSE41"},
+    "without oneDNN": {"TF_ENABLE_ONEDNN_OPTS": "0"},
+    "one thread": {},
+}
+LIMIT = 0.95
+
+
+def train_demo(run: Path, seed: int, setting: str, overrides: Sequence[str]) -> dict[str, float]:
+    """Trains one demo unless it is finished; returns its test accuracy by branch, and the whole command's seconds."""
+    result = run.with_suffix(".json")
+    if not result.exists():
+        keys = [f"training.seed={seed}", *overrides]
+        command = ["clan-tf", "train", "demo", "--run-dir", str(run), "--resume"]
+        started = time.perf_counter()
+        subprocess.run(
+            [
+                str(Path(sys.executable).with_name(command[0])),
+                *command[1:],
+                *(x for key in keys for x in ("--set", key)),
+            ],
+            check=True,
+            env={**os.environ, **SETTINGS[setting]},
+            # TensorFlow takes as many threads as there are processors.
+            preexec_fn=(lambda: os.sched_setaffinity(0, {0})) if setting == "one thread" else None,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        seconds = time.perf_counter() - started
+        metrics = json.loads((run / "evaluation" / "test" / "metrics.json").read_text(encoding="utf-8"))
+        accuracies = {name: branch["top1"] for name, branch in metrics["branches"].items()}
+        result.write_text(json.dumps({**accuracies, "seconds": seconds}), encoding="utf-8")
+    return json.loads(result.read_text(encoding="utf-8"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", required=True, type=Path)
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--settings", nargs="*", choices=SETTINGS, default=list(SETTINGS))
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="Overrides a key of the demo.")
+    arguments = parser.parse_args()
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    failed = False
+    print(f"{'setting':16}" + "".join(f"{f'seed {seed}':>9}" for seed in range(arguments.seeds)) + f"{'seconds':>10}")
+    for setting in arguments.settings:
+        runs = [
+            train_demo(arguments.output / f"{setting.replace(' ', '-')}-{seed}", seed, setting, arguments.set)
+            for seed in range(arguments.seeds)
+        ]
+        failed |= any(run["combined"] <= LIMIT for run in runs)
+        cells = "".join(f"{100 * run['combined']:>9.2f}" for run in runs)
+        print(f"{setting:16}{cells}{max(run['seconds'] for run in runs):>10.0f}", flush=True)
+    sys.exit(failed)
+
+
+if __name__ == "__main__":
+    main()
