@@ -27,18 +27,6 @@ def require_utf8(value: str | None, param: typer.CallbackParam) -> str | None:
     return value
 
 
-ConfigArgument = Annotated[
-    str,
-    typer.Argument(metavar="CONFIG", callback=require_utf8, help="A YAML file, or the name of a shipped config."),
-]
-OptionalConfigArgument = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="[CONFIG]",
-        callback=require_utf8,
-        help="A YAML file or the name of a shipped config; by default the demo.",
-    ),
-]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Overrides a key, such as training.epochs=20. Repeatable."),

@@ -13,14 +13,13 @@ import typer
 from clan_tf.cli.console import (
     ConsoleProgress,
     JsonOption,
-    OptionalConfigArgument,
-    SetOption,
     print_json,
     print_table,
     quiet_tensorflow,
     require_utf8,
     say,
 )
+from clan_tf.cli.experiment import ExperimentArguments, with_experiment
 from clan_tf.errors import UserError, counted
 from clan_tf.text import printable
 
@@ -34,9 +33,9 @@ _MOST_CLASSES = 20
 """The maximum number of classes that are listed one by one."""
 
 
+@with_experiment
 def data_check(
-    config: OptionalConfigArgument = "demo",
-    overrides: SetOption = None,
+    experiment: ExperimentArguments,
     quarantine: Annotated[
         str | None,
         typer.Option(
@@ -64,30 +63,28 @@ def data_check(
 
     Exits with 1 if there are broken photos, leaks or copies with different labels, or if a training run couldn't start.
     """
-    from clan_tf.config import load_experiment
-
-    experiment = load_experiment(config, overrides or ())
+    loaded = experiment.load("demo")
     quiet_tensorflow()
     from clan_tf.data import survey_source
     from clan_tf.data.check import check_data
 
     _require_writable(quarantine, samples)
-    data = experiment.data.model_copy(update={"quarantine": None, "fraction": 1.0} if quarantine else {})
+    data = loaded.data.model_copy(update={"quarantine": None, "fraction": 1.0} if quarantine else {})
     source = survey_source(data)
-    report = check_data(source, ConsoleProgress(), experiment)
+    report = check_data(source, ConsoleProgress(), loaded)
     written = _write_quarantine(Path(quarantine), source, report, data.root) if quarantine else None
     if samples:
-        _write_samples(Path(samples), source, report, experiment)
+        _write_samples(Path(samples), source, report, loaded)
     if as_json:
-        answer = report.to_json() | {"can_start": report.can_start(experiment.data.on_broken)}
+        answer = report.to_json() | {"can_start": report.can_start(loaded.data.on_broken)}
         print_json(answer | {"quarantine": written and {"path": quarantine, "photos": len(written.names)}})
     else:
-        arguments = [config, *(word for override in overrides or () for word in ("--set", override))]
-        _print_report(experiment, report)
+        arguments = experiment.words or ["demo"]
+        _print_report(loaded, report)
         if written and quarantine:
-            _print_written(experiment, written, quarantine, arguments)
+            _print_written(loaded, written, quarantine, arguments)
         else:
-            _print_next(experiment, source, report, arguments)
+            _print_next(loaded, source, report, arguments)
     if report.failed:
         raise typer.Exit(1)
 

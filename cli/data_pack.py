@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from clan_tf.cli.console import (
-    ConfigArgument,
     ConsoleProgress,
     JsonOption,
-    SetOption,
     print_json,
     print_table,
     quiet_tensorflow,
     require_utf8,
     say,
 )
+from clan_tf.cli.experiment import ExperimentArguments, with_experiment
 from clan_tf.errors import counted
 
 if TYPE_CHECKING:
@@ -25,10 +24,10 @@ if TYPE_CHECKING:
     from clan_tf.data.pack import Pack
 
 
+@with_experiment
 def data_pack(
-    config: ConfigArgument,
+    experiment: ExperimentArguments,
     output: Annotated[str, typer.Option("--output", metavar="D", callback=require_utf8, help="The folder to make.")],
-    overrides: SetOption = None,
     quality: Annotated[int, typer.Option("--quality", min=1, max=100, help="Quality of the JPEGs.")] = 95,
     lossless: Annotated[
         bool, typer.Option("--lossless", help="Store PNGs: exactly the resized photos, in about five times the space.")
@@ -39,16 +38,13 @@ def data_pack(
     as_json: JsonOption = False,
 ) -> None:
     """Resize the photos once and write them as TFDS records, which training can then read from any disk."""
-    from clan_tf.config import load_experiment
-
-    experiment = load_experiment(config, overrides or ())
+    loaded = experiment.load()
     quiet_tensorflow()
     from clan_tf.data.pack import PackFormat, pack
 
     storage = PackFormat(None if lossless else quality, shard_size)
-    packed = pack(experiment.data, Path(os.path.expanduser(output)).absolute(), storage, ConsoleProgress())
-    keys = [*(overrides or ()), *_keys(packed, experiment.data)]
-    next_command = shlex.join(["clan-tf", "train", config, *(word for key in keys for word in ("--set", key))])
+    packed = pack(loaded.data, Path(os.path.expanduser(output)).absolute(), storage, ConsoleProgress())
+    next_command = shlex.join(["clan-tf", "train", *experiment.words, *_keys(packed, loaded.data)])
     if as_json:
         print_json(_values(packed) | {"next": next_command})
     else:

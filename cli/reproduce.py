@@ -8,13 +8,13 @@ import typer
 from clan_tf.cli.console import (
     ConsoleProgress,
     JsonOption,
-    SetOption,
     print_json,
     print_table,
     quiet_tensorflow,
     require_utf8,
     say,
 )
+from clan_tf.cli.experiment import ExperimentArguments, with_experiment
 from clan_tf.errors import UserError
 from clan_tf.text import duration
 
@@ -22,11 +22,10 @@ if TYPE_CHECKING:
     from clan_tf.reproduce import Plan
 
 
+@with_experiment
 def reproduce(
     name: Annotated[str, typer.Argument(metavar="NAME", help="table1 … table6, figure4 … figure6.")],
-    config: Annotated[
-        str, typer.Argument(metavar="[CONFIG]", help="Photos, backbone and recipe: a YAML file or a shipped config.")
-    ] = "vgg16_3scale",
+    experiment: ExperimentArguments,
     seeds: Annotated[str, typer.Option("--seeds", metavar="A,B,…", help="One run for each seed.")] = "0",
     output: Annotated[
         str,
@@ -40,21 +39,18 @@ def reproduce(
     plan: Annotated[
         bool, typer.Option("--plan", help="Show what would run and how long it would take; trains nothing.")
     ] = False,
-    overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Reproduce a table or figure of the paper on your photos, beside the published numbers. Run again to resume."""
-    from clan_tf.config import load_experiment
-
-    experiment = load_experiment(config, overrides or ())
+    loaded = experiment.load("vgg16_3scale")
     numbers = _whole_numbers(seeds)
     quiet_tensorflow()
     from clan_tf import reproduce as room
 
     if plan:
-        _print_plan(room.plan_reproduction(name, experiment, numbers, Path(output), ConsoleProgress()), as_json)
+        _print_plan(room.plan_reproduction(name, loaded, numbers, Path(output), ConsoleProgress()), as_json)
         return
-    result = room.reproduce(name, experiment, numbers, Path(output), ConsoleProgress())
+    result = room.reproduce(name, loaded, numbers, Path(output), ConsoleProgress())
     if as_json:
         print_json({"files": [str(file) for file in result.files], "rows": result.rows})
         return

@@ -6,16 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from clan_tf.cli.console import (
-    ConfigArgument,
     ConsoleProgress,
     JsonOption,
-    SetOption,
     print_json,
     print_table,
     quiet_tensorflow,
     require_utf8,
     say,
 )
+from clan_tf.cli.experiment import ExperimentArguments, with_experiment
 from clan_tf.errors import CheckFailed, counted
 
 if TYPE_CHECKING:
@@ -23,8 +22,9 @@ if TYPE_CHECKING:
     from clan_tf.search import SearchConfig, SearchOutcome
 
 
+@with_experiment
 def search(
-    config: ConfigArgument,
+    experiment: ExperimentArguments,
     space: Annotated[
         str, typer.Option("--space", metavar="S", help="The search space: a YAML file, or paper or full.")
     ] = "paper",
@@ -59,13 +59,10 @@ def search(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be done, and measure one epoch; nothing is kept.")
     ] = False,
-    overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Search an experiment's hyperparameters with KerasTuner. The same command resumes a stopped search."""
-    from clan_tf.config import load_experiment
-
-    experiment = load_experiment(config, overrides or ())
+    loaded = experiment.load()
     quiet_tensorflow()
     from clan_tf.search import load_search
 
@@ -78,11 +75,11 @@ def search(
     }
     searched = load_search(space, {key: value for key, value in given.items() if value is not None})
     if dry_run:
-        _print_plan(experiment, searched, as_json)
+        _print_plan(loaded, searched, as_json)
         return
-    folder = search_dir or f"searches/{experiment.name}-{os.path.basename(space).removesuffix('.yaml')}"
+    folder = search_dir or f"searches/{loaded.name}-{os.path.basename(space).removesuffix('.yaml')}"
     role, chief = _own_role(role, chief)
-    _search(experiment, searched, folder, role, chief, as_json)
+    _search(loaded, searched, folder, role, chief, as_json)
 
 
 def _own_role(role: str | None, chief: str | None) -> tuple[Any, str | None]:

@@ -2,37 +2,34 @@
 
 from clan_tf.cli.console import (
     JsonOption,
-    OptionalConfigArgument,
-    SetOption,
     large,
     print_json,
     print_table,
     quiet_tensorflow,
     say,
 )
+from clan_tf.cli.experiment import ExperimentArguments, with_experiment
 
 
+@with_experiment
 def summary(
-    config: OptionalConfigArgument = "demo",
-    overrides: SetOption = None,
+    experiment: ExperimentArguments,
     as_json: JsonOption = False,
 ) -> None:
     """Show parameters, multiply-accumulates, shapes and memory of a model. Needs no photos and no weights."""
-    from clan_tf.config import load_experiment
-
-    experiment = load_experiment(config, overrides or ())
+    loaded = experiment.load("demo")
     quiet_tensorflow()
     from clan_tf.training.plan import summarize
 
-    result = summarize(experiment)
+    result = summarize(loaded)
     if as_json:
         print_json(result)
         return
     parts = [(part, f"{values['parameters']:,}", large(values["macs"])) for part, values in result["parts"].items()]
     parts.append(("total", f"{result['parameters']:,}", large(result["macs"])))
-    size = experiment.data.image_size
+    size = loaded.data.image_size
     print_table(
-        f"{experiment.name}: one photo of {size}x{size}, {result['classes']} classes",
+        f"{loaded.name}: one photo of {size}x{size}, {result['classes']} classes",
         ("part", "parameters", "multiply-accumulates"),
         parts,
     )

@@ -7,22 +7,21 @@ import typer
 
 from clan_tf.cli.console import (
     ConsoleProgress,
-    OptionalConfigArgument,
-    SetOption,
     print_table,
     quiet_tensorflow,
     require_utf8,
     say,
 )
+from clan_tf.cli.experiment import ExperimentArguments, with_experiment
 from clan_tf.errors import counted
 
 if TYPE_CHECKING:
     from clan_tf.config import Experiment
 
 
+@with_experiment
 def train(
-    config: OptionalConfigArgument = None,
-    overrides: SetOption = None,
+    experiment: ExperimentArguments,
     run_dir: Annotated[
         str | None,
         typer.Option(
@@ -35,16 +34,13 @@ def train(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")] = False,
 ) -> None:
     """Train a model and evaluate it on the test split; without CONFIG, the demo on generated photos."""
-    from clan_tf.config import load_experiment
-
-    if resume and run_dir and config is None:
-        config = _own_config(run_dir)
-    experiment = load_experiment(config or "demo", overrides or ())
+    own = _own_config(run_dir) if resume and run_dir and experiment.config is None else None
+    loaded = experiment.load(own or "demo")
     quiet_tensorflow()
     if dry_run:
-        _print_plan(experiment, run_dir)
+        _print_plan(loaded, run_dir)
     else:
-        _train(experiment, run_dir, resume)
+        _train(loaded, run_dir, resume)
 
 
 def _own_config(run_dir: str) -> str | None:

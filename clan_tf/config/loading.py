@@ -7,36 +7,53 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from clan_tf.config.experiment import Experiment
+from clan_tf.config.experiment import Experiment, flatten
 from clan_tf.config.mistakes import explain_all, mistakes_in
 from clan_tf.config.shipped import read_yaml, shipped_files
 from clan_tf.config.yaml_text import parse_yaml
-from clan_tf.errors import UserError, shown
+from clan_tf.errors import UserError, nearest, shown
 
 KEY_DEPTH = 10
 """Limit on the dots in a key, above that of any valid key."""
 
 
-def load_experiment(config: str | Path, overrides: Sequence[str] = ()) -> Experiment:
+def load_experiment(config: str | Path, overrides: Sequence[str] = (), preset: str | None = None) -> Experiment:
     """Reads an experiment.
 
     Args:
-        config: path of a YAML file, or the name of a shipped one (see `shipped_configs`).
+        config: path of a YAML file, or the name of a shipped one (see `shipped_configs` and `shipped_presets`).
         overrides: `section.key=value` texts, later ones winning; values are YAML.
+        preset: name of a preset whose model and recipe replace the config's, key by key.
 
     Raises:
         UserError: naming every mistake in the file and the overrides.
     """
-    values = read_yaml(config, shipped_configs(), "config") or {}
+    values = read_yaml(config, shipped_configs() | shipped_presets(), "config") or {}
     if not isinstance(values, dict):
         raise UserError(f"{config}: must hold keys such as `data:` and `model:`; received {type(values).__name__}.")
+    for key, value in flatten(read_preset(preset) if preset else {}):
+        _put(values, key, value)
+    return experiment_from(values, overrides, config)
+
+
+def experiment_from(values: dict[str, Any], overrides: Sequence[str], named: str | Path) -> Experiment:
+    """Makes an experiment of the values of a config.
+
+    Args:
+        values: what a YAML file holds; overrides are put into it.
+        overrides: as in `load_experiment`.
+        named: the file or folder, for messages.
+
+    Raises:
+        UserError: naming every mistake in the values and the overrides.
+    """
     mistakes = [mistake for override in overrides if (mistake := _set(values, override))]
     try:
         experiment = Experiment.model_validate(values)
     except ValidationError as error:
         mistakes += explain_all(error)
     if mistakes:
-        raise mistakes_in(config, mistakes)
+        raise mistakes_in(named, mistakes)
     return experiment
 
 
@@ -58,6 +75,21 @@ def with_values(experiment: Experiment, values: Mapping[str, Any]) -> Experiment
 def shipped_configs() -> dict[str, Traversable]:
     """Finds the configs that are installed with the package, by name."""
     return shipped_files("clan_tf.configs")
+
+
+def shipped_presets() -> dict[str, Traversable]:
+    """Finds the presets that are installed with the package, by name."""
+    return shipped_files("clan_tf.configs.presets")
+
+
+def read_preset(name: str) -> dict[str, Any]:
+    """Reads the values of a preset; raises a `UserError` with the valid names if there is none of that name."""
+    presets = shipped_presets()
+    if name not in presets:
+        raise UserError(
+            f"--preset: no preset {shown(name)}.{nearest(name, list(presets))} There are: {', '.join(presets)}."
+        )
+    return parse_yaml(presets[name].read_text(encoding="utf-8"))
 
 
 def _set(values: dict[str, Any], override: str) -> str | None:

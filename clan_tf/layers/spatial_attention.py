@@ -33,7 +33,7 @@ class CrossLayerSpatialAttention(keras.layers.Layer):
             so that `attended = top`), everywhere: with an ordinary initialisation, training can collapse.
         kernel_size: side of the kernel `K`.
         batch_norm: whether the map is normalised before the activation, as in CBAM. Without it, large activations of
-            `mid` can close or open a sigmoid map for good. It starts with scale 0, so that the map starts as without it.
+            `mid` can close or open a sigmoid map for good. Its scale starts at 0, so that the map starts even.
         return_attention: whether the attention map is returned, too.
 
     Call arguments:

@@ -94,7 +94,7 @@ def _unpickle(file: IO[bytes]) -> Any:
         ValueError: for any other operation, or a damaged pickle.
     """
     stack: list[Any] = []
-    memo: dict[int, Any] = {}
+    memo: dict[Any, Any] = {}
     for operation, argument, _ in pickletools.genops(file):
         name = operation.name
         if name == "STOP":

@@ -1,0 +1,84 @@
+"""The experiment that a folder of photos starts with: a preset, with what follows from the photos themselves."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from clan_tf.config import DataConfig, Experiment, with_values
+from clan_tf.config.loading import experiment_from, read_preset
+from clan_tf.data.sources import list_source
+from clan_tf.errors import UserError
+
+DEFAULT_PRESET = "fast"
+_LAYOUTS: Mapping[str, Sequence[str]] = {
+    "cub": ("images.txt",),
+    "cars": ("cars_annos.mat", "devkit/cars_meta.mat", "car_devkit/devkit/cars_meta.mat"),
+    "aircraft": ("variants.txt", "data/variants.txt", "fgvc-aircraft-2013b/data/variants.txt"),
+    "csv": ("photos.csv",),
+    "records": ("dataset_info.json",),
+}
+"""A file in the folder that tells each source; class folders have none."""
+_SEEN_PHOTOS, _FEWEST_EPOCHS, _MOST_EPOCHS = 12_000, 8, 40
+
+
+def experiment_for_folder(
+    folder: str | Path, overrides: Sequence[str] = (), preset: str = DEFAULT_PRESET
+) -> Experiment:
+    """Makes the experiment that `clan-tf train FOLDER` trains.
+
+    The run is named after the folder, and the source follows from the files in it: class folders, with or without
+    splits, unless a file tells one of the official layouts, a table or a pack. Unless they are overridden, the number
+    of epochs follows from the number of train photos (`epochs_for`), and a batch holds no more photos than there are.
+
+    Args:
+        folder: the folder.
+        overrides: `section.key=value` texts, as in `load_experiment`.
+        preset: the name of a preset, for the model and the recipe.
+
+    Raises:
+        UserError: for an unknown preset, mistakes in the overrides, or a folder whose photos can't be listed.
+    """
+    values = read_preset(preset)
+    root = Path(folder)
+    values["name"] = name_for(root)
+    values.setdefault("data", {}).update(source=source_in(root), root=str(root))
+    experiment = experiment_from(values, overrides, folder)
+    overridden = {override.partition("=")[0].strip() for override in overrides}
+    photos = _train_photos(experiment.data)
+    chosen: dict[str, int] = {}
+    if not overridden & {"training", "training.epochs"}:
+        chosen["training.epochs"] = epochs_for(photos)
+    if not overridden & {"training", "training.batch_size"} and 0 < photos < experiment.training.batch_size:
+        chosen["training.batch_size"] = photos
+    return with_values(experiment, chosen)
+
+
+def epochs_for(photos: int) -> int:
+    """Returns how many epochs a number of train photos is trained for: 8 to 40, for about 12,000 photos in all."""
+    return min(_MOST_EPOCHS, max(_FEWEST_EPOCHS, round(_SEEN_PHOTOS / max(1, photos))))
+
+
+def name_for(folder: Path) -> str:
+    """Returns a folder's name as one for runs: letters, digits, `.`, `_` and `-`."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", folder.resolve().name).strip("-.")[:100]
+    return name or "photos"
+
+
+def source_in(folder: Path) -> str:
+    """Returns the `data.source` that the files in a folder tell: `folders` unless there is one of another layout."""
+    found = [source for source, files in _LAYOUTS.items() if any((folder / file).is_file() for file in files)]
+    if len(found) > 1:
+        files = " and ".join(next(file for file in _LAYOUTS[source] if (folder / file).is_file()) for source in found)
+        raise UserError(
+            f"{folder}: holds {files}, so that it may be {' or '.join(found)}. Say which: data.source={found[0]}."
+        )
+    return found[0] if found else "folders"
+
+
+def _train_photos(data: DataConfig) -> int:
+    """Returns about how many train photos there will be, from a list of the files alone."""
+    splits = list_source(data).splits
+    share = data.fraction
+    share *= 1.0 if splits.get("test") else 1 - data.test_fraction
+    share *= 1.0 if splits.get("val") else 1 - data.validation_fraction
+    return int(len(splits["train"]) * share)

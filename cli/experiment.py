@@ -1,0 +1,195 @@
+"""The arguments of every verb that takes an experiment: CONFIG or a folder, a preset, and values of keys."""
+
+import functools
+import inspect
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from clan_tf.cli.console import ConsoleProgress, quiet_tensorflow, require_utf8
+from clan_tf.errors import UserError
+
+if TYPE_CHECKING:
+    from clan_tf.config import Experiment
+
+_KEY_VALUE = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*=")
+_SHORT = {
+    "backbone": "model.backbone",
+    "epochs": "training.epochs",
+    "image_size": "data.image_size",
+    "batch_size": "training.batch_size",
+    "learning_rate": "training.learning_rate",
+}
+"""Options that are short for keys."""
+
+
+def _require_texts(values: Sequence[str] | None, param: typer.CallbackParam) -> Sequence[str] | None:
+    for value in values or ():
+        require_utf8(value, param)
+    return values
+
+
+_OPTIONS: dict[str, tuple[Any, Any]] = {
+    "given": (
+        list[str] | None,
+        typer.Argument(
+            metavar="CONFIG|KEY=VALUE",
+            callback=_require_texts,
+            help="A folder of photos, a YAML file, or the name of a shipped config; and values of keys, such as "
+            "training.epochs=20.",
+            show_default=False,
+        ),
+    ),
+    "preset": (
+        str | None,
+        typer.Option("--preset", metavar="P", help="Model and recipe: fast (the default for a folder), good or best."),
+    ),
+    "backbone": (str | None, typer.Option("--backbone", metavar="B", help="Short for model.backbone=B.")),
+    "epochs": (str | None, typer.Option("--epochs", metavar="N", help="Short for training.epochs=N.")),
+    "image_size": (str | None, typer.Option("--image-size", metavar="N", help="Short for data.image_size=N.")),
+    "batch_size": (str | None, typer.Option("--batch-size", metavar="N", help="Short for training.batch_size=N.")),
+    "learning_rate": (
+        str | None,
+        typer.Option("--learning-rate", metavar="R", help="Short for training.learning_rate=R."),
+    ),
+    "overrides": (
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="The same as the argument KEY=VALUE. Repeatable."),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class ExperimentArguments:
+    """What the command line says about an experiment.
+
+    Attributes:
+        config: a folder of photos, a YAML file, or the name of a shipped config; `None` if there is none.
+        overrides: `section.key=value` texts, those of short options included.
+        preset: the name of a preset.
+    """
+
+    config: str | None
+    overrides: tuple[str, ...]
+    preset: str | None
+
+    @classmethod
+    def read(cls, options: Mapping[str, Any]) -> "ExperimentArguments":
+        """Sorts the values of `_OPTIONS`.
+
+        Raises:
+            UserError: for several configs, or options that contradict each other.
+        """
+        given = options["given"] or ()
+        pairs = [word for word in given if _KEY_VALUE.match(word) and not Path(word).exists()]
+        configs = [word for word in given if word not in pairs]
+        if len(configs) > 1:
+            raise UserError(
+                f"CONFIG: one folder or config is taken; received {', '.join(configs)}. Keys are given as KEY=VALUE."
+            )
+        overrides = (*pairs, *(options["overrides"] or ()))
+        short = {option: value for option, value in options.items() if option in _SHORT and value is not None}
+        for option, value in short.items():
+            _require_no_other(option, value, overrides)
+        values = tuple(f"{_SHORT[option]}={value}" for option, value in short.items())
+        return cls(configs[0] if configs else None, (*overrides, *values), options["preset"])
+
+    @property
+    def words(self) -> list[str]:
+        """The command-line words that give the same experiment."""
+        preset = ["--preset", self.preset] if self.preset else []
+        return [*([self.config] if self.config else []), *preset, *self.overrides]
+
+    def load(self, default: str | None = None) -> "Experiment":
+        """Reads the experiment; for a folder, makes one and prints it to standard error.
+
+        Args:
+            default: the shipped config that is taken where none is given; `None` if one is required.
+
+        Raises:
+            UserError: naming every mistake.
+        """
+        from clan_tf.config import load_experiment
+
+        config = self.config or default
+        if config is None:
+            raise UserError(
+                "CONFIG: is missing. Give a folder of photos, a YAML file, or the name of a shipped config."
+            )
+        if Path(config).is_dir():
+            return self._for_folder(config)
+        experiment = load_experiment(config, self.overrides, self.preset)
+        if self.preset:
+            before = load_experiment(config, self.overrides).flat()
+            changed = [
+                f"{key} {_plain(before.get(key))} → {_plain(value)}"
+                for key, value in experiment.flat().items()
+                if before.get(key) != value
+            ]
+            ConsoleProgress().note(f"preset {self.preset} replaces: {', '.join(changed) or 'nothing'}")
+        return experiment
+
+    def _for_folder(self, folder: str) -> "Experiment":
+        quiet_tensorflow()
+        from clan_tf.data.starting import DEFAULT_PRESET, experiment_for_folder
+        from clan_tf.run import is_run
+
+        if is_run(Path(folder)):
+            raise UserError(
+                f"{folder}: is a run directory, not a folder of photos. Train its config again: {folder}/config.yaml; "
+                f"or resume it: clan-tf train --run-dir {folder} --resume."
+            )
+        preset = self.preset or DEFAULT_PRESET
+        experiment = experiment_for_folder(folder, self.overrides, preset)
+        ConsoleProgress().note(f"config for {folder}, by the preset {preset}:\n{_made(experiment)}")
+        return experiment
+
+
+def with_experiment(verb: Callable[..., None]) -> Callable[..., None]:
+    """Gives a verb the arguments of an experiment, in the place of its parameter `experiment`."""
+    own = inspect.signature(verb, eval_str=True).parameters
+    parameters: list[inspect.Parameter] = []
+    for name, parameter in own.items():
+        if name == "experiment":
+            parameters += [
+                inspect.Parameter(option, parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, info])
+                for option, (kind, info) in _OPTIONS.items()
+            ]
+        else:
+            parameters.append(parameter.replace(kind=parameter.KEYWORD_ONLY))
+
+    @functools.wraps(verb)
+    def command(**values: Any) -> None:
+        options = {name: values.pop(name, None) for name in _OPTIONS}
+        verb(experiment=ExperimentArguments.read(options), **values)
+
+    # Typer reads one or the other, depending on its version.
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return command
+
+
+def _require_no_other(option: str, value: str, overrides: Sequence[str]) -> None:
+    """Raises a `UserError` if another argument gives the key of a short option another value."""
+    for override in overrides:
+        key, _, other = override.partition("=")
+        if key.strip() == _SHORT[option] and other.strip() != value:
+            raise UserError(
+                f"--{option.replace('_', '-')} {value} and {override} contradict each other. Give one of them."
+            )
+
+
+def _made(experiment: "Experiment") -> str:
+    """Returns the keys of an experiment that aren't defaults, as the text of a YAML file."""
+    import yaml
+
+    values = experiment.model_dump(mode="json", exclude_defaults=True)
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True).rstrip()
+
+
+def _plain(value: object) -> str:
+    return "nothing" if value is None else str(value)
