@@ -60,6 +60,11 @@ def shipped_configs() -> dict[str, Traversable]:
     return shipped_files("clan_tf.configs")
 
 
+def shipped_presets() -> dict[str, Traversable]:
+    """Finds the presets that are installed with the package, by name."""
+    return shipped_files("clan_tf.configs.presets")
+
+
 def _set(values: dict[str, Any], override: str) -> str | None:
     """Applies a `KEY=VALUE` text, or reports what is wrong with it."""
     path, equals, text = override.partition("=")

@@ -1,0 +1,1 @@
+"""The presets that are installed with the package."""
