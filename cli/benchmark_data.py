@@ -24,7 +24,10 @@ def benchmark_data(
     rounds: Annotated[int, typer.Option("--rounds", min=1, help="How often the contenders take turns.")] = 5,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure the training pipeline's photos per second, beside decoding alone and PyTorch's loader if installed."""
+    """Measure the training pipeline's photos per second.
+
+    Beside it stand decoding alone and PyTorch's loader, if installed.
+    """
     from clan_tf.config import load_experiment
 
     experiment = load_experiment(config, overrides or ())

@@ -38,7 +38,7 @@ def data_pack(
     ] = 256,
     as_json: JsonOption = False,
 ) -> None:
-    """Resize the photos once and write them as TFDS records, which training can then read from any disk."""
+    """Resize the photos once and write them as TFDS records. Training can then read these from any disk."""
     from clan_tf.config import load_experiment
 
     experiment = load_experiment(config, overrides or ())

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from clan_tf.cli.completion import complete_config
 from clan_tf.cli.console import (
     ConsoleProgress,
     JsonOption,
@@ -25,7 +26,12 @@ if TYPE_CHECKING:
 def reproduce(
     name: Annotated[str, typer.Argument(metavar="NAME", help="table1 … table6, figure4 … figure6.")],
     config: Annotated[
-        str, typer.Argument(metavar="[CONFIG]", help="Photos, backbone and recipe: a YAML file or a shipped config.")
+        str,
+        typer.Argument(
+            metavar="[CONFIG]",
+            autocompletion=complete_config,
+            help="Photos, backbone and recipe: a YAML file or a shipped config.",
+        ),
     ] = "vgg16_3scale",
     seeds: Annotated[str, typer.Option("--seeds", metavar="A,B,…", help="One run for each seed.")] = "0",
     output: Annotated[
@@ -43,7 +49,10 @@ def reproduce(
     overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Reproduce a table or figure of the paper on your photos, beside the published numbers. Run again to resume."""
+    """Reproduce a table or figure of the paper on your photos.
+
+    It stands beside the published numbers. Run again to resume.
+    """
     from clan_tf.config import load_experiment
 
     experiment = load_experiment(config, overrides or ())

@@ -17,7 +17,10 @@ def summary(
     overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show parameters, multiply-accumulates, shapes and memory of a model. Needs no photos and no weights."""
+    """Show the parameters, operations, shapes and memory of a model.
+
+    Operations are multiply-accumulates. Needs no photos and no weights.
+    """
     from clan_tf.config import load_experiment
 
     experiment = load_experiment(config, overrides or ())

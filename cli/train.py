@@ -34,7 +34,7 @@ def train(
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")] = False,
 ) -> None:
-    """Train a model and evaluate it on the test split; without CONFIG, the demo on generated photos."""
+    """Train a model and evaluate it on the test split. Without CONFIG, it is the demo on generated photos."""
     from clan_tf.config import load_experiment
 
     if resume and run_dir and config is None:
