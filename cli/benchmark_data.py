@@ -23,7 +23,10 @@ def benchmark_data(
     rounds: Annotated[int, typer.Option("--rounds", min=1, help="How often the contenders take turns.")] = 5,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure the training pipeline's photos per second, beside decoding alone and PyTorch's loader if installed."""
+    """Measure the training pipeline's photos per second.
+
+    Beside it stand decoding alone and PyTorch's loader, if installed.
+    """
     loaded = experiment.load("demo")
     quiet_tensorflow()
     from clan_tf.benchmark import benchmark_data as measure

@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
+from clan_tf.cli.completion import complete_config
 from clan_tf.cli.console import (
     ConsoleProgress,
     JsonOption,
@@ -17,12 +17,13 @@ from clan_tf.cli.console import (
     require_utf8,
     say,
 )
+from clan_tf.cli.help import Verbs
 
 if TYPE_CHECKING:
     from clan_tf.export.gate import GateReport
 
 
-class DefaultsToExports(TyperGroup):
+class DefaultsToExports(Verbs):
     """A command group whose default command is `exports`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -42,7 +43,12 @@ def benchmark_exports(
     ] = 2.0,
     config: Annotated[
         str | None,
-        typer.Option("--config", metavar="CONFIG", help="Config whose data to use; by default the run's own."),
+        typer.Option(
+            "--config",
+            metavar="CONFIG",
+            autocompletion=complete_config,
+            help="Config whose data to use; by default the run's own.",
+        ),
     ] = None,
     overrides: SetOption = None,
     run: Annotated[
@@ -53,7 +59,10 @@ def benchmark_exports(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Export a run to every format, and compare size, accuracy, agreement, speed and memory. No files are kept."""
+    """Export a run to every format, and compare the files.
+
+    Compares size, accuracy, agreement, speed and memory. No files are kept.
+    """
     quiet_tensorflow()
     from clan_tf.export.benchmark import Measured
     from clan_tf.export.benchmark import benchmark_exports as compare

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from clan_tf.cli.completion import complete_override
 from clan_tf.cli.streams import Unfailing, flush_stdout, prepare_streams
 from clan_tf.errors import CheckFailed, ProcessLost, UserError, shortened
 from clan_tf.progress import Progress
@@ -29,7 +30,12 @@ def require_utf8(value: str | None, param: typer.CallbackParam) -> str | None:
 
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Overrides a key, such as training.epochs=20. Repeatable."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        autocompletion=complete_override,
+        help="Overrides a key, such as training.epochs=20. Repeatable.",
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
 ModelArgument = Annotated[

@@ -59,7 +59,7 @@ def data_check(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Find broken and odd photos, duplicates, leaks between splits and conflicting labels; changes no photos.
+    """Find broken and odd photos, copies, leaks and conflicting labels. Changes no photos.
 
     Exits with 1 if there are broken photos, leaks or copies with different labels, or if a training run couldn't start.
     """

@@ -37,7 +37,7 @@ def data_pack(
     ] = 256,
     as_json: JsonOption = False,
 ) -> None:
-    """Resize the photos once and write them as TFDS records, which training can then read from any disk."""
+    """Resize the photos once and write them as TFDS records. Training can then read these from any disk."""
     loaded = experiment.load()
     quiet_tensorflow()
     from clan_tf.data.pack import PackFormat, pack

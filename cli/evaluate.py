@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from clan_tf.cli.completion import complete_config
 from clan_tf.cli.console import (
     ConsoleProgress,
     JsonOption,
@@ -29,7 +30,12 @@ def evaluate(
     ] = None,
     config: Annotated[
         str | None,
-        typer.Option("--config", metavar="CONFIG", help="Config whose data to use; by default the run's own."),
+        typer.Option(
+            "--config",
+            metavar="CONFIG",
+            autocompletion=complete_config,
+            help="Config whose data to use; by default the run's own.",
+        ),
     ] = None,
     overrides: SetOption = None,
     output: Annotated[
@@ -43,7 +49,10 @@ def evaluate(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compute accuracy per branch and combined, per class, the most confused pairs and the calibration error."""
+    """Measure a model's accuracy on the photos of a split.
+
+    Prints accuracy per branch and combined, the hardest classes, the most confused pairs and the calibration error.
+    """
     quiet_tensorflow()
     from clan_tf.evaluation import evaluate as evaluate_model
 

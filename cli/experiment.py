@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from clan_tf.cli.completion import complete_backbone, complete_given, complete_override, complete_preset
 from clan_tf.cli.console import ConsoleProgress, quiet_tensorflow, require_utf8
 from clan_tf.errors import UserError
 
@@ -39,6 +40,7 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
         typer.Argument(
             metavar="CONFIG|KEY=VALUE",
             callback=_require_texts,
+            autocompletion=complete_given,
             help="A folder of photos, a YAML file, or the name of a shipped config; and values of keys, such as "
             "training.epochs=20.",
             show_default=False,
@@ -46,9 +48,17 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
     ),
     "preset": (
         str | None,
-        typer.Option("--preset", metavar="P", help="Model and recipe: fast (the default for a folder), good or best."),
+        typer.Option(
+            "--preset",
+            metavar="P",
+            autocompletion=complete_preset,
+            help="Model and recipe: fast (the default for a folder), good or best.",
+        ),
     ),
-    "backbone": (str | None, typer.Option("--backbone", metavar="B", help="Short for model.backbone=B.")),
+    "backbone": (
+        str | None,
+        typer.Option("--backbone", metavar="B", autocompletion=complete_backbone, help="Short for model.backbone=B."),
+    ),
     "epochs": (str | None, typer.Option("--epochs", metavar="N", help="Short for training.epochs=N.")),
     "image_size": (str | None, typer.Option("--image-size", metavar="N", help="Short for data.image_size=N.")),
     "batch_size": (str | None, typer.Option("--batch-size", metavar="N", help="Short for training.batch_size=N.")),
@@ -58,7 +68,12 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
     ),
     "overrides": (
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="The same as the argument KEY=VALUE. Repeatable."),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            autocompletion=complete_override,
+            help="The same as the argument KEY=VALUE. Repeatable.",
+        ),
     ),
 }
 

@@ -38,7 +38,10 @@ def explain(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what a model looks at: heat maps over photos, and as arrays. Exits with 1 if a photo couldn't be read."""
+    """Show what a model looks at, by heat maps over photos.
+
+    Writes them as arrays, too. Exits with 1 if a photo couldn't be read.
+    """
     position = None if at is None else _position(at)
     quiet_tensorflow()
     from clan_tf.explain import explain_photos

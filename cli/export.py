@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from clan_tf.cli.completion import complete_config
 from clan_tf.cli.console import (
     ConsoleProgress,
     JsonOption,
@@ -89,13 +90,21 @@ def export(
     ] = None,
     config: Annotated[
         str | None,
-        typer.Option("--config", metavar="CONFIG", help="Config whose data to use; by default the run's own."),
+        typer.Option(
+            "--config",
+            metavar="CONFIG",
+            autocompletion=complete_config,
+            help="Config whose data to use; by default the run's own.",
+        ),
     ] = None,
     overrides: SetOption = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing export.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Export a model, and keep the file if its outputs agree with the model's. Otherwise exits with 1."""
+    """Export a model, and check that the file gives its answers.
+
+    Keeps the file if its outputs agree with the model's, and otherwise exits with 1.
+    """
     quiet_tensorflow()
     from clan_tf.export import ExportOptions
     from clan_tf.export import export as export_model

@@ -1,5 +1,6 @@
 """`clan-tf`: registers the verbs."""
 
+from collections.abc import Callable
 from importlib import metadata
 from typing import Annotated
 
@@ -8,12 +9,21 @@ from typer.core import TyperGroup
 
 from clan_tf.cli.benchmark_data import benchmark_data
 from clan_tf.cli.benchmark_exports import DefaultsToExports, benchmark_exports
+from clan_tf.cli.completion import Root
+from clan_tf.cli.config_keys import config_keys
+from clan_tf.cli.config_show import config_show
 from clan_tf.cli.console import run_safely
 from clan_tf.cli.data_check import data_check
 from clan_tf.cli.data_pack import data_pack
 from clan_tf.cli.evaluate import evaluate
+from clan_tf.cli.examples import examples_of
 from clan_tf.cli.explain import explain
 from clan_tf.cli.export import export
+from clan_tf.cli.help import Verb, Verbs
+from clan_tf.cli.list_backbones import list_backbones
+from clan_tf.cli.list_configs import list_configs
+from clan_tf.cli.list_presets import list_presets
+from clan_tf.cli.list_sources import list_sources
 from clan_tf.cli.predict import predict
 from clan_tf.cli.report import report
 from clan_tf.cli.reproduce import reproduce
@@ -22,34 +32,54 @@ from clan_tf.cli.summary import summary
 from clan_tf.cli.train import train
 
 
-def _app(help_text: str, group: type[TyperGroup] = TyperGroup) -> typer.Typer:
+def _app(words: str, help_text: str, group: type[TyperGroup] = Verbs) -> typer.Typer:
+    """Makes a group of commands, called by `words`."""
     return typer.Typer(
         cls=group,
         help=help_text,
+        epilog=examples_of(words),
         no_args_is_help=True,
-        add_completion=False,
+        add_completion=group is Root,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
     )
 
 
-app = _app("Fine-grained photo classification with the Cross-layer Attention Network.")
-for command in (train, evaluate, predict, explain, report, export, search, reproduce, summary):
-    app.command()(command)
+def _register(group: typer.Typer, words: str, command: Callable[..., None]) -> None:
+    """Adds a command, called by `words`, to its group."""
+    group.command(words.rpartition(" ")[2], cls=Verb, epilog=examples_of(words))(command)
 
-data_app = _app("Check photos and pack them.")
-data_app.command("check")(data_check)
-data_app.command("pack")(data_pack)
+
+app = _app("", "Fine-grained photo classification with the Cross-layer Attention Network.", Root)
+for verb in (train, evaluate, predict, explain, report, export, search, reproduce, summary):
+    _register(app, verb.__name__, verb)
+
+data_app = _app("data", "Check photos and pack them.")
+_register(data_app, "data check", data_check)
+_register(data_app, "data pack", data_pack)
 app.add_typer(data_app, name="data")
 
 benchmark_app = _app(
-    "Measure speed on this machine, beside a bound or a peer from the same run. `benchmark RUN` is short for "
-    "`benchmark exports RUN`.",
+    "benchmark",
+    "Measure speed on this machine. Each figure stands beside a bound or a peer from the same run. `benchmark RUN` is "
+    "short for `benchmark exports RUN`.",
     DefaultsToExports,
 )
-benchmark_app.command("data")(benchmark_data)
-benchmark_app.command("exports")(benchmark_exports)
+_register(benchmark_app, "benchmark data", benchmark_data)
+_register(benchmark_app, "benchmark exports", benchmark_exports)
 app.add_typer(benchmark_app, name="benchmark")
+
+list_app = _app("list", "List what there is to choose from.")
+_register(list_app, "list backbones", list_backbones)
+_register(list_app, "list configs", list_configs)
+_register(list_app, "list presets", list_presets)
+_register(list_app, "list sources", list_sources)
+app.add_typer(list_app, name="list")
+
+config_app = _app("config", "Show configs and the keys that they may have.")
+_register(config_app, "config show", config_show)
+_register(config_app, "config keys", config_keys)
+app.add_typer(config_app, name="config")
 
 
 def _print_version(asked: bool) -> None:

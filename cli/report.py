@@ -18,7 +18,10 @@ def report(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write an HTML page about a run: accuracies, mistakes and what the model looked at in them, calibration, cost."""
+    """Write an HTML page about a run.
+
+    It shows accuracies, mistakes and what the model looked at in them, calibration, and cost.
+    """
     quiet_tensorflow()
     from clan_tf.report import write_report
 

@@ -41,7 +41,10 @@ def reproduce(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Reproduce a table or figure of the paper on your photos, beside the published numbers. Run again to resume."""
+    """Reproduce a table or figure of the paper on your photos.
+
+    It stands beside the published numbers. Run again to resume.
+    """
     loaded = experiment.load("vgg16_3scale")
     numbers = _whole_numbers(seeds)
     quiet_tensorflow()

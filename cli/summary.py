@@ -16,7 +16,10 @@ def summary(
     experiment: ExperimentArguments,
     as_json: JsonOption = False,
 ) -> None:
-    """Show parameters, multiply-accumulates, shapes and memory of a model. Needs no photos and no weights."""
+    """Show the parameters, operations, shapes and memory of a model.
+
+    Operations are multiply-accumulates. Needs no photos and no weights.
+    """
     loaded = experiment.load("demo")
     quiet_tensorflow()
     from clan_tf.training.plan import summarize

@@ -33,7 +33,7 @@ def train(
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")] = False,
 ) -> None:
-    """Train a model and evaluate it on the test split; without CONFIG, the demo on generated photos."""
+    """Train a model and evaluate it on the test split. Without CONFIG, it is the demo on generated photos."""
     own = _own_config(run_dir) if resume and run_dir and experiment.config is None else None
     loaded = experiment.load(own or "demo")
     quiet_tensorflow()

@@ -4,9 +4,8 @@ The reference of config keys comes from the pydantic models, the reference of co
 on contributing and changes from the files in the root of the repository.
 """
 
-import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any, get_args
@@ -18,6 +17,7 @@ from pydantic import BaseModel
 
 from clan_tf.cli.main import app
 from clan_tf.config import Experiment
+from clan_tf.config.reference import keys_of, one_line, sections_of
 from clan_tf.search import SearchConfig
 
 ROOT = Path(__file__).parents[1]
@@ -39,7 +39,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def config_reference() -> str:
     """Describes every key of an experiment and of a search space, in Markdown."""
-    keys = [line for name, section in _sections(Experiment, "") for line in _section(name, section)]
+    keys = [line for name, section in sections_of(Experiment) for line in _section(name, section)]
     text = """# Config keys
 
 An experiment is a YAML file with the sections `data`, `model` and `training`. `--set SECTION.KEY=VALUE` overrides a key
@@ -63,16 +63,6 @@ def _root_page(name: str) -> str:
     return re.sub(r"\]\(([A-Z]+)\.md\)", lambda link: f"]({link[1].lower()}.md)", text)
 
 
-def _sections(section: type[BaseModel], name: str) -> Iterator[tuple[str, type[BaseModel]]]:
-    """A section and those below it, with their names; below a mapping stands `BRANCH` for each of its keys."""
-    yield name, section
-    for key, field in section.model_fields.items():
-        path = f"{name}.{key}".lstrip(".")
-        for inner in (field.annotation, *get_args(field.annotation)):
-            if isinstance(inner, type) and issubclass(inner, BaseModel):
-                yield from _sections(inner, path if inner is field.annotation else f"{path}.BRANCH")
-
-
 def _section(name: str, section: type[BaseModel]) -> list[str]:
     """A heading, what the section is, and its keys."""
     heading = f"## `{name}` {{#{name}}}" if name else "## The whole file"
@@ -80,7 +70,7 @@ def _section(name: str, section: type[BaseModel]) -> list[str]:
         "",
         heading,
         "",
-        _one_line(section.__doc__),
+        one_line(section.__doc__),
         "",
         *_keys(name, section),
     ]
@@ -89,14 +79,13 @@ def _section(name: str, section: type[BaseModel]) -> list[str]:
 def _keys(name: str, section: type[BaseModel]) -> list[str]:
     """The table of a section's keys: values, default and description."""
     rows = []
-    for key, schema in section.model_json_schema()["properties"].items():
-        path, description = f"{name}.{key}".lstrip("."), _one_line(schema["description"])
-        if "$ref" in schema:
-            rows.append((f"`{key}`", f"[section](#{path})", "", description))
+    for key in keys_of(section, name):
+        if key.is_section:
+            rows.append((f"`{key.name}`", f"[section](#{key.path})", "", key.description))
         else:
-            default = _code(json.dumps(schema["default"])) if "default" in schema else "none (required)"
-            anchor = f'<span id="{path}"></span>' if name else ""
-            rows.append((f"{anchor}`{key}`", _values(schema), default, description))
+            default = "none (required)" if key.is_required else _code(key.default)
+            anchor = f'<span id="{key.path}"></span>' if name else ""
+            rows.append((f"{anchor}`{key.name}`", key.values(_code), default, key.description))
     return _table(("key", "values", "default", ""), rows)
 
 
@@ -105,34 +94,7 @@ def _parameters() -> Iterator[str]:
     parameter = get_args(SearchConfig.model_fields["parameters"].annotation)[1]
     for kind in get_args(get_args(parameter)[0]):
         name = get_args(kind.model_fields["kind"].annotation)[0]
-        yield from ("", f"### Parameters of kind `{name}`", "", _one_line(kind.__doc__), "", *_keys("", kind))
-
-
-def _values(schema: Mapping[str, Any]) -> str:
-    """What a key may be, in words, by its JSON schema."""
-    if "anyOf" in schema:
-        return " or ".join(_values(option) for option in schema["anyOf"])
-    if "enum" in schema:
-        return ", ".join(_code(value) for value in schema["enum"])
-    if "const" in schema:
-        return _code(schema["const"])
-    kind = schema.get("type")
-    if kind == "object" and "type" in schema["additionalProperties"]:
-        return f"mapping to {_values(schema['additionalProperties'])}"
-    if kind == "array":
-        return f"list of {_values(schema['items'])}"
-    if kind in ("integer", "number"):
-        return f"{'whole number' if kind == 'integer' else 'number'} {_range(schema)}".rstrip()
-    if kind == "string" and "pattern" in schema:
-        return f"text matching {_code(schema['pattern'])}"
-    words = {"boolean": "`true`, `false`", "null": "`null`", "object": "mapping", "string": "text", None: "any value"}
-    return "path" if schema.get("format") == "path" else words[kind]
-
-
-def _range(schema: Mapping[str, Any]) -> str:
-    """The limits of a number."""
-    limits = (("minimum", "≥"), ("exclusiveMinimum", ">"), ("maximum", "≤"), ("exclusiveMaximum", "<"))
-    return ", ".join(f"{sign}\N{NO-BREAK SPACE}{schema[limit]:,g}" for limit, sign in limits if limit in schema)
+        yield from ("", f"### Parameters of kind `{name}`", "", one_line(kind.__doc__), "", *_keys("", kind))
 
 
 def _verbs(name: str, command: Any) -> Iterator[tuple[str, Any]]:
@@ -154,7 +116,7 @@ def _verb(name: str, command: Any) -> list[str]:
             r"[{}]|(\[)\[|(\])\]", r"\1\2", command.get_usage(context).removeprefix("Usage: ").replace("…...", "…")
         )
         lines += ["", "```", usage, "```", "", *_table(("argument or option", ""), rows)]
-    return lines
+    return [*lines, "", "Examples:", "", "```", *command.epilog.splitlines(), "```"]
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
@@ -171,7 +133,3 @@ def _code(value: Any) -> str:
 def _escaped(text: str) -> str:
     """A text that neither HTML nor a table's cell takes for its own."""
     return re.sub(r"([|*_`\[\]])", lambda character: f"&#{ord(character[1])};", escape(text, quote=False))
-
-
-def _one_line(text: str | None) -> str:
-    return " ".join((text or "").split())

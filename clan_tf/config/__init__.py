@@ -2,11 +2,13 @@
 
 from clan_tf.config.data import AugmentationConfig, DataConfig
 from clan_tf.config.experiment import Experiment, flatten
-from clan_tf.config.loading import load_experiment, shipped_configs, with_values
+from clan_tf.config.loading import load_experiment, shipped_configs, shipped_presets, with_values
 from clan_tf.config.model import ModelConfig
+from clan_tf.config.sources import SOURCES
 from clan_tf.config.training import LossWeightSchedule, ScheduleConfig, TrainingConfig
 
 __all__ = [
+    "SOURCES",
     "AugmentationConfig",
     "DataConfig",
     "Experiment",
@@ -17,5 +19,6 @@ __all__ = [
     "flatten",
     "load_experiment",
     "shipped_configs",
+    "shipped_presets",
     "with_values",
 ]

@@ -9,12 +9,12 @@ from pydantic import Field, field_validator, model_validator
 from clan_tf import limits
 from clan_tf.choices import ResizeMode
 from clan_tf.config.section import Section, Share, Text, require_utf8, up_to
+from clan_tf.config.sources import SOURCES
 from clan_tf.errors import nearest, shown
 
 Sampling = Literal["shuffle", "class_balanced"]
 CacheMode = Literal["auto", "none", "memory", "disk"]
 GeneratedPhotos = dict[Literal["train", "val", "test"], Annotated[int, up_to(limits.GENERATED_PHOTOS)]]
-SOURCES = ("folders", "csv", "cub", "cars", "aircraft", "records", "generated")
 
 
 class AugmentationConfig(Section):
@@ -105,8 +105,9 @@ class DataConfig(Section):
     @classmethod
     def _check_source(cls, source: str) -> str:
         if source not in SOURCES and not (source.startswith("tfds:") and source != "tfds:"):
-            names = [*SOURCES, "tfds:NAME"]
-            raise ValueError(f"must be one of {', '.join(names)}; received {shown(source)}.{nearest(source, names)}")
+            raise ValueError(
+                f"must be one of {', '.join(SOURCES)}; received {shown(source)}.{nearest(source, list(SOURCES))}"
+            )
         return source
 
     @field_validator("root", mode="before")

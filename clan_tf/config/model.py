@@ -17,12 +17,14 @@ class ModelConfig(Section):
     architecture: Literal["clan", "plain"] = "clan"
     """`clan`, or `plain`: the backbone with global average pooling and one dense layer."""
     backbone: Name = "resnet50"
-    """One of `vgg16`, `vgg19`, `vgg16_bn`, `resnet50`, `resnet101`, `resnet152`, `mobilenet`, `mobilenet_v2`,
-    `mobilenet_v3_large`, `efficientnet_v2_b0`, `efficientnet_v2_b1`, `efficientnet_v2_b2`, `efficientnet_v2_b3`,
-    `convnext_tiny` and `tiny`."""
+    """One of `vgg16`, `vgg19`, `vgg16_bn`, `resnet50`, `resnet101`, `resnet152`, `resnet50_v2`, `resnet101_v2`,
+    `resnet152_v2`, `densenet121`, `densenet169`, `densenet201`, `mobilenet`, `mobilenet_v2`, `mobilenet_v3_small`,
+    `mobilenet_v3_large`, `efficientnet_lite0`, `efficientnet_lite1`, `efficientnet_lite2`, `efficientnet_v2_b0`,
+    `efficientnet_v2_b1`, `efficientnet_v2_b2`, `efficientnet_v2_b3`, `efficientnet_v2_s`, `efficientnet_v2_m`,
+    `efficientnet_v2_l`, `convnext_tiny`, `convnext_small`, `convnext_base`, `convnext_large` and `tiny`."""
     weights: Text | None = None
-    """Initial weights of the backbone: `imagenet` (downloaded by Keras), the path of a `.weights.h5`, `.h5` or
-    `.keras` file, or `none` for random ones."""
+    """Initial weights of the backbone: `imagenet` (from an installed package, or downloaded by Keras), the path of a
+    `.weights.h5`, `.h5` or `.keras` file, or `none` for random ones."""
     scales: Annotated[int, Field(ge=2, le=limits.TAPS + 1)] | None = None
     """Number of feature maps, 2 or 3: the top-level map and the backbone's usual mid-level maps. 2 by default."""
     mid: Annotated[list[Name], Field(min_length=1, max_length=limits.TAPS)] | None = None

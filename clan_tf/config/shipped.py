@@ -18,6 +18,12 @@ def shipped_files(package: str) -> dict[str, Traversable]:
     return {file.name.removesuffix(".yaml"): file for file in sorted(files, key=str) if file.name.endswith(".yaml")}
 
 
+def title_of(file: Traversable) -> str:
+    """Returns the comment in the first line of a shipped file, which says what it is; empty if there is none."""
+    first = file.read_text(encoding="utf-8").partition("\n")[0]
+    return first.removeprefix("#").strip() if first.startswith("#") else ""
+
+
 def read_yaml(given: str | Path, shipped: Mapping[str, Traversable], kind: str) -> Any:
     """Reads the value of a YAML file.
 

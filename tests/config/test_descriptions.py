@@ -3,13 +3,15 @@
 import inspect
 import re
 from collections.abc import Iterator
+from typing import get_args
 
 import pytest
 
-from clan_tf.config.data import SOURCES
+from clan_tf.config import SOURCES, DataConfig
 from clan_tf.config.section import Section
 from clan_tf.models import BACKBONES
 from clan_tf.search import space
+from helpers import ROOT
 
 
 def subclasses(section: type[Section]) -> Iterator[type[Section]]:
@@ -40,7 +42,17 @@ def test_no_key_is_described_in_two_places(section: type[Section]) -> None:
 
 def test_every_backbone_and_every_source_is_named() -> None:
     assert named("ModelConfig", "backbone") == set(BACKBONES)
-    assert {*SOURCES, "tfds:NAME"} <= named("DataConfig", "source")
+    assert set(SOURCES) <= named("DataConfig", "source")
+
+
+def test_what_sources_give_is_what_the_keys_say() -> None:
+    with_boxes = {name.partition(":")[0] for name, facts in SOURCES.items() if facts.boxes}
+    assert with_boxes == named("DataConfig", "crop_to_box")
+    with_levels = {name: facts.levels for name, facts in SOURCES.items() if facts.levels}
+    assert with_levels == {"aircraft": get_args(DataConfig.model_fields["level"].annotation)}
+    assert {key for facts in SOURCES.values() for key in facts.keys} <= set(DataConfig.model_fields)
+    page = (ROOT / "docs" / "data.md").read_text(encoding="utf-8").partition("\n## Splits")[0]
+    assert re.findall(r"^\| `([\w:]+)` \|", page, re.MULTILINE) == list(SOURCES)
 
 
 def named(section: str, key: str) -> set[str]:

@@ -77,6 +77,8 @@ def test_every_verb_and_option_is_in_the_reference(site: Path) -> None:
         for parameter in command.params:
             what = parameter.opts[0] if parameter.opts[0].startswith("--") else parameter.metavar
             assert what in sections[name], f"{name}: {what}"
+        for example in command.epilog.splitlines():
+            assert f"\n{example}\n" in sections[name], example
 
 
 def test_public_names_are_in_the_api_with_their_arguments(site: Path) -> None:

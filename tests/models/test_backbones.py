@@ -8,14 +8,33 @@ import keras
 import numpy as np
 import pytest
 
+from clan_tf.config.backbones import known_backbones
 from clan_tf.errors import UserError
 from clan_tf.models import BACKBONES, CLAN, Plain
 from clan_tf.models.backbones import build_backbone, preprocess
+from tools.write_backbones import facts, parameters
 
-LIGHT = [name for name in BACKBONES if name not in {"resnet152", "resnet101", "vgg19", "efficientnet_v2_b3"}]
+HEAVY = {
+    "resnet152",
+    "resnet101",
+    "resnet101_v2",
+    "resnet152_v2",
+    "vgg19",
+    "densenet169",
+    "densenet201",
+    "efficientnet_v2_b3",
+    "efficientnet_v2_m",
+    "efficientnet_v2_l",
+    "convnext_small",
+    "convnext_base",
+    "convnext_large",
+}
+"""Their taps and sizes are checked by `pytest -m soak`; they take a minute together."""
 
 
-@pytest.mark.parametrize("name", LIGHT)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.soak if name in HEAVY else ()) for name in BACKBONES]
+)
 def test_default_taps_are_finer_than_the_top_or_equal(name: str) -> None:
     if name.startswith("convnext"):
         # Late in the suite's process tracing Keras' LayerScale ends with a ResourceExhaustedError.
@@ -27,6 +46,7 @@ def test_default_taps_are_finer_than_the_top_or_equal(name: str) -> None:
 
 def require_finer_taps(name: str) -> None:
     model = build_backbone(name, 64, BACKBONES[name].mid[3])
+    assert parameters(model) == known_backbones()[name].parameters, "run tests/tools/write_backbones.py"
     sides = [model.output[key].shape[1] for key in ("mid_1", "mid_2", "top")]
     assert sides[0] == 2 * sides[1] == 4 * sides[2]
 
@@ -34,11 +54,21 @@ def require_finer_taps(name: str) -> None:
 def test_the_aliases_of_the_deep_resnets_name_the_last_block_of_each_group() -> None:
     for name in ("resnet101", "resnet152"):
         application = getattr(keras.applications, name.replace("resnet", "ResNet"))
-        layers = {layer.name for layer in application(include_top=False, weights=None, input_shape=(32, 32, 3)).layers}
+        model = application(include_top=False, weights=None, input_shape=(32, 32, 3))
+        assert parameters(model) == known_backbones()[name].parameters
+        layers = {layer.name for layer in model.layers}
         for alias, layer in BACKBONES[name].aliases.items():
             group, block = layer.split("_block")
             following = f"{group}_block{int(block.split('_')[0]) + 1}_out"
             assert layer in layers and following not in layers, alias
+
+
+def test_what_is_listed_of_backbones_is_what_their_table_says() -> None:
+    listed = {
+        name: (row.imagenet, row.preprocessing, *(" ".join(row.mid[scales]) for scales in (2, 3)))
+        for name, row in known_backbones().items()
+    }
+    assert listed == {name: facts(spec) for name, spec in BACKBONES.items()}, "run tests/tools/write_backbones.py"
 
 
 def test_vgg16_bn_has_the_papers_parameters() -> None:

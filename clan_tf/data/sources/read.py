@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from clan_tf.config import DataConfig
+from clan_tf.config import SOURCES, DataConfig
 from clan_tf.data.sources.aircraft import read_aircraft
 from clan_tf.data.sources.cars import read_cars
 from clan_tf.data.sources.class_names import case_notes
@@ -28,8 +28,6 @@ SOURCE_READERS: dict[str, Callable[[DataConfig], Source]] = {
     "generated": read_generated,
 }
 """A reader gives the class names and the photos of the splits that the data has; `read_source` does the rest."""
-
-WITH_BOXES = ("cub", "cars", "aircraft", "tfds", "records")
 
 CLASSES_ARE = {
     "folders": "Expected are a folder for each class, or train/ and test/ with a folder for each class.",
@@ -79,7 +77,8 @@ def place_of(config: DataConfig) -> str:
 
 
 def _read(config: DataConfig) -> Source:
-    if config.crop_to_box and _kind(config) not in WITH_BOXES:
+    facts = SOURCES.get(config.source)  # `tfds:NAME` stands for every data set of TFDS
+    if config.crop_to_box and facts and not facts.boxes:
         raise UserError(f"data.crop_to_box: the source {_kind(config)!r} has no boxes. Set it to false.")
     try:
         return SOURCE_READERS[_kind(config)](config)
