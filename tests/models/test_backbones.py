@@ -1,5 +1,6 @@
 """The table of backbones: every tap exists, weights load by every way, mistakes are named."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from clan_tf.config.backbones import known_backbones
 from clan_tf.errors import UserError
 from clan_tf.models import BACKBONES, CLAN, Plain
 from clan_tf.models.backbones import build_backbone, preprocess
+from helpers import ROOT
 from tools.write_backbones import facts, parameters
 
 HEAVY = {
@@ -39,7 +41,8 @@ def test_default_taps_are_finer_than_the_top_or_equal(name: str) -> None:
     if name.startswith("convnext"):
         # Late in the suite's process tracing Keras' LayerScale ends with a ResourceExhaustedError.
         code = f"import test_backbones; test_backbones.require_finer_taps({name!r})"
-        subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parent, check=True)
+        environment = os.environ | {"PYTHONPATH": str(ROOT / "tests")}
+        subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parent, env=environment, check=True)
     else:
         require_finer_taps(name)
 
