@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from clan_tf.errors import UserError
 from clan_tf.files.plain_json import parse_json
 from clan_tf.files.regular import TABLE_BYTES, read_regular_file
@@ -31,16 +33,9 @@ def read_json(path: Path, kind: Any, way_out: str) -> Any:
     Raises:
         UserError: naming the file and what is wrong with it.
     """
-    from pydantic import TypeAdapter, ValidationError  # which tables and predictions don't need
-
     with explaining_damage(path, way_out):
         values = parse_json(regular_text(path))
-        try:
-            return TypeAdapter(kind).validate_python(values)
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-            place = ".".join(map(str, first["loc"]))
-            raise ValueError(f"{place}: {first['msg']}" if place else first["msg"]) from error
+        return TypeAdapter(kind).validate_python(values)
 
 
 @contextmanager
@@ -56,6 +51,10 @@ def explaining_damage(path: Path, way_out: str) -> Iterator[None]:
 
 def reason_of(error: BaseException) -> str:
     """Returns the reason of an error in one line."""
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        return f"{place}: {first['msg']}" if place else first["msg"]
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
     text = str(getattr(error, "strerror", None) or error)

@@ -128,7 +128,7 @@ def new_folder(path: Path, replace: bool = False) -> Iterator[Path]:
         raise UserError(f"{path}: exists; name a folder that doesn't.")
     made = [parent for parent in path.parents if not parent.exists()]
     try:
-        with _noticing_interrupts() as interrupts, _made_folder(path) as temporary:
+        with _noticing_interrupts() as interrupts, _made_folder(path, path) as temporary:
             yield temporary
             _flush_files(temporary)
             if interrupts:
@@ -155,7 +155,7 @@ def new_or_filled_folder(path: Path) -> Iterator[Path]:
             yield temporary
         return
     require_empty_folder(path)
-    with _noticing_interrupts() as interrupts, _made_folder(path / "contents") as temporary:
+    with _noticing_interrupts() as interrupts, _made_folder(path / "contents", path) as temporary:
         yield temporary
         _flush_files(temporary)
         if interrupts:
@@ -198,13 +198,14 @@ def _flush_files(folder: Path) -> None:
 
 
 @contextmanager
-def _made_folder(path: Path) -> Iterator[Path]:
+def _made_folder(path: Path, wanted: Path) -> Iterator[Path]:
+    """Yields a temporary folder beside `path`; if it can't be made, the message names the folder that is wanted."""
     stack = ExitStack()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = stack.enter_context(temporary_folder(path))
     except OSError as error:
-        raise UserError(f"{path}: can't be made: {error.strerror}. Name another folder.") from error
+        raise UserError(f"{wanted}: can't be made: {error.strerror}. Name another folder.") from error
     with stack:
         yield temporary
 

@@ -7,7 +7,7 @@ from PIL import Image
 
 from clan_tf.errors import UserError
 from clan_tf.photos.decoding import PhotoError, damaged, require_size
-from clan_tf.photos.orientation import orientation_in, upright
+from clan_tf.photos.orientation import EXIF_PREFIX, orientation_in, upright
 from clan_tf.photos.rgb import rgb_of_image, rgb_of_ink
 
 ARRAY_RULE = (
@@ -42,7 +42,9 @@ def rgb_in_memory(photo: np.ndarray | Image.Image) -> np.ndarray:
     """Returns a photo's pixels, upright, uint8 RGB `(height, width, 3)`, by the rules for files.
 
     Transparency is dropped, of 16 bits the upper 8 are taken, and an image is turned by the EXIF data in its `info`,
-    which Pillow keeps through `convert`, `resize` and `crop`. Of an animation it is the frame that the image is at.
+    which Pillow keeps through `convert`, `resize` and `crop`. Of an animation it is the frame that the image is at, as
+    Pillow shows it. Pillow doesn't tell where a first frame ends that is smaller than its canvas, and of several EXIF
+    chunks in a PNG gives the last: such files should be given by their paths.
 
     Args:
         photo: one that `require_photo` accepts.
@@ -75,4 +77,8 @@ def _rgb_of_picture(image: Image.Image) -> np.ndarray:
     except Exception as error:
         raise damaged(image.format or "Pillow image", error) from error
     exif = image.info.get("exif")
-    return np.ascontiguousarray(upright(pixels, orientation_in(exif) if isinstance(exif, bytes) else 1))
+    if not isinstance(exif, bytes):
+        return pixels
+    if image.format == "PNG":  # Pillow puts the prefix of JPEGs before the data, even if it is there already.
+        exif = exif.removeprefix(EXIF_PREFIX)
+    return np.ascontiguousarray(upright(pixels, orientation_in(exif)))

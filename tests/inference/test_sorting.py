@@ -186,11 +186,12 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyP
         (["--link"], "--link: says how photos are sorted; add --sort-into D."),
         (["--unsure-below", "0.3"], "--unsure-below: says how photos are sorted"),
         (["--sort-into", "new", "--unsure-below", "1.5"], "--unsure-below: must be a probability from 0 to 1; rec"),
+        (["--sort-into", "new", "--unsure-below", "-0.5"], "must be a probability from 0 to 1; received -0.5"),
         (["--sort-into", "new", "--unsure-below", "nan"], "must be a probability from 0 to 1; received nan"),
         (["--csv", "photos/a/same.png"], "--csv: must be a file whose name ends in .csv; received photos/a/same.png"),
         (["--csv", "none/out.csv"], "--csv: none/out.csv can't be written: there is no folder none"),
         (["--csv", "new/all.csv", "--sort-into", "new"], "is in the folder of --sort-into"),
-        (["--sort-into", "new", "missing_folder.keras"], ""),
+        (["--sort-into", "new"], ""),
     ],
 )
 def test_mistakes_are_refused_before_anything_is_written(
@@ -202,7 +203,7 @@ def test_mistakes_are_refused_before_anything_is_written(
         done = run(model, "photos", *arguments)
         assert isinstance(done.exception, UserError) and message in str(done.exception)
     else:
-        assert isinstance(run("missing.keras", "photos", *arguments[:2]).exception, UserError)
+        assert isinstance(run("missing.keras", "photos", *arguments).exception, UserError)
     assert sorted(tmp_path.rglob("*")) == before
 
 

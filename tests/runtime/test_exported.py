@@ -58,7 +58,8 @@ def test_predict_runs_a_tflite_file_with_few_packages(model: BranchClassifier, t
     expected = keras_answers(model)[0]
     # What `pip install typer` brings is there, too.
     typers = ("typer", "click", "rich", "pygments", "markdown_it", "mdurl", "shellingham", "annotated_doc")
-    code = BLOCKED.format(allowed=(*typers, "typing_extensions"))
+    pydantics = ("pydantic", "pydantic_core", "annotated_types", "typing_extensions", "typing_inspection")
+    code = BLOCKED.format(allowed=typers + pydantics)
     code += "from clan_tf.cli.main import run; run()"
     arguments = ["predict", str(path), str(tmp_path / "photo.png"), "--json"]
     arguments += ["--csv", str(tmp_path / "table.csv"), "--sort-into", str(tmp_path / "sorted")]
