@@ -12,20 +12,32 @@ if TYPE_CHECKING:
     from clan_tf.files.reading import read_json, read_text
     from clan_tf.files.regular import existing_parent, open_regular_file, read_regular_file, require_regular_file
     from clan_tf.files.tables import read_rows, write_csv, write_rows
-    from clan_tf.files.writing import new_folder, only_process, replacing, write_json, write_text
+    from clan_tf.files.writing import (
+        new_folder,
+        new_or_filled_folder,
+        only_process,
+        replacing,
+        require_file_or_nothing,
+        write_json,
+        write_text,
+    )
 
 _FILES = {
     "plain_json": ("json_text", "parse_json"),
     "regular": ("existing_parent", "open_regular_file", "read_regular_file", "require_regular_file"),
     "tables": ("read_rows", "write_csv", "write_rows"),
     "reading": ("read_json", "read_text"),
-    "writing": ("new_folder", "only_process", "replacing", "write_json", "write_text"),
+    "writing": (
+        *("new_folder", "new_or_filled_folder", "only_process", "replacing", "require_file_or_nothing"),
+        *("write_json", "write_text"),
+    ),
 }
 
 __all__ = [
     "existing_parent",
     "json_text",
     "new_folder",
+    "new_or_filled_folder",
     "only_process",
     "open_regular_file",
     "parse_json",
@@ -34,6 +46,7 @@ __all__ = [
     "read_rows",
     "read_text",
     "replacing",
+    "require_file_or_nothing",
     "require_regular_file",
     "write_csv",
     "write_json",

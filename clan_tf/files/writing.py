@@ -9,12 +9,10 @@ from pathlib import Path
 from threading import current_thread, main_thread
 from typing import Any
 
-from filelock import FileLock, Timeout
-
-from clan_tf.errors import UserError
+from clan_tf.errors import UserError, listed
 from clan_tf.files.plain_json import json_text
 from clan_tf.files.reading import reason_of
-from clan_tf.files.temporary import restore_swapped, swap_folder, temporary_file, temporary_folder
+from clan_tf.files.temporary import remove_all_leftovers, restore_swapped, swap_folder, temporary_file, temporary_folder
 
 LOCK = ".lock"
 """The file by which `only_process` claims a folder."""
@@ -86,6 +84,8 @@ def only_process(folder: Path) -> Iterator[None]:
     Raises:
         UserError: if another process has claimed it, or nothing can be written into it.
     """
+    from filelock import FileLock, Timeout  # which other writing doesn't need
+
     lock = FileLock(folder / LOCK, blocking=False)
     try:
         lock.acquire()
@@ -128,11 +128,9 @@ def new_folder(path: Path, replace: bool = False) -> Iterator[Path]:
         raise UserError(f"{path}: exists; name a folder that doesn't.")
     made = [parent for parent in path.parents if not parent.exists()]
     try:
-        with _noticing_interrupts() as interrupts, _made_folder(path) as temporary:
+        with _noticing_interrupts() as interrupts, _made_folder(path, path) as temporary:
             yield temporary
-            for file in filter(Path.is_file, temporary.rglob("*")):
-                with file.open("rb+") as written:
-                    os.fsync(written.fileno())
+            _flush_files(temporary)
             if interrupts:
                 raise KeyboardInterrupt
             _put_in_place(temporary, path, replace)
@@ -143,13 +141,71 @@ def new_folder(path: Path, replace: bool = False) -> Iterator[Path]:
 
 
 @contextmanager
-def _made_folder(path: Path) -> Iterator[Path]:
+def new_or_filled_folder(path: Path) -> Iterator[Path]:
+    """Yields a temporary folder that becomes `path` or, where that is an empty folder, whose contents become its own.
+
+    An empty folder stays the folder that it is, such as a mount point or the working folder. If the block fails, it is
+    empty again.
+
+    Raises:
+        UserError: if `path` is anything but an empty folder, or can't be made.
+    """
+    if not os.path.lexists(path):
+        with new_folder(path) as temporary:
+            yield temporary
+        return
+    require_empty_folder(path)
+    with _noticing_interrupts() as interrupts, _made_folder(path / "contents", path) as temporary:
+        yield temporary
+        _flush_files(temporary)
+        if interrupts:
+            raise KeyboardInterrupt
+        _move_contents(temporary, path)
+
+
+def require_empty_folder(path: Path) -> None:
+    """Raises a `UserError` unless `path` is a folder with nothing in it but what killed processes left."""
+    if not path.is_dir():
+        raise UserError(f"{path}: exists and isn't a folder; name a folder that is empty or doesn't exist.")
+    remove_all_leftovers(path)
+    found = sorted(entry.name for entry in path.iterdir())
+    if found:
+        raise UserError(
+            f"{path}: isn't empty; it holds {listed(found, 3)}. Name a folder that is empty or doesn't exist."
+        )
+
+
+def _move_contents(temporary: Path, path: Path) -> None:
+    """Moves everything into a folder in the order of its names, or nothing."""
+    moved: list[Path] = []
+    try:
+        for entry in sorted(temporary.iterdir()):
+            moved.append(path / entry.name)
+            entry.rename(moved[-1])
+    except BaseException:
+        for entry in moved:
+            with suppress(OSError):
+                entry.rename(temporary / entry.name)
+        raise
+
+
+def _flush_files(folder: Path) -> None:
+    """Makes the files in a folder survive a power cut; not those that links lead to."""
+    for file in folder.rglob("*"):
+        if file.is_file() and not file.is_symlink():
+            with file.open("rb+") as written:
+                os.fsync(written.fileno())
+
+
+@contextmanager
+def _made_folder(path: Path, wanted: Path) -> Iterator[Path]:
+    """Yields a temporary folder beside `path`; if it can't be made, the message names the folder that is wanted."""
     stack = ExitStack()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = stack.enter_context(temporary_folder(path))
     except OSError as error:
-        raise UserError(f"{path}: can't be made: {error.strerror}. Name another folder.") from error
+        raise UserError(f"{wanted}: can't be made: {error.strerror}. Name another folder.") from error
     with stack:
         yield temporary
 

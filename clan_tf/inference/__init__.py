@@ -10,6 +10,8 @@ from clan_tf.inference.locate import LocatedModel, locate, locate_keras
 from clan_tf.inference.open import open_predictor
 from clan_tf.inference.predict import predict
 from clan_tf.inference.predictor import Predictor
+from clan_tf.inference.sorting import UNSURE, UNSURE_BELOW, sort_photos
+from clan_tf.inference.table import require_table_path, write_predictions
 from clan_tf.lazy import lazy_names
 
 if TYPE_CHECKING:
@@ -21,10 +23,15 @@ __all__ = [
     "LocatedModel",
     "Predictor",
     "ProbabilityFunction",
+    "UNSURE",
+    "UNSURE_BELOW",
     "locate",
     "locate_keras",
     "open_predictor",
     "predict",
+    "require_table_path",
+    "sort_photos",
+    "write_predictions",
 ]
 __getattr__, __dir__ = lazy_names(
     __name__, dict.fromkeys(("KerasPredictor", "ProbabilityFunction"), "clan_tf.inference.keras_predictor")

@@ -40,6 +40,7 @@ from clan_tf.photos.containers import (
 from clan_tf.photos.formats import format_of, why_not_decoded
 from clan_tf.photos.jpeg import essential_jpeg, verdict
 from clan_tf.photos.orientation import orientation_of, upright
+from clan_tf.photos.rgb import rgb_of_image, rgb_of_ink
 
 MAX_PIXELS = 178_000_000
 """Pillow can't open a WebP of 179 million pixels."""
@@ -140,7 +141,7 @@ def _open(content: bytes) -> _Opened:
         raise
     # For damaged headers Pillow's parsers raise struct.error, EOFError, KeyError, SyntaxError and others.
     except Exception as error:
-        raise _damaged(name, error) from error
+        raise damaged(name, error) from error
 
 
 def _open_jpeg(content: bytes) -> _Opened:
@@ -148,7 +149,7 @@ def _open_jpeg(content: bytes) -> _Opened:
     if jpeg.why_not_decoded:
         raise PhotoError(jpeg.why_not_decoded)
     image = JpegImagePlugin.JpegImageFile(BytesIO(jpeg.content))
-    _require_size(*image.size)
+    require_size(*image.size)
     damage, is_plain = verdict(jpeg, image.mode)
     facts = PhotoFacts(
         "JPEG",
@@ -164,15 +165,9 @@ def _open_jpeg(content: bytes) -> _Opened:
             raise PhotoError(damage)
 
     def convert(image: Image.Image) -> np.ndarray:
-        return _rgb_of_ink(np.asarray(image), jpeg.has_adobe) if image.mode == "CMYK" else _rgb(image)
+        return rgb_of_ink(np.asarray(image), jpeg.has_adobe) if image.mode == "CMYK" else rgb_of_image(image)
 
     return _Opened(facts, check, lambda: _load("JPEG", image, convert))
-
-
-def _rgb_of_ink(pixels: np.ndarray, has_adobe: bool) -> np.ndarray:
-    """Converts CMYK to uint8 RGB, rounding down like TensorFlow; Pillow takes all CMYK as inverted, like Adobe's."""
-    paper = (255 - pixels if has_adobe else pixels).astype("uint16")
-    return (paper[..., :3] * paper[..., 3:] // 255).astype("uint8")
 
 
 def _open_png(content: bytes) -> _Opened:
@@ -180,7 +175,7 @@ def _open_png(content: bytes) -> _Opened:
     _require_known_chunks(content, chunks)
     parts = (content[chunk.whole_start : chunk.whole_end] for chunk in chunks if is_critical(chunk.name))
     image = PngImagePlugin.PngImageFile(BytesIO(PNG_START + b"".join(parts)))
-    _require_size(*image.size)
+    require_size(*image.size)
     animation = next((chunk for chunk in chunks if chunk.name == b"acTL"), None)
     frames = int.from_bytes(content[animation.start : animation.start + 4]) if animation else 1
     facts = PhotoFacts(
@@ -193,7 +188,7 @@ def _open_png(content: bytes) -> _Opened:
         is_deep=content[chunks[0].start + 8] == 16,
         same_in_graph=True,
     )
-    return _Opened(facts, _nothing, lambda: _load("PNG", image, _rgb))
+    return _Opened(facts, _nothing, lambda: _load("PNG", image, rgb_of_image))
 
 
 def _require_known_chunks(content: bytes, chunks: Sequence[Part]) -> None:
@@ -206,7 +201,7 @@ def _require_known_chunks(content: bytes, chunks: Sequence[Part]) -> None:
 
 
 def _open_webp(content: bytes) -> _Opened:
-    _require_size(*(webp_canvas(content) or (0, 0)))
+    require_size(*(webp_canvas(content) or (0, 0)))
     image = WebPImagePlugin.WebPImageFile(BytesIO(content))
     mode, is_animated = image.mode, is_animated_webp(content)
     frame = webp_first_frame(content) if is_animated else None
@@ -221,14 +216,14 @@ def _open_webp(content: bytes) -> _Opened:
     )
 
     def place(image: Image.Image) -> np.ndarray:
-        return _on_white(_rgb(image), *frame) if frame else _rgb(image)
+        return _on_white(rgb_of_image(image), *frame) if frame else rgb_of_image(image)
 
     return _Opened(facts, _nothing, lambda: _load("WebP", image, place))
 
 
 def _open_gif(content: bytes) -> _Opened:
     frame = gif_first_frame(content)
-    _require_size(*frame.room)
+    require_size(*frame.room)
     # Without what precedes the frame: Pillow interprets extensions that aren't wanted, and warns of large ones.
     head = content[:6] + struct.pack("<HH", *frame.room) + content[10 : gif_start(content)]
     image = GifImagePlugin.GifImageFile(BytesIO(head + content[frame.place :]))
@@ -236,7 +231,7 @@ def _open_gif(content: bytes) -> _Opened:
     facts = PhotoFacts("GIF", image.mode, image.height, image.width, 1, frames=frames)
 
     def place(image: Image.Image) -> np.ndarray:
-        return _on_white(_rgb(image), frame.left, frame.top, *frame.size)
+        return _on_white(rgb_of_image(image), frame.left, frame.top, *frame.size)
 
     return _Opened(facts, _nothing, lambda: _load("GIF", image, place))
 
@@ -251,9 +246,9 @@ def _on_white(pixels: np.ndarray, left: int, top: int, width: int, height: int) 
 
 def _open_bmp(content: bytes) -> _Opened:
     image = BmpImagePlugin.BmpImageFile(BytesIO(content))
-    _require_size(*image.size)
+    require_size(*image.size)
     facts = PhotoFacts("BMP", image.mode, image.height, image.width, 1)
-    return _Opened(facts, _nothing, lambda: _load("BMP", image, _rgb))
+    return _Opened(facts, _nothing, lambda: _load("BMP", image, rgb_of_image))
 
 
 _OPENERS: dict[str, Callable[[bytes], _Opened]] = {
@@ -269,7 +264,8 @@ def _nothing() -> None:
     """Checks nothing: in formats other than JPEG, decoding itself notices all detectable damage."""
 
 
-def _require_size(width: int, height: int) -> None:
+def require_size(width: int, height: int) -> None:
+    """Raises a `PhotoError` for a photo of more pixels than are decoded."""
     if width * height > MAX_PIXELS:
         raise PhotoError(
             f"it has {width:,} x {height:,} pixels, and at most {MAX_PIXELS / 1e6:.0f} million are "
@@ -282,22 +278,13 @@ def _load(name: str, image: Image.Image, convert: Callable[[Image.Image], np.nda
         image.load()
         return np.ascontiguousarray(convert(image))
     except Exception as error:
-        raise _damaged(name, error) from error
+        raise damaged(name, error) from error
 
 
-def _damaged(name: str, error: Exception) -> PhotoError:
+def damaged(name: str, error: Exception) -> PhotoError:
+    """Makes the error of a photo whose format is known and whose data can't be read."""
     return PhotoError(f"damaged or cut short: it begins as a {name} and can't be read ({_first_line(error)})")
 
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-
-
-def _rgb(image: Image.Image) -> np.ndarray:
-    """Returns uint8 RGB `(height, width, 3)` of an image in any mode; transparency is dropped."""
-    if image.mode.startswith("I"):  # 16 bits: the upper 8
-        grey = (np.asarray(image).astype("int32") >> 8).astype("uint8")
-        return np.repeat(grey[..., None], 3, axis=2)
-    if image.mode == "RGBA":
-        return np.asarray(image)[..., :3]
-    return np.asarray(image.convert("RGB"))

@@ -22,7 +22,12 @@ MOST_ENTRIES = 512
 
 def orientation_of(content: bytes) -> int:
     """Returns a photo's EXIF orientation, 1 (upright) to 8; 1 where its EXIF data says nothing valid."""
-    return _tiff_orientation(_exif(content))
+    return orientation_in(_exif(content))
+
+
+def orientation_in(exif: bytes) -> int:
+    """Returns the orientation in EXIF data, 1 (upright) to 8; 1 where it says nothing valid."""
+    return _tiff_orientation(exif.removeprefix(EXIF_PREFIX))  # which some writers put where only a JPEG needs it
 
 
 def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
@@ -52,7 +57,7 @@ def _exif(content: bytes) -> bytes:
         data = _first(content, webp_chunks(content), b"EXIF")
     else:
         data = b""
-    return data.removeprefix(EXIF_PREFIX)  # which some writers put where only a JPEG needs it
+    return data
 
 
 def _first(content: bytes, parts: Iterable[Part], name: bytes) -> bytes:

@@ -15,7 +15,16 @@ from pathlib import Path
 import pytest
 
 from clan_tf.errors import UserError
-from clan_tf.files import new_folder, read_json, read_rows, replacing, write_json, write_rows, write_text
+from clan_tf.files import (
+    new_folder,
+    new_or_filled_folder,
+    read_json,
+    read_rows,
+    replacing,
+    write_json,
+    write_rows,
+    write_text,
+)
 from clan_tf.files.temporary import UNTOUCHED_SECONDS, temporary_file
 
 HALF = """
@@ -312,3 +321,43 @@ def test_ctrl_c_within_a_finalizer_still_stops_a_new_folder(tmp_path: Path, monk
     assert ignored == [KeyboardInterrupt]
     assert list(tmp_path.iterdir()) == []
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_an_empty_folder_is_filled_with_everything_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "folder"
+    path.mkdir()
+    identity, rename = path.stat().st_ino, Path.rename
+
+    def failing(source: Path, target: Path) -> None:
+        if target == path / "b.txt":
+            raise OSError(errno.EIO, "Input/output error")
+        rename(source, target)
+
+    def fill() -> None:
+        with new_or_filled_folder(path) as temporary:
+            for name in ("a.txt", "b.txt"):
+                (temporary / name).write_text(name, encoding="utf-8")
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="Input/output"):
+        patch.setattr(Path, "rename", failing)
+        fill()
+    assert list(path.iterdir()) == []
+    fill()
+    assert sorted(file.name for file in path.iterdir()) == ["a.txt", "b.txt"] and path.stat().st_ino == identity
+    with pytest.raises(UserError, match="isn't empty; it holds 'a.txt', 'b.txt'"):
+        fill()
+    (tmp_path / "new" / "deep").parent.mkdir()
+    with new_or_filled_folder(tmp_path / "new" / "deep") as temporary:
+        (temporary / "c.txt").touch()
+    assert (tmp_path / "new" / "deep" / "c.txt").is_file()
+
+
+def test_files_behind_links_in_a_new_folder_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They may belong to somebody else, and not be writable."""
+    (tmp_path / "mine.txt").touch()
+    flushed, fsync = [], os.fsync
+    monkeypatch.setattr(os, "fsync", lambda number: (flushed.append(os.fstat(number).st_ino), fsync(number)))
+    with new_folder(tmp_path / "folder") as temporary:
+        (temporary / "link.txt").symlink_to(tmp_path / "mine.txt")
+        (temporary / "own.txt").touch()
+    assert flushed == [(tmp_path / "folder" / "own.txt").stat().st_ino]

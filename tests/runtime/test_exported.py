@@ -62,10 +62,12 @@ def test_predict_runs_a_tflite_file_with_few_packages(model: BranchClassifier, t
     code = BLOCKED.format(allowed=typers + pydantics)
     code += "from clan_tf.cli.main import run; run()"
     arguments = ["predict", str(path), str(tmp_path / "photo.png"), "--json"]
+    arguments += ["--csv", str(tmp_path / "table.csv"), "--sort-into", str(tmp_path / "sorted")]
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     best = json.loads(done.stdout)[0]["predictions"][0]
     assert best == {"label": NAMES[expected.argmax()], "probability": pytest.approx(expected.max(), abs=1e-4)}
+    assert (tmp_path / "table.csv").is_file() and (tmp_path / "sorted" / "predictions.csv").is_file()
 
 
 @pytest.mark.parametrize("suffix", [".tflite", ".onnx"])
