@@ -13,7 +13,7 @@ from clan_tf.errors import UserError
 from clan_tf.models import complexity
 from clan_tf.models.build import build_model
 from clan_tf.run import RunDirectory
-from clan_tf.training.disk import disk_bytes
+from clan_tf.training.disk import disk_bytes, optimizer_numbers
 from clan_tf.training.recipe import check_loss_weight_schedules, learning_rates_at
 
 
@@ -84,13 +84,14 @@ def plan_training(experiment: Experiment, run_dir: str | None) -> TrainingPlan:
     check_loss_weight_schedules(training, model.branches)
     cost = complexity(model)
     counts = ", ".join(f"{len(photos)} {split}" for split, photos in source.splits.items())
+    memory = cost.training_bytes(training.batch_size, optimizer_numbers(training))
     rows = {
         "photos": counts,
         "classes": str(len(source.class_names)),
         "parameters": f"{sum(cost.parameters.values()):,}",
         "multiply-accumulates": f"{sum(cost.macs.values()) / 1e9:.3f} G a photo",
         "steps": f"{training.epochs} epochs x {steps} = {training.epochs * steps} of {training.batch_size} photos",
-        "memory": f"about {cost.training_bytes(training.batch_size) / 1e9:.2f} GB in training (estimate)",
+        "memory": f"about {memory / 1e9:.2f} GB in training (estimate)",
         "decoded photos": _decoded_size(source, data),
         "disk": f"{disk_bytes(cost.variables, training) / 1e6:.0f} MB at most for models and checkpoints",
     }
