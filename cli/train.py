@@ -1,5 +1,6 @@
 """`clan-tf train`."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,6 +24,16 @@ if TYPE_CHECKING:
 def train(
     config: OptionalConfigArgument = None,
     overrides: SetOption = None,
+    init: Annotated[
+        str | None,
+        typer.Option(
+            "--init",
+            metavar="MODEL",
+            callback=require_utf8,
+            help="Start from a trained model with the same backbone: a run directory or .keras file, whatever its "
+            "classes. Short for --set model.init=MODEL.",
+        ),
+    ] = None,
     run_dir: Annotated[
         str | None,
         typer.Option(
@@ -39,7 +50,8 @@ def train(
 
     if resume and run_dir and config is None:
         config = _own_config(run_dir)
-    experiment = load_experiment(config or "demo", overrides or ())
+    given = [*(overrides or ()), *([f"model.init={json.dumps(init, ensure_ascii=False)}"] if init else [])]
+    experiment = load_experiment(config or "demo", given)
     quiet_tensorflow()
     if dry_run:
         _print_plan(experiment, run_dir)
