@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ _SHORT = {
     "image_size": "data.image_size",
     "batch_size": "training.batch_size",
     "learning_rate": "training.learning_rate",
+    "init": "model.init",
 }
 """Options that are short for keys."""
 
@@ -65,6 +67,16 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
     "learning_rate": (
         str | None,
         typer.Option("--learning-rate", metavar="R", help="Short for training.learning_rate=R."),
+    ),
+    "init": (
+        str | None,
+        typer.Option(
+            "--init",
+            metavar="MODEL",
+            callback=require_utf8,
+            help="Start from a trained model with the same backbone: a run directory or .keras file, whatever its "
+            "classes. Short for model.init=MODEL.",
+        ),
     ),
     "overrides": (
         list[str] | None,
@@ -108,6 +120,8 @@ class ExperimentArguments:
             )
         overrides = (*pairs, *(options["overrides"] or ()))
         short = {option: value for option, value in options.items() if option in _SHORT and value is not None}
+        if "init" in short:
+            short["init"] = json.dumps(short["init"], ensure_ascii=False)  # a path needn't be YAML
         for option, value in short.items():
             _require_no_other(option, value, overrides)
         values = tuple(f"{_SHORT[option]}={value}" for option, value in short.items())

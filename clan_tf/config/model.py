@@ -25,6 +25,10 @@ class ModelConfig(Section):
     weights: Text | None = None
     """Initial weights of the backbone: `imagenet` (from an installed package, or downloaded by Keras), the path of a
     `.weights.h5`, `.h5` or `.keras` file, or `none` for random ones."""
+    init: Text | None = None
+    """Trained model to start from in place of `weights`: a run directory or a `.keras` file of clan-tf with the same
+    backbone, whatever its classes and photo size. Layers of the same name and shape are copied, in the heads the
+    classes of the same name."""
     scales: Annotated[int, Field(ge=2, le=limits.TAPS + 1)] | None = None
     """Number of feature maps, 2 or 3: the top-level map and the backbone's usual mid-level maps. 2 by default."""
     mid: Annotated[list[Name], Field(min_length=1, max_length=limits.TAPS)] | None = None
@@ -58,7 +62,12 @@ class ModelConfig(Section):
     def _resolve_weights(cls, weights: str | None) -> str | None:
         if weights in (None, "none"):
             return None
-        return weights if weights == "imagenet" else require_utf8(str(Path(os.path.expanduser(weights)).absolute()))
+        return weights if weights == "imagenet" else _absolute(weights)
+
+    @field_validator("init")
+    @classmethod
+    def _resolve_init(cls, init: str | None) -> str | None:
+        return None if init is None else _absolute(init)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -68,3 +77,7 @@ class ModelConfig(Section):
                 f"{len(self.mid) + 1} scales; received {self.scales}. Leave scales out"
             )
         return self
+
+
+def _absolute(path: str) -> str:
+    return require_utf8(str(Path(os.path.expanduser(path)).absolute()))

@@ -42,18 +42,25 @@ class TrainingConfig(Section):
     """Photos per step, over all devices."""
     accumulation: Annotated[int, up_to(limits.BATCH_SIZE)] = 1
     """In how many parts a batch is computed, which takes less memory; `batch_size` must be a multiple."""
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    """`sgd` with momentum, as in the paper, or `adamw` (Loshchilov and Hutter, ICLR 2019), which suits ConvNeXt and
+    needs a learning rate about a hundred times lower, such as 1e-4."""
     learning_rate: PositiveNumber = 0.01
     """Learning rate after the warm-up."""
     head_learning_rate_factor: PositiveNumber = 1.0
     """Factor on the learning rate of everything but the backbone."""
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Factor by which the backbone's learning rate falls from each of at most 12 groups of its blocks to the one before
+    it, towards the photo; the last group has `learning_rate` times this factor (Bao and others, ICLR 2022)."""
     warmup_epochs: Annotated[float, Field(ge=0, le=limits.EPOCHS)] = 0.0
     """Epochs over which the learning rate rises from 0."""
     schedule: ScheduleConfig = ScheduleConfig()
     """Learning rate after the warm-up."""
     momentum: Fraction = 0.9
-    """Momentum of SGD."""
+    """Momentum of `sgd`; `adamw` has its own."""
     weight_decay: NotNegative = 1e-4
-    """Coupled weight decay: added to the gradient."""
+    """Weight decay: with `sgd` coupled, which means added to the gradient; with `adamw` decoupled, which means
+    multiplied by the learning rate alone, so that larger values are usual, such as 0.05."""
     weight_decay_on: Literal["all", "kernels"] = "all"
     """Whether weight decay applies to all weights, or to kernels alone."""
     label_smoothing: Fraction = 0.0
@@ -89,5 +96,11 @@ class TrainingConfig(Section):
         if self.batch_size % self.accumulation:
             raise ValueError(
                 f"batch_size ({self.batch_size}) must be a multiple of accumulation; received {self.accumulation}"
+            )
+        default = TrainingConfig.model_fields["momentum"].default
+        if self.optimizer == "adamw" and self.momentum != default:
+            raise ValueError(
+                f"momentum must be left at {default} with optimizer: adamw, which doesn't use it; received "
+                f"{self.momentum}. Leave it out, or set optimizer: sgd"
             )
         return self

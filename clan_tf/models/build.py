@@ -18,7 +18,8 @@ def build_model(
         experiment: the experiment, whose `model` section and photo sizes are used.
         classes: number of classes.
         class_names: names of the classes.
-        load_weights: whether the backbone's weights are loaded; if not, no files are needed.
+        load_weights: whether the backbone's weights are loaded; if not, no files are needed. They never are with
+            `model.init`, whose weights `clan_tf.models.transfer` copies.
 
     Raises:
         UserError: for an unknown backbone, layer or branch, or weights that can't be loaded.
@@ -34,7 +35,7 @@ def build_model(
         "dropout": config.dropout,
         "loss_weights": config.loss_weights,
         "class_names": class_names,
-        "weights": config.weights if load_weights else None,
+        "weights": config.weights if load_weights and config.init is None else None,
     }
     if config.architecture == "plain":
         return Plain(**shared, name="plain")

@@ -44,9 +44,14 @@ class Complexity:
     activation_bytes: int = 0
     variables: int = 0
 
-    def training_bytes(self, batch_size: int) -> int:
-        """Estimates a training step's memory in float32, roughly: activations, weights, gradients and momentum."""
-        return batch_size * self.activation_bytes + 3 * 4 * self.variables
+    def training_bytes(self, batch_size: int, optimizer_numbers: int = 1) -> int:
+        """Estimates a training step's memory in float32, roughly: activations, weights, gradients and optimizer.
+
+        Args:
+            batch_size: how many photos are computed at a time.
+            optimizer_numbers: how many numbers the optimizer keeps for each weight: 1 for momentum.
+        """
+        return batch_size * self.activation_bytes + (2 + optimizer_numbers) * 4 * self.variables
 
 
 def complexity(model: BranchClassifier) -> Complexity:

@@ -12,10 +12,16 @@ from clan_tf.models import BranchClassifier
 def disk_bytes(variables: int, training: TrainingConfig) -> int:
     """Estimates the peak disk space, in bytes, of training a model with `variables` float32 values.
 
-    Counts the best model, the last one, and three states (one being written) of weights, momentum and any average.
+    Counts the best model, the last one, and three states (one being written) of weights, the optimizer's one or two
+    numbers for each weight, and any average.
     """
-    numbers = 2 + 3 * (3 if training.ema else 2)
+    numbers = 2 + 3 * (1 + optimizer_numbers(training) + bool(training.ema))
     return numbers * (4 * variables + 2**20)
+
+
+def optimizer_numbers(training: TrainingConfig) -> int:
+    """Returns how many numbers the optimizer keeps for each weight."""
+    return 2 if training.optimizer == "adamw" else 1
 
 
 def require_space(model: BranchClassifier, training: TrainingConfig, folder: str) -> None:

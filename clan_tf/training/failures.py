@@ -9,7 +9,7 @@ from clan_tf.data.sources.content import plain_message
 from clan_tf.errors import CheckFailed, ProcessLost
 from clan_tf.progress import Progress
 from clan_tf.run import RunDirectory
-from clan_tf.run.checkpoints import state_files
+from clan_tf.run.checkpoints import state_files, step_of
 
 
 @contextmanager
@@ -68,7 +68,7 @@ def how_to_resume(run: RunDirectory) -> str:
 
 def has_results(run: RunDirectory) -> bool:
     """Returns whether the run holds anything that took time to compute."""
-    return run.best.is_file() or bool(state_files(run.checkpoints))
+    return run.best.is_file() or any(step_of(path) for path in state_files(run.checkpoints))
 
 
 _LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError)

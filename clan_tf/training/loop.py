@@ -83,6 +83,10 @@ class TrainingLoop:
         accuracy = self.state.rows[best - 1][MONITOR]
         return Outcome(len(self.state.rows), best, accuracy, round(self.state.seconds, 1))
 
+    def save_start(self) -> None:
+        """Writes a checkpoint of step 0: what the weights start as isn't needed again."""
+        self._save()
+
     def run_all(self, callbacks: Sequence[keras.callbacks.Callback]) -> Outcome:
         """Trains from the newest checkpoint, or from the start, to the end."""
         self._restore()

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import tensorflow as tf
+
 from clan_tf.config import DataConfig, Experiment
 from clan_tf.data import Source, list_source, read_source
 from clan_tf.data.check import require_ready
@@ -12,8 +14,10 @@ from clan_tf.data.sources.generated import CLASS_NAMES
 from clan_tf.errors import UserError
 from clan_tf.models import complexity
 from clan_tf.models.build import build_model
+from clan_tf.progress import Progress
 from clan_tf.run import RunDirectory
-from clan_tf.training.disk import disk_bytes
+from clan_tf.training.disk import disk_bytes, optimizer_numbers
+from clan_tf.training.initial import start_from
 from clan_tf.training.recipe import check_loss_weight_schedules, learning_rates_at
 
 
@@ -81,19 +85,23 @@ def plan_training(experiment: Experiment, run_dir: str | None) -> TrainingPlan:
     steps = steps_per_epoch(len(source.photos("train")), training.batch_size)
     # A dry run downloads nothing.
     model = build_model(experiment, len(source.class_names), load_weights=experiment.model.weights != "imagenet")
+    start = start_from(experiment, model, tf.distribute.get_strategy(), Progress())
     check_loss_weight_schedules(training, model.branches)
     cost = complexity(model)
     counts = ", ".join(f"{len(photos)} {split}" for split, photos in source.splits.items())
+    memory = cost.training_bytes(training.batch_size, optimizer_numbers(training))
     rows = {
         "photos": counts,
         "classes": str(len(source.class_names)),
         "parameters": f"{sum(cost.parameters.values()):,}",
         "multiply-accumulates": f"{sum(cost.macs.values()) / 1e9:.3f} G a photo",
         "steps": f"{training.epochs} epochs x {steps} = {training.epochs * steps} of {training.batch_size} photos",
-        "memory": f"about {cost.training_bytes(training.batch_size) / 1e9:.2f} GB in training (estimate)",
+        "memory": f"about {memory / 1e9:.2f} GB in training (estimate)",
         "decoded photos": _decoded_size(source, data),
         "disk": f"{disk_bytes(cost.variables, training) / 1e6:.0f} MB at most for models and checkpoints",
     }
+    if start:
+        rows["starts from"] = f"{start['init']['file']}; {start['init']['transfer']}"
     folder = run_dir or f"runs/{experiment.name}-NNN"
     return TrainingPlan(rows, _rate_changes(experiment, steps), [f"{folder}/{name}" for name in RunDirectory.FILES])
 

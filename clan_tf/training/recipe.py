@@ -10,7 +10,8 @@ from keras.optimizers.schedules import CosineDecay, ExponentialDecay, LearningRa
 from clan_tf.config import TrainingConfig
 from clan_tf.errors import UserError, nearest
 from clan_tf.models import BranchClassifier
-from clan_tf.training.optimizers import CoupledSGD
+from clan_tf.models.depth import depth_groups
+from clan_tf.training.optimizers import CoupledSGD, DecoupledAdam, VariableRates
 
 
 def make_optimizer(
@@ -27,15 +28,24 @@ def make_optimizer(
     # Keras clips each device's gradient, which `TrainStep` makes a share of the whole batch's.
     clipnorm = training.clipnorm and training.clipnorm / replicas
     rate = learning_rate_schedule(training, steps)
-    sgd = CoupledSGD(rate, training.momentum, training.weight_decay, global_clipnorm=clipnorm)
+    backbone = model.backbone_model.trainable_variables
+    inner: VariableRates
+    if training.optimizer == "adamw":
+        inner = DecoupledAdam(rate, training.weight_decay, global_clipnorm=clipnorm)
+        inner.skip_steps(backbone, training.freeze_epochs * steps)
+    else:
+        inner = CoupledSGD(rate, training.momentum, training.weight_decay, global_clipnorm=clipnorm)
     if training.weight_decay_on == "kernels":
         # Biases and the scales and shifts of batch norm are vectors.
-        sgd.exclude_from_weight_decay([v for v in model.trainable_variables if len(v.shape) < 2])
+        inner.exclude_from_weight_decay([v for v in model.trainable_variables if len(v.shape) < 2])
     if training.head_learning_rate_factor != 1:
-        backbone = {id(variable) for variable in model.backbone_model.trainable_variables}
-        heads = [variable for variable in model.trainable_variables if id(variable) not in backbone]
-        sgd.scale_learning_rate(heads, training.head_learning_rate_factor)
-    optimizer = keras.optimizers.LossScaleOptimizer(sgd) if training.precision == "mixed_float16" else sgd
+        of_backbone = {id(variable) for variable in backbone}
+        heads = [variable for variable in model.trainable_variables if id(variable) not in of_backbone]
+        inner.scale_learning_rate(heads, training.head_learning_rate_factor)
+    if training.layer_decay != 1:
+        for distance, group in enumerate(reversed(depth_groups(model.backbone_model)), start=1):
+            inner.scale_learning_rate(group, training.layer_decay**distance)
+    optimizer = keras.optimizers.LossScaleOptimizer(inner) if training.precision == "mixed_float16" else inner
     optimizer.build(model.trainable_variables)
     return optimizer
 

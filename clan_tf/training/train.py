@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -34,6 +35,7 @@ from clan_tf.training.devices import (
 )
 from clan_tf.training.disk import require_space
 from clan_tf.training.failures import explained, how_to_resume, recording
+from clan_tf.training.initial import require_start, start_from
 from clan_tf.training.loop import TrainingLoop
 from clan_tf.training.recipe import check_loss_weight_schedules
 from clan_tf.training.resuming import note_other_computing, require_same_content, resumed_data, resumed_experiment
@@ -129,7 +131,11 @@ def train(
         require_ready(experiment, source)
         experiment = _with_precision(experiment)
         model = _build(experiment, source, strategy)
-        if not existing:
+        start: dict[str, Any] = {}
+        if existing:
+            require_start(existing, experiment)
+        else:
+            start = start_from(experiment, model, strategy, progress)
             require_space(model, experiment.training, run_dir or runs_root)
         data = _checked_data(experiment, source, own, data, progress)
         experiment = _with_cache(experiment, data)
@@ -138,12 +144,15 @@ def train(
         if chief and not existing:
             stack.enter_context(run.claimed())
             run.mark_start()
+            run.remove_checkpoints()  # of a start that was killed
         with recording(run, not existing, is_made, progress) if chief else nullcontext():
-            if chief:
-                _write_start(experiment, run, data, not existing)
-            _announce(experiment, run, strategy, progress)
             labels = {split: photos.labels for split, photos in data.checked.items()}
             loop = TrainingLoop(experiment, model, strategy, data.readers, labels, run, chief, progress)
+            if chief and start:
+                loop.save_start()
+            if chief:
+                _write_start(experiment, run, data, start, not existing)
+            _announce(experiment, run, strategy, progress)
             outcome = loop.run_all(callbacks)
         if chief:
             run.remove_checkpoints()
@@ -219,7 +228,9 @@ def _new_run(experiment: Experiment, run_dir: str | None, runs_root: str, chief:
     return RunDirectory.create(experiment.name, run_dir, runs_root)
 
 
-def _write_start(experiment: Experiment, run: RunDirectory, data: TrainingData, is_new: bool) -> None:
+def _write_start(
+    experiment: Experiment, run: RunDirectory, data: TrainingData, start: dict[str, Any], is_new: bool
+) -> None:
     if not is_new:
         run.write_status("running")
         return
@@ -227,7 +238,8 @@ def _write_start(experiment: Experiment, run: RunDirectory, data: TrainingData, 
     split = run_split(experiment.data, data.source, data.checked)
     write_split(run.splits, split)
     facts = {"splits_sha256": split.fingerprint(), "val_is_cut": split.val_is_cut}
-    run.write_start(experiment, describe_environment(), describe_data(experiment, data.source, data.checked) | facts)
+    described = describe_data(experiment, data.source, data.checked) | facts
+    run.write_start(experiment, describe_environment() | start, described)
     write_samples(train_photos, names, run.samples)
     write_augmented_samples(train_photos, names, experiment, run.augmented)
 

@@ -129,6 +129,7 @@ def test_train_evaluate_and_predict_as_a_user_would(fast_demo: list[str], tmp_pa
         (["train", "--run-dir", "."], "never overwritten"),
         (["train", "--dry-run", "--run-dir", "."], "never overwritten"),
         (["train", "--dry-run", "--set", "model.weights=none.h5"], "there is no file"),
+        (["train", "--init", 'a "quoted" model'], 'a "quoted" model: no such file'),
         (["train", "--resume"], "--resume: needs the run to resume"),
         (["train", "--set", "training.device=gpu"], "TensorFlow sees no GPU"),
         (["train", "--set", "training.accumulation=5"], "must be a multiple of accumulation"),

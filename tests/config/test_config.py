@@ -90,6 +90,14 @@ def test_the_resolved_config_reads_back_as_the_same_experiment(tmp_path: Path) -
     assert isinstance(experiment, Experiment)
 
 
+def test_a_key_that_the_optimizer_does_not_use_is_refused() -> None:
+    adamw = "training.optimizer=adamw"
+    with pytest.raises(UserError, match=r"momentum must be left at 0\.9 with optimizer: adamw.*received 0\.5\. Leave"):
+        load_experiment("demo", [adamw, "training.momentum=0.5"])
+    assert load_experiment("demo", [adamw, "training.momentum=0.9", "training.layer_decay=0.8"])
+    assert load_experiment("demo", ["training.momentum=0.5", "training.layer_decay=0.8"])
+
+
 @pytest.mark.parametrize("text", ["a: [", "- 1", "model: 3"])
 def test_a_file_that_holds_no_experiment_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "x.yaml"

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 
-from clan_tf.config import Experiment, load_experiment
+from clan_tf.config import Experiment, load_experiment, with_values
 from clan_tf.errors import CheckFailed, UserError
 from clan_tf.models import load_model
 from clan_tf.run import RunDirectory
@@ -88,11 +88,21 @@ class SignalAt(keras.callbacks.Callback):
             os.kill(os.getpid(), self.number)
 
 
+@pytest.fixture(params=["sgd", "adamw"])
+def undisturbed(request: pytest.FixtureRequest, finished: TrainingResult, tmp_path: Path) -> TrainingResult:
+    """The finished run, and one by the other optimizer."""
+    if request.param == "sgd":
+        return finished
+    values = {"optimizer": "adamw", "layer_decay": 0.8, "freeze_epochs": 1, "learning_rate": 1e-3}
+    other = with_values(finished.run.experiment(), {f"training.{key}": value for key, value in values.items()})
+    return train(other, str(tmp_path / "undisturbed"))
+
+
 def test_a_stopped_run_goes_on_to_the_weights_of_one_that_was_not_stopped(
-    finished: TrainingResult, tmp_path: Path
+    undisturbed: TrainingResult, tmp_path: Path
 ) -> None:
     run = RunDirectory(tmp_path / "run")
-    experiment = finished.run.experiment()
+    experiment = undisturbed.run.experiment()
     with pytest.raises(KeyboardInterrupt):
         train(experiment, str(run.path), callbacks=[SignalAt(4, signal.SIGINT)])
     assert run.read_status()["status"] == "stopped"
@@ -105,10 +115,10 @@ def test_a_stopped_run_goes_on_to_the_weights_of_one_that_was_not_stopped(
     with pytest.raises(SystemExit, match="143"):
         train(experiment, str(run.path), resume=True, callbacks=[SignalAt(2, signal.SIGTERM)])
     result = train(experiment, str(run.path), resume=True)
-    assert result.outcome.best_epoch == finished.outcome.best_epoch
-    assert run.metrics.read_bytes() == finished.run.metrics.read_bytes()
+    assert result.outcome.best_epoch == undisturbed.outcome.best_epoch
+    assert run.metrics.read_bytes() == undisturbed.run.metrics.read_bytes()
     for file in ("last", "best"):
-        one, other = (load_model(getattr(r, file)).get_weights() for r in (run, finished.run))
+        one, other = (load_model(getattr(r, file)).get_weights() for r in (run, undisturbed.run))
         for a, b in zip(one, other, strict=True):
             np.testing.assert_array_equal(a, b)
 

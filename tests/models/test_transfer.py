@@ -1,0 +1,97 @@
+"""What a model takes over from another, judged by what both answer for the same photos."""
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from clan_tf.errors import UserError
+from clan_tf.models import CLAN, BranchClassifier, Plain
+from clan_tf.models.transfer import copy_fitting
+from helpers.models import randomize_heads
+
+OLD, NEW = ["crow", "gull", "wren"], ["wren", "owl", "crow", "tern"]
+COMMON = {"wren": (2, 0), "crow": (0, 2)}
+"""Where each class is that both know."""
+
+
+def trained(model: BranchClassifier, rng: np.random.Generator) -> BranchClassifier:
+    """Random weights everywhere, so that nothing is right by chance."""
+    for variable in randomize_heads(model).weights:
+        variable.assign(rng.uniform(0.01, 0.1, variable.shape))
+    return model
+
+
+def logits(model: BranchClassifier, photos: np.ndarray) -> dict[str, np.ndarray]:
+    return {branch: np.array(values) for branch, values in model.logits_model()(photos).items()}
+
+
+def test_classes_of_the_same_name_are_answered_as_before_and_new_ones_start_at_0(rng: np.random.Generator) -> None:
+    old = trained(CLAN("tiny", 3, 32, class_names=OLD, scales=3), rng)
+    new = CLAN("tiny", 4, 32, class_names=NEW, scales=3)
+    transfer = copy_fitting(old, new)
+    photos = rng.uniform(0, 255, (2, 32, 32, 3)).astype("float32")
+    before, after = logits(old, photos), logits(new, photos)
+    assert all(np.isfinite(values).all() for values in before.values())
+    for branch in new.branches:
+        for was, now in COMMON.values():
+            np.testing.assert_allclose(after[branch][:, now], before[branch][:, was], rtol=1e-4)
+        np.testing.assert_array_equal(after[branch][:, [1, 3]], 0)
+    assert transfer.backbone == (16, 16) and transfer.classes == (2, 4)
+    assert transfer.layers == ("clca_mid_1", "clca_mid_2", "clsa_mid_1", "clsa_mid_2")
+    assert "16 of 16 layers of the backbone" in str(transfer) and "New: 2 classes" in str(transfer)
+
+
+@pytest.mark.parametrize(("source", "target"), [(Plain, CLAN), (CLAN, Plain)])
+def test_between_architectures_the_backbone_and_the_head_on_it_are_kept(
+    source: Any, target: Any, rng: np.random.Generator
+) -> None:
+    old = trained(source("tiny", 3, 32, class_names=OLD), rng)
+    new = target("tiny", 3, 32, class_names=OLD)
+    transfer = copy_fitting(old, new)
+    photos = rng.uniform(0, 255, (2, 32, 32, 3)).astype("float32")
+    np.testing.assert_allclose(logits(new, photos)["top"], logits(old, photos)["top"], rtol=1e-4)
+    assert transfer.heads == ("top",)
+    assert ("head of mid_1" in transfer.new) == (target is CLAN)
+
+
+def test_a_layer_of_another_shape_starts_anew_as_a_whole_and_photos_may_have_another_size(
+    rng: np.random.Generator,
+) -> None:
+    old = trained(CLAN("tiny", 3, 32, class_names=OLD, embed_dim=8), rng)
+    new = CLAN("tiny", 3, 64, class_names=["a", "b", "c"], embed_dim=12, spatial_pooling="max")
+    before = new.get_layer("clca_mid_1").get_weights()
+    transfer = copy_fitting(old, new)
+    for a, b in zip(before, new.get_layer("clca_mid_1").get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert transfer.layers == () and transfer.heads == ()
+    assert {"clca_mid_1", "clsa_mid_1", "head of top"} <= set(transfer.new)
+
+
+def test_layers_that_keras_numbers_are_found_whatever_their_number(rng: np.random.Generator) -> None:
+    """ConvNeXt's last normalisation."""
+    old, new = (Plain("convnext_tiny", 2, 32) for _ in range(2))
+    names = [{layer.name for layer in model.backbone_model.layers} for model in (old, new)]
+    assert names[0] != names[1]
+    trained(old, rng)
+    transfer = copy_fitting(old, new)
+    assert transfer.backbone[0] == transfer.backbone[1] > 90
+    for a, b in zip(old.backbone_model.weights, new.backbone_model.weights, strict=True):
+        np.testing.assert_array_equal(np.array(a), np.array(b))
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (lambda: Plain("mobilenet", 3, 32), "has the backbone tiny, and model.backbone is mobilenet. Use --set"),
+        (
+            lambda: CLAN("tiny", 3, 32, mid=["stage2_relu2"]),
+            r"maps are stage3_relu2, and this model's are stage2_relu2. .*'model.mid=\[stage3_relu2\]'",
+        ),
+    ],
+)
+def test_another_backbone_or_other_maps_are_refused_with_both_values(model: Any, message: str) -> None:
+    keras.utils.set_random_seed(0)
+    with pytest.raises(UserError, match=message):
+        copy_fitting(CLAN("tiny", 3, 32), model())
