@@ -13,7 +13,7 @@ from clan_tf.cli.console import (
     say,
 )
 from clan_tf.cli.experiment import ExperimentArguments, with_experiment
-from clan_tf.errors import counted
+from clan_tf.errors import UserError, counted
 
 if TYPE_CHECKING:
     from clan_tf.config import Experiment
@@ -31,6 +31,9 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Resume the run in --run-dir; start it if there is none.")
     ] = False,
+    with_report: Annotated[
+        bool, typer.Option("--report/--no-report", help="Write a report at the end: a page with pictures.")
+    ] = True,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")] = False,
 ) -> None:
     """Train a model and evaluate it on the test split. Without CONFIG, it is the demo on generated photos."""
@@ -40,7 +43,7 @@ def train(
     if dry_run:
         _print_plan(loaded, run_dir)
     else:
-        _train(loaded, run_dir, resume)
+        _train(loaded, run_dir, resume, with_report)
 
 
 def _own_config(run_dir: str) -> str | None:
@@ -51,7 +54,7 @@ def _own_config(run_dir: str) -> str | None:
     return str(RunDirectory(run_dir).config) if is_run(Path(run_dir)) else None
 
 
-def _train(experiment: "Experiment", run_dir: str | None, resume: bool) -> None:
+def _train(experiment: "Experiment", run_dir: str | None, resume: bool, with_report: bool) -> None:
     from clan_tf.cli.evaluate import print_accuracies
     from clan_tf.evaluation import evaluate
     from clan_tf.training import train as train_experiment
@@ -69,14 +72,29 @@ def _train(experiment: "Experiment", run_dir: str | None, resume: bool) -> None:
     print_accuracies(evaluation, split)
     if split == "val":
         say("There is no test split: these photos chose the epoch, so accuracy on new photos will be somewhat lower.")
+    report = _write_report(str(run), progress) if with_report else None
     say(f"\nRun directory: {run}")
     say(f"  curves       {result.run.curves}")
     say(f"  evaluation   {result.run.evaluation(split).path}")
     say("Next:")
     say(f"  clan-tf predict {run} PHOTO…          labels for your photos")
-    say(f"  clan-tf report {run}                  one page about the run, to read first")
+    say(f"  clan-tf export {run} --format tflite  a file for phones")
     say(f"  clan-tf evaluate {run} --json         the metrics for programs")
     say(f"  tensorboard --logdir {result.run.tensorboard}")
+    if report:
+        say(f"\nReport, to read first: {report.absolute()}")
+        say("Open it in a browser: what the model confuses, where it looks, how sure it is.")
+
+
+def _write_report(run: str, progress: ConsoleProgress) -> Path | None:
+    """Writes the report of a finished run; a run whose report fails is still a finished run."""
+    from clan_tf.report import write_report
+
+    try:
+        return write_report(run, progress=progress)
+    except UserError as error:
+        progress.note(f"no report: {error} Later: clan-tf report {run}")
+        return None
 
 
 def _print_plan(experiment: "Experiment", run_dir: str | None) -> None:

@@ -6,7 +6,7 @@ any function; this reader's machine knows numbers, texts, containers and tensors
 
 import pickletools
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -95,8 +95,7 @@ def _unpickle(file: IO[bytes]) -> Any:
     """
     stack: list[Any] = []
     memo: dict[Any, Any] = {}
-    for operation, argument, _ in pickletools.genops(file):
-        name = operation.name
+    for name, argument in _operations(file):
         if name == "STOP":
             return _popped(stack)
         if name in ("BINPUT", "LONG_BINPUT"):
@@ -112,6 +111,14 @@ def _unpickle(file: IO[bytes]) -> Any:
         elif name != "PROTO":
             raise ValueError(f"its pickle has the operation {name}, which isn't one of plain tensors")
     raise ValueError("a damaged pickle")
+
+
+def _operations(file: IO[bytes]) -> Iterator[tuple[str, Any]]:
+    try:
+        for operation, argument, _ in pickletools.genops(file):
+            yield operation.name, argument
+    except ValueError as error:
+        raise ValueError(f"a damaged pickle: {error}") from error
 
 
 def _popped(stack: list[Any], kind: type | tuple[type, ...] = object) -> Any:

@@ -25,6 +25,7 @@ from clan_tf.progress import Progress
 from clan_tf.run import Outcome, RunData, RunDirectory, is_run
 from clan_tf.run.directory import is_unstarted, require_unstarted
 from clan_tf.run.splits import run_split, write_split
+from clan_tf.training.advice import advice
 from clan_tf.training.devices import (
     choose_precision,
     is_chief,
@@ -137,6 +138,8 @@ def train(
         else:
             start = start_from(experiment, model, strategy, progress)
             require_space(model, experiment.training, run_dir or runs_root)
+            for note in advice(experiment, source):
+                progress.note(f"note: {note}")
         data = _checked_data(experiment, source, own, data, progress)
         experiment = _with_cache(experiment, data)
         is_made = run_dir is None or not Path(run_dir).exists()
