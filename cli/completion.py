@@ -34,8 +34,8 @@ def complete_config(incomplete: str) -> Completions:
 
 
 def complete_given(incomplete: str) -> Completions:
-    """Completes CONFIG or KEY=VALUE."""
-    return [*complete_config(incomplete), *complete_override(incomplete)]
+    """Completes CONFIG or, from the first dot on, KEY=VALUE."""
+    return [*complete_config(incomplete), *(complete_override(incomplete) if "." in incomplete else ())]
 
 
 def complete_preset(incomplete: str) -> Completions:

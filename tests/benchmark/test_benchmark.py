@@ -17,6 +17,7 @@ from clan_tf.data import read_source
 from clan_tf.data.checked_photos import check_photos
 from clan_tf.data.sources import Box
 from clan_tf.errors import UserError
+from helpers import TINY_DEMO
 
 
 def overrides(colour_folders: Path) -> list[str]:
@@ -25,7 +26,7 @@ def overrides(colour_folders: Path) -> list[str]:
 
 @pytest.fixture
 def experiment(colour_folders: Path) -> Experiment:
-    return load_experiment("demo", overrides(colour_folders))
+    return load_experiment(TINY_DEMO, overrides(colour_folders))
 
 
 def test_the_pipeline_is_measured_beside_decoding_alone(colour_folders: Path) -> None:

@@ -50,6 +50,9 @@ def test_sections_are_completed_and_their_keys_after_the_dot() -> None:
 
 def test_keys_and_their_values_are_completed_after_set() -> None:
     assert completed("train", "--set", "model.spatial_p") == ["model.spatial_pooling="]
+    assert completed("train", "model.spatial_p") == ["model.spatial_pooling="]
+    assert completed("train", "--preset", "f") == ["fast"]
+    assert completed("train", "--backbone", "efficientnet_lite") == [f"efficientnet_lite{n}" for n in range(3)]
     assert completed("train", "--set", "model.backbone=resnet") == [
         f"model.backbone={name}" for name in known_backbones() if name.startswith("resnet")
     ]

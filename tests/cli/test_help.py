@@ -10,6 +10,7 @@ import typer
 from typer.testing import CliRunner
 
 from clan_tf.cli.examples import EXAMPLES
+from clan_tf.cli.experiment import ExperimentArguments
 from clan_tf.cli.main import app
 from clan_tf.config import load_experiment, shipped_configs
 
@@ -78,18 +79,21 @@ def test_examples_can_be_parsed(words: str, line: str) -> None:
     assert name == "clan-tf"
     found, context = parse(ROOT_COMMAND, arguments)
     assert found == words or (words in GROUPS and found.startswith(words))
-    config, overrides = context.params.get("config"), context.params.get("overrides")
+    config, overrides = context.params.get("config"), context.params.get("overrides") or ()
+    if "given" in context.params:
+        read = ExperimentArguments.read(context.params)
+        config, overrides = read.config, read.overrides
     if config in shipped_configs():
-        load_experiment(config, overrides or ())
+        load_experiment(config, overrides)
     else:
-        assert config in (None, "my.yaml")
+        assert config in (None, "my.yaml", "photos/birds")
 
 
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("train --epochs 3", "No such option"),
-        ("data check a b", "unexpected extra argument"),
+        ("train --epoch 3", "No such option"),
+        ("report a b", "unexpected extra argument"),
         ("export RUN", "Missing parameter: format"),
         ("predict RUN photo.jpg --top many", "valid integer"),
     ],

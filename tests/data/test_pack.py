@@ -22,6 +22,7 @@ from clan_tf.data.pack import PackFormat, pack
 from clan_tf.data.pipeline.resizing import resize_photo
 from clan_tf.errors import CheckFailed, UserError
 from clan_tf.progress import Progress
+from helpers import TINY_DEMO
 from helpers.photos import write_photo
 from helpers.records import pixels
 from helpers.sources import mistake
@@ -211,7 +212,7 @@ def test_data_pack_makes_a_new_folder_and_says_how_to_train_from_it(originals: P
     arguments = [
         "data",
         "pack",
-        "demo",
+        TINY_DEMO,
         *(word for key in keys for word in ("--set", key)),
         "--output",
         str(tmp_path / "a pack"),

@@ -12,6 +12,7 @@ from clan_tf.models import CLAN, BranchClassifier, save_model
 from clan_tf.run import RunDirectory
 from clan_tf.runtime import ExportedModel
 from clan_tf.training.train import describe_data
+from helpers import TINY_DEMO
 from helpers.exports import RESIZE, SIZE, answering_model
 from helpers.models import Row, build
 
@@ -26,7 +27,7 @@ def models() -> dict[str, BranchClassifier]:
 def run(colour_folders: Path, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
     """A run whose model has random weights: nothing has to be trained to be exported."""
     overrides = [f"data={{source: folders, root: {colour_folders}, image_size: {SIZE}, resize_size: {RESIZE}}}"]
-    experiment = load_experiment("demo", overrides)
+    experiment = load_experiment(TINY_DEMO, overrides)
     source = read_source(experiment.data)
     run = RunDirectory.create("demo", root=tmp_path_factory.mktemp("runs"))
     run.write_start(experiment, describe_environment(), describe_data(experiment, source, {}))

@@ -4,3 +4,5 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 TOOLS = ROOT / "tests" / "tools"
+TINY_DEMO = str(ROOT / "tests" / "helpers" / "tiny_demo.yaml")
+"""A config of the demo's photos with a network that trains within seconds."""

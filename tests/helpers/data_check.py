@@ -12,6 +12,7 @@ from clan_tf.config import DataConfig
 from clan_tf.data import read_source
 from clan_tf.data.check import DataReport, check_data
 from clan_tf.data.sources.generated import draw_photo
+from helpers import TINY_DEMO
 
 CLASSES = ("long beak", "short beak")
 SIZE = 96
@@ -35,7 +36,7 @@ def checked(root: Path) -> DataReport:
 def run(root: Path, *options: str) -> Result:
     keys = ("data.source=folders", f"data.root={root}", "training.batch_size=4")
     arguments = [*(word for key in keys for word in ("--set", key)), *options]
-    return CliRunner().invoke(app, ["data", "check", "demo", *arguments])
+    return CliRunner().invoke(app, ["data", "check", TINY_DEMO, *arguments])
 
 
 def relative(path: str, root: Path) -> str:

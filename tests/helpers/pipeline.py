@@ -10,6 +10,7 @@ from PIL import Image
 from clan_tf.config import Experiment, load_experiment
 from clan_tf.data.checked_photos import CheckedPhotos, used_part
 from clan_tf.data.pipeline import PhotoReader, View, training_batches, training_view
+from helpers import TINY_DEMO
 
 SIZES = ((40, 50), (37, 23), (90, 64), (64, 64), (200, 31))
 
@@ -36,7 +37,7 @@ def reference(checked: CheckedPhotos, index: int, view: View) -> np.ndarray:
 
 def experiment(*overrides: str) -> Experiment:
     common = ["training.batch_size=4", "training.epochs=2", "data.image_size=24", "data.resize_size=32"]
-    return load_experiment("demo", [*common, *overrides])
+    return load_experiment(TINY_DEMO, [*common, *overrides])
 
 
 def images(checked: CheckedPhotos, setup: Experiment, **kwargs: Any) -> list[np.ndarray]:

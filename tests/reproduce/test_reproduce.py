@@ -24,6 +24,7 @@ from clan_tf.reproduce import figures, plan_reproduction, reproduce, runs
 from clan_tf.reproduce.paper import TABLES
 from clan_tf.reproduce.significance import paired_p_value
 from clan_tf.run import RunDirectory
+from helpers import TINY_DEMO
 from helpers.models import randomize_heads
 from helpers.photos import write_photo
 from helpers.processes import kept_by_another_process
@@ -36,7 +37,7 @@ TINY = [
 
 @pytest.fixture(scope="module")
 def experiment() -> Experiment:
-    return load_experiment("demo", TINY)
+    return load_experiment(TINY_DEMO, TINY)
 
 
 ENVIRONMENT = {
@@ -165,7 +166,7 @@ def test_on_the_papers_photos_its_numbers_stand_beside_ours(
 
 def test_table_4_is_trained_evaluated_and_written_as_a_user_would(tmp_path: Path) -> None:
     words = [word for override in TINY for word in ("--set", override)]
-    done = CliRunner().invoke(app, ["reproduce", "table4", "demo", "--output", str(tmp_path / "out"), *words])
+    done = CliRunner().invoke(app, ["reproduce", "table4", TINY_DEMO, "--output", str(tmp_path / "out"), *words])
     assert done.exit_code == 0, done.output
     (run,) = (tmp_path / "out" / "runs").iterdir()
     rows = {row["method"]: row for row in rows_of(tmp_path / "out" / "table4.csv")}
@@ -222,7 +223,7 @@ def test_means_deviations_and_differences_are_those_of_the_predictions(
 
 def test_runs_of_another_config_are_refused(experiment: Experiment, training: FakeTraining, tmp_path: Path) -> None:
     reproduce("table4", experiment, [0], tmp_path)
-    other = load_experiment("demo", [*TINY, "training.learning_rate=0.2"])
+    other = load_experiment(TINY_DEMO, [*TINY, "training.learning_rate=0.2"])
     with pytest.raises(UserError, match="was trained with training.learning_rate=0.01, but 0.2 is wanted"):
         reproduce("table4", other, [0], tmp_path)
 
@@ -290,7 +291,7 @@ def test_mistakes_are_named(experiment: Experiment, tmp_path: Path) -> None:
         reproduce("tabel2", experiment, [0], tmp_path)
     with pytest.raises(UserError, match="--seeds: must be different whole numbers"):
         reproduce("table2", experiment, [0, 0], tmp_path)
-    result = CliRunner().invoke(app, ["reproduce", "table2", "demo", "--seeds", "a"])
+    result = CliRunner().invoke(app, ["reproduce", "table2", TINY_DEMO, "--seeds", "a"])
     assert isinstance(result.exception, UserError) and "--seeds" in str(result.exception)
     with pytest.raises(UserError, match="data.root"):
         reproduce("table1", load_experiment("vgg16_3scale"), [0], tmp_path)

@@ -29,7 +29,7 @@ from clan_tf.search import SearchConfig, SearchOutcome, plan_search, search
 from clan_tf.search.directory import SearchDirectory
 from clan_tf.search.trials import TrialTrainer
 from clan_tf.training import train
-from helpers import TOOLS
+from helpers import TINY_DEMO, TOOLS
 
 TABLE = ("trial", "training.learning_rate", "val_combined_accuracy", "spread", "repeats", "best_epochs", "failed")
 """Columns of a leaderboard that don't tell time."""
@@ -37,7 +37,7 @@ TABLE = ("trial", "training.learning_rate", "val_combined_accuracy", "spread", "
 
 def tiny(*overrides: str) -> Experiment:
     photos = ["data.image_size=32", "data.resize_size=36", "data.generated_photos={train: 16, val: 16, test: 8}"]
-    return load_experiment("demo", [*photos, "training.epochs=1", "training.batch_size=8", *overrides])
+    return load_experiment(TINY_DEMO, [*photos, "training.epochs=1", "training.batch_size=8", *overrides])
 
 
 def rates(*values: float, **more: Any) -> SearchConfig:
@@ -277,7 +277,7 @@ def test_a_chief_and_two_workers_of_which_one_is_killed_make_the_same_table(
 
 def test_keras_tuner_that_is_missing_is_named(tmp_path: Path) -> None:
     code = "import sys; sys.modules['keras_tuner'] = None; from clan_tf.cli.main import run; run()"
-    command = [sys.executable, "-c", code, "search", "demo", "--search-dir", str(tmp_path / "search")]
+    command = [sys.executable, "-c", code, "search", TINY_DEMO, "--search-dir", str(tmp_path / "search")]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=dict(os.environ))
     assert done.returncode == 2
     assert done.stderr == "clan-tf: clan-tf search needs KerasTuner: pip install 'clan-tf[search]'\n"

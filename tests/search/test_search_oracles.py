@@ -15,6 +15,7 @@ from clan_tf.search.directory import Repeat, SearchDirectory, TrialResult
 from clan_tf.search.hyperparameters import decode
 from clan_tf.search.oracles import DurableOracle, make_oracle
 from clan_tf.search.size import planned_trials
+from helpers import TINY_DEMO
 
 EPOCHS = 9
 BUDGETS: dict[str, dict[str, Any]] = {
@@ -188,7 +189,7 @@ def test_a_damaged_file_of_a_search_is_named(name: str, content: bytes, tmp_path
     path.write_bytes(content)
     readers = {
         "oracle.json": lambda: make_oracle(search, directory, EPOCHS),
-        "search.json": lambda: directory.begin(load_experiment("demo"), search),
+        "search.json": lambda: directory.begin(load_experiment(TINY_DEMO), search),
     }
     with pytest.raises(UserError, match=f"^{path}: is damaged "):
         readers.get(name, directory.results)()

@@ -13,6 +13,7 @@ from clan_tf.search.checking import fit_to_experiment
 from clan_tf.search.hyperparameters import decode, make_hyperparameters
 from clan_tf.search.size import planned_epochs, planned_trials
 from clan_tf.search.space import Choice, shipped_spaces
+from helpers import TINY_DEMO
 
 RELATION = {"kind": "choice", "values": ["gaussian", "embedded_gaussian", "dot_product"]}
 WIDTH = {"kind": "int", "min": 8, "max": 64, "sampling": "log", "step": 2}
@@ -20,7 +21,7 @@ WIDTH = {"kind": "int", "min": 8, "max": 64, "sampling": "log", "step": 2}
 
 @pytest.fixture
 def demo() -> Experiment:
-    return load_experiment("demo")
+    return load_experiment(TINY_DEMO)
 
 
 def grid(**parameters: Any) -> SearchConfig:
@@ -35,7 +36,7 @@ def read(tmp_path: Path, content: Any, **overrides: Any) -> SearchConfig:
 
 
 @pytest.mark.parametrize("name", list(shipped_spaces()))
-@pytest.mark.parametrize("config", ["demo", "resnet50", "vgg16_3scale"])
+@pytest.mark.parametrize("config", [TINY_DEMO, "resnet50", "vgg16_3scale"])
 def test_shipped_spaces_suit_shipped_experiments(name: str, config: str) -> None:
     experiment = load_experiment(config)
     search = fit_to_experiment(load_search(name), experiment, name)

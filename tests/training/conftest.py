@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from clan_tf.config import Experiment, load_experiment
+from helpers import TINY_DEMO
 from helpers.pictures import without_pictures
 
 
@@ -19,7 +20,7 @@ def no_pictures() -> Iterator[None]:
 @pytest.fixture
 def experiment(colour_folders: Path) -> Experiment:
     return load_experiment(
-        "demo",
+        TINY_DEMO,
         [
             "data={source: folders, image_size: 32, validation_fraction: 0.25}",
             f"data.root={colour_folders}",

@@ -16,6 +16,7 @@ from clan_tf.models import load_model
 from clan_tf.run import RunDirectory
 from clan_tf.run.checkpoints import state_files
 from clan_tf.training import TrainingResult, train
+from helpers import TINY_DEMO
 from helpers.processes import kept_by_another_process
 
 
@@ -23,7 +24,7 @@ from helpers.processes import kept_by_another_process
 def finished(colour_folders: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainingResult:
     return train(
         load_experiment(
-            "demo",
+            TINY_DEMO,
             [
                 "data={source: folders, image_size: 32, validation_fraction: 0.25}",
                 f"data.root={colour_folders}",

@@ -15,6 +15,7 @@ from clan_tf.data.check import require_ready, training_problems
 from clan_tf.data.check.readiness import fitting_batch
 from clan_tf.data.checked_photos import check_photos
 from clan_tf.errors import UserError
+from helpers import TINY_DEMO
 from helpers.data_check import CLASSES, encoded, picture, run
 
 VERDICTS = {
@@ -62,7 +63,7 @@ def test_broken_photos_that_empty_a_class_keep_a_training_from_starting(root: Pa
     for path in (root / "train" / CLASSES[0]).iterdir():
         path.write_bytes(b"broken")
     source = survey_source(DataConfig(root=root))
-    experiment = load_experiment("demo", ["training.batch_size=4"])
+    experiment = load_experiment(TINY_DEMO, ["training.batch_size=4"])
     checked = {split: check_photos(photos) for split, photos in source.splits.items()}
     with pytest.raises(UserError, match="No train photo of 'long beak' can be read") as refused:
         require_ready(experiment, source, checked)
@@ -76,6 +77,6 @@ def test_the_smaller_batch_that_is_advised_fits_its_parts(root: Path) -> None:
         (5, {"training.batch_size": 10}),
         (20, {"training.batch_size": 12, "training.accumulation": 1}),
     ):
-        experiment = load_experiment("demo", ["training.batch_size=40", f"training.accumulation={parts}"])
+        experiment = load_experiment(TINY_DEMO, ["training.batch_size=40", f"training.accumulation={parts}"])
         assert fitting_batch(experiment, source) == batch
         assert not training_problems(with_values(experiment, batch), source)

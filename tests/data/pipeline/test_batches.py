@@ -22,6 +22,7 @@ from clan_tf.data.pipeline import (
 )
 from clan_tf.data.sources.generated import draw_photo
 from clan_tf.errors import UserError
+from helpers import TINY_DEMO
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ def batches_of(checked: CheckedPhotos, experiment: Experiment, **kwargs: Any) ->
 
 
 def test_every_epoch_shows_each_photo_at_most_once_in_another_order(numbered: list[Photo]) -> None:
-    experiment = load_experiment("demo", ["training.batch_size=4", "training.epochs=3", "data.image_size=16"])
+    experiment = load_experiment(TINY_DEMO, ["training.batch_size=4", "training.epochs=3", "data.image_size=16"])
     batches = list(batches_of(check_photos(numbered), experiment))
     assert len(batches) == 6
     epochs = [np.concatenate([labels for _, labels in batches[start : start + 2]]) for start in (0, 2, 4)]
@@ -48,7 +49,7 @@ def test_every_epoch_shows_each_photo_at_most_once_in_another_order(numbered: li
 
 
 def test_the_pipeline_depends_on_seed_and_position_alone() -> None:
-    experiment = load_experiment("demo", ["training.batch_size=4", "training.epochs=2", "data.image_size=80"])
+    experiment = load_experiment(TINY_DEMO, ["training.batch_size=4", "training.epochs=2", "data.image_size=80"])
     photos = [
         Photo(f"{i}", i % 8, tf.io.encode_png(draw_photo(i % 8, np.random.default_rng(i), 40)).numpy())
         for i in range(9)
@@ -57,7 +58,7 @@ def test_the_pipeline_depends_on_seed_and_position_alone() -> None:
     whole = [photos.numpy() for photos, _ in batches_of(checked, experiment)]
     late = [photos.numpy() for photos, _ in batches_of(checked, experiment, start_step=3)]
     np.testing.assert_array_equal(whole[3], late[0])
-    other = load_experiment("demo", ["training.batch_size=4", "training.seed=1", "data.image_size=80"])
+    other = load_experiment(TINY_DEMO, ["training.batch_size=4", "training.seed=1", "data.image_size=80"])
     assert not np.array_equal(whole[0], next(iter(batches_of(checked, other)))[0].numpy())
 
 
@@ -105,4 +106,4 @@ def test_the_evaluation_view_of_a_panorama_takes_memory_for_its_window_only() ->
 
 def test_a_batch_larger_than_the_data_is_refused(numbered: list[Photo]) -> None:
     with pytest.raises(UserError, match="batch_size: 32 is more than the 11"):
-        batches_of(check_photos(numbered), load_experiment("demo"))
+        batches_of(check_photos(numbered), load_experiment(TINY_DEMO))
