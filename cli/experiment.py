@@ -62,7 +62,10 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
         typer.Option("--backbone", metavar="B", autocompletion=complete_backbone, help="Short for model.backbone=B."),
     ),
     "epochs": (str | None, typer.Option("--epochs", metavar="N", help="Short for training.epochs=N.")),
-    "image_size": (str | None, typer.Option("--image-size", metavar="N", help="Short for data.image_size=N.")),
+    "image_size": (
+        str | None,
+        typer.Option("--image-size", metavar="N", help="Short for data.image_size=N data.resize_size=null."),
+    ),
     "batch_size": (str | None, typer.Option("--batch-size", metavar="N", help="Short for training.batch_size=N.")),
     "learning_rate": (
         str | None,
@@ -125,6 +128,8 @@ class ExperimentArguments:
         for option, value in short.items():
             _require_no_other(option, value, overrides)
         values = tuple(f"{_SHORT[option]}={value}" for option, value in short.items())
+        if "image_size" in short:
+            overrides = ("data.resize_size=null", *overrides)
         return cls(configs[0] if configs else None, (*overrides, *values), options["preset"])
 
     @property

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from helpers import TINY_DEMO
 from helpers.photos import write_photo
 
 if os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow":
@@ -50,4 +51,4 @@ def trained_run(colour_folders: Path, tmp_path_factory: pytest.TempPathFactory) 
         "training.batch_size=9",
         "training.epochs=1",
     ]
-    return training.train(load_experiment("demo", overrides), runs_root=str(tmp_path_factory.mktemp("runs"))).run
+    return training.train(load_experiment(TINY_DEMO, overrides), runs_root=str(tmp_path_factory.mktemp("runs"))).run

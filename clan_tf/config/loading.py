@@ -31,8 +31,11 @@ def load_experiment(config: str | Path, overrides: Sequence[str] = (), preset: s
     values = read_yaml(config, shipped_configs() | shipped_presets(), "config") or {}
     if not isinstance(values, dict):
         raise UserError(f"{config}: must hold keys such as `data:` and `model:`; received {type(values).__name__}.")
-    for key, value in flatten(read_preset(preset) if preset else {}):
-        _put(values, key, value)
+    if preset:
+        # These keys of the config go with the size and the backbone that it had.
+        replaced = {"data.resize_size": None, "model.mid": None} | dict(flatten(read_preset(preset)))
+        for key, value in replaced.items():
+            _put(values, key, value)
     return experiment_from(values, overrides, config)
 
 

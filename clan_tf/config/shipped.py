@@ -52,7 +52,8 @@ def _read_text(given: str | Path, shipped: Mapping[str, Traversable], kind: str)
             raise UserError(f"{path}: can't be read as a YAML text: {reason}.") from error
     if name in shipped:
         return shipped[name].read_text(encoding="utf-8")
+    folder = "folder, a " if kind == "config" else ""
     raise UserError(
-        f"{given}: neither a YAML file nor a shipped {kind}.{nearest(name, list(shipped))} "
+        f"{given}: neither a {folder}YAML file nor a shipped {kind}.{nearest(name, list(shipped))} "
         f"Shipped are: {', '.join(shipped)}."
     )

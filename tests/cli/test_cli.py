@@ -162,7 +162,7 @@ def test_a_users_mistake_gets_one_message_and_leaves_nothing(
         (["predict", f"{'a' * 300}.keras", "photo.jpg"], "File name too long"),
         (["data", "check", "--set", "data.source=folders", "--set", "data.root=loop"], "no folder"),
         (["data", "check", "--set", "data.source=csv", "--set", "data.csv=loop"], "no file"),
-        (["train", "loop"], "neither a YAML file nor a shipped config"),
+        (["train", "loop"], "neither a folder, a YAML file nor a shipped config"),
     ],
 )
 def test_names_too_long_and_links_in_a_circle_are_a_users_mistake(

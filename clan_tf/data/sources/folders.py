@@ -66,7 +66,7 @@ def read_folders(config: DataConfig) -> Source:
     class_folders = {split: _class_folders(contents) for split, contents in layout.places.items()}
     class_names = tuple(sorted({name for folders in class_folders.values() for name in folders}))
     if not class_folders["train"]:
-        raise UserError(f"data.root: {root} has no class folders. Expected is a folder of photos for each class.")
+        raise _no_classes(root)
     splits: dict[str, list[Photo]] = {}
     left_out = list(layout.left_out)
     for split, folders in class_folders.items():
@@ -79,6 +79,17 @@ def read_folders(config: DataConfig) -> Source:
         splits["train"], splits["test"] = cut(splits["train"], config.test_fraction, config.split_seed)
     note = left_out_note(left_out)
     return Source(class_names, splits, (*layout.notes, *([note] if note else [])), left_out=tuple(left_out))
+
+
+def _no_classes(root: Path) -> UserError:
+    photos = len(list_decoded(root).photos)
+    expected = "Expected is a folder of photos for each class."
+    if not photos:
+        return UserError(f"data.root: {root} holds no photos. {expected}")
+    return UserError(
+        f"data.root: {root} holds {counted(photos, 'photo')} and no class folders, so their classes are unknown. "
+        f"{expected}"
+    )
 
 
 def _photos(folders: Mapping[str, Sequence[Path]], class_names: Sequence[str]) -> tuple[list[Photo], list[LeftOut]]:

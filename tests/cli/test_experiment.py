@@ -1,0 +1,103 @@
+"""The arguments of an experiment: a folder, a preset, short options and bare values."""
+
+import shlex
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from clan_tf.cli.experiment import ExperimentArguments
+from clan_tf.cli.main import app
+from clan_tf.errors import UserError
+
+runner = CliRunner()
+
+
+def read(words: str) -> ExperimentArguments:
+    """What `config show` would read; a command whose only other option is `--json`."""
+    from typer.main import get_command
+
+    command = get_command(app).commands["config"].commands["show"]  # type: ignore[attr-defined]
+    options = command.make_context("show", shlex.split(words)).params
+    return ExperimentArguments.read(options)
+
+
+def test_short_options_bare_values_and_set_say_the_same() -> None:
+    short = read("demo --backbone tiny --epochs 3 --batch-size 8 --learning-rate 0.1 --init run")
+    keys = ["model.backbone=tiny", "training.epochs=3", "training.batch_size=8", "training.learning_rate=0.1"]
+    bare = read(" ".join(["demo", *keys, "model.init=run", "model.weights=none"]))
+    with_set = read(" ".join(["demo", *(f"--set {key}" for key in [*keys, "model.init=run", "model.weights=none"])]))
+    assert bare == with_set
+    assert short.load() == bare.load().model_copy(
+        update={"model": bare.load().model.model_copy(update={"weights": "imagenet"})}
+    )
+
+
+def test_the_size_option_lets_the_size_before_cropping_follow() -> None:
+    assert read("demo --image-size 128").load().data.full_size == 146
+    assert read("demo --image-size 128 data.resize_size=130").load().data.full_size == 130
+
+
+def test_words_give_the_same_experiment_again() -> None:
+    first = read("demo --preset fast --epochs 3 data.flip=false")
+    assert read(shlex.join(first.words)).load() == first.load()
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("demo --epochs 3 training.epochs=5", "--epochs 3 and training.epochs=5 contradict each other"),
+        ("demo --image-size 64 --set data.image_size=65", "--image-size 64 and data.image_size=65 contradict"),
+        ("demo resnet50", "one folder or config is taken; received demo, resnet50"),
+        ("", "CONFIG: is missing"),
+        ("demo --epochs many", r"training\.epochs: .*received 'many'"),
+        ("demo epochs=3", r"epochs: no such key\. Did you mean training\.epochs\?"),
+        ("demo --preset fats", "no preset 'fats'"),
+        ("nowhere/", "neither a folder, a YAML file nor a shipped config"),
+    ],
+)
+def test_a_mistake_gets_one_message(words: str, expected: str) -> None:
+    with pytest.raises(UserError, match=expected):
+        read(words).load()
+
+
+def test_the_same_value_twice_is_no_contradiction() -> None:
+    assert read("demo --epochs 3 training.epochs=3").load().training.epochs == 3
+
+
+def test_a_file_whose_name_looks_like_a_value_is_a_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a=b.yaml").write_text("name: odd\n", encoding="utf-8")
+    assert read("a=b.yaml").load().name == "odd"
+
+
+def test_a_folder_is_shown_as_the_config_it_makes(colour_folders: Path) -> None:
+    shown = runner.invoke(app, ["config", "show", str(colour_folders), "--epochs", "2"])
+    assert shown.exit_code == 0
+    assert yaml.safe_load(shown.stdout)["training"]["epochs"] == 2
+    made = shown.stderr.partition("by the preset fast:\n")[2]
+    assert yaml.safe_load(made)["model"]["backbone"] == "efficientnet_lite0"
+
+
+def test_a_folder_is_taken_by_every_verb_that_takes_a_config(colour_folders: Path) -> None:
+    checked = runner.invoke(app, ["data", "check", str(colour_folders), "--json"])
+    assert checked.stdout.startswith("{") and '"can_start": true' in checked.stdout
+    for words in (["train", "--dry-run"], ["summary", "--json"], ["reproduce", "table5", "--plan", "--json"]):
+        done = runner.invoke(app, [*words, str(colour_folders), "model.weights=none"])
+        assert done.exit_code == 0, (words, done.output, done.exception)
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (lambda root: None, "holds no photos"),
+        (lambda root: [(root / f"{n}.jpg").write_bytes(b"\xff\xd8\xff") for n in range(3)], "3 photos and no class"),
+        (lambda root: [(root / n).write_text("") for n in ("config.yaml", "status.json")], "is a run directory"),
+    ],
+)
+def test_a_folder_that_is_no_data_set_is_refused(make: object, expected: str, tmp_path: Path) -> None:
+    make(tmp_path)  # type: ignore[operator]
+    done = runner.invoke(app, ["train", str(tmp_path)])
+    assert isinstance(done.exception, UserError) and expected in str(done.exception)
+    assert not Path("runs").exists()

@@ -1,0 +1,82 @@
+"""The experiment that a folder of photos starts with."""
+
+from pathlib import Path
+
+import pytest
+
+from clan_tf.config import load_experiment, shipped_presets
+from clan_tf.data.starting import epochs_for, experiment_for_folder, name_for, source_in
+from clan_tf.errors import UserError
+from clan_tf.models import BACKBONES
+
+
+def test_a_folder_gets_the_fast_preset_and_what_follows_from_its_photos(colour_folders: Path) -> None:
+    experiment = experiment_for_folder(colour_folders)
+    fast = load_experiment("fast")
+    assert (experiment.data.source, experiment.data.root) == ("folders", str(colour_folders.resolve()))
+    assert experiment.model == fast.model
+    assert experiment.training.batch_size == fast.training.batch_size
+    assert experiment.training.epochs == 40  # few photos
+
+
+def test_overrides_win_over_what_follows_from_the_photos(colour_folders: Path) -> None:
+    experiment = experiment_for_folder(colour_folders, ["training.epochs=3", "training.batch_size=2"], "good")
+    assert (experiment.training.epochs, experiment.training.batch_size) == (3, 2)
+    assert experiment.model.backbone == load_experiment("good").model.backbone
+
+
+@pytest.mark.parametrize(("photos", "epochs"), [(1, 40), (300, 40), (600, 20), (1200, 10), (1500, 8), (100_000, 8)])
+def test_fewer_photos_are_seen_more_often(photos: int, epochs: int) -> None:
+    assert epochs_for(photos) == epochs
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"), [("birds", "birds"), ("my birds (2024)", "my-birds-2024"), ("Vögel", "V-gel"), ("§§", "photos")]
+)
+def test_runs_are_named_after_the_folder(folder: str, name: str, tmp_path: Path) -> None:
+    assert name_for(tmp_path / folder) == name
+
+
+def test_files_in_the_folder_tell_the_source(tmp_path: Path) -> None:
+    assert source_in(tmp_path) == "folders"
+    for number, (file, source) in enumerate(
+        [
+            ("images.txt", "cub"),
+            ("devkit/cars_meta.mat", "cars"),
+            ("data/variants.txt", "aircraft"),
+            ("photos.csv", "csv"),
+            ("dataset_info.json", "records"),
+        ]
+    ):
+        path = tmp_path / str(number) / file
+        path.parent.mkdir(parents=True)
+        path.touch()
+        assert source_in(tmp_path / str(number)) == source
+    (tmp_path / "0" / "photos.csv").touch()
+    with pytest.raises(UserError, match=r"images\.txt and photos\.csv, so that it may be cub or csv"):
+        source_in(tmp_path / "0")
+
+
+@pytest.mark.parametrize("name", shipped_presets())
+def test_every_preset_is_pretrained_and_has_taps(name: str) -> None:
+    experiment = load_experiment(name)
+    assert experiment.model.weights == "imagenet" and BACKBONES[experiment.model.backbone].imagenet
+
+
+def test_a_preset_replaces_model_and_recipe_of_a_config_and_keeps_its_data(tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text(
+        "data: {root: photos, image_size: 448, resize_size: 460, flip: false}\n"
+        "model: {backbone: vgg16, mid: [block5_conv2], scales: 2}\ntraining: {epochs: 3, seed: 5}\n",
+        encoding="utf-8",
+    )
+    fast = load_experiment("fast")
+    experiment = load_experiment(tmp_path / "own.yaml", ["training.epochs=4"], preset="fast")
+    assert experiment.model == fast.model.model_copy(update={"scales": 2})
+    assert (experiment.data.image_size, experiment.data.resize_size) == (224, None)
+    assert (experiment.training.epochs, experiment.training.seed, experiment.data.flip) == (4, 5, False)
+    assert (experiment.data.root or "").endswith("photos")
+
+
+def test_an_unknown_preset_is_refused_with_the_right_ones() -> None:
+    with pytest.raises(UserError, match=r"--preset: no preset 'fats'. Did you mean fast\? There are: best, fast, good"):
+        load_experiment("demo", preset="fats")
