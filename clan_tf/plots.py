@@ -89,6 +89,21 @@ def draw_curves(axes: Axes, rows: Sequence[Mapping[str, str]], kind: str) -> Non
     axes.grid(alpha=0.3)
 
 
+def plot_range_test(
+    rates: Sequence[float], losses: Sequence[float], smoothed: Sequence[float], chosen: float, path: Path
+) -> None:
+    """Plots the loss of each step over its learning rate, smoothed in bold, with the chosen rate as a line."""
+    figure = Figure(figsize=(6, 4.2))
+    axes = figure.subplots()
+    axes.semilogx(rates, losses, color="C0", alpha=0.35, label="loss")
+    axes.semilogx(rates, smoothed, color="C0", label="smoothed loss")
+    axes.axvline(chosen, color="black", linestyle="--", label=f"chosen: {chosen:g}")
+    axes.set(xlabel="learning rate", ylabel="loss")
+    axes.legend(fontsize=8)
+    axes.grid(alpha=0.3)
+    save_figure(figure, path)
+
+
 def plot_confusion(matrix: np.ndarray, class_names: Sequence[str], path: Path) -> None:
     """Plots a confusion matrix `(classes, classes)` of counts, shaded by the share of each true class's photos."""
     classes = len(class_names)

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from clan_tf import limits
-from clan_tf.config.section import Fraction, Name, NotNegative, PositiveNumber, Section, up_to
+from clan_tf.config.section import Fraction, Name, NotNegative, PositiveNumber, RateOrAuto, Section, up_to
 
 Epochs = Annotated[float, Field(gt=0, le=limits.EPOCHS)]
 
@@ -45,8 +45,8 @@ class TrainingConfig(Section):
     optimizer: Literal["sgd", "adamw"] = "sgd"
     """`sgd` with momentum, as in the paper, or `adamw` (Loshchilov and Hutter, ICLR 2019), which suits ConvNeXt and
     needs a learning rate about a hundred times lower, such as 1e-4."""
-    learning_rate: PositiveNumber = 0.01
-    """Learning rate after the warm-up."""
+    learning_rate: RateOrAuto = 0.01
+    """Learning rate after the warm-up; `auto` chooses it by a range test of at most 100 steps (Smith, WACV 2017)."""
     head_learning_rate_factor: PositiveNumber = 1.0
     """Factor on the learning rate of everything but the backbone."""
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0

@@ -7,6 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from clan_tf.config import DataConfig, Experiment
+from clan_tf.config.section import AUTO
 from clan_tf.data import Source, list_source, read_source
 from clan_tf.data.check import require_ready
 from clan_tf.data.pipeline import steps_per_epoch
@@ -18,6 +19,7 @@ from clan_tf.progress import Progress
 from clan_tf.run import RunDirectory
 from clan_tf.training.disk import disk_bytes, optimizer_numbers
 from clan_tf.training.initial import start_from
+from clan_tf.training.range_test import MOST_STEPS
 from clan_tf.training.recipe import check_loss_weight_schedules, learning_rates_at
 
 
@@ -27,7 +29,8 @@ class TrainingPlan:
 
     Attributes:
         rows: counts and sizes, as text by name.
-        schedule: the epochs, from 1, at whose start the learning rate differs from the last row's, and the rate.
+        schedule: the epochs, from 1, at whose start the learning rate differs from the last row's, and the rate;
+            none if it is `auto`.
         files: what would be written.
     """
 
@@ -100,10 +103,15 @@ def plan_training(experiment: Experiment, run_dir: str | None) -> TrainingPlan:
         "decoded photos": _decoded_size(source, data),
         "disk": f"{disk_bytes(cost.variables, training) / 1e6:.0f} MB at most for models and checkpoints",
     }
+    is_auto = training.learning_rate == AUTO
+    if is_auto:
+        rows["learning rate"] = f"chosen before the first step, by a range test of at most {MOST_STEPS} steps"
     if start:
         rows["starts from"] = f"{start['init']['file']}; {start['init']['transfer']}"
     folder = run_dir or f"runs/{experiment.name}-NNN"
-    return TrainingPlan(rows, _rate_changes(experiment, steps), [f"{folder}/{name}" for name in RunDirectory.FILES])
+    files = [*RunDirectory.FILES, *(RunDirectory.RANGE_TEST if is_auto else ())]
+    schedule = [] if is_auto else _rate_changes(experiment, steps)
+    return TrainingPlan(rows, schedule, [f"{folder}/{name}" for name in files])
 
 
 def _decoded_size(source: Source, data: DataConfig) -> str:

@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from clan_tf.config import DataConfig, Experiment
+from clan_tf.config.section import AUTO
 from clan_tf.data import Source, read_source
 from clan_tf.data.check import check_splits, require_ready
 from clan_tf.data.checked_photos import CheckedPhotos
@@ -37,6 +38,7 @@ from clan_tf.training.disk import require_space
 from clan_tf.training.failures import explained, how_to_resume, recording
 from clan_tf.training.initial import require_start, start_from
 from clan_tf.training.loop import TrainingLoop
+from clan_tf.training.range_test import choose_learning_rate
 from clan_tf.training.recipe import check_loss_weight_schedules
 from clan_tf.training.resuming import note_other_computing, require_same_content, resumed_data, resumed_experiment
 
@@ -147,6 +149,8 @@ def train(
             run.remove_checkpoints()  # of a start that was killed
         with recording(run, not existing, is_made, progress) if chief else nullcontext():
             labels = {split: photos.labels for split, photos in data.checked.items()}
+            if experiment.training.learning_rate == AUTO:
+                experiment = _with_learning_rate(experiment, model, strategy, data, run if chief else None, progress)
             loop = TrainingLoop(experiment, model, strategy, data.readers, labels, run, chief, progress)
             if chief and start:
                 loop.save_start()
@@ -270,6 +274,19 @@ def _with_precision(experiment: Experiment) -> Experiment:
 
 def _with_cache(experiment: Experiment, data: TrainingData) -> Experiment:
     return experiment.model_copy(update={"data": experiment.data.model_copy(update={"cache": data.cache})})
+
+
+def _with_learning_rate(
+    experiment: Experiment,
+    model: BranchClassifier,
+    strategy: tf.distribute.Strategy,
+    data: TrainingData,
+    run: RunDirectory | None,
+    progress: Progress,
+) -> Experiment:
+    reader, labels = data.readers["train"], data.checked["train"].labels
+    chosen = choose_learning_rate(experiment, model, strategy, reader, labels, run, progress)
+    return experiment.model_copy(update={"training": experiment.training.model_copy(update={"learning_rate": chosen})})
 
 
 def _announce(experiment: Experiment, run: RunDirectory, strategy: tf.distribute.Strategy, progress: Progress) -> None:
