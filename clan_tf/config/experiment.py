@@ -15,6 +15,8 @@ UNDECIDED = {
     "data.cache": AUTO,
     "training.precision": AUTO,
     "training.learning_rate": AUTO,
+    "training.batch_size": AUTO,
+    "training.accumulation": None,
 }
 """Keys that may be left for training to decide, with the value that means so."""
 

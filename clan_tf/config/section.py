@@ -37,7 +37,9 @@ def or_auto(kind: Any) -> Any:
 if TYPE_CHECKING:
     # Whatever computes with these keys gets an experiment in which `train` has replaced `auto` by a number.
     RateOrAuto = float
+    BatchOrAuto = int
 else:
+    BatchOrAuto = or_auto(Annotated[int, up_to(limits.BATCH_SIZE)])
     RateOrAuto = or_auto(PositiveNumber)
 
 

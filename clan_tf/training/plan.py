@@ -17,8 +17,10 @@ from clan_tf.models import complexity
 from clan_tf.models.build import build_model
 from clan_tf.progress import Progress
 from clan_tf.run import RunDirectory
+from clan_tf.training.devices import choose_precision
 from clan_tf.training.disk import disk_bytes, optimizer_numbers
 from clan_tf.training.initial import start_from
+from clan_tf.training.memory import fit_batch
 from clan_tf.training.range_test import MOST_STEPS
 from clan_tf.training.recipe import check_loss_weight_schedules, learning_rates_at
 
@@ -85,14 +87,21 @@ def plan_training(experiment: Experiment, run_dir: str | None) -> TrainingPlan:
         raise UserError(f"--run-dir: {run_dir} exists, and a run is never overwritten. Give another folder.")
     source = read_source(data)
     require_ready(experiment, source)
-    steps = steps_per_epoch(len(source.photos("train")), training.batch_size)
     # A dry run downloads nothing.
     model = build_model(experiment, len(source.class_names), load_weights=experiment.model.weights != "imagenet")
     start = start_from(experiment, model, tf.distribute.get_strategy(), Progress())
     check_loss_weight_schedules(training, model.branches)
+    notes: list[str] = []
+    decided = experiment.model_copy(
+        update={"training": training.model_copy(update={"precision": choose_precision(training.precision)})}
+    )
+    photos = len(source.photos("train"))
+    training = fit_batch(decided, model, tf.distribute.get_strategy(), photos, notes.append).training
+    experiment = experiment.model_copy(update={"training": training})
+    steps = steps_per_epoch(photos, training.batch_size)
     cost = complexity(model)
     counts = ", ".join(f"{len(photos)} {split}" for split, photos in source.splits.items())
-    memory = cost.training_bytes(training.batch_size, optimizer_numbers(training))
+    memory = cost.training_bytes(training.batch_size // training.parts, optimizer_numbers(training))
     rows = {
         "photos": counts,
         "classes": str(len(source.class_names)),
@@ -103,6 +112,8 @@ def plan_training(experiment: Experiment, run_dir: str | None) -> TrainingPlan:
         "decoded photos": _decoded_size(source, data),
         "disk": f"{disk_bytes(cost.variables, training) / 1e6:.0f} MB at most for models and checkpoints",
     }
+    if notes:
+        rows["batch"] = " ".join(notes)
     is_auto = training.learning_rate == AUTO
     if is_auto:
         rows["learning rate"] = f"chosen before the first step, by a range test of at most {MOST_STEPS} steps"

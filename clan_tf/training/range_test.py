@@ -151,7 +151,7 @@ def _losses(
         strategy,
         lambda worker: training_batches(reader, labels, model.classes, longer, worker=worker),
         training.batch_size,
-        training.accumulation,
+        training.parts,
     )
     with strategy.scope():
         optimizer = make_optimizer(training, model, steps, strategy.num_replicas_in_sync, rates[0])

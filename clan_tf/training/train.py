@@ -38,6 +38,7 @@ from clan_tf.training.disk import require_space
 from clan_tf.training.failures import explained, how_to_resume, recording
 from clan_tf.training.initial import require_start, start_from
 from clan_tf.training.loop import TrainingLoop
+from clan_tf.training.memory import fit_batch
 from clan_tf.training.range_test import choose_learning_rate
 from clan_tf.training.recipe import check_loss_weight_schedules
 from clan_tf.training.resuming import note_other_computing, require_same_content, resumed_data, resumed_experiment
@@ -141,6 +142,8 @@ def train(
             require_space(model, experiment.training, run_dir or runs_root)
         data = _checked_data(experiment, source, own, data, progress)
         experiment = _with_cache(experiment, data)
+        if not existing:
+            experiment = fit_batch(experiment, model, strategy, len(data.checked["train"].labels), progress.note)
         is_made = run_dir is None or not Path(run_dir).exists()
         run = existing or _new_run(experiment, run_dir, runs_root, chief)
         if chief and not existing:
@@ -292,7 +295,7 @@ def _with_learning_rate(
 def _announce(experiment: Experiment, run: RunDirectory, strategy: tf.distribute.Strategy, progress: Progress) -> None:
     training, replicas = experiment.training, strategy.num_replicas_in_sync
     each = f", {training.batch_size // replicas} photos on each of {replicas} devices" if replicas > 1 else ""
-    parts = f" in {training.accumulation} parts" if training.accumulation > 1 else ""
+    parts = f" in {training.parts} parts" if training.parts > 1 else ""
     progress.note(f"run directory: {run.path}")
     progress.note(
         f"{', '.join(describe_devices())}, {training.precision}: batches of {training.batch_size}{parts}{each}; "
