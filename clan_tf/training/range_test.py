@@ -107,8 +107,9 @@ def chosen_rate(rates: Sequence[float], losses: Sequence[float]) -> float:
     single batches would decide. The least loss itself comes at a rate that is already too high, because the moving
     average lags behind.
 
-    Where no fall is greater than the spread of the losses at the first rates, which change nothing, a tenth of the last
-    rate is returned at which the smoothed loss hadn't risen yet: so it is with a model that knows the photos already.
+    A fall counts if it is greater than the spread of the losses at the first rates, which change nothing. With a model
+    that knows the photos already there is none. The rate is at most a tenth of the last one at which the smoothed loss
+    hadn't risen, and that is returned where there is no fall.
 
     Args:
         rates: the rates of the whole test.
@@ -120,18 +121,19 @@ def chosen_rate(rates: Sequence[float], losses: Sequence[float]) -> float:
     window, smoothed = max(2, round(WINDOW * len(rates))), smooth(losses)
     end = int(np.argmin(smoothed)) if smoothed else 0
     falls = [smoothed[start] - smoothed[start + window] for start in range(end - window + 1)]
+    candidates = []
     if falls and max(falls) > np.std(losses[: 2 * window]):
-        chosen = rates[int(np.argmax(falls)) + window // 2]
-    else:
-        level = RISEN * float(np.mean(losses[: 2 * window])) if losses else 0.0
-        last = max((index for index, mean in enumerate(smoothed) if mean <= level), default=0)
-        if not 2 * window <= last < len(rates) - 1:
-            raise CheckFailed(
-                "training.learning_rate: auto found no rate, because the loss neither falls nor rises from some rate "
-                "on, or rises at once. Give a number: --set training.learning_rate=0.001."
-            )
-        chosen = rates[last] / 10
-    return float(f"{chosen:.2g}")
+        candidates.append(rates[int(np.argmax(falls)) + window // 2])
+    level = RISEN * float(np.mean(losses[: 2 * window])) if losses else 0.0
+    last = max((index for index, mean in enumerate(smoothed) if mean <= level), default=0)
+    if 2 * window <= last < len(rates) - 1:
+        candidates.append(rates[last] / 10)
+    if not candidates:
+        raise CheckFailed(
+            "training.learning_rate: auto found no rate, because the loss neither falls nor rises from some rate on, "
+            "or rises at once. Give a number: --set training.learning_rate=0.001."
+        )
+    return float(f"{min(candidates):.2g}")
 
 
 def _losses(

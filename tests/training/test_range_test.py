@@ -48,6 +48,13 @@ def test_where_the_loss_only_rises_a_tenth_of_the_rate_from_which_it_does_is_cho
     assert 0.01 < chosen_rate(list(rates), list(losses)) < 0.05
 
 
+def test_the_rate_is_no_more_than_a_tenth_of_the_one_from_which_the_loss_rises() -> None:
+    """A loss that falls steepest at 0.3, and rises soon after."""
+    rates = np.array(rates_of("sgd", 100))
+    losses = 3 - np.maximum(0, np.log10(rates / 0.1)) + np.maximum(0, np.log10(rates / 0.5)) * 20
+    assert 0.05 < chosen_rate(list(rates), list(losses)) < 0.1
+
+
 @pytest.mark.parametrize("losses", [[], [3.0], [3.0] * 100, [3.0, 9.0], [*np.linspace(3, 9, 50)]])
 def test_where_the_loss_shows_no_rate_a_number_is_asked_for(losses: list[float]) -> None:
     with pytest.raises(CheckFailed, match="auto found no rate, because .* Give a number: --set training"):
