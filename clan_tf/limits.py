@@ -19,6 +19,8 @@ PATH_LENGTH = 4096
 
 EPOCHS = 100_000
 BATCH_SIZE = 65_536
+AUTO_BATCH_SIZE = 64
+"""The largest that `training.batch_size: auto` chooses."""
 GENERATED_PHOTOS = 20_000
 """Drawn for each split; they are kept in memory."""
 REPEATS = 1000

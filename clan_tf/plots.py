@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
 from matplotlib.text import Text
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from clan_tf.files import replacing
 from clan_tf.text import printable
@@ -87,6 +87,23 @@ def draw_curves(axes: Axes, rows: Sequence[Mapping[str, str]], kind: str) -> Non
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(fontsize=8)
     axes.grid(alpha=0.3)
+
+
+def plot_range_test(
+    rates: Sequence[float], losses: Sequence[float], smoothed: Sequence[float], chosen: float, path: Path
+) -> None:
+    """Plots the loss of each step over its learning rate, smoothed in bold, with the chosen rate as a line."""
+    figure = Figure(figsize=(6, 4.2))
+    axes = figure.subplots()
+    axes.semilogx(rates, losses, color="C0", alpha=0.35, label="loss")
+    axes.semilogx(rates, smoothed, color="C0", label="smoothed loss")
+    axes.axvline(chosen, color="black", linestyle="--", label=f"chosen: {chosen:g}")
+    # The last steps may have losses many times the others', and formulas such as 10^-3 aren't drawn.
+    axes.set(xlabel="learning rate", ylabel="loss", ylim=(None, max(x for x in losses if x <= 2 * losses[0])))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda rate, place: f"{rate:g}"))
+    axes.legend(fontsize=8)
+    axes.grid(alpha=0.3)
+    save_figure(figure, path)
 
 
 def plot_confusion(matrix: np.ndarray, class_names: Sequence[str], path: Path) -> None:

@@ -104,7 +104,8 @@ def _print_plan(experiment: "Experiment", run_dir: str | None) -> None:
     print_table(f"Training {experiment.name} (dry run)", ("", "planned"), list(plan.rows.items()))
     rates = [(str(epoch), f"{rate:.3g}") for epoch, rate in plan.schedule]
     shown = rates if len(rates) <= 9 else [*rates[:7], (f"… {len(rates) - 8} more", "…"), rates[-1]]
-    print_table("Learning rate", ("from epoch", "learning rate"), shown)
+    if shown:
+        print_table("Learning rate", ("from epoch", "learning rate"), shown)
     say("It would write:")
     for file in plan.files:
         say(f"  {file}")

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from clan_tf.config import AugmentationConfig, Experiment
+from clan_tf.config import AugmentationConfig, Experiment, with_values
+from clan_tf.config.section import AUTO
 from clan_tf.data import read_source
 from clan_tf.data.check import check_splits
 from clan_tf.data.checked_photos import CheckedPhotos
@@ -23,6 +24,7 @@ from clan_tf.data.pipeline.pipeline import finish
 from clan_tf.data.pipeline.reading import Reader
 from clan_tf.data.sources.content import read_content
 from clan_tf.errors import UserError
+from clan_tf.limits import AUTO_BATCH_SIZE
 from clan_tf.progress import Progress
 from clan_tf.runtime.exported import cores
 
@@ -103,6 +105,8 @@ def benchmark_data(
     progress = progress or Progress()
     source = read_source(experiment.data)
     checked = check_splits({"train": source.photos("train")[:photos]}, experiment.data, progress)["train"]
+    if experiment.training.batch_size == AUTO:
+        experiment = with_values(experiment, {"training.batch_size": min(AUTO_BATCH_SIZE, len(checked.photos))})
     if experiment.training.batch_size > len(checked.photos):
         raise UserError(
             f"training.batch_size: {experiment.training.batch_size} is more than the {len(checked.photos)} photos to "

@@ -8,8 +8,17 @@ from pydantic import Field
 
 from clan_tf.config.data import DataConfig
 from clan_tf.config.model import ModelConfig
-from clan_tf.config.section import Section
+from clan_tf.config.section import AUTO, Section
 from clan_tf.config.training import TrainingConfig
+
+UNDECIDED = {
+    "data.cache": AUTO,
+    "training.precision": AUTO,
+    "training.learning_rate": AUTO,
+    "training.batch_size": AUTO,
+    "training.accumulation": None,
+}
+"""Keys that may be left for training to decide, with the value that means so."""
 
 
 class Experiment(Section):
@@ -27,6 +36,11 @@ class Experiment(Section):
     def flat(self) -> dict[str, Any]:
         """Returns every value by its whole key, such as `training.epochs`."""
         return dict(flatten(self.model_dump(mode="json")))
+
+    def undecided(self) -> set[str]:
+        """Returns the keys whose values `train` decides, and then writes into the run's config."""
+        flat = self.flat()
+        return {key for key, value in UNDECIDED.items() if flat[key] == value}
 
     def to_yaml(self) -> str:
         """Writes the complete experiment, every default included."""

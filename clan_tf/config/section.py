@@ -1,8 +1,8 @@
 """What the sections of an experiment share."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, WrapValidator
 
 from clan_tf import limits
 from clan_tf.text import is_utf8, printable
@@ -18,6 +18,29 @@ Text = Annotated[str, Field(max_length=limits.PATH_LENGTH)]
 def up_to(most: int) -> Any:
     """Limits a whole number to 1 … `most`: `Annotated[int, up_to(8)]`."""
     return Field(ge=1, le=most)
+
+
+AUTO = "auto"
+"""A value that training chooses itself."""
+
+
+def or_auto(kind: Any) -> Any:
+    """Returns a type of the values of `kind` and `auto`, whose mistakes are those of `kind`."""
+    numbers = TypeAdapter(kind)
+
+    def validated(value: Any, handler: Any) -> Any:
+        return value if isinstance(value, str) and value == AUTO else numbers.validate_python(value)
+
+    return Annotated[Union[kind, Literal["auto"]], WrapValidator(validated)]  # noqa: UP007 (it is made at run time)
+
+
+if TYPE_CHECKING:
+    # Whatever computes with these keys gets an experiment in which `train` has replaced `auto` by a number.
+    RateOrAuto = float
+    BatchOrAuto = int
+else:
+    BatchOrAuto = or_auto(Annotated[int, up_to(limits.BATCH_SIZE)])
+    RateOrAuto = or_auto(PositiveNumber)
 
 
 def require_utf8(path: str) -> str:

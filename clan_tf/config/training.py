@@ -5,7 +5,17 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from clan_tf import limits
-from clan_tf.config.section import Fraction, Name, NotNegative, PositiveNumber, Section, up_to
+from clan_tf.config.section import (
+    AUTO,
+    BatchOrAuto,
+    Fraction,
+    Name,
+    NotNegative,
+    PositiveNumber,
+    RateOrAuto,
+    Section,
+    up_to,
+)
 
 Epochs = Annotated[float, Field(gt=0, le=limits.EPOCHS)]
 
@@ -38,15 +48,17 @@ class TrainingConfig(Section):
 
     epochs: Annotated[int, up_to(limits.EPOCHS)] = 120
     """Number of epochs."""
-    batch_size: Annotated[int, up_to(limits.BATCH_SIZE)] = 36
-    """Photos per step, over all devices."""
-    accumulation: Annotated[int, up_to(limits.BATCH_SIZE)] = 1
-    """In how many parts a batch is computed, which takes less memory; `batch_size` must be a multiple."""
+    batch_size: BatchOrAuto = 36
+    """Photos per step, over all devices; `auto` is the largest power of two up to 64 that fits into the free memory by
+    an estimate."""
+    accumulation: Annotated[int, up_to(limits.BATCH_SIZE)] | None = None
+    """In how many parts a batch is computed, which takes less memory; `batch_size` must be a multiple. By default 1, or
+    as many as the free memory requires by an estimate."""
     optimizer: Literal["sgd", "adamw"] = "sgd"
     """`sgd` with momentum, as in the paper, or `adamw` (Loshchilov and Hutter, ICLR 2019), which suits ConvNeXt and
     needs a learning rate about a hundred times lower, such as 1e-4."""
-    learning_rate: PositiveNumber = 0.01
-    """Learning rate after the warm-up."""
+    learning_rate: RateOrAuto = 0.01
+    """Learning rate after the warm-up; `auto` chooses it by a range test of at most 100 steps (Smith, WACV 2017)."""
     head_learning_rate_factor: PositiveNumber = 1.0
     """Factor on the learning rate of everything but the backbone."""
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
@@ -91,9 +103,14 @@ class TrainingConfig(Section):
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Seed of the initial weights, the order of the photos and augmentation."""
 
+    @property
+    def parts(self) -> int:
+        """In how many parts a batch is computed: `accumulation`, or 1 where it isn't decided."""
+        return self.accumulation or 1
+
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.batch_size % self.accumulation:
+        if self.batch_size != AUTO and self.batch_size % self.parts:
             raise ValueError(
                 f"batch_size ({self.batch_size}) must be a multiple of accumulation; received {self.accumulation}"
             )

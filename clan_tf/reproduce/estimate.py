@@ -6,7 +6,9 @@ from pathlib import Path
 
 import keras
 
+from clan_tf.config.section import AUTO
 from clan_tf.data import Source
+from clan_tf.limits import AUTO_BATCH_SIZE
 from clan_tf.models import complexity
 from clan_tf.models.build import build_model
 from clan_tf.progress import Progress
@@ -50,7 +52,8 @@ def _measured_seconds(job: Job, source: Source, progress: Progress) -> float:
     """Extrapolates a run's time from the second epoch of a short one; adds the first's time for tracing graphs once."""
     training, data = job.experiment.training, job.experiment.data
     photos = len(source.photos("train"))
-    fraction = min(data.fraction, data.fraction * _MEASURED_STEPS * training.batch_size / photos)
+    batch = AUTO_BATCH_SIZE if training.batch_size == AUTO else training.batch_size
+    fraction = min(data.fraction, data.fraction * _MEASURED_STEPS * batch / photos)
     short = job.experiment.model_copy(
         update={
             "data": data.model_copy(update={"fraction": fraction}),

@@ -164,7 +164,7 @@ def _heading(
     return [
         f"{_title(name)}: {title}",
         f"{photos}, {len(source.class_names)} classes, {data.image_size} px; backbone {experiment.model.backbone}; "
-        f"{training.epochs} epochs, batches of {training.batch_size}, learning rate {training.learning_rate:g}; "
+        f"{training.epochs} epochs, batches of {training.batch_size}, learning rate {training.learning_rate}; "
         f"seeds {seeds}.",
     ]
 

@@ -53,8 +53,9 @@ class Job:
         if self.state == "missing":
             return
         wanted, found = self.experiment.flat(), self.run.experiment().flat()
+        free = {*_FREE_KEYS} | self.experiment.undecided()
         for key in sorted(wanted.keys() | found.keys()):
-            if key not in _FREE_KEYS and wanted.get(key) != found.get(key):
+            if key not in free and wanted.get(key) != found.get(key):
                 raise UserError(
                     f"{self.run.path}: was trained with {key}={found.get(key)!r}, but {wanted.get(key)!r} is wanted. "
                     "Runs of different configs aren't mixed in one table: give another --output, or remove the run."

@@ -70,6 +70,9 @@ class RunDirectory:
         "evaluation/",
     )
 
+    RANGE_TEST = ("learning_rate.csv", "learning_rate.png")
+    """Further files of runs that chose their learning rate themselves."""
+
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
 
@@ -174,6 +177,10 @@ class RunDirectory:
         name = f"{split}-{'+'.join(branches)}" if branches else split
         return EvaluationFolder(self.path / "evaluation" / name)
 
+    def range_test(self, kind: Literal["csv", "png"]) -> Path:
+        """Returns the table or the picture of how the learning rate was chosen."""
+        return self.path / f"learning_rate.{kind}"
+
     def export(self, kind: str) -> Path:
         """Returns the folder of one export, such as `tflite-int8`."""
         return exports_in(self.path) / kind
@@ -270,7 +277,7 @@ class RunDirectory:
         self.remove_checkpoints()
         _remove_files(self.tensorboard, _LOG)
         _remove_folder(self.tensorboard)
-        names = [re.escape(name) for name in (*self.FILES, START, LOCK) if not name.endswith("/")]
+        names = [re.escape(name) for name in (*self.FILES, *self.RANGE_TEST, START, LOCK) if not name.endswith("/")]
         _remove_files(self.path, re.compile("|".join(names)))
 
 
@@ -304,7 +311,7 @@ def require_unstarted(path: Path) -> None:
 
 def _foreign_names(path: Path) -> list[str]:
     names = {entry.name for entry in path.iterdir() if not is_temporary(entry)} - {LOCK}
-    own = {START, *(name.rstrip("/") for name in RunDirectory.FILES)} - {"status.json"}
+    own = {START, *RunDirectory.RANGE_TEST, *(name.rstrip("/") for name in RunDirectory.FILES)} - {"status.json"}
     return sorted(names - own if START in names else names)
 
 

@@ -11,6 +11,7 @@ import keras
 import tensorflow as tf
 
 from clan_tf.config import TrainingConfig
+from clan_tf.config.section import AUTO
 from clan_tf.config.training import Precision
 from clan_tf.data.sources.content import plain_message
 from clan_tf.errors import CheckFailed, UserError
@@ -85,11 +86,19 @@ def require_agreement(strategy: tf.distribute.Strategy, **facts: str | int) -> N
         )
 
 
+def least_everywhere(strategy: tf.distribute.Strategy, number: int) -> int:
+    """Returns the smallest of the numbers that the processes of a run give; to be called by each of them."""
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return number
+    own = strategy.run(lambda: tf.constant([number], tf.int64))
+    return int(strategy.gather(own, axis=0).numpy().min())
+
+
 def require_divisible(training: TrainingConfig, replicas: int) -> None:
     """Raises a `UserError` unless each device gets the same number of photos at a time."""
-    parts = replicas * training.accumulation
-    if training.batch_size % parts:
-        of = f" in {training.accumulation} parts each" if training.accumulation > 1 else ""
+    parts = replicas * training.parts
+    if training.batch_size != AUTO and training.batch_size % parts:
+        of = f" in {training.parts} parts each" if training.parts > 1 else ""
         raise UserError(
             f"training.batch_size: {training.batch_size} can't be divided among {replicas} devices{of}. "
             f"Use a multiple of {parts}, or other devices: training.device."

@@ -69,7 +69,7 @@ class TrainingLoop:
             self.average = WeightAverage(model, training.ema, strategy) if training.ema else None
         self.state = TrainingState()
         self.predict = ProbabilityFunction(model, strategy)
-        size = training.batch_size // training.accumulation
+        size = training.batch_size // training.parts
         self.validation_batches = distribute(
             strategy,
             lambda worker: evaluation_batches(readers["val"], labels["val"], size, worker),
@@ -219,7 +219,7 @@ class TrainingLoop:
                 self.readers["train"], labels, classes, self.experiment, start_step=start, worker=worker
             ),
             training.batch_size,
-            training.accumulation,
+            training.parts,
         )
 
     def _advice(self) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from clan_tf.config import DataConfig, Experiment
+from clan_tf.config.section import AUTO
 from clan_tf.data import Source, list_source, read_source
 from clan_tf.data.check import require_ready
 from clan_tf.data.pipeline import steps_per_epoch
@@ -16,8 +17,11 @@ from clan_tf.models import complexity
 from clan_tf.models.build import build_model
 from clan_tf.progress import Progress
 from clan_tf.run import RunDirectory
+from clan_tf.training.devices import choose_precision
 from clan_tf.training.disk import disk_bytes, optimizer_numbers
 from clan_tf.training.initial import start_from
+from clan_tf.training.memory import fit_batch
+from clan_tf.training.range_test import MOST_STEPS
 from clan_tf.training.recipe import check_loss_weight_schedules, learning_rates_at
 
 
@@ -27,7 +31,8 @@ class TrainingPlan:
 
     Attributes:
         rows: counts and sizes, as text by name.
-        schedule: the epochs, from 1, at whose start the learning rate differs from the last row's, and the rate.
+        schedule: the epochs, from 1, at whose start the learning rate differs from the last row's, and the rate;
+            none if it is `auto`.
         files: what would be written.
     """
 
@@ -82,14 +87,21 @@ def plan_training(experiment: Experiment, run_dir: str | None) -> TrainingPlan:
         raise UserError(f"--run-dir: {run_dir} exists, and a run is never overwritten. Give another folder.")
     source = read_source(data)
     require_ready(experiment, source)
-    steps = steps_per_epoch(len(source.photos("train")), training.batch_size)
     # A dry run downloads nothing.
     model = build_model(experiment, len(source.class_names), load_weights=experiment.model.weights != "imagenet")
     start = start_from(experiment, model, tf.distribute.get_strategy(), Progress())
     check_loss_weight_schedules(training, model.branches)
+    notes: list[str] = []
+    decided = experiment.model_copy(
+        update={"training": training.model_copy(update={"precision": choose_precision(training.precision)})}
+    )
+    photos = len(source.photos("train"))
+    training = fit_batch(decided, model, tf.distribute.get_strategy(), photos, notes.append).training
+    experiment = experiment.model_copy(update={"training": training})
+    steps = steps_per_epoch(photos, training.batch_size)
     cost = complexity(model)
     counts = ", ".join(f"{len(photos)} {split}" for split, photos in source.splits.items())
-    memory = cost.training_bytes(training.batch_size, optimizer_numbers(training))
+    memory = cost.training_bytes(training.batch_size // training.parts, optimizer_numbers(training))
     rows = {
         "photos": counts,
         "classes": str(len(source.class_names)),
@@ -100,10 +112,17 @@ def plan_training(experiment: Experiment, run_dir: str | None) -> TrainingPlan:
         "decoded photos": _decoded_size(source, data),
         "disk": f"{disk_bytes(cost.variables, training) / 1e6:.0f} MB at most for models and checkpoints",
     }
+    if notes:
+        rows["batch"] = " ".join(notes)
+    is_auto = training.learning_rate == AUTO
+    if is_auto:
+        rows["learning rate"] = f"chosen before the first step, by a range test of at most {MOST_STEPS} steps"
     if start:
         rows["starts from"] = f"{start['init']['file']}; {start['init']['transfer']}"
     folder = run_dir or f"runs/{experiment.name}-NNN"
-    return TrainingPlan(rows, _rate_changes(experiment, steps), [f"{folder}/{name}" for name in RunDirectory.FILES])
+    files = [*RunDirectory.FILES, *(RunDirectory.RANGE_TEST if is_auto else ())]
+    schedule = [] if is_auto else _rate_changes(experiment, steps)
+    return TrainingPlan(rows, schedule, [f"{folder}/{name}" for name in files])
 
 
 def _decoded_size(source: Source, data: DataConfig) -> str:

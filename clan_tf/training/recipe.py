@@ -15,7 +15,7 @@ from clan_tf.training.optimizers import CoupledSGD, DecoupledAdam, VariableRates
 
 
 def make_optimizer(
-    training: TrainingConfig, model: BranchClassifier, steps: int, replicas: int = 1
+    training: TrainingConfig, model: BranchClassifier, steps: int, replicas: int = 1, constant_rate: float | None = None
 ) -> keras.optimizers.Optimizer:
     """Makes the recipe's optimizer for the model's trainable variables; to be called in the strategy's scope.
 
@@ -24,10 +24,11 @@ def make_optimizer(
         model: the model to train.
         steps: steps per epoch.
         replicas: how many devices share each batch.
+        constant_rate: a learning rate in place of the recipe's schedule.
     """
     # Keras clips each device's gradient, which `TrainStep` makes a share of the whole batch's.
     clipnorm = training.clipnorm and training.clipnorm / replicas
-    rate = learning_rate_schedule(training, steps)
+    rate = learning_rate_schedule(training, steps) if constant_rate is None else constant_rate
     backbone = model.backbone_model.trainable_variables
     inner: VariableRates
     if training.optimizer == "adamw":

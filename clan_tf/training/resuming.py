@@ -34,7 +34,7 @@ def resumed_experiment(run: RunDirectory, experiment: Experiment, note: Callable
         UserError: naming the keys that differ from the run's.
     """
     own, given = run.experiment().flat(), experiment.flat()
-    decided = {key for key in ("data.cache", "training.precision") if given[key] == "auto"}
+    decided = experiment.undecided()
     differing = [key for key in {**own, **given} if own.get(key) != given.get(key) and key not in decided]
     refused = [key for key in differing if key not in CHANGEABLE]
     if refused:

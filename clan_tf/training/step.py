@@ -25,7 +25,7 @@ class TrainStep:
         model: the model, made in the strategy's scope.
         optimizer: built for the model's trainable variables.
         strategy: where the step runs.
-        training: the recipe; `batch_size` is the global batch, computed in `accumulation` parts.
+        training: the recipe; `batch_size` is the global batch, computed in `parts`.
         average: the moving average of the weights, if there is one.
         frozen_backbone: whether the backbone, its batch norm included, is frozen.
     """
@@ -48,7 +48,7 @@ class TrainStep:
             from_logits=True, label_smoothing=training.label_smoothing, reduction=None
         )
         self._sums: list[tf.Variable] = []
-        if training.accumulation > 1:
+        if training.parts > 1:
             with strategy.scope():
                 self._sums = [self._local_sum(variable) for variable in self._variables]
         # Keras' optimizer must be distributed as it is written, not as AutoGraph rewrites it.
@@ -72,7 +72,7 @@ class TrainStep:
         if not self._sums:
             values = self._whole_step(*next(batches), weights, flag).numpy()
         else:
-            parts = [self._add_part(*next(batches), weights, flag).numpy() for _ in range(self.training.accumulation)]
+            parts = [self._add_part(*next(batches), weights, flag).numpy() for _ in range(self.training.parts)]
             values = np.sum(parts, axis=0)
             self._apply_parts()
         return values[:-1], values[-1] > 0

@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from clan_tf.config import DataConfig, Experiment
+from clan_tf.config.section import AUTO
 from clan_tf.data import Source, read_source
 from clan_tf.data.check import check_splits, require_ready
 from clan_tf.data.checked_photos import CheckedPhotos
@@ -38,6 +39,8 @@ from clan_tf.training.disk import require_space
 from clan_tf.training.failures import explained, how_to_resume, recording
 from clan_tf.training.initial import require_start, start_from
 from clan_tf.training.loop import TrainingLoop
+from clan_tf.training.memory import fit_batch
+from clan_tf.training.range_test import choose_learning_rate
 from clan_tf.training.recipe import check_loss_weight_schedules
 from clan_tf.training.resuming import note_other_computing, require_same_content, resumed_data, resumed_experiment
 
@@ -142,6 +145,8 @@ def train(
                 progress.note(f"note: {note}")
         data = _checked_data(experiment, source, own, data, progress)
         experiment = _with_cache(experiment, data)
+        if not existing:
+            experiment = fit_batch(experiment, model, strategy, len(data.checked["train"].labels), progress.note)
         is_made = run_dir is None or not Path(run_dir).exists()
         run = existing or _new_run(experiment, run_dir, runs_root, chief)
         if chief and not existing:
@@ -150,6 +155,8 @@ def train(
             run.remove_checkpoints()  # of a start that was killed
         with recording(run, not existing, is_made, progress) if chief else nullcontext():
             labels = {split: photos.labels for split, photos in data.checked.items()}
+            if experiment.training.learning_rate == AUTO:
+                experiment = _with_learning_rate(experiment, model, strategy, data, run if chief else None, progress)
             loop = TrainingLoop(experiment, model, strategy, data.readers, labels, run, chief, progress)
             if chief and start:
                 loop.save_start()
@@ -275,10 +282,23 @@ def _with_cache(experiment: Experiment, data: TrainingData) -> Experiment:
     return experiment.model_copy(update={"data": experiment.data.model_copy(update={"cache": data.cache})})
 
 
+def _with_learning_rate(
+    experiment: Experiment,
+    model: BranchClassifier,
+    strategy: tf.distribute.Strategy,
+    data: TrainingData,
+    run: RunDirectory | None,
+    progress: Progress,
+) -> Experiment:
+    reader, labels = data.readers["train"], data.checked["train"].labels
+    chosen = choose_learning_rate(experiment, model, strategy, reader, labels, run, progress)
+    return experiment.model_copy(update={"training": experiment.training.model_copy(update={"learning_rate": chosen})})
+
+
 def _announce(experiment: Experiment, run: RunDirectory, strategy: tf.distribute.Strategy, progress: Progress) -> None:
     training, replicas = experiment.training, strategy.num_replicas_in_sync
     each = f", {training.batch_size // replicas} photos on each of {replicas} devices" if replicas > 1 else ""
-    parts = f" in {training.accumulation} parts" if training.accumulation > 1 else ""
+    parts = f" in {training.parts} parts" if training.parts > 1 else ""
     progress.note(f"run directory: {run.path}")
     progress.note(
         f"{', '.join(describe_devices())}, {training.precision}: batches of {training.batch_size}{parts}{each}; "

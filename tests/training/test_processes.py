@@ -32,14 +32,23 @@ device anew. At a learning rate of 0.05 this network is chaotic: a change of one
 """
 
 
-def start(run_dir: Path, devices: int = 1, worker: tuple[int, list[int]] | None = None) -> subprocess.Popen:
+def start(
+    run_dir: Path, devices: int = 1, worker: tuple[int, list[int]] | None = None, overrides: Sequence[str] = ()
+) -> subprocess.Popen:
     """A training process, alone or as worker `index` of those at the ports."""
     environment = dict(os.environ)
     if worker:
         index, ports = worker
         cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
         environment["TF_CONFIG"] = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})
-    command = [sys.executable, str(TOOLS / "training_process.py"), str(run_dir), str(devices), *SAME_EVERYWHERE]
+    command = [
+        sys.executable,
+        str(TOOLS / "training_process.py"),
+        str(run_dir),
+        str(devices),
+        *SAME_EVERYWHERE,
+        *overrides,
+    ]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -82,6 +91,17 @@ def one_device(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_several_devices_train_like_one(devices: int, one_device: Path, tmp_path: Path) -> None:
     finish([start(tmp_path / "run", devices)])
     assert_same_weights(tmp_path / "run", one_device)
+
+
+def test_two_devices_choose_a_learning_rate_and_train_on_as_with_that_number(tmp_path: Path) -> None:
+    chosen, given = RunDirectory(tmp_path / "chosen"), RunDirectory(tmp_path / "given")
+    others = ("training.epochs=1", "training.accumulation=2", "training.freeze_epochs=1")
+    finish([start(chosen.path, 2, overrides=(*others, "training.learning_rate=auto"))])
+    rate = chosen.experiment().training.learning_rate
+    assert len(chosen.range_test("csv").read_text(encoding="utf-8").splitlines()) > 10
+    finish([start(given.path, 2, overrides=(*others, f"training.learning_rate={rate}"))])
+    for a, b in zip(*(load_model(run.last).get_weights() for run in (chosen, given)), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_two_processes_of_which_one_is_killed_stop_and_go_on_like_one_device(one_device: Path, tmp_path: Path) -> None:

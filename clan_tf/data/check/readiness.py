@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from clan_tf.config import Experiment, with_values
+from clan_tf.config.section import AUTO
 from clan_tf.data.checked_photos import CheckedPhotos
 from clan_tf.data.pipeline import steps_per_epoch
 from clan_tf.data.sources import SPLITS, Photo, Source
@@ -40,8 +41,8 @@ def require_ready(experiment: Experiment, source: Source, checked: Mapping[str, 
 
 def fitting_batch(experiment: Experiment, source: Source, broken: Collection[str] = ()) -> dict[str, int]:
     """Returns the keys and values with which training can start, if only the batch is too large for the photos."""
-    photos, parts = len(_readable(source, broken)["train"]), experiment.training.accumulation
-    if not photos or experiment.training.batch_size <= photos:
+    photos, parts = len(_readable(source, broken)["train"]), experiment.training.parts
+    if not photos or experiment.training.batch_size == AUTO or experiment.training.batch_size <= photos:
         return {}
     batch = {"training.batch_size": photos // parts * parts or photos}
     if photos < parts:
@@ -86,6 +87,8 @@ def _no_validation(source: Source) -> str:
 
 
 def _batch_size(experiment: Experiment, train: Sequence[Photo]) -> Iterator[str]:
+    if experiment.training.batch_size == AUTO:
+        return
     try:
         steps_per_epoch(len(train), experiment.training.batch_size)
     except UserError as error:

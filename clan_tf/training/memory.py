@@ -1,0 +1,142 @@
+"""How many photos are computed at a time: what the estimate of a step's memory lets fit into what is free."""
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import tensorflow as tf
+
+from clan_tf.config import Experiment
+from clan_tf.config.section import AUTO
+from clan_tf.data.pipeline.cache import available_memory
+from clan_tf.errors import UserError
+from clan_tf.limits import AUTO_BATCH_SIZE
+from clan_tf.models import BranchClassifier, complexity
+from clan_tf.training.devices import least_everywhere
+from clan_tf.training.disk import optimizer_numbers
+
+SHARE = 0.8
+"""Part of the free memory that a step may take by the estimate, which is rough."""
+FEWEST_PHOTOS = 2
+"""Fewest photos of a part of a batch on a device: batch norm takes its statistics from them."""
+
+
+def fit_batch(
+    experiment: Experiment,
+    model: BranchClassifier,
+    strategy: tf.distribute.Strategy,
+    photos: int,
+    note: Callable[[str], None],
+) -> Experiment:
+    """Returns the experiment with numbers for `training.batch_size` and `training.accumulation`.
+
+    `auto` becomes the largest power of two, times what devices and parts have to share evenly, that fits into the free
+    memory by the estimate, up to 64 photos and the number of train photos. A given batch that doesn't fit is computed
+    in 2, 4, 8 … parts, unless the number of parts is given. What was chosen is noted; the learning rate isn't changed.
+
+    Args:
+        experiment: what to train, its precision resolved.
+        model: its model.
+        strategy: where it runs.
+        photos: how many train photos there are.
+        note: called with what was chosen, and why.
+
+    Raises:
+        UserError: for `auto` if there are fewer photos than devices and parts.
+    """
+    training = experiment.training
+    replicas = strategy.num_replicas_in_sync
+    room = _Room(experiment, model, free_memory(strategy))
+    values: dict[str, int] = {"accumulation": training.parts}
+    if training.batch_size == AUTO:
+        unit = replicas * training.parts
+        values["batch_size"] = size = unit * _auto_photos(room, unit, photos)
+        note(f"training.batch_size is {size}: {room.describe(size // unit)}; it is at most {AUTO_BATCH_SIZE}")
+    elif training.accumulation is None:
+        own = training.batch_size // replicas
+        values["accumulation"] = parts = _parts(room, own)
+        if parts > 1:
+            note(
+                f"training.accumulation is {parts}: {room.describe(own)}, so batches of {training.batch_size} are "
+                f"computed in {parts} parts; batch norm sees one part at a time. Set training.accumulation to decide "
+                "otherwise"
+            )
+    return experiment.model_copy(update={"training": training.model_copy(update=values)})
+
+
+@dataclass(frozen=True)
+class _Room:
+    """The memory of a device, and what the model needs of it.
+
+    Attributes:
+        experiment: says how the model is trained.
+        model: the model.
+        free: bytes that are free; `None` if that isn't known.
+    """
+
+    experiment: Experiment
+    model: BranchClassifier
+    free: int | None
+
+    def needed(self, photos: int) -> int:
+        """Estimates the bytes of a step on so many photos; half precision halves the maps."""
+        training, cost = self.experiment.training, complexity(self.model)
+        weights = cost.training_bytes(0, optimizer_numbers(training) + bool(training.ema))
+        maps = cost.training_bytes(photos) - cost.training_bytes(0)
+        return weights + maps // (1 if training.precision == "float32" else 2)
+
+    def takes(self, photos: int) -> bool:
+        """Checks whether so many photos fit; they do if the memory isn't known."""
+        return self.free is None or self.needed(photos) <= SHARE * self.free
+
+    def describe(self, photos: int) -> str:
+        """Says in words how much is needed and free."""
+        free = "an unknown amount is free" if self.free is None else f"{self.free / 1e9:.2f} GB are free"
+        return f"a step on {photos} photos takes about {self.needed(photos) / 1e9:.2f} GB, and {free}"
+
+
+def _auto_photos(room: _Room, unit: int, photos: int) -> int:
+    """Returns the largest power of two of photos at a time, for `unit` parts and devices that share a batch."""
+    if photos < unit:
+        raise UserError(
+            f"training.batch_size: auto needs at least {unit} train photos for the devices and parts that share a "
+            f"batch; there are {photos}. Use fewer devices (training.device), or training.accumulation=1."
+        )
+    most, size = max(unit, min(AUTO_BATCH_SIZE, photos)), 1
+    while 2 * size * unit <= most and room.takes(2 * size):
+        size *= 2
+    return size
+
+
+def _parts(room: _Room, own: int) -> int:
+    """Returns in how many parts a device computes its `own` photos of a batch, so that each fits."""
+    parts = 1
+    while not room.takes(own // parts) and own % (2 * parts) == 0 and own // (2 * parts) >= FEWEST_PHOTOS:
+        parts *= 2
+    return parts
+
+
+def free_memory(strategy: tf.distribute.Strategy) -> int | None:
+    """Returns the bytes that are free for a device of the run, the least of all of them; `None` if not known."""
+    gpus = tf.config.get_visible_devices("GPU")
+    # Several processes, each with one device, or devices of one process, which share its memory.
+    several = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+    sharing = 1 if several else strategy.num_replicas_in_sync
+    free = _gpu_memory(len(gpus)) if gpus else available_memory() // sharing
+    return least_everywhere(strategy, free or 0) or None
+
+
+def _gpu_memory(count: int) -> int | None:
+    """Returns what TensorFlow hasn't used yet of the smallest GPU's memory; `None` without NVIDIA's tool."""
+    tool = shutil.which("nvidia-smi")
+    if not tool:
+        return None
+    command = [tool, "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    try:
+        text = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout
+        total = min(int(line) for line in text.split()) << 20
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return None
+    used = max(tf.config.experimental.get_memory_info(f"GPU:{index}")["current"] for index in range(count))
+    return max(0, total - used)

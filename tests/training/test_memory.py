@@ -1,0 +1,150 @@
+"""Batches that fit into the memory, with figures of memory that tests set."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from clan_tf.config import Experiment, load_experiment, with_values
+from clan_tf.data import read_source
+from clan_tf.data.check.readiness import fitting_batch, training_problems
+from clan_tf.errors import UserError
+from clan_tf.models import BranchClassifier, complexity, load_model
+from clan_tf.models.build import build_model
+from clan_tf.run import RunDirectory
+from clan_tf.training import memory, train
+from clan_tf.training.plan import plan_training
+
+Fit = Callable[..., tuple[Experiment, list[str]]]
+Remember = Callable[[float], None]
+
+
+@pytest.fixture
+def model(experiment: Experiment) -> BranchClassifier:
+    return build_model(experiment, 3)
+
+
+@pytest.fixture
+def memory_for(model: BranchClassifier, monkeypatch: pytest.MonkeyPatch) -> Remember:
+    """Makes so much memory free that just a step on so many photos fits."""
+
+    def set_free(photos: float) -> None:
+        weights, maps = 12 * model.count_params(), complexity(model).activation_bytes
+        monkeypatch.setattr(memory, "available_memory", lambda: int((weights + photos * maps) / memory.SHARE) + 1)
+
+    return set_free
+
+
+@pytest.fixture
+def fit(experiment: Experiment, model: BranchClassifier) -> Fit:
+    def fitted(photos: int = 1000, **values: Any) -> tuple[Experiment, list[str]]:
+        notes: list[str] = []
+        given = with_values(experiment, {f"training.{key}": value for key, value in values.items()})
+        return memory.fit_batch(given, model, tf.distribute.get_strategy(), photos, notes.append), notes
+
+    return fitted
+
+
+@pytest.mark.parametrize(
+    ("fitting", "photos", "parts", "expected"),
+    [
+        (16, 1000, None, 16),
+        (31.9, 1000, None, 16),
+        (1e6, 1000, None, 64),
+        (1e6, 36, None, 32),
+        (8, 1000, 3, 24),
+        (0, 9, None, 1),
+    ],
+)
+def test_auto_is_the_largest_power_of_two_that_fits(
+    fitting: float, photos: int, parts: int | None, expected: int, fit: Fit, memory_for: Remember
+) -> None:
+    memory_for(fitting)
+    fitted, (note,) = fit(photos, batch_size="auto", accumulation=parts)
+    assert (fitted.training.batch_size, fitted.training.accumulation) == (expected, parts or 1)
+    assert note.startswith(
+        f"training.batch_size is {expected}: a step on {expected // (parts or 1)} photos takes about"
+    )
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "fitting", "parts"), [(36, 36, 1), (36, 35.9, 2), (36, 9, 4), (36, 1, 4), (64, 3, 32), (33, 1, 1)]
+)
+def test_a_batch_that_does_not_fit_is_computed_in_parts(
+    batch_size: int, fitting: float, parts: int, fit: Fit, memory_for: Remember
+) -> None:
+    """As long as it can be halved, and two photos are left for batch norm."""
+    memory_for(fitting)
+    fitted, notes = fit(batch_size=batch_size)
+    assert (fitted.training.batch_size, fitted.training.accumulation) == (batch_size, parts)
+    assert fitted.training.learning_rate == 0.05
+    assert len(notes) == (parts > 1)
+    if notes:
+        assert notes[0].startswith(f"training.accumulation is {parts}: a step on {batch_size} photos takes about 0.")
+        assert "GB are free" in notes[0] and "Set training.accumulation to decide otherwise" in notes[0]
+
+
+def test_a_number_of_parts_that_is_given_stays(fit: Fit, memory_for: Remember) -> None:
+    memory_for(1)
+    fitted, notes = fit(batch_size=36, accumulation=1)
+    assert (fitted.training.accumulation, notes) == (1, [])
+
+
+def test_half_precision_averages_and_adamw_count(fit: Fit, memory_for: Remember) -> None:
+    memory_for(16)
+    assert fit(batch_size="auto", precision="mixed_bfloat16")[0].training.batch_size == 32
+    assert fit(batch_size="auto", ema=0.9)[0].training.batch_size == 8
+    assert fit(batch_size="auto", optimizer="adamw")[0].training.batch_size == 8
+
+
+def test_too_few_photos_for_the_parts_are_refused(fit: Fit) -> None:
+    with pytest.raises(UserError, match=r"training\.batch_size: auto needs at least 40 train photos .* are 36\. Use"):
+        fit(36, batch_size="auto", accumulation=40)
+
+
+def test_the_smallest_gpu_counts_without_what_tensorflow_uses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\nprintf '81559\\n40960\\n'\n", encoding="utf-8")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setattr(tf.config.experimental, "get_memory_info", lambda device: {"current": 2**30})
+    assert memory._gpu_memory(2) == 39 * 2**30
+    tool.write_text("#!/bin/sh\nexit 9\n", encoding="utf-8")
+    assert memory._gpu_memory(2) is None
+
+
+def test_where_the_memory_is_not_known_nothing_is_divided(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "free_memory", lambda strategy: None)
+    assert fit(batch_size=64) == (fit(batch_size=64, accumulation=1)[0], [])
+    fitted, (note,) = fit(batch_size="auto")
+    assert fitted.training.batch_size == 64 and "an unknown amount is free" in note
+
+
+def test_a_run_keeps_the_numbers_it_chose(experiment: Experiment, memory_for: Remember, tmp_path: Path) -> None:
+    """Also resumed with more memory."""
+    chosen, given = RunDirectory(tmp_path / "chosen"), RunDirectory(tmp_path / "given")
+    auto = with_values(experiment, {"training.batch_size": "auto", "training.epochs": 1})
+    memory_for(8)
+    assert "training.batch_size is 8" in plan_training(auto, None).rows["batch"]
+    train(auto, str(chosen.path))
+    assert chosen.experiment().training.batch_size == 8
+    memory_for(1000)
+    assert train(auto, str(chosen.path), resume=True).outcome == chosen.outcome()
+    train(with_values(auto, {"training.batch_size": 8}), str(given.path))
+    for a, b in zip(*(load_model(run.last).get_weights() for run in (chosen, given)), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_data_can_be_checked_before_the_batch_is_chosen(experiment: Experiment) -> None:
+    auto = with_values(experiment, {"training.batch_size": "auto", "training.accumulation": 5})
+    source = read_source(auto.data)
+    assert training_problems(auto, source) == [] and fitting_batch(auto, source) == {}
+
+
+@pytest.mark.parametrize("value", ["automatic", "0", "1.5", "99999999"])
+def test_what_is_neither_a_number_nor_auto_is_refused_as_a_number_is(value: str) -> None:
+    with pytest.raises(UserError, match=r"  training\.batch_size: .*; received"):
+        load_experiment("demo", [f"training.batch_size={value}"])
