@@ -18,7 +18,7 @@ _LAYOUTS: Mapping[str, Sequence[str]] = {
     "records": ("dataset_info.json",),
 }
 """A file in the folder that tells each source; class folders have none."""
-_SEEN_PHOTOS, _FEWEST_EPOCHS, _MOST_EPOCHS = 12_000, 8, 40
+_SEEN_PHOTOS, _FEWEST_EPOCHS, _MOST_EPOCHS = 8_000, 8, 40
 
 
 def experiment_for_folder(
@@ -54,7 +54,7 @@ def experiment_for_folder(
 
 
 def epochs_for(photos: int) -> int:
-    """Returns how many epochs a number of train photos is trained for: 8 to 40, for about 12,000 photos in all."""
+    """Returns how many epochs a number of train photos is trained for: 8 to 40, for about 8,000 photos in all."""
     return min(_MOST_EPOCHS, max(_FEWEST_EPOCHS, round(_SEEN_PHOTOS / max(1, photos))))
 
 

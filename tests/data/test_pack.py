@@ -222,7 +222,7 @@ def test_data_pack_makes_a_new_folder_and_says_how_to_train_from_it(originals: P
     answer = json.loads(done.stdout)
     counts = answer["splits"]
     assert counts["test"] == 10 and counts["train"] + counts["val"] == 20 and answer["full_size"] == 20
-    assert answer["next"].endswith(f"--set data.source=records --set 'data.root={tmp_path / 'a pack'}'")
+    assert answer["next"].endswith(f"data.source=records 'data.root={tmp_path / 'a pack'}'")
     again = CliRunner().invoke(app, arguments)
     assert isinstance(again.exception, UserError) and "exists" in str(again.exception)
 

@@ -25,7 +25,7 @@ def test_overrides_win_over_what_follows_from_the_photos(colour_folders: Path) -
     assert experiment.model.backbone == load_experiment("good").model.backbone
 
 
-@pytest.mark.parametrize(("photos", "epochs"), [(1, 40), (300, 40), (600, 20), (1200, 10), (1500, 8), (100_000, 8)])
+@pytest.mark.parametrize(("photos", "epochs"), [(1, 40), (200, 40), (400, 20), (800, 10), (1200, 8), (100_000, 8)])
 def test_fewer_photos_are_seen_more_often(photos: int, epochs: int) -> None:
     assert epochs_for(photos) == epochs
 

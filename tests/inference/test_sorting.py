@@ -212,6 +212,7 @@ import os, signal, sys
 from clan_tf.cli.main import run
 from clan_tf.inference import sorting
 first = sorting.read_photo_file
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell runs in the background
 
 def interrupted(path):
     if path.name == "f.png":

@@ -6,6 +6,7 @@
 import os
 import sys
 from importlib import import_module
+from pathlib import Path
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
@@ -16,6 +17,7 @@ from clan_tf.config import Experiment, load_experiment
 from clan_tf.progress import Progress
 from clan_tf.search import SearchConfig, search, tuner
 
+TINY_DEMO = Path(__file__).parents[1] / "helpers" / "tiny_demo.yaml"
 PHOTOS = ["data.image_size=32", "data.resize_size=36", "data.generated_photos={train: 48, val: 24, test: 8}"]
 
 
@@ -28,7 +30,7 @@ class Lines(Progress):
 
 def experiment() -> Experiment:
     recipe = ["training.epochs=3", "training.batch_size=8", "training.learning_rate=0.01"]
-    return load_experiment("demo", [*PHOTOS, *recipe, "training.checkpoint_minutes=0.0001"])
+    return load_experiment(TINY_DEMO, [*PHOTOS, *recipe, "training.checkpoint_minutes=0.0001"])
 
 
 def space() -> SearchConfig:

@@ -6,6 +6,7 @@
 import os
 import sys
 from importlib import import_module
+from pathlib import Path
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
@@ -17,6 +18,7 @@ from clan_tf.config import Experiment, load_experiment
 from clan_tf.progress import Progress
 from clan_tf.training import train
 
+TINY_DEMO = Path(__file__).parents[1] / "helpers" / "tiny_demo.yaml"
 EVERYTHING = [
     "data.image_size=32",
     "data.resize_size=36",
@@ -48,7 +50,7 @@ class Lines(Progress):
 
 
 def experiment(overrides: list[str]) -> Experiment:
-    return load_experiment("demo", [*EVERYTHING, *overrides])
+    return load_experiment(TINY_DEMO, [*EVERYTHING, *overrides])
 
 
 def use_logical_cpus(count: int) -> None:
