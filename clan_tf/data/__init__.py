@@ -1,5 +1,15 @@
 """The data of an experiment: its sources, the check before training, and the `tf.data` pipeline."""
 
 from clan_tf.data.sources import SPLITS, Photo, Source, list_source, place_of, read_source, survey_source
+from clan_tf.data.starting import experiment_for_folder
 
-__all__ = ["SPLITS", "Photo", "Source", "list_source", "place_of", "read_source", "survey_source"]
+__all__ = [
+    "SPLITS",
+    "Photo",
+    "Source",
+    "experiment_for_folder",
+    "list_source",
+    "place_of",
+    "read_source",
+    "survey_source",
+]
