@@ -93,6 +93,7 @@ def test_several_devices_train_like_one(devices: int, one_device: Path, tmp_path
     assert_same_weights(tmp_path / "run", one_device)
 
 
+@pytest.mark.soak  # a minute
 def test_two_devices_choose_a_learning_rate_and_train_on_as_with_that_number(tmp_path: Path) -> None:
     chosen, given = RunDirectory(tmp_path / "chosen"), RunDirectory(tmp_path / "given")
     others = ("training.epochs=1", "training.accumulation=2", "training.freeze_epochs=1")

@@ -49,7 +49,7 @@ def test_a_root_without_usable_classes_is_refused(tmp_path: Path) -> None:
 
     assert "needs the folder" in mistake(None)
     assert "there is no folder" in mistake(tmp_path / "nowhere")
-    assert "no class folders" in mistake(tmp_path)
+    assert "holds no photos" in mistake(tmp_path)
     (tmp_path / "a").mkdir()
     assert "are empty" in mistake(tmp_path)
     write_photo(tmp_path / "a" / "1.png", (1, 2, 3))
