@@ -29,7 +29,7 @@ _STEM_FILTERS, _HEAD_FILTERS = 32, 1280
 
 
 def efficientnet_lite0(input_shape: tuple[int, int, int]) -> keras.Model:
-    """Builds EfficientNet-Lite0 without its dense layer (3,371,024 trainable weights); see `_build`."""
+    """Builds EfficientNet-Lite0 without its dense layer (3,371,008 trainable weights); see `_build`."""
     return _build("efficientnet_lite0", input_shape, width=1.0, depth=1.0)
 
 
@@ -99,6 +99,11 @@ def assign_torch_weights(model: keras.Model, state: dict[str, np.ndarray]) -> No
     Raises:
         ValueError: if a tensor is missing, left over, or has another shape than its layer.
     """
+    missing = {
+        f"{prefix}.{suffix}" for layer, prefix in _names_in_torch(model) for suffix in _KINDS[type(layer)][0]
+    } - state.keys()
+    if missing:
+        raise ValueError(f"{len(missing)} tensors are missing, such as {min(missing)}")
     rest = {key for key in state if not key.endswith("num_batches_tracked") and not key.startswith("_fc.")}
     for layer, prefix in _names_in_torch(model):
         keys, convert = _KINDS[type(layer)]

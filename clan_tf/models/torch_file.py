@@ -164,8 +164,8 @@ def _call(stack: list[Any]) -> None:
     arguments, function = _popped(stack, tuple), _popped(stack, _Global)
     if function.name == "collections OrderedDict" and not arguments:
         stack.append({})
-    elif function.name == "torch._utils _rebuild_tensor_v2":
-        stack.append(_tensor(*arguments[:4]) if len(arguments) == 6 else None)
+    elif function.name == "torch._utils _rebuild_tensor_v2" and len(arguments) == 6:
+        stack.append(_tensor(*arguments[:4]))
     else:
         raise ValueError(f"its pickle calls {function.name}")
 

@@ -28,12 +28,12 @@ def train_demo(run: Path, seed: int, setting: str, overrides: Sequence[str]) -> 
     result = run.with_suffix(".json")
     if not result.exists():
         keys = [f"training.seed={seed}", *overrides]
-        command = ["clan-tf", "train", "demo", "--run-dir", str(run), "--resume"]
+        program = Path(sys.executable).with_name("clan-tf")
         started = time.perf_counter()
         subprocess.run(
             [
-                str(Path(sys.executable).with_name(command[0])),
-                *command[1:],
+                str(program),
+                *("train", "demo", "--run-dir", str(run), "--resume"),
                 *(x for key in keys for x in ("--set", key)),
             ],
             check=True,
