@@ -4,6 +4,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import tensorflow as tf
 
@@ -13,6 +14,7 @@ from clan_tf.data.pipeline.cache import available_memory
 from clan_tf.errors import UserError
 from clan_tf.limits import AUTO_BATCH_SIZE
 from clan_tf.models import BranchClassifier, complexity
+from clan_tf.models.complexity import Complexity
 from clan_tf.training.devices import least_everywhere
 from clan_tf.training.disk import optimizer_numbers
 
@@ -79,9 +81,14 @@ class _Room:
     model: BranchClassifier
     free: int | None
 
+    @cached_property
+    def cost(self) -> Complexity:
+        """The model's size, counted once."""
+        return complexity(self.model)
+
     def needed(self, photos: int) -> int:
         """Estimates the bytes of a step on so many photos; half precision halves the maps."""
-        training, cost = self.experiment.training, complexity(self.model)
+        training, cost = self.experiment.training, self.cost
         weights = cost.training_bytes(0, optimizer_numbers(training) + bool(training.ema))
         maps = cost.training_bytes(photos) - cost.training_bytes(0)
         return weights + maps // (1 if training.precision == "float32" else 2)
