@@ -96,8 +96,13 @@ def test_a_folder_is_taken_by_every_verb_that_takes_a_config(colour_folders: Pat
         (lambda root: [(root / n).write_text("") for n in ("config.yaml", "status.json")], "is a run directory"),
     ],
 )
-def test_a_folder_that_is_no_data_set_is_refused(make: object, expected: str, tmp_path: Path) -> None:
-    make(tmp_path)  # type: ignore[operator]
-    done = runner.invoke(app, ["train", str(tmp_path)])
+def test_a_folder_that_is_no_data_set_is_refused(
+    make: object, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    make(photos)  # type: ignore[operator]
+    done = runner.invoke(app, ["train", str(photos)])
     assert isinstance(done.exception, UserError) and expected in str(done.exception)
     assert not Path("runs").exists()
