@@ -1,7 +1,6 @@
 """One training step on one or several devices, and the metrics that training and validation report."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -10,8 +9,8 @@ import tensorflow as tf
 
 from clan_tf.config import TrainingConfig
 from clan_tf.models import COMBINED, BranchClassifier, combine
-from clan_tf.models.complexity import leaf_layers
 from clan_tf.runtime import are_in_top
+from clan_tf.training.operators import training_operators
 from clan_tf.training.weight_average import WeightAverage
 
 
@@ -83,7 +82,7 @@ class TrainStep:
             self._apply(gradients)
             return values
 
-        with synchronized_batch_norm(self.model, self.strategy):
+        with training_operators(self.model, self.strategy):
             values = self.strategy.run(replica_step, args=(photos, labels))
         self._update_average()
         return self.strategy.reduce("SUM", values, axis=None)
@@ -95,7 +94,7 @@ class TrainStep:
                 total.assign_add(gradient)
             return values
 
-        with synchronized_batch_norm(self.model, self.strategy):
+        with training_operators(self.model, self.strategy):
             values = self.strategy.run(replica_part, args=(photos, labels))
         return self.strategy.reduce("SUM", values, axis=None)
 
@@ -160,19 +159,6 @@ def set_trainable(model: BranchClassifier, backbone: bool, freeze_batch_norm: bo
     for layer in model.backbone_model.layers:
         if freeze_batch_norm and isinstance(layer, keras.layers.BatchNormalization):
             layer.trainable = False
-
-
-@contextmanager
-def synchronized_batch_norm(model: BranchClassifier, strategy: tf.distribute.Strategy) -> Iterator[None]:
-    """Makes a graph traced inside compute batch norm's statistics over all devices; saved models aren't affected."""
-    norms = [layer for layer in leaf_layers(model) if isinstance(layer, keras.layers.BatchNormalization)]
-    for layer in norms:
-        layer.synchronized = strategy.num_replicas_in_sync > 1
-    try:
-        yield
-    finally:
-        for layer in norms:
-            layer.synchronized = False
 
 
 def metric_columns(branches: Sequence[str]) -> list[str]:
