@@ -93,7 +93,8 @@ def test_half_precision_maps_are_not_copied_to_float32(policy: str) -> None:
     casts = [operator.outputs[0] for operator in graph.get_operations() if operator.type == "Cast"]
     assert not [x.name for x in casts if x.dtype == tf.float32 and x.shape.rank == 4]
     exact, _ = run_step(make_layers("float64"), photos("float64"), own=False)
-    np.testing.assert_allclose(step(tf.constant(photos())).numpy().astype("float64"), exact, atol=0.05)
+    output = step(tf.constant(photos())).numpy().astype("float64")
+    assert np.abs(output - exact).mean() < (0.02 if policy == "mixed_bfloat16" else 0.003)
 
 
 def test_a_whole_network_learns_the_same() -> None:
