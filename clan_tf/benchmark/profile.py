@@ -1,5 +1,6 @@
 """Time by kind of operator, from TensorFlow's profiler."""
 
+import re
 import tempfile
 from collections import Counter
 from collections.abc import Callable
@@ -35,7 +36,8 @@ def operator_times(call: Callable[[], Any], calls: int = 2) -> tuple[OperatorTim
     """Profiles calls and returns the time of each kind of operator, longest first.
 
     The times are those of TensorFlow's executor on the host: an operator that several cores share counts once, and
-    operators that run at the same time count each. So the sum can be more than the call's time.
+    operators that run at the same time count each. So the sum can be more than the call's time. oneDNN's kernels count
+    as the operators that they compute.
 
     Returns:
         Nothing where the profile can't be read: with a version of TensorFlow that hides its format, and on GPUs, where
@@ -72,11 +74,12 @@ def _schema() -> Any:
 
 
 def _times_in(plane: Any) -> Counter[str]:
-    """Sums the picoseconds of the executor's events, which are named `OPERATOR:KIND`, by kind."""
+    """Sums the picoseconds of operators by kind: of the events that are named `OPERATOR:KIND` and shown as `KIND`."""
     times: Counter[str] = Counter()
     for line in plane.lines:
         for event in line.events:
-            name, _, kind = plane.event_metadata[event.metadata_id].name.rpartition(":")
-            if name:
-                times[kind] += event.duration_ps
+            metadata = plane.event_metadata[event.metadata_id]
+            kind = metadata.display_name
+            if kind and metadata.name.endswith(f":{kind}"):
+                times[re.sub("^_Mkl(Native)?", "", kind)] += event.duration_ps
     return times
