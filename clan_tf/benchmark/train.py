@@ -143,7 +143,8 @@ def _loss_and_gradients(
     recorder = _Recorder([tf.Variable(tf.zeros(variable.shape)) for variable in model.trainable_variables])
     step = TrainStep(model, recorder, tf.distribute.get_strategy(), training, operators=_OPERATORS[name])
     values, _ = step(iter([(tf.constant(photos), tf.constant(labels))]), prepared.loss_weights)
-    paths = [variable.path for variable in model.trainable_variables]
+    # Layers that Keras names may have other names in a copy.
+    paths = [variable.path for variable in prepared.model.trainable_variables]
     gradients = [gradient.numpy() for gradient in recorder.gradients]
     return float(values[0]), dict(zip(paths, gradients, strict=True))
 

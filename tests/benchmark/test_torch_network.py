@@ -92,7 +92,7 @@ def test_a_step_changes_the_weights_as_the_recipe_says(recipe: str) -> None:
     assert any((weight.parameter != old).any() for weight, old in zip(peer.network.weights, before, strict=True))
 
 
-def test_half_precision_trains(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_half_precision_trains() -> None:
     given = prepared("training.precision=mixed_bfloat16")
     peer = opened(given)
     require_same(compare_steps(given, peer))
