@@ -58,7 +58,7 @@ def _can_be_fused(layer: keras.layers.BatchNormalization) -> bool:
         type(layer) is keras.layers.BatchNormalization
         and rank == 4
         and layer.axis in (3, -1)
-        and not getattr(layer, "renorm", False)  # which Keras 3.12 doesn't have
+        and not getattr(layer, "renorm", False)  # Keras 3.12 has none
         and layer.epsilon >= SMALLEST_FUSED_EPSILON
         and layer.compute_dtype != "float64"
     )

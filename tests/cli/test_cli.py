@@ -195,7 +195,7 @@ def test_ctrl_c_says_so_and_exits_as_shells_expect(raised: BaseException, capsys
 
 @pytest.mark.parametrize("error", [UserError("no photos"), CheckFailed("NaN"), OSError(28, "No space left on device")])
 def test_a_report_that_cannot_be_written_ends_no_training(
-    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from clan_tf import report
     from clan_tf.cli.console import ConsoleProgress

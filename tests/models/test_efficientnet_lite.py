@@ -144,7 +144,11 @@ def test_a_damaged_state_dict_is_refused_wherever_it_is_cut_or_changed() -> None
             read_state_dict(whole[:length])
 
 
-def state_dict(size: int, shape: tuple[int, ...], strides: tuple[int, ...], key: str = "X\1\0\0\0w") -> bytes:
+W = b"X\1\0\0\0w"
+"""The text `w` in a pickle."""
+
+
+def state_dict(size: int, shape: tuple[int, ...], strides: tuple[int, ...], key: bytes = W) -> bytes:
     """A state dict of one float32 tensor of two numbers, whose storage claims to have `size`."""
 
     def plain(value: object) -> bytes:
@@ -152,7 +156,7 @@ def state_dict(size: int, shape: tuple[int, ...], strides: tuple[int, ...], key:
 
     storage = b"(" + plain("storage") + b"ctorch\nFloatStorage\n" + plain("0") + plain("cpu") + plain(size) + b"NtQ"
     tensor = b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + plain(0) + plain(shape) + plain(strides) + b"\x89NtR"
-    tensors = b"\x80\x02}" + key.encode("latin-1") + tensor + b"s."
+    tensors = b"\x80\x02}" + key + tensor + b"s."
     head = b"".join(pickle.dumps(value, protocol=2) for value in (0x1950A86A20F9469CFC6C, 1001, {}))
     return head + tensors + b"\x80\x02](" + plain("0") + b"e." + struct.pack("<q2f", size, 1, 2)
 
@@ -160,15 +164,15 @@ def state_dict(size: int, shape: tuple[int, ...], strides: tuple[int, ...], key:
 def test_sizes_and_names_that_no_tensor_has_are_refused_without_taking_memory() -> None:
     np.testing.assert_array_equal(read_state_dict(state_dict(2, (1, 2), (2, 1)))["w"], [[1, 2]])
     for size, shape, strides, key, expected in (
-        (2**62, (2,), (1,), None, "cut short"),
-        (-1, (2,), (1,), None, "damaged tensor"),
-        (2, (2**62,), (0,), None, "damaged tensor"),
-        (2, (2, 2), (0, 1), None, "beyond its storage"),
-        (2, (1, 2), (2**70, 1), None, "damaged tensor"),
-        (2, (2,), (1,), "]", "a damaged pickle"),
+        (2**62, (2,), (1,), W, "cut short"),
+        (-1, (2,), (1,), W, "damaged tensor"),
+        (2, (2**62,), (0,), W, "damaged tensor"),
+        (2, (2, 2), (0, 1), W, "beyond its storage"),
+        (2, (1, 2), (2**70, 1), W, "damaged tensor"),
+        (2, (2,), (1,), b"]", "a damaged pickle"),
     ):
         with pytest.raises(ValueError, match=expected):
-            read_state_dict(state_dict(size, shape, strides, *([key] if key else [])))
+            read_state_dict(state_dict(size, shape, strides, key))
 
 
 # The package

@@ -142,6 +142,14 @@ def test_the_sizes_of_maps_stay_known_without_that_of_the_batch() -> None:
     assert step.get_concrete_function().structured_outputs.shape == (None, 5, 4, 7)
 
 
+def test_batch_norm_of_older_versions_of_keras_is_one_operator() -> None:
+    """Before pull request 22047, January 2026, Keras 3 had no `renorm`."""
+    model = make_layers()
+    vars(model.get_layer("norm")).pop("renorm", None)
+    with training_operators(model, ONE_DEVICE):
+        assert "call" in vars(model.get_layer("norm"))
+
+
 def test_gpus_keep_their_convolutions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: [f"{kind}:0"])
     model = make_layers()
