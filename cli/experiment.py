@@ -3,6 +3,7 @@
 import functools
 import inspect
 import json
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -115,7 +116,8 @@ class ExperimentArguments:
             UserError: for several configs, or options that contradict each other.
         """
         given = options["given"] or ()
-        pairs = [word for word in given if _KEY_VALUE.match(word) and not Path(word).exists()]
+        # `Path.exists` raises an `OSError` for long values, which can't be names of files.
+        pairs = [word for word in given if _KEY_VALUE.match(word) and not os.path.exists(word)]
         configs = [word for word in given if word not in pairs]
         if len(configs) > 1:
             raise UserError(

@@ -11,7 +11,7 @@ from clan_tf.errors import UserError
 
 DEFAULT_PRESET = "fast"
 _LAYOUTS: Mapping[str, Sequence[str]] = {
-    "cub": ("images.txt",),
+    "cub": ("image_class_labels.txt",),
     "cars": ("cars_annos.mat", "devkit/cars_meta.mat", "car_devkit/devkit/cars_meta.mat"),
     "aircraft": ("variants.txt", "data/variants.txt", "fgvc-aircraft-2013b/data/variants.txt"),
     "csv": ("photos.csv",),
@@ -49,7 +49,8 @@ def experiment_for_folder(
     if not overridden & {"training", "training.epochs"}:
         chosen["training.epochs"] = epochs_for(photos)
     if not overridden & {"training", "training.batch_size"} and 0 < photos < experiment.training.batch_size:
-        chosen["training.batch_size"] = photos
+        parts = experiment.training.parts
+        chosen["training.batch_size"] = photos // parts * parts or photos
     return with_values(experiment, chosen)
 
 

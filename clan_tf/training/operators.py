@@ -58,7 +58,7 @@ def _can_be_fused(layer: keras.layers.BatchNormalization) -> bool:
         type(layer) is keras.layers.BatchNormalization
         and rank == 4
         and layer.axis in (3, -1)
-        and not layer.renorm
+        and not getattr(layer, "renorm", False)  # Keras 3.12 has none
         and layer.epsilon >= SMALLEST_FUSED_EPSILON
         and layer.compute_dtype != "float64"
     )
@@ -79,9 +79,8 @@ def _pointwise_product(strides: tuple[int, int]) -> Callable[[Any, Any], tf.Tens
     def convolution_op(inputs: tf.Tensor, kernel: Any) -> tf.Tensor:
         if strides != (1, 1):
             inputs = inputs[:, :: strides[0], :: strides[1]]
-        kernel = tf.convert_to_tensor(kernel)[0, 0]
-        rows = tf.reshape(inputs, [-1, kernel.shape[0]])
-        return tf.reshape(rows @ kernel, [*tf.unstack(tf.shape(inputs)[:-1]), kernel.shape[1]])
+        # Later layers need the known sizes of a map, also if that of the batch is unknown.
+        return tf.tensordot(inputs, tf.convert_to_tensor(kernel)[0, 0], axes=1)
 
     return convolution_op
 

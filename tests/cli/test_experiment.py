@@ -72,6 +72,11 @@ def test_a_file_whose_name_looks_like_a_value_is_a_config(tmp_path: Path, monkey
     assert read("a=b.yaml").load().name == "odd"
 
 
+def test_a_value_may_be_longer_than_names_of_files() -> None:
+    note = "x" * 300
+    assert read(f"demo data.root={note}").overrides == (f"data.root={note}",)
+
+
 def test_a_folder_is_shown_as_the_config_it_makes(colour_folders: Path) -> None:
     shown = runner.invoke(app, ["config", "show", str(colour_folders), "--epochs", "2"])
     assert shown.exit_code == 0

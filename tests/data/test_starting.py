@@ -25,6 +25,13 @@ def test_overrides_win_over_what_follows_from_the_photos(colour_folders: Path) -
     assert experiment.model.backbone == load_experiment("good").model.backbone
 
 
+def test_a_small_folder_gets_a_batch_that_its_parts_share_evenly(colour_folders: Path) -> None:
+    whole = experiment_for_folder(colour_folders, ["data.fraction=0.3"]).training.batch_size
+    assert whole % 2 == 1
+    parts = experiment_for_folder(colour_folders, ["data.fraction=0.3", "training.accumulation=2"])
+    assert parts.training.batch_size == whole - 1
+
+
 @pytest.mark.parametrize(("photos", "epochs"), [(1, 40), (200, 40), (400, 20), (800, 10), (1200, 8), (100_000, 8)])
 def test_fewer_photos_are_seen_more_often(photos: int, epochs: int) -> None:
     assert epochs_for(photos) == epochs
@@ -38,10 +45,11 @@ def test_runs_are_named_after_the_folder(folder: str, name: str, tmp_path: Path)
 
 
 def test_files_in_the_folder_tell_the_source(tmp_path: Path) -> None:
+    (tmp_path / "images.txt").touch()  # which people make themselves, too
     assert source_in(tmp_path) == "folders"
     for number, (file, source) in enumerate(
         [
-            ("images.txt", "cub"),
+            ("image_class_labels.txt", "cub"),
             ("devkit/cars_meta.mat", "cars"),
             ("data/variants.txt", "aircraft"),
             ("photos.csv", "csv"),
@@ -53,7 +61,7 @@ def test_files_in_the_folder_tell_the_source(tmp_path: Path) -> None:
         path.touch()
         assert source_in(tmp_path / str(number)) == source
     (tmp_path / "0" / "photos.csv").touch()
-    with pytest.raises(UserError, match=r"images\.txt and photos\.csv, so that it may be cub or csv"):
+    with pytest.raises(UserError, match=r"image_class_labels\.txt and photos\.csv, so that it may be cub or csv"):
         source_in(tmp_path / "0")
 
 
