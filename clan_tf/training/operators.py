@@ -32,9 +32,10 @@ def training_operators(model: keras.Model, strategy: tf.distribute.Strategy) -> 
     """
     on_cpu = not tf.config.list_logical_devices("GPU")
     devices = strategy.num_replicas_in_sync
+    layers = list(dict.fromkeys(leaf_layers(model)))
     lent: list[tuple[keras.layers.Layer, str]] = []
     try:
-        for layer in leaf_layers(model):
+        for layer in layers:
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.synchronized = devices > 1
                 if devices == 1 and _can_be_fused(layer):
@@ -47,7 +48,7 @@ def training_operators(model: keras.Model, strategy: tf.distribute.Strategy) -> 
     finally:
         for layer, name in lent:
             delattr(layer, name)
-        for layer in leaf_layers(model):
+        for layer in layers:
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.synchronized = False
 
