@@ -1,6 +1,7 @@
 """The experiment that a folder of photos starts with: a preset, with what follows from the photos themselves."""
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -60,8 +61,9 @@ def epochs_for(photos: int) -> int:
 
 
 def name_for(folder: Path) -> str:
-    """Returns a folder's name as one for runs: letters, digits, `.`, `_` and `-`."""
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", folder.resolve().name).strip("-.")[:100]
+    """Returns a folder's name as one for runs: letters without accents, digits, `.`, `_` and `-`."""
+    plain = re.sub(r"[\u0300-\u036f]", "", unicodedata.normalize("NFKD", folder.resolve().name))
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", plain).strip("-.")[:100]
     return name or "photos"
 
 
