@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 
 from clan_tf.config import load_experiment, shipped_presets
+from clan_tf.data import read_source
 from clan_tf.data.starting import epochs_for, experiment_for_folder, name_for, source_in
 from clan_tf.errors import UserError
 from clan_tf.models import BACKBONES
+from helpers.photos import write_photo
 
 
 def test_a_folder_gets_the_fast_preset_and_what_follows_from_its_photos(colour_folders: Path) -> None:
@@ -23,6 +25,18 @@ def test_overrides_win_over_what_follows_from_the_photos(colour_folders: Path) -
     experiment = experiment_for_folder(colour_folders, ["training.epochs=3", "training.batch_size=2"], "good")
     assert (experiment.training.epochs, experiment.training.batch_size) == (3, 2)
     assert experiment.model.backbone == load_experiment("good").model.backbone
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2, 3])
+@pytest.mark.parametrize("preset", ["fast", "good"])
+def test_a_batch_of_a_small_folder_fits_into_the_train_photos_of_the_cut(
+    tmp_path: Path, preset: str, seed: int
+) -> None:
+    for name, count in (("a", 12), ("b", 12), ("c", 1)):
+        for index in range(count):
+            write_photo(tmp_path / name / f"{index}.png", (10 * index, 20 * seed, ord(name)))
+    experiment = experiment_for_folder(tmp_path, preset=preset)
+    assert 1 <= experiment.training.batch_size <= len(read_source(experiment.data).splits["train"])
 
 
 @pytest.mark.parametrize(("photos", "epochs"), [(1, 40), (200, 40), (400, 20), (800, 10), (1200, 8), (100_000, 8)])
