@@ -1,5 +1,6 @@
 """The experiment that a folder of photos starts with: a preset, with what follows from the photos themselves."""
 
+import math
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -29,7 +30,8 @@ def experiment_for_folder(
 
     The run is named after the folder, and the source follows from the files in it: class folders, with or without
     splits, unless a file tells one of the official layouts, a table or a pack. Unless they are overridden, the number
-    of epochs follows from the number of train photos (`epochs_for`), and a batch holds no more photos than there are.
+    of epochs follows from the number of train photos (`epochs_for`), and a batch holds no more photos than there are:
+    where the splits are still to be cut, no more than nearly every cut leaves.
 
     Args:
         folder: the folder.
@@ -45,13 +47,13 @@ def experiment_for_folder(
     values.setdefault("data", {}).update(source=source_in(root), root=str(root))
     experiment = experiment_from(values, overrides, folder)
     overridden = {override.partition("=")[0].strip() for override in overrides}
-    photos = _train_photos(experiment.data)
+    photos, fewest = _train_photos(experiment.data)
     chosen: dict[str, int] = {}
     if not overridden & {"training", "training.epochs"}:
         chosen["training.epochs"] = epochs_for(photos)
-    if not overridden & {"training", "training.batch_size"} and 0 < photos < experiment.training.batch_size:
+    if not overridden & {"training", "training.batch_size"} and 0 < fewest < experiment.training.batch_size:
         parts = experiment.training.parts
-        chosen["training.batch_size"] = photos // parts * parts or photos
+        chosen["training.batch_size"] = fewest // parts * parts or fewest
     return with_values(experiment, chosen)
 
 
@@ -78,10 +80,17 @@ def source_in(folder: Path) -> str:
     return found[0] if found else "folders"
 
 
-def _train_photos(data: DataConfig) -> int:
-    """Returns about how many train photos there will be, from a list of the files alone."""
+def _train_photos(data: DataConfig) -> tuple[int, int]:
+    """Returns about how many train photos there will be, and the fewest to expect, from a list of the files alone.
+
+    Photos are cut by their content, each for itself, so that their number varies like that of tosses of a coin; the
+    fewest are three standard deviations below the mean.
+    """
     splits = list_source(data).splits
     share = data.fraction
     share *= 1.0 if splits.get("test") else 1 - data.test_fraction
     share *= 1.0 if splits.get("val") else 1 - data.validation_fraction
-    return int(len(splits["train"]) * share)
+    listed = len(splits["train"])
+    mean = listed * share
+    fewest = mean - 3 * math.sqrt(mean * (1 - share))
+    return int(mean), min(listed, max(1, int(fewest)))

@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 
 from clan_tf.config import load_experiment, shipped_presets
+from clan_tf.data import read_source
 from clan_tf.data.starting import epochs_for, experiment_for_folder, name_for, source_in
 from clan_tf.errors import UserError
 from clan_tf.models import BACKBONES
+from helpers.photos import write_photo
 
 
 def test_a_folder_gets_the_fast_preset_and_what_follows_from_its_photos(colour_folders: Path) -> None:
@@ -30,6 +32,18 @@ def test_a_small_folder_gets_a_batch_that_its_parts_share_evenly(colour_folders:
     assert whole % 2 == 1
     parts = experiment_for_folder(colour_folders, ["data.fraction=0.3", "training.accumulation=2"])
     assert parts.training.batch_size == whole - 1
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2, 3])
+@pytest.mark.parametrize("preset", ["fast", "good"])
+def test_a_batch_of_a_small_folder_fits_into_the_train_photos_of_the_cut(
+    tmp_path: Path, preset: str, seed: int
+) -> None:
+    for name, count in (("a", 12), ("b", 12), ("c", 1)):
+        for index in range(count):
+            write_photo(tmp_path / name / f"{index}.png", (10 * index, 20 * seed, ord(name)))
+    experiment = experiment_for_folder(tmp_path, preset=preset)
+    assert 1 <= experiment.training.batch_size <= len(read_source(experiment.data).splits["train"])
 
 
 @pytest.mark.parametrize(("photos", "epochs"), [(1, 40), (200, 40), (400, 20), (800, 10), (1200, 8), (100_000, 8)])
