@@ -53,7 +53,7 @@ def experiment_for_folder(
         chosen["training.epochs"] = epochs_for(photos)
     if not overridden & {"training", "training.batch_size"} and 0 < fewest < experiment.training.batch_size:
         parts = experiment.training.parts
-        chosen["training.batch_size"] = fewest // parts * parts or fewest
+        chosen["training.batch_size"] = max(1, fewest // parts) * parts
     return with_values(experiment, chosen)
 
 
