@@ -11,7 +11,8 @@ import numpy as np
 from PIL import Image
 
 from clan_tf.models import efficientnet_lite
-from clan_tf.models.packaged_weights import EFFICIENTNET_LITE, assign_torch_weights
+from clan_tf.models.efficientnet_lite import assign_torch_weights
+from clan_tf.models.packaged_weights import EFFICIENTNET_LITE
 
 IMAGENET_CLASSES = {
     "Black_footed_Albatross": 146,
