@@ -17,7 +17,9 @@ SMALLEST_FUSED_EPSILON = 1e-5
 
 
 @contextmanager
-def training_operators(model: keras.Model, strategy: tf.distribute.Strategy) -> Iterator[None]:
+def training_operators(
+    model: keras.Model, strategy: tf.distribute.Strategy, deterministic: bool = False
+) -> Iterator[None]:
     """Gives a graph traced inside the training step's operators.
 
     - Batch norm takes its statistics over all devices; on a single device it is one operator (`FusedBatchNormV3`),
@@ -29,8 +31,10 @@ def training_operators(model: keras.Model, strategy: tf.distribute.Strategy) -> 
     Args:
         model: its layers compute as usual again after the block.
         strategy: where the step runs.
+        deterministic: whether steps must be repeatable bit for bit. TensorFlow's matrix product of many rows isn't on
+            CPUs, so that convolutions are kept.
     """
-    on_cpu = not tf.config.list_logical_devices("GPU")
+    products = not deterministic and not tf.config.list_logical_devices("GPU")
     devices = strategy.num_replicas_in_sync
     layers = list(dict.fromkeys(leaf_layers(model)))
     lent: list[tuple[keras.layers.Layer, str]] = []
@@ -41,7 +45,7 @@ def training_operators(model: keras.Model, strategy: tf.distribute.Strategy) -> 
                 if devices == 1 and _can_be_fused(layer):
                     layer.call = _fused_batch_norm(layer)
                     lent.append((layer, "call"))
-            elif on_cpu and _is_pointwise(layer):
+            elif products and _is_pointwise(layer):
                 layer.convolution_op = _pointwise_product(layer.strides)
                 lent.append((layer, "convolution_op"))
         yield

@@ -82,7 +82,7 @@ class TrainStep:
             self._apply(gradients)
             return values
 
-        with training_operators(self.model, self.strategy):
+        with training_operators(self.model, self.strategy, self.training.deterministic is not False):
             values = self.strategy.run(replica_step, args=(photos, labels))
         self._update_average()
         return self.strategy.reduce("SUM", values, axis=None)
@@ -94,7 +94,7 @@ class TrainStep:
                 total.assign_add(gradient)
             return values
 
-        with training_operators(self.model, self.strategy):
+        with training_operators(self.model, self.strategy, self.training.deterministic is not False):
             values = self.strategy.run(replica_part, args=(photos, labels))
         return self.strategy.reduce("SUM", values, axis=None)
 
