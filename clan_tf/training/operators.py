@@ -24,9 +24,10 @@ def training_operators(
 
     - Batch norm takes its statistics over all devices; on a single device it is one operator (`FusedBatchNormV3`),
       which keeps half-precision maps as they are and computes their statistics in float32.
-    - On CPUs, 1x1 convolutions are matrix products: TensorFlow's input gradient of a convolution is slow there.
+    - On CPUs, unless steps must be repeatable, 1x1 convolutions are matrix products: TensorFlow's input gradient of a
+      convolution is slow there.
 
-    Measurements: docs/measurements.md.
+    Measurements: docs/measurements.md, "Training steps".
 
     Args:
         model: its layers compute as usual again after the block.

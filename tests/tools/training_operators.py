@@ -38,7 +38,7 @@ def make_step(network: str, arguments: argparse.Namespace) -> Callable[[], float
         [
             *(f"model.architecture={architecture}", f"model.backbone={backbone}", "model.weights=none"),
             *(f"data.image_size={arguments.size}", f"training.batch_size={arguments.batch}"),
-            f"training.precision={arguments.precision}",
+            *(f"training.precision={arguments.precision}", "training.deterministic=false"),
         ],
     )
     with precision_scope(arguments.precision):
