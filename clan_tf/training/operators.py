@@ -17,25 +17,20 @@ SMALLEST_FUSED_EPSILON = 1e-5
 
 
 @contextmanager
-def training_operators(
-    model: keras.Model, strategy: tf.distribute.Strategy, deterministic: bool = False
-) -> Iterator[None]:
+def training_operators(model: keras.Model, strategy: tf.distribute.Strategy) -> Iterator[None]:
     """Gives a graph traced inside the training step's operators.
 
     - Batch norm takes its statistics over all devices; on a single device it is one operator (`FusedBatchNormV3`),
       which keeps half-precision maps as they are and computes their statistics in float32.
-    - On CPUs, unless steps must be repeatable, 1x1 convolutions are matrix products: TensorFlow's input gradient of a
-      convolution is slow there.
+    - On CPUs the input gradient of 1x1 convolutions is a convolution; TensorFlow's operator is slow without oneDNN.
 
     Measurements: docs/measurements.md, "Training steps".
 
     Args:
         model: its layers compute as usual again after the block.
         strategy: where the step runs.
-        deterministic: whether steps must be repeatable bit for bit. TensorFlow's matrix product of many rows isn't on
-            CPUs, so that convolutions are kept.
     """
-    products = not deterministic and not tf.config.list_logical_devices("GPU")
+    on_cpu = not tf.config.list_logical_devices("GPU")
     devices = strategy.num_replicas_in_sync
     layers = list(dict.fromkeys(leaf_layers(model)))
     lent: list[tuple[keras.layers.Layer, str]] = []
@@ -46,8 +41,8 @@ def training_operators(
                 if devices == 1 and _can_be_fused(layer):
                     layer.call = _fused_batch_norm(layer)
                     lent.append((layer, "call"))
-            elif products and _is_pointwise(layer):
-                layer.convolution_op = _pointwise_product(layer.strides)
+            elif on_cpu and _is_pointwise(layer):
+                layer.convolution_op = _pointwise_convolution(layer.strides)
                 lent.append((layer, "convolution_op"))
         yield
     finally:
@@ -79,14 +74,31 @@ def _is_pointwise(layer: keras.layers.Layer) -> bool:
     )
 
 
-def _pointwise_product(strides: tuple[int, int]) -> Callable[[Any, Any], tf.Tensor]:
-    """Returns a 1x1 convolution `(b, h, w, in)`, `(1, 1, in, out)` -> `(b, h', w', out)` as a matrix product."""
+def _pointwise_convolution(strides: tuple[int, int]) -> Callable[[Any, Any], tf.Tensor]:
+    """Returns a 1x1 convolution `(b, h, w, in)`, `(1, 1, in, out)` -> `(b, h', w', out)` with a fast input gradient.
+
+    The input gradient is the convolution of the upstream gradient with the transposed kernel.
+    """
+
+    @tf.custom_gradient
+    def convolve(inputs: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], Any]]:
+        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            input_gradient = tf.nn.conv2d(upstream, tf.transpose(kernel, [0, 1, 3, 2]), 1, "VALID")
+            kernel_gradient = tf.raw_ops.Conv2DBackpropFilter(
+                input=inputs,
+                filter_sizes=tf.shape(kernel),
+                out_backprop=upstream,
+                strides=[1, 1, 1, 1],
+                padding="VALID",
+            )
+            return input_gradient, kernel_gradient
+
+        return tf.nn.conv2d(inputs, kernel, 1, "VALID"), gradient
 
     def convolution_op(inputs: tf.Tensor, kernel: Any) -> tf.Tensor:
         if strides != (1, 1):
             inputs = inputs[:, :: strides[0], :: strides[1]]
-        # Later layers need the known sizes of a map, also if that of the batch is unknown.
-        return tf.tensordot(inputs, tf.convert_to_tensor(kernel)[0, 0], axes=1)
+        return convolve(inputs, tf.convert_to_tensor(kernel))
 
     return convolution_op
 

@@ -11,6 +11,7 @@ from clan_tf.config import TrainingConfig
 from clan_tf.models import COMBINED, BranchClassifier, combine
 from clan_tf.runtime import are_in_top
 from clan_tf.training.operators import training_operators
+from clan_tf.training.repeatable import ordered_gradients
 from clan_tf.training.weight_average import WeightAverage
 
 
@@ -82,7 +83,7 @@ class TrainStep:
             self._apply(gradients)
             return values
 
-        with training_operators(self.model, self.strategy, self.training.deterministic is not False):
+        with training_operators(self.model, self.strategy):
             values = self.strategy.run(replica_step, args=(photos, labels))
         self._update_average()
         return self.strategy.reduce("SUM", values, axis=None)
@@ -94,7 +95,7 @@ class TrainStep:
                 total.assign_add(gradient)
             return values
 
-        with training_operators(self.model, self.strategy, self.training.deterministic is not False):
+        with training_operators(self.model, self.strategy):
             values = self.strategy.run(replica_part, args=(photos, labels))
         return self.strategy.reduce("SUM", values, axis=None)
 
@@ -116,19 +117,24 @@ class TrainStep:
         classes, batch_size = self.model.classes, self.training.batch_size
         shares = tf.one_hot(labels, classes) if labels.shape.rank == 1 else labels
         labels = tf.argmax(shares, axis=1, output_type=tf.int32)
-        with tf.GradientTape() as tape:
-            logits = self._logits(photos, training=True)
-            losses = [
-                tf.reduce_sum(self._cross_entropy(shares, logits[branch])) / batch_size
-                for branch in self.model.branches
-            ]
-            loss = tf.tensordot(weights, tf.stack(losses), axes=1)
-            scaled = self.optimizer.scale_loss(loss)
-        gradients = tape.gradient(scaled, [variable.value for variable in self._variables])
+        logits = self._logits(photos, training=True)
+        losses = [
+            tf.reduce_sum(self._cross_entropy(shares, logits[branch])) / batch_size for branch in self.model.branches
+        ]
+        loss = tf.tensordot(weights, tf.stack(losses), axes=1)
+        gradients = ordered_gradients(self.optimizer.scale_loss(loss), self._local_variables())
         probabilities = [tf.nn.softmax(logits[branch]) for branch in self.model.branches]
         probabilities.append(combine(probabilities, self.model.combination))
         accuracies = [_count_correct(labels, values) / batch_size for values in probabilities]
         return gradients, tf.stack([loss, *losses, *accuracies, stop])
+
+    def _local_variables(self) -> list[tf.Variable]:
+        """Returns this device's copies of the trainable variables."""
+        if self.strategy.num_replicas_in_sync == 1:
+            return [variable.value for variable in self._variables]
+        copies = [self.strategy.experimental_local_results(variable.value) for variable in self._variables]
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        return [values[replica % len(values)] for values in copies]
 
     def _apply(self, gradients: list[tf.Tensor]) -> None:
         replicas = self.strategy.num_replicas_in_sync

@@ -21,6 +21,7 @@ from clan_tf.config import load_experiment
 from clan_tf.models.build import build_model
 from clan_tf.training import step as module
 from clan_tf.training.devices import precision_scope
+from clan_tf.training.repeatable import make_repeatable
 from clan_tf.training.step import TrainStep
 
 CLASSES = 40
@@ -38,7 +39,7 @@ def make_step(network: str, arguments: argparse.Namespace) -> Callable[[], float
         [
             *(f"model.architecture={architecture}", f"model.backbone={backbone}", "model.weights=none"),
             *(f"data.image_size={arguments.size}", f"training.batch_size={arguments.batch}"),
-            *(f"training.precision={arguments.precision}", "training.deterministic=false"),
+            f"training.precision={arguments.precision}",
         ],
     )
     with precision_scope(arguments.precision):
@@ -68,7 +69,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=9)
     parser.add_argument("--precision", default="float32")
     arguments = parser.parse_args()
-    tf.config.experimental.enable_op_determinism()
+    make_repeatable()
     keras.utils.set_random_seed(0)
     steps = {}
     for network in arguments.networks:

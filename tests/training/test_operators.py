@@ -165,9 +165,3 @@ def test_several_devices_keep_keras_batch_norm() -> None:
         assert "call" not in vars(model.get_layer("norm"))
         assert model.get_layer("norm").synchronized
     assert not model.get_layer("norm").synchronized
-
-
-def test_repeatable_steps_keep_their_convolutions() -> None:
-    model = make_layers()
-    with training_operators(model, ONE_DEVICE, deterministic=True):
-        assert "convolution_op" not in vars(model.get_layer("pointwise"))
