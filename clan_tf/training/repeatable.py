@@ -22,4 +22,5 @@ def ordered_gradients(target: tf.Tensor, variables: list[tf.Variable]) -> list[t
 
     `tf.GradientTape` adds all of them at once.
     """
-    return tf.gradients(target, variables, aggregation_method=tf.AggregationMethod.EXPERIMENTAL_TREE)
+    handles = [variable.handle for variable in variables]  # On several devices: this device's copies.
+    return tf.gradients(target, handles, aggregation_method=tf.AggregationMethod.EXPERIMENTAL_TREE)

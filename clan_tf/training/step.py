@@ -122,19 +122,12 @@ class TrainStep:
             tf.reduce_sum(self._cross_entropy(shares, logits[branch])) / batch_size for branch in self.model.branches
         ]
         loss = tf.tensordot(weights, tf.stack(losses), axes=1)
-        gradients = ordered_gradients(self.optimizer.scale_loss(loss), self._local_variables())
+        variables = [variable.value for variable in self._variables]
+        gradients = ordered_gradients(self.optimizer.scale_loss(loss), variables)
         probabilities = [tf.nn.softmax(logits[branch]) for branch in self.model.branches]
         probabilities.append(combine(probabilities, self.model.combination))
         accuracies = [_count_correct(labels, values) / batch_size for values in probabilities]
         return gradients, tf.stack([loss, *losses, *accuracies, stop])
-
-    def _local_variables(self) -> list[tf.Variable]:
-        """Returns this device's copies of the trainable variables."""
-        if self.strategy.num_replicas_in_sync == 1:
-            return [variable.value for variable in self._variables]
-        copies = [self.strategy.experimental_local_results(variable.value) for variable in self._variables]
-        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-        return [values[replica % len(values)] for values in copies]
 
     def _apply(self, gradients: list[tf.Tensor]) -> None:
         replicas = self.strategy.num_replicas_in_sync
