@@ -15,6 +15,7 @@ from clan_tf.progress import Progress
 from clan_tf.training.devices import choose_precision, precision_scope, use_device
 from clan_tf.training.memory import fit_batch
 from clan_tf.training.plan import count_classes
+from clan_tf.training.repeatable import make_repeatable
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def prepare(experiment: Experiment, progress: Progress) -> Prepared:
     if tf.config.list_logical_devices("GPU"):
         notes.append("TensorFlow's op determinism is off, as in training on a GPU. One GPU was measured.")
     else:
-        tf.config.experimental.enable_op_determinism()
+        make_repeatable()
         notes.append("TensorFlow's op determinism is on, as in training on a CPU; PyTorch has no such switch on.")
     with precision_scope(training.precision):
         model = build_model(experiment, count_classes(experiment), load_weights=False)

@@ -12,6 +12,7 @@ from clan_tf.config import TrainingConfig
 from clan_tf.models import COMBINED, BranchClassifier, combine
 from clan_tf.runtime import are_in_top
 from clan_tf.training.operators import training_operators
+from clan_tf.training.repeatable import ordered_gradients
 from clan_tf.training.weight_average import WeightAverage
 
 Operators = Callable[[keras.Model, tf.distribute.Strategy], AbstractContextManager[None]]
@@ -121,15 +122,13 @@ class TrainStep:
         classes, batch_size = self.model.classes, self.training.batch_size
         shares = tf.one_hot(labels, classes) if labels.shape.rank == 1 else labels
         labels = tf.argmax(shares, axis=1, output_type=tf.int32)
-        with tf.GradientTape() as tape:
-            logits = self._logits(photos, training=True)
-            losses = [
-                tf.reduce_sum(self._cross_entropy(shares, logits[branch])) / batch_size
-                for branch in self.model.branches
-            ]
-            loss = tf.tensordot(weights, tf.stack(losses), axes=1)
-            scaled = self.optimizer.scale_loss(loss)
-        gradients = tape.gradient(scaled, [variable.value for variable in self._variables])
+        logits = self._logits(photos, training=True)
+        losses = [
+            tf.reduce_sum(self._cross_entropy(shares, logits[branch])) / batch_size for branch in self.model.branches
+        ]
+        loss = tf.tensordot(weights, tf.stack(losses), axes=1)
+        variables = [variable.value for variable in self._variables]
+        gradients = ordered_gradients(self.optimizer.scale_loss(loss), variables)
         probabilities = [tf.nn.softmax(logits[branch]) for branch in self.model.branches]
         probabilities.append(combine(probabilities, self.model.combination))
         accuracies = [_count_correct(labels, values) / batch_size for values in probabilities]

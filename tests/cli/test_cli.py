@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from clan_tf.cli import console
 from clan_tf.cli.console import run_safely
 from clan_tf.cli.main import app, run
+from clan_tf.errors import CheckFailed, UserError
 
 
 @pytest.fixture
@@ -190,3 +191,19 @@ def test_ctrl_c_says_so_and_exits_as_shells_expect(raised: BaseException, capsys
         run_safely(command)
     assert caught.value.code == 130
     assert "interrupted" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("error", [UserError("no photos"), CheckFailed("NaN"), OSError(28, "No space left on device")])
+def test_a_report_that_cannot_be_written_ends_no_training(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from clan_tf import report
+    from clan_tf.cli.console import ConsoleProgress
+    from clan_tf.cli.train import _write_report
+
+    def fail(run: str, progress: object) -> None:
+        raise error
+
+    monkeypatch.setattr(report, "write_report", fail)
+    assert _write_report("runs/birds-001", ConsoleProgress()) is None
+    assert "Later: clan-tf report runs/birds-001" in capsys.readouterr().err
