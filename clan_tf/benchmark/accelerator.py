@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 CONTENDERS = ("jax", "torch", "torch.compile", "relations")
@@ -208,9 +209,10 @@ def _measure_relations(steps: int) -> dict[str, Any]:
         "dot_product, n x n": relations.pairwise_dot_product,
         "dot_product, linear": relations.linear_dot_product,
         "softmax, n x n": relations.softmax_attention,
-        "softmax, blocks of 512": lambda *arrays: relations.blockwise_attention(*arrays, 512),
+        "softmax, blocks of 512": partial(relations.blockwise_attention, block=512),
     }
-    results, references = {}, {}
+    results: dict[str, Any] = {}
+    references: dict[str, Any] = {}
     for name, relation in kinds.items():
         compute = jax.jit(
             lambda *arrays, relation=relation: jax.value_and_grad(

@@ -61,7 +61,7 @@ def gradient_difference(contender: str, own: Named, theirs: Named) -> Difference
     """
     least = 0.01 * max(float(np.linalg.norm(gradient)) for gradient in own.values())
     values = {
-        name: _ratio(np.linalg.norm(theirs[name] - gradient), max(float(np.linalg.norm(gradient)), least))
+        name: _ratio(float(np.linalg.norm(theirs[name] - gradient)), max(float(np.linalg.norm(gradient)), least))
         for name, gradient in own.items()
     }
     return _largest(contender, "gradient", values, GRADIENT_LIMIT)
