@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
 from typing import Any
 
 CONTENDERS = ("jax", "torch", "torch.compile", "relations")
@@ -36,6 +37,9 @@ def main() -> None:
     parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=CONTENDERS)
     parser.add_argument("--only", choices=CONTENDERS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    missing = [name for name in ("jax", "torch") if not find_spec(name)]
+    if missing:
+        parser.error(f"needs {' and '.join(missing)}, built for this machine's GPU (pip install jax torch)")
     if arguments.only:
         print(json.dumps(_measure(arguments.only, arguments)))
         return
