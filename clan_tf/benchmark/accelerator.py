@@ -37,7 +37,8 @@ def main() -> None:
     parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=CONTENDERS)
     parser.add_argument("--only", choices=CONTENDERS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    missing = [name for name in ("jax", "torch") if not find_spec(name)]
+    needed = ["jax", *(["torch"] if {"torch", "torch.compile"} & set(arguments.contenders) else [])]
+    missing = [name for name in needed if not find_spec(name)]
     if missing:
         parser.error(f"needs {' and '.join(missing)}, built for this machine's GPU (pip install jax torch)")
     if arguments.only:
@@ -55,11 +56,13 @@ def main() -> None:
         for name, result in results.items()
         if name != "relations" and result != "failed"
         for batch in result.values()
+        if isinstance(batch, dict)
     ]
     for batch in batches:
         fastest = max(other["matrix_product_tflops"] for other in batches)
         batch["share_of_matrix_rate"] = round(batch["tflops"] / fastest, 3) if fastest else None
     print(json.dumps(results, indent=1))
+    sys.exit("failed" in results.values())
 
 
 def _measure(contender: str, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -67,11 +70,13 @@ def _measure(contender: str, arguments: argparse.Namespace) -> dict[str, Any]:
 
     if contender == "relations":
         return _measure_relations(arguments.steps)
-    keras.config.set_dtype_policy("mixed_bfloat16" if contender == "jax" else "float32")
-    keras.utils.set_random_seed(0)
     from clan_tf.models import CLAN, complexity
 
     results: dict[str, Any] = {}
+    if contender != "jax":
+        results["difference"] = _difference(CLAN(arguments.backbone, CLASSES, image_size=128, weights=None))
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    keras.utils.set_random_seed(0)
     for batch in arguments.batch:
         model = CLAN(arguments.backbone, CLASSES, image_size=arguments.size, weights=None)
         cost = complexity(model)
@@ -100,6 +105,29 @@ def _measure(contender: str, arguments: argparse.Namespace) -> dict[str, Any]:
             "tflops": round(photos * macs * 2 * 3 / 1e12, 1),
         }
     return results
+
+
+def _difference(model: Any) -> float:
+    """Returns the largest relative difference of a branch's logits between JAX and PyTorch, in float32 at inference."""
+    import jax
+    import numpy as np
+    import torch
+
+    from clan_tf.benchmark.torch_network import TorchNetwork
+
+    rng = np.random.default_rng(0)
+    for variable in model.variables:
+        if not np.any(variable):  # Heads start at 0.
+            variable.assign(rng.normal(0, 0.1, variable.shape))
+    network = model.logits_model()
+    photos = rng.uniform(0, 255, (2, model.image_size, model.image_size, 3)).astype("float32")
+    with jax.default_matmul_precision("highest"):
+        own = {name: np.asarray(values) for name, values in network(photos, training=False).items()}
+    with torch.inference_mode():
+        theirs = TorchNetwork(network).eval()(torch.from_numpy(photos))
+    return max(
+        float(np.linalg.norm(theirs[name].numpy() - values) / np.linalg.norm(values)) for name, values in own.items()
+    )
 
 
 def _seconds(call: Callable[[], Any]) -> float:
