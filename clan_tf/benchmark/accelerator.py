@@ -74,7 +74,7 @@ def _measure(contender: str, arguments: argparse.Namespace) -> dict[str, Any]:
 
     results: dict[str, Any] = {}
     if contender != "jax":
-        results["difference"] = _difference(CLAN(arguments.backbone, CLASSES, image_size=128, weights=None))
+        results["difference"] = _compare(CLAN(arguments.backbone, CLASSES, image_size=128, weights=None))
     keras.config.set_dtype_policy("mixed_bfloat16")
     keras.utils.set_random_seed(0)
     for batch in arguments.batch:
@@ -107,27 +107,29 @@ def _measure(contender: str, arguments: argparse.Namespace) -> dict[str, Any]:
     return results
 
 
-def _difference(model: Any) -> float:
-    """Returns the largest relative difference of a branch's logits between JAX and PyTorch, in float32 at inference."""
+def _compare(model: Any) -> float:
+    """Returns how far PyTorch's logits are from JAX', in float32 at inference, relative to the largest.
+
+    Raises:
+        CheckFailed: if it is more than rounding.
+    """
     import jax
     import numpy as np
     import torch
 
+    from clan_tf.benchmark.comparison import output_difference, random_batch, require_same, settle
     from clan_tf.benchmark.torch_network import TorchNetwork
 
-    rng = np.random.default_rng(0)
-    for variable in model.variables:
-        if not np.any(variable):  # Heads start at 0.
-            variable.assign(rng.normal(0, 0.1, variable.shape))
-    network = model.logits_model()
-    photos = rng.uniform(0, 255, (2, model.image_size, model.image_size, 3)).astype("float32")
+    photos, _ = random_batch(model.image_size, CLASSES, 2)
     with jax.default_matmul_precision("highest"):
+        settle(model, photos)
+        network = model.logits_model()
         own = {name: np.asarray(values) for name, values in network(photos, training=False).items()}
     with torch.inference_mode():
         theirs = TorchNetwork(network).eval()(torch.from_numpy(photos))
-    return max(
-        float(np.linalg.norm(theirs[name].numpy() - values) / np.linalg.norm(values)) for name, values in own.items()
-    )
+    difference = output_difference("PyTorch", own, {name: values.numpy() for name, values in theirs.items()})
+    require_same([difference])
+    return difference.largest
 
 
 def _seconds(call: Callable[[], Any]) -> float:
@@ -228,6 +230,12 @@ def _torch_step(
     return step, product, lambda: torch.cuda.max_memory_allocated() if device == "cuda" else 0
 
 
+def _finish(compute: Callable[[], Any]) -> None:
+    import jax
+
+    jax.block_until_ready(compute())
+
+
 def _measure_relations(steps: int) -> dict[str, Any]:
     """Measures each relation with its gradient through Keras' JAX backend, with and without the `n x n` matrix."""
     import jax
@@ -253,11 +261,8 @@ def _measure_relations(steps: int) -> dict[str, Any]:
         )
         value, gradients = compute(*inputs)
         memory = compute.lower(*inputs).compile().memory_analysis()
-        seconds = []
-        for _ in range(steps):
-            began = time.perf_counter()
-            jax.block_until_ready(compute(*inputs))
-            seconds.append(time.perf_counter() - began)
+        call = partial(_finish, partial(compute, *inputs))
+        seconds = [_seconds(call) for _ in range(steps)]
         reference = references.setdefault(name.split(",")[0], gradients)
         difference = max(
             float(jnp.linalg.norm(a - b) / jnp.linalg.norm(b)) for a, b in zip(gradients, reference, strict=True)
