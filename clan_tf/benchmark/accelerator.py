@@ -23,8 +23,7 @@ SIDE = 8192
 """Side of the square matrices of the matrix product."""
 LEARNING_RATE = 1e-7
 """Low, so that random photos don't make the weights infinite."""
-RELATION_SHAPE = (8, 3136, 512)
-"""Photos, positions (a map of 56 x 56) and channels of the relations that are measured."""
+RELATION_PHOTOS, RELATION_CHANNELS = 8, 512
 
 
 def main() -> None:
@@ -34,6 +33,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=448)
     parser.add_argument("--batch", type=int, nargs="+", default=[36, 128])
     parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--positions", type=int, nargs="+", default=[3136, 12544], help="Of the relations' maps.")
     parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=CONTENDERS)
     parser.add_argument("--only", choices=CONTENDERS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -69,7 +69,7 @@ def _measure(contender: str, arguments: argparse.Namespace) -> dict[str, Any]:
     import keras
 
     if contender == "relations":
-        return _measure_relations(arguments.steps)
+        return {str(positions): _measure_relations(positions, arguments.steps) for positions in arguments.positions}
     from clan_tf.models import CLAN, complexity
 
     results: dict[str, Any] = {}
@@ -236,7 +236,7 @@ def _finish(compute: Callable[[], Any]) -> None:
     jax.block_until_ready(compute())
 
 
-def _measure_relations(steps: int) -> dict[str, Any]:
+def _measure_relations(positions: int, steps: int) -> dict[str, Any]:
     """Measures each relation with its gradient through Keras' JAX backend, with and without the `n x n` matrix."""
     import jax
     from jax import numpy as jnp
@@ -244,7 +244,8 @@ def _measure_relations(steps: int) -> dict[str, Any]:
     from clan_tf.layers import relation as relations
 
     keys = jax.random.split(jax.random.key(0), 3)
-    inputs = [jax.random.normal(key, RELATION_SHAPE, jnp.float32) / RELATION_SHAPE[2] ** 0.25 for key in keys]
+    shape = RELATION_PHOTOS, positions, RELATION_CHANNELS
+    inputs = [jax.random.normal(key, shape, jnp.float32) / RELATION_CHANNELS**0.25 for key in keys]
     kinds: dict[str, Callable[..., Any]] = {
         "dot_product, n x n": relations.pairwise_dot_product,
         "dot_product, linear": relations.linear_dot_product,
