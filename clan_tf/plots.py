@@ -130,22 +130,36 @@ def plot_confusion(matrix: np.ndarray, class_names: Sequence[str], path: Path) -
 
 def plot_labelled_photos(photos: Sequence[np.ndarray], labels: Sequence[str], path: Path, columns: int = 6) -> None:
     """Plots uint8 RGB photos in rows, each with its label above."""
-    figure, grid = frameless_grid(-(-len(photos) // columns), columns, (1.9, 2.2))
-    for axes, photo, label in zip(grid.ravel(), photos, labels, strict=False):
-        axes.imshow(photo)
-        axes.set_title(printable(label, keep="\n"), fontsize=7)
+    figure, axes = _sheet(-(-len(photos) // columns), columns, (1.9, 2.2))
+    for place, (photo, label) in enumerate(zip(photos, labels, strict=True)):
+        row, column = divmod(place, columns)
+        axes.imshow(photo, extent=(column + 0.02, column + 0.98, row + 0.98, row + 0.15), aspect="auto")
+        text = printable(label, keep="\n")
+        axes.text(column + 0.5, row + 0.13, text, ha="center", va="bottom", fontsize=7)
     save_figure(figure, path)
 
 
 def plot_photo_grid(photos: Mapping[str, Sequence[np.ndarray]], path: Path) -> None:
     """Plots a row of uint8 RGB photos for each class, with its name."""
-    columns = max(len(row) for row in photos.values())
-    figure, grid = frameless_grid(len(photos), columns, (1.5, 1.5))
-    for axes_row, (name, row) in zip(grid, photos.items(), strict=True):
-        for axes, photo in zip(axes_row, row, strict=False):
-            axes.imshow(photo)
-        axes_row[0].text(
-            -0.1, 0.5, printable(name), transform=axes_row[0].transAxes, ha="right", va="center", fontsize=9
-        )
-    figure.subplots_adjust(wspace=0.04, hspace=0.06)
+    figure, axes = _sheet(len(photos), max(len(row) for row in photos.values()), (1.5, 1.5))
+    for top, (name, row) in enumerate(photos.items()):
+        for left, photo in enumerate(row):
+            axes.imshow(photo, extent=(left + 0.02, left + 0.98, top + 0.98, top + 0.02), aspect="auto")
+        axes.text(-0.1, top + 0.5, printable(name), ha="right", va="center", fontsize=9)
     save_figure(figure, path)
+
+
+def _sheet(rows: int, columns: int, cell: tuple[float, float]) -> tuple[Figure, Axes]:
+    """Creates a figure of one axes without a frame, whose unit is a cell, counted from the top left.
+
+    An axes for each photo would take Matplotlib longer than the photos do.
+
+    Args:
+        rows: how many there are.
+        columns: how many there are.
+        cell: width and height of a cell in inches.
+    """
+    figure = Figure(figsize=(cell[0] * columns, cell[1] * rows))
+    axes = figure.add_axes((0, 0, 1, 1), autoscale_on=False, xlim=(0, columns), ylim=(rows, 0))
+    axes.set_axis_off()
+    return figure, axes

@@ -28,6 +28,11 @@ def print_speed(result: "SpeedBenchmark") -> None:
             for name, contender in result.contenders.items()
         ],
     )
+    if cost := result.cost:
+        say(
+            f"CLAN takes {cost.seconds.median:.2f} times as long as its plain backbone ({cost.seconds.lowest:.2f} to "
+            f"{cost.seconds.highest:.2f}); it has {cost.operations:.2f} times the multiply-accumulates."
+        )
     if result.operators:
         shown = result.operators[:KINDS]
         rest = result.operators[KINDS:]

@@ -73,7 +73,7 @@ def require_same(differences: Sequence[Difference]) -> None:
     if beyond:
         worst = max(beyond, key=lambda each: each.largest if np.isfinite(each.largest) else np.inf)
         raise CheckFailed(
-            f"{worst.contender} computes something else than clan-tf, so nothing was measured: its {worst.of} differ"
+            f"{worst.contender} doesn't compute what clan-tf computes, so nothing was measured: its {worst.of} differ"
             f"{'s' if worst.of != 'outputs' else ''} by {worst.largest:.1e} at {worst.where}; up to {worst.limit:.0e} "
             "is rounding."
         )

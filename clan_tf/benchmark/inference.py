@@ -10,9 +10,9 @@ from clan_tf.benchmark.comparison import PHOTOS, Difference, output_difference, 
 from clan_tf.benchmark.floor import MATRIX_PRODUCT, floor_of, make_product, operations_of
 from clan_tf.benchmark.memory import forget_peak, peak_bytes, peak_memory
 from clan_tf.benchmark.peer import open_peer
-from clan_tf.benchmark.prepared import Prepared, prepare
+from clan_tf.benchmark.prepared import Prepared, plain_of, prepare
 from clan_tf.benchmark.profile import operator_times
-from clan_tf.benchmark.result import OWN, SpeedBenchmark, contenders_of
+from clan_tf.benchmark.result import OWN, PLAIN, SpeedBenchmark, contenders_of, cost_of
 from clan_tf.benchmark.rounds import measure_rounds
 from clan_tf.config import Experiment, with_values
 from clan_tf.models import COMBINED
@@ -26,6 +26,8 @@ def benchmark_inference(
 ) -> list[SpeedBenchmark]:
     """Measures predictions of one photo and of a batch in float32: by the Keras model, and by PyTorch.
 
+    Beside CLAN, its plain backbone is measured.
+
     Args:
         experiment: whose network and batch size are measured. No photos are read.
         calls: how many predictions a contender makes in a round.
@@ -37,7 +39,7 @@ def benchmark_inference(
 
     Raises:
         UserError: if the experiment doesn't say how many classes there are, or its model can't be built.
-        CheckFailed: if PyTorch's network computes something else.
+        CheckFailed: if PyTorch's network doesn't compute what clan-tf computes.
     """
     progress = progress or Progress()
     prepared = prepare(with_values(experiment, {"training.precision": "float32"}), progress, is_training=False)
@@ -50,13 +52,17 @@ def benchmark_inference(
         own[size]()
         memory[size] = peak_memory(before)
     peer, note = open_peer(prepared, training=False)
-    differences = compare_predictions(prepared, peer) if peer else []
-    require_same(differences)
+    plain = plain_of(prepared)
+    compared = compare_predictions(prepared, peer) if peer else []
+    require_same(compared)
     results = []
     for size in sizes:
         contenders, notes = {OWN: own[size]}, [*prepared.notes, *([note] if note else [])]
+        differences = list(compared)
         if peer:
-            notes += _add_peer(contenders, peer, prepared, size)
+            notes += _add_peer(contenders, differences, peer, prepared, size)
+        if plain:
+            contenders[PLAIN] = _make_prediction(plain, size)
         names = list(contenders)
         contenders[MATRIX_PRODUCT] = make_product("float32")
         for call in contenders.values():
@@ -64,17 +70,18 @@ def benchmark_inference(
         seconds = measure_rounds(contenders, calls, rounds, progress)
         results.append(
             SpeedBenchmark(
-                "prediction",
-                size,
-                prepared.model.image_size,
-                prepared.model.classes,
-                "float32",
-                contenders_of(seconds, names, size),
-                memory[size],
-                floor_of(seconds, OWN, operations_of(prepared.model, size, training=False)),
-                operator_times(own[size]),
-                tuple(differences),
-                tuple(notes),
+                measured="prediction",
+                batch_size=size,
+                image_size=prepared.model.image_size,
+                classes=prepared.model.classes,
+                precision="float32",
+                contenders=contenders_of(seconds, names, size),
+                cost=cost_of(seconds, prepared, plain),
+                memory=memory[size],
+                floor=floor_of(seconds, OWN, operations_of(prepared.model, size, training=False)),
+                operators=operator_times(own[size]),
+                differences=tuple(differences),
+                notes=tuple(notes),
             )
         )
     return results
@@ -99,8 +106,10 @@ def _make_prediction(prepared: Prepared, size: int) -> Callable[[], Any]:
     return lambda: run(photos).numpy()
 
 
-def _add_peer(contenders: dict[str, Callable[[], Any]], peer: Any, prepared: Prepared, size: int) -> list[str]:
-    """Adds PyTorch's contenders; returns a note if `torch.compile` doesn't work here."""
+def _add_peer(
+    contenders: dict[str, Callable[[], Any]], differences: list[Difference], peer: Any, prepared: Prepared, size: int
+) -> list[str]:
+    """Adds PyTorch's contenders, the compiled one compared first; returns a note if `torch.compile` doesn't work."""
     photos, _ = random_batch(prepared.model.image_size, prepared.model.classes, size)
     contenders[TORCH] = peer.make_prediction(photos)
     try:
@@ -108,4 +117,7 @@ def _add_peer(contenders: dict[str, Callable[[], Any]], peer: Any, prepared: Pre
     except RuntimeError as error:
         reason = (str(error).strip().splitlines() or ["no reason given"])[0]
         return [f"torch.compile isn't measured: {reason}"]
+    own, compiled = ({COMBINED: contenders[name]()} for name in (OWN, COMPILED))
+    differences.append(output_difference(COMPILED, own, compiled))
+    require_same(differences)
     return []

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from clan_tf.benchmark.comparison import PHOTOS, random_batch, settle
-from clan_tf.config import Experiment
+from clan_tf.config import Experiment, with_values
 from clan_tf.limits import AUTO_BATCH_SIZE
 from clan_tf.models import BranchClassifier
 from clan_tf.models.build import build_model
@@ -77,3 +77,15 @@ def prepare(experiment: Experiment, progress: Progress, is_training: bool) -> Pr
     count = min(PHOTOS, experiment.training.batch_size)
     settle(model, random_batch(model.image_size, model.classes, count)[0])
     return Prepared(experiment, model, tuple(notes))
+
+
+def plain_of(prepared: Prepared) -> Prepared | None:
+    """Returns the plain backbone of a CLAN, with one head; `None` if that is what is measured."""
+    if prepared.experiment.model.architecture == "plain":
+        return None
+    experiment = with_values(prepared.experiment, {"model.architecture": "plain"})
+    with precision_scope(experiment.training.precision):
+        model = build_model(experiment, prepared.model.classes, load_weights=False)
+    count = min(PHOTOS, experiment.training.batch_size)
+    settle(model, random_batch(model.image_size, model.classes, count)[0])
+    return Prepared(experiment, model, ())

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from clan_tf.benchmark.comparison import Difference
-from clan_tf.benchmark.floor import Floor
+from clan_tf.benchmark.floor import Floor, operations_of
 from clan_tf.benchmark.memory import PeakMemory
+from clan_tf.benchmark.prepared import Prepared
 from clan_tf.benchmark.profile import OperatorTime
 from clan_tf.benchmark.rounds import Seconds, Spread, ratios
 
-OWN = "clan-tf"
+OWN, PLAIN = "clan-tf", "plain backbone"
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,23 @@ class Contender:
 
 
 @dataclass(frozen=True)
+class Cost:
+    """What CLAN costs: its figures divided by those of its plain backbone with one head.
+
+    Attributes:
+        seconds: of one call, over the rounds.
+        operations: multiply-accumulates.
+    """
+
+    seconds: Spread
+    operations: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns plain values."""
+        return {"seconds": self.seconds.to_json(), "operations": self.operations}
+
+
+@dataclass(frozen=True)
 class SpeedBenchmark:
     """How fast a network is on this machine.
 
@@ -52,6 +70,7 @@ class SpeedBenchmark:
         classes: number of classes.
         precision: precision of the computation.
         contenders: by name; all took turns, round by round.
+        cost: what CLAN costs beside its plain backbone; `None` if the backbone is what is measured.
         memory: peak memory of clan-tf.
         floor: what clan-tf's arithmetic alone would take.
         operators: clan-tf's time by kind of operator, longest first.
@@ -65,6 +84,7 @@ class SpeedBenchmark:
     classes: int
     precision: str
     contenders: Mapping[str, Contender]
+    cost: Cost | None
     memory: PeakMemory
     floor: Floor
     operators: tuple[OperatorTime, ...]
@@ -80,6 +100,7 @@ class SpeedBenchmark:
             "classes": self.classes,
             "precision": self.precision,
             "contenders": {name: contender.to_json() for name, contender in self.contenders.items()},
+            "cost_over_plain": self.cost.to_json() if self.cost else None,
             "peak_memory": self.memory.to_json(),
             "floor": self.floor.to_json(),
             "operators": [dict(vars(operator)) for operator in self.operators],
@@ -94,3 +115,11 @@ def contenders_of(seconds: Seconds, names: list[str], photos: int) -> dict[str, 
     return {
         name: Contender(spread, photos / spread.median, ratios(seconds, OWN, name)) for name, spread in spreads.items()
     }
+
+
+def cost_of(seconds: Seconds, prepared: Prepared, plain: Prepared | None) -> Cost | None:
+    """Divides clan-tf's figures by those of `PLAIN` in the same rounds, if it was one of the contenders."""
+    if plain is None:
+        return None
+    own, other = (operations_of(each.model, 1, training=False) for each in (prepared, plain))
+    return Cost(ratios(seconds, PLAIN, OWN), own / other)

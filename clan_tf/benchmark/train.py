@@ -23,9 +23,9 @@ from clan_tf.benchmark.comparison import (
 from clan_tf.benchmark.floor import MATRIX_PRODUCT, floor_of, make_product, operations_of
 from clan_tf.benchmark.memory import forget_peak, peak_bytes, peak_memory
 from clan_tf.benchmark.peer import open_peer
-from clan_tf.benchmark.prepared import Prepared, prepare
+from clan_tf.benchmark.prepared import Prepared, plain_of, prepare
 from clan_tf.benchmark.profile import operator_times
-from clan_tf.benchmark.result import OWN, SpeedBenchmark, contenders_of
+from clan_tf.benchmark.result import OWN, PLAIN, SpeedBenchmark, contenders_of, cost_of
 from clan_tf.benchmark.rounds import measure_rounds
 from clan_tf.config import Experiment
 from clan_tf.models import BranchClassifier
@@ -46,6 +46,8 @@ def benchmark_train(
 ) -> SpeedBenchmark:
     """Measures a training step on a random batch: with the training operators, with those of Keras, and by PyTorch.
 
+    Beside CLAN, the step of its plain backbone is measured.
+
     The model starts from random weights. On a CPU, TensorFlow's op determinism is turned on for the whole process, as
     in training. One device is measured.
 
@@ -57,7 +59,7 @@ def benchmark_train(
 
     Raises:
         UserError: if the experiment doesn't say how many classes there are, or its model can't be built.
-        CheckFailed: if a contender computes something else than clan-tf.
+        CheckFailed: if a contender doesn't compute what clan-tf computes.
     """
     progress = progress or Progress()
     prepared = prepare(experiment, progress, is_training=True)
@@ -73,6 +75,9 @@ def benchmark_train(
     differences = compare_steps(prepared, peer)
     require_same(differences)
     contenders[KERAS] = _make_step(prepared, KERAS)
+    plain = plain_of(prepared)
+    if plain:
+        contenders[PLAIN] = _make_step(plain, OWN)
     if peer:
         photos, labels = random_batch(model.image_size, model.classes, training.batch_size)
         contenders[TORCH] = peer.make_step(photos, labels, LEARNING_RATE)
@@ -81,19 +86,19 @@ def benchmark_train(
     for call in contenders.values():
         call()
     seconds = measure_rounds(contenders, steps, rounds, progress)
-    operations = operations_of(model, training.batch_size, training=True)
     return SpeedBenchmark(
-        "training step",
-        training.batch_size,
-        model.image_size,
-        model.classes,
-        training.precision,
-        contenders_of(seconds, names, training.batch_size),
-        memory,
-        floor_of(seconds, OWN, operations),
-        operator_times(contenders[OWN]),
-        tuple(differences),
-        tuple(notes),
+        measured="training step",
+        batch_size=training.batch_size,
+        image_size=model.image_size,
+        classes=model.classes,
+        precision=training.precision,
+        contenders=contenders_of(seconds, names, training.batch_size),
+        cost=cost_of(seconds, prepared, plain),
+        memory=memory,
+        floor=floor_of(seconds, OWN, operations_of(model, training.batch_size, training=True)),
+        operators=operator_times(contenders[OWN]),
+        differences=tuple(differences),
+        notes=tuple(notes),
     )
 
 

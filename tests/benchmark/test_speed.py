@@ -45,7 +45,8 @@ def check(answer: dict[str, Any], contenders: list[str]) -> None:
 
 def test_a_training_step_is_measured_beside_the_operators_of_keras() -> None:
     answer = measured("train", "--json")
-    check(answer, ["clan-tf", "operators of Keras"])
+    check(answer, ["clan-tf", "operators of Keras", "plain backbone"])
+    assert answer["cost_over_plain"]["seconds"]["median"] > 0 and answer["cost_over_plain"]["operations"] > 1
     assert (answer["batch_size"], answer["image_size"], answer["precision"]) == (4, 32, "float32")
     assert [each["of"] for each in answer["differences"]] == ["loss", "gradient"]
     kinds = {operator["kind"] for operator in answer["operators"]}
@@ -54,14 +55,16 @@ def test_a_training_step_is_measured_beside_the_operators_of_keras() -> None:
 
 def test_predictions_are_measured_for_one_photo_and_for_the_batch() -> None:
     one, batch = measured("inference", "--json")
-    check(one, ["clan-tf"])
-    check(batch, ["clan-tf"])
+    check(one, ["clan-tf", "plain backbone"])
+    check(batch, ["clan-tf", "plain backbone"])
+    assert one["cost_over_plain"]["operations"] == batch["cost_over_plain"]["operations"] > 1
     assert (one["batch_size"], batch["batch_size"]) == (1, 4)
     assert batch["floor"]["operations"] == 4 * one["floor"]["operations"]
 
 
 def test_the_table_says_how_much_of_the_floor_is_reached() -> None:
-    text = measured("train", "training.precision=mixed_bfloat16")
+    text = measured("train", "training.precision=mixed_bfloat16", "model.architecture=plain")
+    assert "plain backbone" not in text
     assert "operators of Keras" in text and "mixed_bfloat16" in text
     assert "Arithmetic floor" in text and "Peak memory" in text and "Conv2DBackpropFilter" in text
 
@@ -84,6 +87,8 @@ def test_a_difference_is_a_failed_check_that_names_the_largest(change: float) ->
     own = {"a/kernel": np.ones(4), "b/kernel": np.ones(4)}
     other = {**own, "b/kernel": np.array([1, 1, 1, 1 + change])}
     found = [output_difference("PyTorch", own, own), gradient_difference("PyTorch", own, other)]
-    with pytest.raises(CheckFailed, match=r"PyTorch computes something else .* its gradient differs by .* b/kernel"):
+    with pytest.raises(
+        CheckFailed, match=r"PyTorch doesn't compute what clan-tf computes.* its gradient differs by .* b/kernel"
+    ):
         require_same(found)
     require_same(found[:1])

@@ -60,7 +60,7 @@ def test_a_changed_weight_is_found() -> None:
     (weight,) = [each for each in peer.network.weights if each.path.endswith("stage3_conv1/kernel")]
     with torch.no_grad():
         weight.parameter[5, 7, 1, 1] += 1.0
-    with pytest.raises(CheckFailed, match=r"PyTorch computes something else .* at (logits_|.*stage|clca)"):
+    with pytest.raises(CheckFailed, match=r"PyTorch doesn't compute what clan-tf computes.* at (logits_|.*stage|clca)"):
         require_same(compare_steps(given, peer))
 
 

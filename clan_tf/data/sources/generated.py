@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from clan_tf.config import DataConfig
+from clan_tf.data.in_parallel import in_parallel
 from clan_tf.data.sources.source import Photo, Source
 
 BEAKS, EYES, WINGS = ("short beak", "long beak"), ("plain eye", "eye ring"), ("one wing bar", "two wing bars")
@@ -36,7 +37,8 @@ def read_generated(config: DataConfig) -> Source:
 @lru_cache(maxsize=3)
 def _draw_split(split: str, count: int, size: int, seed: int) -> tuple[Photo, ...]:
     """Draws the photos of a split; the last ones drawn are kept, as training, evaluation and report read the same."""
-    return tuple(_photo(split, index, size, seed) for index in range(count))
+    drawn = in_parallel(lambda index: _photo(split, index, size, seed), range(count))
+    return tuple(photo.result() for photo in drawn)
 
 
 def draw_photo(label: int, rng: np.random.Generator, size: int) -> np.ndarray:
@@ -64,7 +66,7 @@ def _photo(split: str, index: int, size: int, seed: int) -> Photo:
     label = index % len(CLASS_NAMES)
     rng = np.random.default_rng([seed, zlib.crc32(split.encode()), index])
     encoded = BytesIO()
-    Image.fromarray(draw_photo(label, rng, size)).save(encoded, "PNG", compress_level=1)
+    Image.fromarray(draw_photo(label, rng, size)).save(encoded, "PNG", compress_level=0)
     return Photo(f"{split}/{index:05d}.png", label, encoded.getvalue())
 
 
