@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from clan_tf.export.batch_norm import fold_batch_norm
 from clan_tf.export.folding import fold
 from clan_tf.layers import NonLocalBlock
 from clan_tf.layers.relation import Tensor
@@ -26,7 +27,7 @@ def inference_model(
         branches: the branches whose predictions are combined in the output `probabilities`.
         per_branch: whether the probabilities of each of these branches are outputs, too: `probabilities_BRANCH`.
         features: further features of the model to output, such as `attention_mid_1`.
-        folded: whether chains of linear layers are folded into one.
+        folded: whether chains of linear layers, batch normalisation among them, are folded into one.
 
     Returns:
         A model from photos, RGB in 0…255 `(batch, image_size, image_size, 3)`, to a dict of outputs.
@@ -38,6 +39,8 @@ def inference_model(
     pruned = keras.Model(model.input, outputs, name=model.name)
     maps = {name: model.backbone_model.output[name] for name in _needed_maps(model, pruned)}
     backbone = keras.Model(model.backbone_model.input, maps, name=model.backbone_model.name)
+    if folded:
+        backbone = fold_batch_norm(backbone)
 
     def replace(layer: keras.layers.Layer) -> keras.layers.Layer:
         return fold(layer) if folded and isinstance(layer, NonLocalBlock) else layer
