@@ -1,12 +1,13 @@
 """Export to SavedModel, for TensorFlow Serving and TensorFlow: neither Keras nor this project is needed to run it."""
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 import tensorflow as tf
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from clan_tf.data.pipeline import View, evaluation_view
 from clan_tf.export.encoded_photos import decode_upright
@@ -30,7 +31,7 @@ def write_saved_model(model: keras.Model, folder: Path) -> None:
 
 
 def write_servable(
-    model: keras.Model, contract: Contract, folder: Path, explain: keras.Model | None = None, io: Io = "uint8"
+    model: keras.Model, contract: Contract, folder: Path, explained: Sequence[str] = (), io: Io = "uint8"
 ) -> None:
     """Writes a classifier as one version of a servable: `NAME/1/`.
 
@@ -41,55 +42,78 @@ def write_servable(
       `serving_default` is one of them;
     - `serve_bytes` takes `photos`, encoded JPEG, PNG, GIF, BMP or WebP strings `(batch,)`, turned upright by EXIF.
       Photos that can't be decoded make their request fail, as do the few kinds that `encoded_photos` refuses;
-    - `explain`, if there is such a model, takes `photos` as `serving_default`, and returns that model's outputs.
+    - `explain`, if there are outputs for it, takes `photos` as `serving_default`, and returns these and no single
+      branches.
+
+    The weights are constants of one function, `_frozen`, that all signatures call, so that they are stored once.
 
     Args:
         model: a model from `inference_model`.
         contract: labels and preprocessing, which become assets.
         folder: where to write; it must not exist.
-        explain: a model with further outputs.
+        explained: the names of those outputs of the model that only `explain` has.
         io: the type that `serving_default` takes.
     """
+    served = [name for name in model.output if name not in explained]
     with tempfile.TemporaryDirectory() as assets:
-        servable = _Servable([model, *([explain] if explain else [])], contract, Path(assets))
+        servable = _Servable(contract, Path(assets))
+        network = _frozen(model)
         photos = {dtype: tf.TensorSpec((None, None, None, 3), dtype, name="photos") for dtype in ("uint8", "float32")}
 
-        def answers(view_of: Any, model: keras.Model) -> tf.types.experimental.PolymorphicFunction:
-            return tf.function(lambda photos: _answer(model, _views(photos, view_of)), autograph=False)
+        def answers(view_of: Any, names: Sequence[str]) -> tf.types.experimental.PolymorphicFunction:
+            def answer(photos: tf.Tensor) -> Mapping[str, tf.Tensor]:
+                outputs = network(_views(photos, view_of))
+                return {name: outputs[name] for name in (*names, LABEL_IDS)}
+
+            return tf.function(answer, autograph=False)
 
         view = View(contract.image_size, contract.resize_size, contract.resize_mode)
-        servable.serve = answers(lambda photo: evaluation_view(_whole_levels(photo), view), model)
-        servable.serve_bytes = answers(lambda content: evaluation_view(decode_upright(content), view), model)
+        servable.serve = answers(lambda photo: evaluation_view(_whole_levels(photo), view), served)
+        servable.serve_bytes = answers(lambda content: evaluation_view(decode_upright(content), view), served)
         signatures = {f"serve_{dtype}": servable.serve.get_concrete_function(spec) for dtype, spec in photos.items()}
         strings = tf.TensorSpec((None,), tf.string, name="photos")
         signatures[SERVE_BYTES] = servable.serve_bytes.get_concrete_function(strings)
         signatures["serving_default"] = signatures[f"serve_{io}"]
-        if explain:
-            servable.explain = answers(lambda photo: evaluation_view(_whole_levels(photo), view), explain)
+        if explained:
+            names = (PROBABILITIES, *explained)
+            servable.explain = answers(lambda photo: evaluation_view(_whole_levels(photo), view), names)
             signatures["explain"] = servable.explain.get_concrete_function(photos[io])
         tf.saved_model.save(servable, str(folder), signatures=signatures)
     write_warmup(folder, contract.resize_size, io, list(signatures))
 
 
 class _Servable(tf.Module):
-    """Holds what the signatures need: weights and assets."""
+    """Holds what the signatures need beside their constants: assets."""
 
-    def __init__(self, models: Sequence[keras.Model], contract: Contract, folder: Path) -> None:
+    def __init__(self, contract: Contract, folder: Path) -> None:
         super().__init__()
-        self.weights = list({id(v): v.value for model in models for v in model.variables}.values())
         (folder / LABELS_FILE).write_text(contract.labels, encoding="utf-8")
         (folder / CONTRACT_FILE).write_text(contract.to_json(), encoding="utf-8")
         self.assets = [tf.saved_model.Asset(str(folder / name)) for name in (LABELS_FILE, CONTRACT_FILE)]
 
 
+def _frozen(model: keras.Model) -> Callable[[tf.Tensor], Mapping[str, tf.Tensor]]:
+    """Returns the function from views, uint8 `(batch, height, width, 3)`, to a model's outputs and `label_ids`.
+
+    The model's variables are constants in it: only then does TensorFlow fuse convolutions with what follows them and
+    keep their weights in the order that its kernels read. (A file with variables could be trained further, but without
+    batch normalisation, which is folded; `--format keras` is for that.)
+    """
+
+    def answer(views: tf.Tensor) -> Mapping[str, tf.Tensor]:
+        outputs = model(tf.cast(views, tf.float32), training=False)
+        return {**outputs, LABEL_IDS: tf.argmax(outputs[PROBABILITIES], axis=-1, output_type=tf.int32)}
+
+    views = tf.TensorSpec(model.input_shape, tf.uint8, name="views")
+    traced = tf.function(answer, autograph=False).get_concrete_function(views)
+    constant = convert_variables_to_constants_v2(traced)
+    # The converted function has the outputs as a list, in the order in which `tf.nest` flattens the dict.
+    return lambda views: tf.nest.pack_sequence_as(traced.structured_outputs, constant(views))
+
+
 def _views(photos: tf.Tensor, view_of: Any) -> tf.Tensor:
     """Prepares the model's view of each photo, one by one: decoded photos of a batch may have any size."""
     return tf.map_fn(view_of, photos, fn_output_signature=tf.uint8)
-
-
-def _answer(model: keras.Model, views: tf.Tensor) -> Mapping[str, tf.Tensor]:
-    outputs = model(tf.cast(views, tf.float32), training=False)
-    return {**outputs, LABEL_IDS: tf.argmax(outputs[PROBABILITIES], axis=-1, output_type=tf.int32)}
 
 
 def _whole_levels(photo: tf.Tensor) -> tf.Tensor:

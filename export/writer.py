@@ -66,10 +66,10 @@ class ExportWriter:
         if options.format == "keras":
             save_model(self._model, folder / f"{self._source.name}.keras")
             return folder / f"{self._source.name}.keras"
-        pruned = inference_model(self._model, contract.branches, options.per_branch, folded=options.fold)
+        maps = self._attention_maps() if options.explain else []
+        pruned = inference_model(self._model, contract.branches, options.per_branch, maps, options.fold)
         if options.format == "saved_model":
-            explaining = self._explaining_model(contract, options.fold) if options.explain else None
-            write_servable(pruned, contract, folder / self._source.name / "1", explaining, options.io or "uint8")
+            write_servable(pruned, contract, folder / self._source.name / "1", maps, options.io or "uint8")
             return folder / self._source.name
         path = folder / f"{self._source.name}.{options.format}"
         if options.format == "onnx":
@@ -108,11 +108,11 @@ class ExportWriter:
             self._quantizers[key] = SelectiveQuantizer(float_file, pruned, contract, options.quantize, calibration)
         return self._quantizers[key]
 
-    def _explaining_model(self, contract: Contract, fold: bool) -> keras.Model:
+    def _attention_maps(self) -> list[str]:
         maps = [name for name in self._model.features if name.startswith("attention_")]
         if not maps:
             raise UserError("--explain: this model has no spatial attention, and so no attention maps.")
-        return inference_model(self._model, contract.branches, features=maps, folded=fold)
+        return maps
 
     def _calibration(self, options: ExportOptions, contract: Contract) -> list[np.ndarray]:
         """Returns train photos as input of the file, stratified over classes."""

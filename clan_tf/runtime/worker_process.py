@@ -12,7 +12,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from queue import SimpleQueue
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -20,6 +22,8 @@ import numpy as np
 Arrays = Mapping[str, np.ndarray]
 _WARM_UP_CALLS = 3
 _HEADER_BYTES = 2**20
+_MOST_COPIES = 16
+"""How often a file is opened at most; each copy has its own memory."""
 
 
 def send(stream: BinaryIO, header: Mapping[str, Any], arrays: Arrays | None = None) -> None:
@@ -64,20 +68,23 @@ def _read_array(stream: BinaryIO, dtype: str, shape: list[int]) -> np.ndarray:
 
 def open_tflite(path: str, threads: int) -> Callable[[np.ndarray], Arrays]:
     """Opens a `.tflite` file as a function from photos to answers."""
+    return _by_photo(_open_one_tflite, path, threads)
+
+
+def _open_one_tflite(path: str, threads: int) -> Callable[[np.ndarray], Arrays]:
     from ai_edge_litert.interpreter import Interpreter
 
     runner = Interpreter(model_path=path, num_threads=threads).get_signature_runner()
     ((name, details),) = runner.get_input_details().items()
-
-    def answer(photos: np.ndarray) -> Arrays:
-        rows = [runner(**{name: photo[None].astype(details["dtype"])}) for photo in photos]
-        return {output: np.concatenate([row[output] for row in rows]) for output in rows[0]}
-
-    return answer
+    return lambda photo: runner(**{name: photo.astype(details["dtype"])})
 
 
 def open_onnx(path: str, threads: int) -> Callable[[np.ndarray], Arrays]:
     """Opens an ONNX file as a function from photos to answers."""
+    return _by_photo(_open_one_onnx, path, threads)
+
+
+def _open_one_onnx(path: str, threads: int) -> Callable[[np.ndarray], Arrays]:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -86,7 +93,46 @@ def open_onnx(path: str, threads: int) -> Callable[[np.ndarray], Arrays]:
     (photo,) = session.get_inputs()
     dtype = "uint8" if photo.type == "tensor(uint8)" else "float32"
     outputs = [output.name for output in session.get_outputs()]
-    return lambda photos: dict(zip(outputs, session.run(outputs, {photo.name: photos.astype(dtype)}), strict=True))
+    return lambda one: dict(zip(outputs, session.run(outputs, {photo.name: one.astype(dtype)}), strict=True))
+
+
+def _by_photo(
+    open_one: Callable[[str, int], Callable[[np.ndarray], Arrays]], path: str, threads: int
+) -> Callable[[np.ndarray], Arrays]:
+    """Opens a file as a function from photos to answers that uses all threads for one photo, or one for each of many.
+
+    Threads that share a photo wait for each other at every operator, the more so where other work takes a core from one
+    of them, such as decoding the next photos. So several photos are answered by several copies of the file.
+
+    Args:
+        open_one: opens a copy, which is given one photo `(1, height, width, 3)` at a time.
+        path: the file.
+        threads: how many threads there are.
+    """
+    alone = open_one(path, threads)
+    copies = min(threads, _MOST_COPIES)
+    idle: SimpleQueue[Callable[[np.ndarray], Arrays]] = SimpleQueue()
+    pool: list[ThreadPoolExecutor] = []
+
+    def answer_one(photo: np.ndarray) -> Arrays:
+        copy = idle.get()
+        try:
+            return copy(photo[None])
+        finally:
+            idle.put(copy)
+
+    def answer(photos: np.ndarray) -> Arrays:
+        if len(photos) == 1 or copies == 1:
+            rows = [alone(photo[None]) for photo in photos]
+        else:
+            if not pool:
+                for _ in range(copies):
+                    idle.put(open_one(path, threads // copies))
+                pool.append(ThreadPoolExecutor(copies))
+            rows = list(pool[0].map(answer_one, photos))
+        return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+
+    return answer
 
 
 @contextmanager

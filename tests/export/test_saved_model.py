@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -47,9 +48,8 @@ np.savez(sys.argv[3], **answers)
 def servable(models: dict[str, BranchClassifier], tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = models["dot_product"]
     folder = tmp_path_factory.mktemp("servable") / "birds"
-    explaining = inference_model(model, model.branches, features=["attention_mid_1"])
-    pruned = inference_model(model, model.branches, per_branch=True)
-    write_servable(pruned, contract_of(model, None), folder / "1", explaining)
+    pruned = inference_model(model, model.branches, per_branch=True, features=["attention_mid_1"])
+    write_servable(pruned, contract_of(model, None), folder / "1", ["attention_mid_1"])
     return folder
 
 
@@ -91,3 +91,30 @@ def test_labels_and_warm_up_requests_lie_in_the_saved_model(servable: Path) -> N
     assert len(records) == len(signatures) == 5
     for signature in signatures:
         assert sum(b"\x1a" + bytes([len(signature)]) + signature.encode() in record for record in records) == 1
+
+
+def test_the_weights_are_constants_stored_once_and_nothing_is_normalised(
+    servable: Path, models: dict[str, BranchClassifier]
+) -> None:
+    graph = tf.compat.v1.saved_model.loader_impl.parse_saved_model(str(servable / "1")).meta_graphs[0].graph_def
+    nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
+    convolutions = [node for node in nodes if node.op in ("Conv2D", "DepthwiseConv2dNative")]
+    model = models["dot_product"]
+    assert len(convolutions) == sum(isinstance(x, keras.layers.Conv2D) for x in pruned_layers(model))
+    assert not {"ReadVariableOp", "FusedBatchNormV3", "Rsqrt"} & {node.op for node in nodes}
+    weights = sum(np.prod(v.shape) for x in pruned_layers(model) for v in x.variables)
+    assert (servable / "1" / "saved_model.pb").stat().st_size < 1.5 * 4 * weights
+
+
+def pruned_layers(model: BranchClassifier) -> list[keras.layers.Layer]:
+    pruned = inference_model(model, model.branches)
+    return [layer for layer in pruned._flatten_layers() if not layer._layers]
+
+
+def test_the_signatures_have_the_outputs_they_should_have(servable: Path) -> None:
+    signatures = tf.saved_model.load(str(servable / "1")).signatures
+    every = {"probabilities", "label_ids"}
+    branches = {f"probabilities_{name}" for name in ("mid_1", "top", "refined_top")}
+    assert set(signatures["explain"].structured_outputs) == every | {"attention_mid_1"}
+    for name in ("serving_default", "serve_bytes", "serve_uint8", "serve_float32"):
+        assert set(signatures[name].structured_outputs) == every | branches

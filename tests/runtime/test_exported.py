@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,8 @@ from clan_tf.errors import UserError
 from clan_tf.inference import predict
 from clan_tf.models import BranchClassifier
 from clan_tf.photos import numpy_evaluation_view, read_photo
-from clan_tf.runtime import read_contract
+from clan_tf.runtime import ExportedModel, read_contract
+from clan_tf.runtime.worker_process import Arrays, _by_photo
 from helpers.exports import NAMES, PHOTOS, answering_model, exported_file, keras_answers, tflite_file, write_encoded
 
 
@@ -107,3 +110,37 @@ def test_damaged_files_get_a_message(model: BranchClassifier, tmp_path: Path, su
     with pytest.raises(UserError, match="no such|there is no"):
         predict(str(tmp_path / f"none{suffix}"), [str(tmp_path / "photo.png")])
     assert read_contract(good).class_names == tuple(NAMES)
+
+
+def test_many_photos_are_answered_by_copies_of_the_file_as_one_by_one(model: BranchClassifier, tmp_path: Path) -> None:
+    """Each copy answers in a thread of its own; the answers keep the order of the photos."""
+    for suffix in (".tflite", ".onnx"):
+        path = exported_file(tmp_path / f"birds{suffix}", model)
+        with ExportedModel(path, threads=3) as exported:
+            one_by_one = [exported(photo[None])["probabilities"] for photo in PHOTOS]
+            at_once = exported(PHOTOS)["probabilities"]
+        np.testing.assert_allclose(at_once, np.concatenate(one_by_one), atol=1e-6)
+        assert len({row.tobytes() for row in at_once}) == len(PHOTOS)
+
+
+def test_several_photos_are_answered_at_the_same_time() -> None:
+    """Two answers wait for each other: one after the other they never would come."""
+    both = threading.Barrier(2, timeout=20)
+    opened = []
+
+    def open_one(path: str, threads: int) -> Callable[[np.ndarray], Arrays]:
+        opened.append(threads)
+
+        def answer(photo: np.ndarray) -> Arrays:
+            if threads == 1:
+                both.wait()
+            return {"probabilities": photo.reshape(1, -1)}
+
+        return answer
+
+    answer = _by_photo(open_one, "birds.tflite", 2)
+    photos = np.arange(6).reshape(6, 1, 1, 1)
+    np.testing.assert_array_equal(answer(photos[:1])["probabilities"], [[0]])
+    assert opened == [2]  # copies are made only if they are needed
+    np.testing.assert_array_equal(answer(photos)["probabilities"], photos.reshape(6, 1))
+    assert opened == [2, 1, 1]

@@ -1,0 +1,93 @@
+"""Photos are read while the model is busy, no more of them than fit, and answers keep their photos' order."""
+
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from clan_tf.errors import CheckFailed
+from clan_tf.inference import Predictor, predict
+from clan_tf.inference.reading_ahead import read_ahead
+
+SECONDS = 20
+"""Given up after this time, so that a mistake doesn't hang the tests."""
+
+
+class FakePredictor(Predictor):
+    """Answers with the grey level of each photo, once so many photos were read as it is told to wait for."""
+
+    path, class_names, batch_size = Path("fake"), [str(level) for level in range(64)], 4
+
+    def __init__(self, wait_for: Sequence[int] = (), fails: bool = False) -> None:
+        self.wait_for, self.fails = list(wait_for), fails
+        self.viewed, self.most_ahead, self.answered = 0, 0, 0
+        self.changed = threading.Condition()
+
+    def view(self, photo: np.ndarray) -> np.ndarray:
+        with self.changed:
+            self.viewed += 1
+            self.most_ahead = max(self.most_ahead, self.viewed - self.answered)
+            self.changed.notify_all()
+        return photo
+
+    def probabilities(self, views: Sequence[np.ndarray]) -> np.ndarray:
+        if self.fails:
+            raise CheckFailed("it overflows")
+        with self.changed:
+            if self.wait_for:
+                expected = self.wait_for.pop(0)
+                assert self.changed.wait_for(lambda: self.viewed >= expected, SECONDS), "nothing is read meanwhile"
+            self.answered += len(views)
+        return np.eye(64)[[int(view[0, 0, 0]) for view in views]]
+
+    def answers(self, checked: object, progress: object) -> dict[str, np.ndarray]:
+        raise NotImplementedError
+
+
+def predicted(predictor: FakePredictor, monkeypatch: pytest.MonkeyPatch, photos: Sequence[object]) -> list[dict]:
+    monkeypatch.setattr("clan_tf.inference.predict.locate", lambda path: path)
+    monkeypatch.setattr("clan_tf.inference.predict.open_predictor", lambda model, batch_size: predictor)
+    return predict("fake", photos, top=1)
+
+
+def test_the_next_batch_is_read_while_the_model_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    photos = [np.full((2, 2, 3), level, "uint8") for level in range(18)]
+    # The model is done with a batch of 4 only when 3 more photos were read, of which one waits for the next batch.
+    predictor = FakePredictor(wait_for=[7, 11, 15, 18, 18])
+    results = predicted(predictor, monkeypatch, photos)
+    assert [result["predictions"][0]["label"] for result in results] == [str(level) for level in range(18)]
+    assert predictor.viewed == 18 and predictor.most_ahead <= 2 * predictor.batch_size
+
+
+def test_errors_keep_their_places_and_a_failing_model_ends_the_reading(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    photos: list[object] = [np.full((2, 2, 3), level, "uint8") for level in range(40)]
+    (tmp_path / "bad.jpg").write_bytes(b"bad")
+    Image.new("RGB", (2, 2), (9, 9, 9)).save(tmp_path / "good.png")
+    photos[1:3] = [tmp_path / "bad.jpg", tmp_path / "good.png"]
+    results = predicted(FakePredictor(), monkeypatch, photos)
+    assert "error" in results[1] and results[2]["predictions"][0]["label"] == "9"
+    assert sum("predictions" in result for result in results) == 39
+    failing = FakePredictor(fails=True)
+    with pytest.raises(CheckFailed, match="overflows"):
+        predicted(failing, monkeypatch, photos)
+    assert failing.viewed < 12 and threading.active_count() < 10
+
+
+def test_results_are_in_order_and_what_is_raised_is_raised_in_its_place() -> None:
+    def slow_first(number: int) -> int:
+        time.sleep(0.05 if number == 0 else 0)
+        if number == 5:
+            raise ValueError("five")
+        return number
+
+    results = read_ahead(slow_first, range(9), 3)
+    assert [next(results) for _ in range(5)] == [0, 1, 2, 3, 4]
+    with pytest.raises(ValueError, match="five"):
+        next(results)
+    assert list(read_ahead(slow_first, [], 3)) == [] and list(read_ahead(slow_first, [7], 3)) == [7]
