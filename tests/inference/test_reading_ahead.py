@@ -1,5 +1,6 @@
 """Photos are read while the model is busy, no more of them than fit, and answers keep their photos' order."""
 
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -49,8 +50,9 @@ class FakePredictor(Predictor):
 
 
 def predicted(predictor: FakePredictor, monkeypatch: pytest.MonkeyPatch, photos: Sequence[object]) -> list[dict]:
-    monkeypatch.setattr("clan_tf.inference.predict.locate", lambda path: path)
-    monkeypatch.setattr("clan_tf.inference.predict.open_predictor", lambda model, batch_size: predictor)
+    module = sys.modules["clan_tf.inference.predict"]  # the package exports its function by the same name
+    monkeypatch.setattr(module, "locate", lambda path: path)
+    monkeypatch.setattr(module, "open_predictor", lambda model, batch_size: predictor)
     return predict("fake", photos, top=1)
 
 
