@@ -45,10 +45,18 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "clan-tf data pack my.yaml --output packed",
         "clan-tf data pack my.yaml --output packed --lossless",
     ),
-    "benchmark": ("clan-tf benchmark data", "clan-tf benchmark runs/birds-001"),
+    "benchmark": ("clan-tf benchmark data", "clan-tf benchmark train resnet50", "clan-tf benchmark runs/birds-001"),
     "benchmark data": (
         "clan-tf benchmark data my.yaml --photos 2000",
         "clan-tf benchmark data --rounds 3 --json",
+    ),
+    "benchmark train": (
+        "clan-tf benchmark train resnet50 --batch-size 4 --set data.classes=200",
+        "clan-tf benchmark train --backbone mobilenet --rounds 3 --json",
+    ),
+    "benchmark inference": (
+        "clan-tf benchmark inference photos/birds",
+        "clan-tf benchmark inference --backbone mobilenet --image-size 128 --json",
     ),
     "benchmark exports": (
         "clan-tf benchmark exports runs/birds-001 --samples 200",

@@ -3,6 +3,7 @@
 import functools
 import inspect
 import json
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -115,7 +116,8 @@ class ExperimentArguments:
             UserError: for several configs, or options that contradict each other.
         """
         given = options["given"] or ()
-        pairs = [word for word in given if _KEY_VALUE.match(word) and not Path(word).exists()]
+        # `Path.exists` raises an `OSError` for long values, which can't be names of files.
+        pairs = [word for word in given if _KEY_VALUE.match(word) and not os.path.exists(word)]
         configs = [word for word in given if word not in pairs]
         if len(configs) > 1:
             raise UserError(
@@ -210,11 +212,35 @@ def with_experiment(verb: Callable[..., None]) -> Callable[..., None]:
 def _require_no_other(option: str, value: str, overrides: Sequence[str]) -> None:
     """Raises a `UserError` if another argument gives the key of a short option another value."""
     for override in overrides:
-        key, _, other = override.partition("=")
-        if key.strip() == _SHORT[option] and other.strip() != value:
+        other = _value_given(override, _SHORT[option])
+        if other is not None and not _same(other, value):
             raise UserError(
                 f"--{option.replace('_', '-')} {value} and {override} contradict each other. Give one of them."
             )
+
+
+def _value_given(override: str, key: str) -> object | None:
+    """Returns the value that an override gives a key, itself or in a mapping for the key's section, or `None`."""
+    import yaml
+
+    given, _, text = override.partition("=")
+    path = given.strip()
+    if path == key:
+        return text.strip()
+    if not key.startswith(f"{path}."):
+        return None
+    try:
+        section = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return None  # which is reported where overrides are read
+    return section.get(key.removeprefix(f"{path}.")) if isinstance(section, dict) else None
+
+
+def _same(one: object, other: str) -> bool:
+    try:
+        return float(str(one)) == float(other)
+    except ValueError:
+        return str(one) == other
 
 
 def _made(experiment: "Experiment") -> str:

@@ -9,6 +9,8 @@ from typer.core import TyperGroup
 
 from clan_tf.cli.benchmark_data import benchmark_data
 from clan_tf.cli.benchmark_exports import DefaultsToExports, benchmark_exports
+from clan_tf.cli.benchmark_inference import benchmark_inference
+from clan_tf.cli.benchmark_train import benchmark_train
 from clan_tf.cli.completion import Root
 from clan_tf.cli.config_keys import config_keys
 from clan_tf.cli.config_show import config_show
@@ -66,6 +68,8 @@ benchmark_app = _app(
     DefaultsToExports,
 )
 _register(benchmark_app, "benchmark data", benchmark_data)
+_register(benchmark_app, "benchmark train", benchmark_train)
+_register(benchmark_app, "benchmark inference", benchmark_inference)
 _register(benchmark_app, "benchmark exports", benchmark_exports)
 app.add_typer(benchmark_app, name="benchmark")
 

@@ -13,7 +13,7 @@ from clan_tf.cli.console import (
     say,
 )
 from clan_tf.cli.experiment import ExperimentArguments, with_experiment
-from clan_tf.errors import UserError, counted
+from clan_tf.errors import CheckFailed, UserError, counted
 
 if TYPE_CHECKING:
     from clan_tf.config import Experiment
@@ -92,7 +92,7 @@ def _write_report(run: str, progress: ConsoleProgress) -> Path | None:
 
     try:
         return write_report(run, progress=progress)
-    except UserError as error:
+    except (UserError, CheckFailed, OSError) as error:
         progress.note(f"no report: {error} Later: clan-tf report {run}")
         return None
 

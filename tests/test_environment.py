@@ -3,10 +3,12 @@
 import pytest
 import tensorflow as tf
 
-from clan_tf.environment import describe_computing
+from clan_tf.environment import SETTINGS, describe_computing
 
 
 def test_what_the_last_digits_depend_on_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in SETTINGS:
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
     described = describe_computing()
     assert described["settings"] == "ONEDNN_MAX_CPU_ISA=AVX2"

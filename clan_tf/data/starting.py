@@ -1,6 +1,8 @@
 """The experiment that a folder of photos starts with: a preset, with what follows from the photos themselves."""
 
+import math
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from clan_tf.errors import UserError
 
 DEFAULT_PRESET = "fast"
 _LAYOUTS: Mapping[str, Sequence[str]] = {
-    "cub": ("images.txt",),
+    "cub": ("image_class_labels.txt",),
     "cars": ("cars_annos.mat", "devkit/cars_meta.mat", "car_devkit/devkit/cars_meta.mat"),
     "aircraft": ("variants.txt", "data/variants.txt", "fgvc-aircraft-2013b/data/variants.txt"),
     "csv": ("photos.csv",),
@@ -28,7 +30,8 @@ def experiment_for_folder(
 
     The run is named after the folder, and the source follows from the files in it: class folders, with or without
     splits, unless a file tells one of the official layouts, a table or a pack. Unless they are overridden, the number
-    of epochs follows from the number of train photos (`epochs_for`), and a batch holds no more photos than there are.
+    of epochs follows from the number of train photos (`epochs_for`), and a batch holds no more photos than there are:
+    where the splits are still to be cut, no more than nearly every cut leaves.
 
     Args:
         folder: the folder.
@@ -44,12 +47,13 @@ def experiment_for_folder(
     values.setdefault("data", {}).update(source=source_in(root), root=str(root))
     experiment = experiment_from(values, overrides, folder)
     overridden = {override.partition("=")[0].strip() for override in overrides}
-    photos = _train_photos(experiment.data)
+    photos, fewest = _train_photos(experiment.data)
     chosen: dict[str, int] = {}
     if not overridden & {"training", "training.epochs"}:
         chosen["training.epochs"] = epochs_for(photos)
-    if not overridden & {"training", "training.batch_size"} and 0 < photos < experiment.training.batch_size:
-        chosen["training.batch_size"] = photos
+    if not overridden & {"training", "training.batch_size"} and 0 < fewest < experiment.training.batch_size:
+        parts = experiment.training.parts
+        chosen["training.batch_size"] = max(1, fewest // parts) * parts
     return with_values(experiment, chosen)
 
 
@@ -59,8 +63,9 @@ def epochs_for(photos: int) -> int:
 
 
 def name_for(folder: Path) -> str:
-    """Returns a folder's name as one for runs: letters, digits, `.`, `_` and `-`."""
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", folder.resolve().name).strip("-.")[:100]
+    """Returns a folder's name as one for runs: letters without accents, digits, `.`, `_` and `-`."""
+    plain = re.sub(r"[\u0300-\u036f]", "", unicodedata.normalize("NFKD", folder.resolve().name))
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", plain).strip("-.")[:100]
     return name or "photos"
 
 
@@ -75,10 +80,17 @@ def source_in(folder: Path) -> str:
     return found[0] if found else "folders"
 
 
-def _train_photos(data: DataConfig) -> int:
-    """Returns about how many train photos there will be, from a list of the files alone."""
+def _train_photos(data: DataConfig) -> tuple[int, int]:
+    """Returns about how many train photos there will be, and the fewest to expect, from a list of the files alone.
+
+    Photos are cut by their content, each for itself, so that their number varies like that of tosses of a coin; the
+    fewest are three standard deviations below the mean.
+    """
     splits = list_source(data).splits
     share = data.fraction
     share *= 1.0 if splits.get("test") else 1 - data.test_fraction
     share *= 1.0 if splits.get("val") else 1 - data.validation_fraction
-    return int(len(splits["train"]) * share)
+    listed = len(splits["train"])
+    mean = listed * share
+    fewest = mean - 3 * math.sqrt(mean * (1 - share))
+    return int(mean), min(listed, max(1, int(fewest)))

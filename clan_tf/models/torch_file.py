@@ -8,8 +8,9 @@ import pickletools
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import IO, Any
+from io import BytesIO
+from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -45,49 +46,49 @@ class _Tensor:
     strides: tuple[int, ...]
 
 
-def read_state_dict(path: Path) -> dict[str, np.ndarray]:
+def read_state_dict(content: bytes) -> dict[str, np.ndarray]:
     """Reads the tensors of a state dict by name, in their order.
 
     Args:
-        path: a file that `torch.save` of PyTorch before 1.6 wrote; later ones are ZIP files.
+        content: of a file that `torch.save` of PyTorch before 1.6 wrote; later ones are ZIP files.
 
     Raises:
         ValueError: if it isn't such a file, is cut short, or holds anything but float32 and int64 tensors.
-        OSError: if it can't be read.
     """
-    with path.open("rb") as file:
-        magic, protocol, _, tensors, keys = (_unpickle(file) for _ in range(5))
-        if (magic, protocol) != (_MAGIC, _PROTOCOL):
-            raise ValueError("not a PyTorch file in the legacy format")
-        if not isinstance(tensors, dict) or not all(isinstance(tensor, _Tensor) for tensor in tensors.values()):
-            raise ValueError("it holds something else than tensors by name")
-        storages = {tensor.storage.key: tensor.storage for tensor in tensors.values()}
-        if not isinstance(keys, list) or set(keys) != storages.keys():
-            raise ValueError("its list of storages doesn't match its tensors")
-        arrays = {key: _read_storage(file, storages[key]) for key in keys}
+    file = BytesIO(content)
+    magic, protocol, _, tensors, keys = (_unpickle(file) for _ in range(5))
+    if (magic, protocol) != (_MAGIC, _PROTOCOL):
+        raise ValueError("not a PyTorch file in the legacy format")
+    if not isinstance(tensors, dict) or not all(isinstance(tensor, _Tensor) for tensor in tensors.values()):
+        raise ValueError("it holds something else than tensors by name")
+    storages = {tensor.storage.key: tensor.storage for tensor in tensors.values()}
+    are_texts = isinstance(keys, list) and all(isinstance(key, str) for key in keys)
+    if not are_texts or sorted(keys) != sorted(storages):
+        raise ValueError("its list of storages doesn't match its tensors")
+    arrays = {key: _read_storage(file, storages[key]) for key in keys}
     return {name: _view(tensor, arrays[tensor.storage.key]) for name, tensor in tensors.items()}
 
 
-def _read_storage(file: IO[bytes], storage: _Storage) -> np.ndarray:
+def _read_storage(file: BytesIO, storage: _Storage) -> np.ndarray:
     dtype = np.dtype(storage.dtype)
     header = file.read(8)
     if len(header) != 8 or struct.unpack("<q", header) != (storage.size,):
         raise ValueError(f"the size of storage {storage.key} doesn't match its tensor")
-    data = file.read(storage.size * dtype.itemsize)
-    if len(data) != storage.size * dtype.itemsize:
+    length = storage.size * dtype.itemsize
+    if not 0 <= length <= len(file.getbuffer()) - file.tell():
         raise ValueError("the file is cut short")
-    return np.frombuffer(data, dtype)
+    return np.frombuffer(file.read(length), dtype)
 
 
 def _view(tensor: _Tensor, values: np.ndarray) -> np.ndarray:
     last = tensor.offset + sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.strides, strict=True))
-    if 0 in tensor.shape or last >= len(values):
+    if 0 in tensor.shape or max(last + 1, prod(tensor.shape)) > len(values):
         raise ValueError("a tensor reaches beyond its storage")
     strides = [stride * values.itemsize for stride in tensor.strides]
     return np.lib.stride_tricks.as_strided(values[tensor.offset :], tensor.shape, strides, writeable=False)
 
 
-def _unpickle(file: IO[bytes]) -> Any:
+def _unpickle(file: BytesIO) -> Any:
     """Interprets one pickle of plain values and tensors.
 
     Raises:
@@ -113,7 +114,7 @@ def _unpickle(file: IO[bytes]) -> Any:
     raise ValueError("a damaged pickle")
 
 
-def _operations(file: IO[bytes]) -> Iterator[tuple[str, Any]]:
+def _operations(file: BytesIO) -> Iterator[tuple[str, Any]]:
     try:
         for operation, argument, _ in pickletools.genops(file):
             yield operation.name, argument
@@ -136,7 +137,8 @@ def _since_mark(stack: list[Any]) -> list[Any]:
 
 
 def _put_items(stack: list[Any], items: list[Any]) -> None:
-    if len(items) % 2 or not stack or not isinstance(stack[-1], dict):
+    are_texts = all(isinstance(key, str) for key in items[::2])
+    if len(items) % 2 or not are_texts or not stack or not isinstance(stack[-1], dict):
         raise ValueError("a damaged pickle")
     stack[-1].update(zip(items[::2], items[1::2], strict=True))
 
@@ -173,7 +175,7 @@ def _call(stack: list[Any]) -> None:
 def _tensor(storage: Any, offset: Any, shape: Any, strides: Any) -> _Tensor:
     is_shaped = isinstance(shape, tuple) and isinstance(strides, tuple) and len(shape) == len(strides)
     sizes = (offset, *shape, *strides) if is_shaped else (None,)
-    if not isinstance(storage, _Storage) or not all(isinstance(size, int) and size >= 0 for size in sizes):
+    if not isinstance(storage, _Storage) or not all(isinstance(n, int) and 0 <= n <= storage.size for n in sizes):
         raise ValueError("a damaged tensor")
     return _Tensor(storage, offset, shape, strides)
 

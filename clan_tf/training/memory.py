@@ -8,7 +8,7 @@ from functools import cached_property
 
 import tensorflow as tf
 
-from clan_tf.config import Experiment
+from clan_tf.config import Experiment, TrainingConfig
 from clan_tf.config.section import AUTO
 from clan_tf.data.pipeline.cache import available_memory
 from clan_tf.errors import UserError
@@ -87,11 +87,8 @@ class _Room:
         return complexity(self.model)
 
     def needed(self, photos: int) -> int:
-        """Estimates the bytes of a step on so many photos; half precision halves the maps."""
-        training, cost = self.experiment.training, self.cost
-        weights = cost.training_bytes(0, optimizer_numbers(training) + bool(training.ema))
-        maps = cost.training_bytes(photos) - cost.training_bytes(0)
-        return weights + maps // (1 if training.precision == "float32" else 2)
+        """Estimates the bytes of a step on so many photos."""
+        return step_bytes(self.cost, self.experiment.training, photos)
 
     def takes(self, photos: int) -> bool:
         """Checks whether so many photos fit; they do if the memory isn't known."""
@@ -101,6 +98,13 @@ class _Room:
         """Says in words how much is needed and free."""
         free = "an unknown amount is free" if self.free is None else f"{self.free / 1e9:.2f} GB are free"
         return f"a step on {photos} photos takes about {self.needed(photos) / 1e9:.2f} GB, and {free}"
+
+
+def step_bytes(cost: Complexity, training: TrainingConfig, photos: int) -> int:
+    """Estimates the bytes of a step on so many photos, its precision resolved; half precision halves the maps."""
+    weights = cost.training_bytes(0, optimizer_numbers(training) + bool(training.ema))
+    maps = cost.training_bytes(photos) - cost.training_bytes(0)
+    return weights + maps // (1 if training.precision == "float32" else 2)
 
 
 def _auto_photos(room: _Room, unit: int, photos: int) -> int:

@@ -22,9 +22,9 @@ def training_operators(model: keras.Model, strategy: tf.distribute.Strategy) -> 
 
     - Batch norm takes its statistics over all devices; on a single device it is one operator (`FusedBatchNormV3`),
       which keeps half-precision maps as they are and computes their statistics in float32.
-    - On CPUs, 1x1 convolutions are matrix products: TensorFlow's input gradient of a convolution is slow there.
+    - On CPUs the input gradient of 1x1 convolutions is a convolution; TensorFlow's operator is slow without oneDNN.
 
-    Measurements: docs/measurements.md.
+    Measurements: docs/measurements.md, "Training steps".
 
     Args:
         model: its layers compute as usual again after the block.
@@ -32,22 +32,23 @@ def training_operators(model: keras.Model, strategy: tf.distribute.Strategy) -> 
     """
     on_cpu = not tf.config.list_logical_devices("GPU")
     devices = strategy.num_replicas_in_sync
+    layers = list(dict.fromkeys(leaf_layers(model)))
     lent: list[tuple[keras.layers.Layer, str]] = []
     try:
-        for layer in leaf_layers(model):
+        for layer in layers:
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.synchronized = devices > 1
                 if devices == 1 and _can_be_fused(layer):
                     layer.call = _fused_batch_norm(layer)
                     lent.append((layer, "call"))
             elif on_cpu and _is_pointwise(layer):
-                layer.convolution_op = _pointwise_product(layer.strides)
+                layer.convolution_op = _pointwise_convolution(layer.strides)
                 lent.append((layer, "convolution_op"))
         yield
     finally:
         for layer, name in lent:
             delattr(layer, name)
-        for layer in leaf_layers(model):
+        for layer in layers:
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.synchronized = False
 
@@ -58,7 +59,7 @@ def _can_be_fused(layer: keras.layers.BatchNormalization) -> bool:
         type(layer) is keras.layers.BatchNormalization
         and rank == 4
         and layer.axis in (3, -1)
-        and not layer.renorm
+        and not getattr(layer, "renorm", False)  # Keras 3.12 has none
         and layer.epsilon >= SMALLEST_FUSED_EPSILON
         and layer.compute_dtype != "float64"
     )
@@ -73,15 +74,31 @@ def _is_pointwise(layer: keras.layers.Layer) -> bool:
     )
 
 
-def _pointwise_product(strides: tuple[int, int]) -> Callable[[Any, Any], tf.Tensor]:
-    """Returns a 1x1 convolution `(b, h, w, in)`, `(1, 1, in, out)` -> `(b, h', w', out)` as a matrix product."""
+def _pointwise_convolution(strides: tuple[int, int]) -> Callable[[Any, Any], tf.Tensor]:
+    """Returns a 1x1 convolution `(b, h, w, in)`, `(1, 1, in, out)` -> `(b, h', w', out)` with a fast input gradient.
+
+    The input gradient is the convolution of the upstream gradient with the transposed kernel.
+    """
+
+    @tf.custom_gradient
+    def convolve(inputs: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], Any]]:
+        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            input_gradient = tf.nn.conv2d(upstream, tf.transpose(kernel, [0, 1, 3, 2]), 1, "VALID")
+            kernel_gradient = tf.raw_ops.Conv2DBackpropFilter(
+                input=inputs,
+                filter_sizes=tf.shape(kernel),
+                out_backprop=upstream,
+                strides=[1, 1, 1, 1],
+                padding="VALID",
+            )
+            return input_gradient, kernel_gradient
+
+        return tf.nn.conv2d(inputs, kernel, 1, "VALID"), gradient
 
     def convolution_op(inputs: tf.Tensor, kernel: Any) -> tf.Tensor:
         if strides != (1, 1):
             inputs = inputs[:, :: strides[0], :: strides[1]]
-        kernel = tf.convert_to_tensor(kernel)[0, 0]
-        rows = tf.reshape(inputs, [-1, kernel.shape[0]])
-        return tf.reshape(rows @ kernel, [*tf.unstack(tf.shape(inputs)[:-1]), kernel.shape[1]])
+        return convolve(inputs, tf.convert_to_tensor(kernel))
 
     return convolution_op
 

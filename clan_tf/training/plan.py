@@ -18,9 +18,9 @@ from clan_tf.models.build import build_model
 from clan_tf.progress import Progress
 from clan_tf.run import RunDirectory
 from clan_tf.training.devices import choose_precision
-from clan_tf.training.disk import disk_bytes, optimizer_numbers
+from clan_tf.training.disk import disk_bytes
 from clan_tf.training.initial import start_from
-from clan_tf.training.memory import fit_batch
+from clan_tf.training.memory import fit_batch, step_bytes
 from clan_tf.training.range_test import MOST_STEPS
 from clan_tf.training.recipe import check_loss_weight_schedules, learning_rates_at
 
@@ -88,7 +88,8 @@ def plan_training(experiment: Experiment, run_dir: str | None) -> TrainingPlan:
     source = read_source(data)
     require_ready(experiment, source)
     # A dry run downloads nothing.
-    model = build_model(experiment, len(source.class_names), load_weights=experiment.model.weights != "imagenet")
+    load_weights = experiment.model.weights != "imagenet"
+    model = build_model(experiment, len(source.class_names), source.class_names, load_weights)
     start = start_from(experiment, model, tf.distribute.get_strategy(), Progress())
     check_loss_weight_schedules(training, model.branches)
     notes: list[str] = []
@@ -101,7 +102,7 @@ def plan_training(experiment: Experiment, run_dir: str | None) -> TrainingPlan:
     steps = steps_per_epoch(photos, training.batch_size)
     cost = complexity(model)
     counts = ", ".join(f"{len(photos)} {split}" for split, photos in source.splits.items())
-    memory = cost.training_bytes(training.batch_size // training.parts, optimizer_numbers(training))
+    memory = step_bytes(cost, training, training.batch_size // training.parts)
     rows = {
         "photos": counts,
         "classes": str(len(source.class_names)),

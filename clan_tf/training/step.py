@@ -1,6 +1,7 @@
 """One training step on one or several devices, and the metrics that training and validation report."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import keras
@@ -11,7 +12,10 @@ from clan_tf.config import TrainingConfig
 from clan_tf.models import COMBINED, BranchClassifier, combine
 from clan_tf.runtime import are_in_top
 from clan_tf.training.operators import training_operators
+from clan_tf.training.repeatable import ordered_gradients
 from clan_tf.training.weight_average import WeightAverage
+
+Operators = Callable[[keras.Model, tf.distribute.Strategy], AbstractContextManager[None]]
 
 
 class TrainStep:
@@ -27,6 +31,7 @@ class TrainStep:
         training: the recipe; `batch_size` is the global batch, computed in `parts`.
         average: the moving average of the weights, if there is one.
         frozen_backbone: whether the backbone, its batch norm included, is frozen.
+        operators: makes the context in which the step's graph is traced.
     """
 
     def __init__(
@@ -37,10 +42,11 @@ class TrainStep:
         training: TrainingConfig,
         average: WeightAverage | None = None,
         frozen_backbone: bool = False,
+        operators: Operators = training_operators,
     ) -> None:
         set_trainable(model, not frozen_backbone, training.freeze_batch_norm)
         self.model, self.optimizer, self.strategy, self.training = model, optimizer, strategy, training
-        self.average = average
+        self.average, self._operators = average, operators
         self._variables = model.trainable_variables
         self._logits = model.logits_model()
         self._cross_entropy = keras.losses.CategoricalCrossentropy(
@@ -82,7 +88,7 @@ class TrainStep:
             self._apply(gradients)
             return values
 
-        with training_operators(self.model, self.strategy):
+        with self._operators(self.model, self.strategy):
             values = self.strategy.run(replica_step, args=(photos, labels))
         self._update_average()
         return self.strategy.reduce("SUM", values, axis=None)
@@ -94,7 +100,7 @@ class TrainStep:
                 total.assign_add(gradient)
             return values
 
-        with training_operators(self.model, self.strategy):
+        with self._operators(self.model, self.strategy):
             values = self.strategy.run(replica_part, args=(photos, labels))
         return self.strategy.reduce("SUM", values, axis=None)
 
@@ -116,15 +122,13 @@ class TrainStep:
         classes, batch_size = self.model.classes, self.training.batch_size
         shares = tf.one_hot(labels, classes) if labels.shape.rank == 1 else labels
         labels = tf.argmax(shares, axis=1, output_type=tf.int32)
-        with tf.GradientTape() as tape:
-            logits = self._logits(photos, training=True)
-            losses = [
-                tf.reduce_sum(self._cross_entropy(shares, logits[branch])) / batch_size
-                for branch in self.model.branches
-            ]
-            loss = tf.tensordot(weights, tf.stack(losses), axes=1)
-            scaled = self.optimizer.scale_loss(loss)
-        gradients = tape.gradient(scaled, [variable.value for variable in self._variables])
+        logits = self._logits(photos, training=True)
+        losses = [
+            tf.reduce_sum(self._cross_entropy(shares, logits[branch])) / batch_size for branch in self.model.branches
+        ]
+        loss = tf.tensordot(weights, tf.stack(losses), axes=1)
+        variables = [variable.value for variable in self._variables]
+        gradients = ordered_gradients(self.optimizer.scale_loss(loss), variables)
         probabilities = [tf.nn.softmax(logits[branch]) for branch in self.model.branches]
         probabilities.append(combine(probabilities, self.model.combination))
         accuracies = [_count_correct(labels, values) / batch_size for values in probabilities]

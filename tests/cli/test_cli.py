@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from clan_tf.cli import console
 from clan_tf.cli.console import run_safely
 from clan_tf.cli.main import app, run
+from clan_tf.errors import CheckFailed, UserError
 
 
 @pytest.fixture
@@ -60,7 +61,17 @@ def test_help_names_every_verb_and_says_what_it_and_each_of_its_options_does(ver
 
 
 def test_every_file_of_a_verb_is_a_command() -> None:
-    no_verbs = {"__init__", "main", "completion", "console", "examples", "experiment", "help", "streams"}
+    no_verbs = {
+        "__init__",
+        "main",
+        "completion",
+        "console",
+        "examples",
+        "experiment",
+        "help",
+        "speed_tables",
+        "streams",
+    }
     files = {path.stem for path in Path(console.__file__).parent.glob("*.py")} - no_verbs
     assert files == {verb.replace(" ", "_") for verb in VERBS}
 
@@ -190,3 +201,19 @@ def test_ctrl_c_says_so_and_exits_as_shells_expect(raised: BaseException, capsys
         run_safely(command)
     assert caught.value.code == 130
     assert "interrupted" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("error", [UserError("no photos"), CheckFailed("NaN"), OSError(28, "No space left on device")])
+def test_a_report_that_cannot_be_written_ends_no_training(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from clan_tf import report
+    from clan_tf.cli.console import ConsoleProgress
+    from clan_tf.cli.train import _write_report
+
+    def fail(run: str, progress: object) -> None:
+        raise error
+
+    monkeypatch.setattr(report, "write_report", fail)
+    assert _write_report("runs/birds-001", ConsoleProgress()) is None
+    assert "Later: clan-tf report runs/birds-001" in capsys.readouterr().err

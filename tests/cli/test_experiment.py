@@ -49,6 +49,7 @@ def test_words_give_the_same_experiment_again() -> None:
     [
         ("demo --epochs 3 training.epochs=5", "--epochs 3 and training.epochs=5 contradict each other"),
         ("demo --image-size 64 --set data.image_size=65", "--image-size 64 and data.image_size=65 contradict"),
+        ("demo --epochs 3 'training={epochs: 5}'", "--epochs 3 and training={epochs: 5} contradict each other"),
         ("demo resnet50", "one folder or config is taken; received demo, resnet50"),
         ("", "CONFIG: is missing"),
         ("demo --epochs many", r"training\.epochs: .*received 'many'"),
@@ -64,12 +65,18 @@ def test_a_mistake_gets_one_message(words: str, expected: str) -> None:
 
 def test_the_same_value_twice_is_no_contradiction() -> None:
     assert read("demo --epochs 3 training.epochs=3").load().training.epochs == 3
+    assert read("demo --learning-rate 0.1 training.learning_rate=1e-1").load().training.learning_rate == 0.1
 
 
 def test_a_file_whose_name_looks_like_a_value_is_a_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("a=b.yaml").write_text("name: odd\n", encoding="utf-8")
     assert read("a=b.yaml").load().name == "odd"
+
+
+def test_a_value_may_be_longer_than_names_of_files() -> None:
+    note = "x" * 300
+    assert read(f"demo data.root={note}").overrides == (f"data.root={note}",)
 
 
 def test_a_folder_is_shown_as_the_config_it_makes(colour_folders: Path) -> None:

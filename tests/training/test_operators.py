@@ -130,6 +130,34 @@ def test_the_layers_are_as_before_afterwards() -> None:
     assert model.get_layer("norm").moving_mean.numpy().min() >= 0.5, "frozen: the moving averages stay"
 
 
+def test_the_sizes_of_maps_stay_known_without_that_of_the_batch() -> None:
+    """The attention is built by them."""
+    model = make_layers()
+
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec((None, 9, 8, 5))])
+    def step(batch: tf.Tensor) -> tf.Tensor:
+        with training_operators(model, ONE_DEVICE):
+            return model(batch, training=True)
+
+    assert step.get_concrete_function().structured_outputs.shape == (None, 5, 4, 7)
+
+
+def test_batch_norm_of_older_versions_of_keras_is_one_operator() -> None:
+    """Before pull request 22047, January 2026, Keras 3 had no `renorm`."""
+    model = make_layers()
+    vars(model.get_layer("norm")).pop("renorm", None)
+    with training_operators(model, ONE_DEVICE):
+        assert "call" in vars(model.get_layer("norm"))
+
+
+def test_gpus_keep_their_convolutions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: [f"{kind}:0"])
+    model = make_layers()
+    with training_operators(model, ONE_DEVICE):
+        assert "convolution_op" not in vars(model.get_layer("pointwise"))
+        assert "call" in vars(model.get_layer("norm"))
+
+
 def test_several_devices_keep_keras_batch_norm() -> None:
     model = make_layers()
     two = SimpleNamespace(num_replicas_in_sync=2)

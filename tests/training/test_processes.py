@@ -87,7 +87,7 @@ def one_device(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run_dir
 
 
-@pytest.mark.parametrize("devices", [2, 4])
+@pytest.mark.parametrize("devices", [2, pytest.param(4, marks=pytest.mark.soak)])
 def test_several_devices_train_like_one(devices: int, one_device: Path, tmp_path: Path) -> None:
     finish([start(tmp_path / "run", devices)])
     assert_same_weights(tmp_path / "run", one_device)
@@ -139,7 +139,7 @@ def soak(folder: Path, *arguments: str) -> str:
 
 
 def test_a_run_killed_at_random_moments_ends_as_one_left_in_peace(tmp_path: Path) -> None:
-    assert "differences: none" in soak(tmp_path, "--kills", "3", "training.epochs=4", "training.freeze_epochs=0")
+    assert "differences: none" in soak(tmp_path, "--kills", "2", "training.epochs=4", "training.freeze_epochs=0")
 
 
 @pytest.mark.soak

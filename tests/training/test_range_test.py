@@ -85,6 +85,7 @@ def weights_of(run: RunDirectory) -> list[np.ndarray]:
     return load_model(run.last).get_weights()
 
 
+@pytest.mark.soak
 def test_a_run_that_chose_its_rate_is_bit_for_bit_that_with_the_number(auto: Experiment, tmp_path: Path) -> None:
     chosen, given = (RunDirectory(tmp_path / name) for name in ("chosen", "given"))
     train(auto, str(chosen.path))

@@ -74,7 +74,7 @@ def read_folders(config: DataConfig) -> Source:
         left_out += unused
     _require_read_once(splits)
     if not splits["train"]:
-        raise UserError(f"data.root: the class folders in {root} are empty.")
+        raise UserError(f"data.root: the class folders in {root} hold no photos. Put photos into them.")
     if not layout.is_split:
         splits["train"], splits["test"] = cut(splits["train"], config.test_fraction, config.split_seed)
     note = left_out_note(left_out)
@@ -252,7 +252,10 @@ def _by_split(root: Path, folders: Sequence[Path], told: Mapping[str, str]) -> d
                 "together in one of them, or move the others elsewhere."
             )
     if "train" not in found:
-        raise UserError(f"data.root: {root} has {_slashed(folders)} but no train/ with class folders.")
+        raise UserError(
+            f"data.root: {root} has {_slashed(folders)} but no train/ with class folders. "
+            "Move the class folders of the train photos into train/; or rename or remove the others."
+        )
     return {split: found[split][0] for split in SPLIT_FOLDERS if split in found}
 
 

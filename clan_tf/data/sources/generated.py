@@ -6,6 +6,7 @@ place, light and background are random and independent of the class, so that the
 
 import math
 import zlib
+from functools import lru_cache
 from io import BytesIO
 from itertools import product
 
@@ -25,12 +26,17 @@ Points = list[tuple[float, float]]
 
 def read_generated(config: DataConfig) -> Source:
     """Draws the photos of each split at the size to which photos are resized; nothing is read from disk."""
-    size = config.full_size
     splits: dict[str, list[Photo]] = {
-        split: [_photo(split, index, size, config.split_seed) for index in range(count)]
+        split: list(_draw_split(split, count, config.full_size, config.split_seed))
         for split, count in config.generated_photos.items()
     }
     return Source(CLASS_NAMES, splits)
+
+
+@lru_cache(maxsize=3)
+def _draw_split(split: str, count: int, size: int, seed: int) -> tuple[Photo, ...]:
+    """Draws the photos of a split; the last ones drawn are kept, as training, evaluation and report read the same."""
+    return tuple(_photo(split, index, size, seed) for index in range(count))
 
 
 def draw_photo(label: int, rng: np.random.Generator, size: int) -> np.ndarray:

@@ -200,7 +200,7 @@ def _class_count_problems(source: Source, place: str, expected: str) -> tuple[st
     nowhere = {*_without_photos(source, "val")} & {*_without_photos(source, "test")}
     elsewhere = [name for name in missing if name not in nowhere]
     hint = f" Other splits have photos of {listed(elsewhere)}." if elsewhere else ""
-    return (f"{place} has no train photos of {listed(missing)}.{hint}",)
+    return (f"{place} has no train photos of {listed(missing)}.{hint} Add some, or leave such classes out.",)
 
 
 def _without_photos(source: Source, split: str) -> list[str]:

@@ -51,11 +51,11 @@ def test_a_root_without_usable_classes_is_refused(tmp_path: Path) -> None:
     assert "there is no folder" in mistake(tmp_path / "nowhere")
     assert "holds no photos" in mistake(tmp_path)
     (tmp_path / "a").mkdir()
-    assert "are empty" in mistake(tmp_path)
+    assert "hold no photos. Put photos into them." in mistake(tmp_path)
     write_photo(tmp_path / "a" / "1.png", (1, 2, 3))
     assert "at least two" in mistake(tmp_path)
     (tmp_path / "b").mkdir()
-    assert "no train photos of 'b'" in mistake(tmp_path)
+    assert "no train photos of 'b'. Add some, or leave such classes out." in mistake(tmp_path)
 
 
 @pytest.mark.parametrize("inner", ["a", "a/summer"])

@@ -1,0 +1,43 @@
+"""The peak memory of this process."""
+
+import resource
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+
+FROM_SYSTEM = "peak resident memory of the process by getrusage, before any other contender was made"
+FROM_GPU = "peak of TensorFlow's allocator on the GPU by get_memory_info, before any other contender was made"
+
+
+@dataclass(frozen=True)
+class PeakMemory:
+    """Peak memory, in bytes.
+
+    Attributes:
+        peak: with the measured calls.
+        before: before the first of them, with the libraries and the model.
+        how: how it was measured.
+    """
+
+    peak: int
+    before: int
+    how: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns plain values."""
+        return {"bytes": self.peak, "bytes_before": self.before, "how": self.how}
+
+
+def peak_bytes() -> int:
+    """Returns the most bytes used so far: of the first GPU if TensorFlow sees one, of the process otherwise."""
+    if tf.config.list_logical_devices("GPU"):
+        return int(tf.config.experimental.get_memory_info("GPU:0")["peak"])
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def peak_memory(before: int) -> PeakMemory:
+    """Describes the peak until now; `before` is what `peak_bytes` gave before the measured calls."""
+    how = FROM_GPU if tf.config.list_logical_devices("GPU") else FROM_SYSTEM
+    return PeakMemory(peak_bytes(), before, how)

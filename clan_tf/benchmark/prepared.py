@@ -1,0 +1,75 @@
+"""What both benchmarks of a network start with: its model with random weights, and how it computes."""
+
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from clan_tf.benchmark.comparison import PHOTOS, random_batch, settle
+from clan_tf.config import Experiment
+from clan_tf.limits import AUTO_BATCH_SIZE
+from clan_tf.models import BranchClassifier
+from clan_tf.models.build import build_model
+from clan_tf.progress import Progress
+from clan_tf.training.devices import choose_precision, precision_scope, use_device
+from clan_tf.training.memory import fit_batch
+from clan_tf.training.plan import count_classes
+from clan_tf.training.repeatable import make_repeatable
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A model to be measured.
+
+    Attributes:
+        experiment: what is measured, with numbers for `auto`.
+        model: its model, with random weights.
+        notes: what the reader of the figures should know.
+    """
+
+    experiment: Experiment
+    model: BranchClassifier
+    notes: tuple[str, ...]
+
+    @property
+    def dtype(self) -> str:
+        """The type of the feature maps: "float32", "bfloat16" or "float16"."""
+        return self.experiment.training.precision.removeprefix("mixed_")
+
+    @property
+    def loss_weights(self) -> np.ndarray:
+        """The branches' loss weights, float32 `(branches,)`."""
+        return np.array([self.model.loss_weights[branch] for branch in self.model.branches], "float32")
+
+    def float32_copy(self) -> BranchClassifier:
+        """Returns a model with the same weights that computes in float32."""
+        with precision_scope("float32"):
+            copy = build_model(self.experiment, self.model.classes, load_weights=False)
+        copy.set_weights(self.model.get_weights())
+        return copy
+
+
+def prepare(experiment: Experiment, progress: Progress) -> Prepared:
+    """Builds the model of an experiment with random weights, on this machine's device and in its precision.
+
+    Raises:
+        UserError: if the experiment doesn't say how many classes there are, or its model can't be built.
+    """
+    use_device(experiment.training.device)
+    training = experiment.training
+    training = training.model_copy(update={"precision": choose_precision(training.precision)})
+    experiment = experiment.model_copy(update={"training": training})
+    keras.utils.set_random_seed(training.seed)
+    notes = ["Random photos and random weights were used: model.weights and model.init aren't loaded."]
+    if tf.config.list_logical_devices("GPU"):
+        notes.append("TensorFlow's op determinism is off, as in training on a GPU. One GPU was measured.")
+    else:
+        make_repeatable()
+        notes.append("TensorFlow's op determinism is on, as in training on a CPU; PyTorch has no such switch on.")
+    with precision_scope(training.precision):
+        model = build_model(experiment, count_classes(experiment), load_weights=False)
+    experiment = fit_batch(experiment, model, tf.distribute.get_strategy(), AUTO_BATCH_SIZE, progress.note)
+    count = min(PHOTOS, experiment.training.batch_size)
+    settle(model, random_batch(model.image_size, model.classes, count)[0])
+    return Prepared(experiment, model, tuple(notes))

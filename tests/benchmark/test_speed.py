@@ -1,0 +1,89 @@
+"""The benchmarks of training and prediction say what they measured; no speed is asserted."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from clan_tf.benchmark.comparison import gradient_difference, output_difference, require_same
+from clan_tf.benchmark.rounds import Spread, measure_rounds, ratios
+from clan_tf.cli.main import app
+from clan_tf.errors import CheckFailed
+from clan_tf.progress import Progress
+from helpers import TINY_DEMO
+
+SMALL = ["--image-size", "32", "--batch-size", "4", "--steps", "1", "--rounds", "2"]
+
+
+@pytest.fixture(autouse=True)
+def fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clan_tf.benchmark.peer.find_spec", lambda _: None)
+    monkeypatch.setattr("clan_tf.benchmark.floor.SIDE", 64)
+
+
+def measured(verb: str, *words: str) -> Any:
+    done = CliRunner().invoke(app, ["benchmark", verb, TINY_DEMO, *SMALL, *words])
+    assert done.exit_code == 0, done.exception
+    return json.loads(done.stdout) if "--json" in words else done.stdout
+
+
+def check(answer: dict[str, Any], contenders: list[str]) -> None:
+    assert list(answer["contenders"]) == contenders
+    for contender in answer["contenders"].values():
+        seconds = contender["seconds"]
+        assert 0 < seconds["fastest_round"] <= seconds["median"] <= seconds["slowest_round"]
+        assert contender["photos_per_second"] == pytest.approx(answer["batch_size"] / seconds["median"])
+    assert answer["contenders"]["clan-tf"]["clan_tf_times_as_fast"]["median"] == 1
+    assert answer["peak_memory"]["bytes"] >= answer["peak_memory"]["bytes_before"] > 0
+    assert 0 < answer["floor"]["share_reached"]["median"]
+    assert sum(operator["share"] for operator in answer["operators"]) == pytest.approx(1)
+    assert any("isn't installed" in note for note in answer["notes"])
+    assert any("model.weights and model.init aren't loaded" in note for note in answer["notes"])
+
+
+def test_a_training_step_is_measured_beside_the_operators_of_keras() -> None:
+    answer = measured("train", "--json")
+    check(answer, ["clan-tf", "operators of Keras"])
+    assert (answer["batch_size"], answer["image_size"], answer["precision"]) == (4, 32, "float32")
+    assert [each["of"] for each in answer["differences"]] == ["loss", "gradient"]
+    kinds = {operator["kind"] for operator in answer["operators"]}
+    assert {"Conv2D", "Conv2DBackpropInput", "Conv2DBackpropFilter"} <= kinds
+
+
+def test_predictions_are_measured_for_one_photo_and_for_the_batch() -> None:
+    one, batch = measured("inference", "--json")
+    check(one, ["clan-tf"])
+    check(batch, ["clan-tf"])
+    assert (one["batch_size"], batch["batch_size"]) == (1, 4)
+    assert batch["floor"]["operations"] == 4 * one["floor"]["operations"]
+
+
+def test_the_table_says_how_much_of_the_floor_is_reached() -> None:
+    text = measured("train", "training.precision=mixed_bfloat16")
+    assert "operators of Keras" in text and "mixed_bfloat16" in text
+    assert "Arithmetic floor" in text and "Peak memory" in text and "Conv2DBackpropFilter" in text
+
+
+def test_contenders_take_turns_and_another_begins_each_round() -> None:
+    order: list[str] = []
+    contenders = {name: lambda name=name: order.append(name) for name in ("a", "b")}
+    seconds = measure_rounds(contenders, calls=2, rounds=2, progress=Progress())
+    assert order == [*"aaa", *"bbb", *"bbb", *"aaa"]
+    assert [len(values) for values in seconds.values()] == [2, 2]
+
+
+def test_ratios_are_taken_round_by_round() -> None:
+    seconds = {"clan-tf": [1.0, 2.0, 4.0], "other": [2.0, 2.0, 12.0]}
+    assert ratios(seconds, "clan-tf", "other") == Spread(2.0, 1.0, 3.0)
+
+
+@pytest.mark.parametrize("change", [0.5, np.nan])
+def test_a_difference_is_a_failed_check_that_names_the_largest(change: float) -> None:
+    own = {"a/kernel": np.ones(4), "b/kernel": np.ones(4)}
+    other = {**own, "b/kernel": np.array([1, 1, 1, 1 + change])}
+    found = [output_difference("PyTorch", own, own), gradient_difference("PyTorch", own, other)]
+    with pytest.raises(CheckFailed, match=r"PyTorch computes something else .* its gradient differs by .* b/kernel"):
+        require_same(found)
+    require_same(found[:1])
