@@ -45,7 +45,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "clan-tf data pack my.yaml --output packed",
         "clan-tf data pack my.yaml --output packed --lossless",
     ),
-    "benchmark": ("clan-tf benchmark data", "clan-tf benchmark train resnet50", "clan-tf benchmark runs/birds-001"),
+    "benchmark": (
+        "clan-tf benchmark data",
+        "clan-tf benchmark train --backbone mobilenet",
+        "clan-tf benchmark runs/birds-001",
+    ),
     "benchmark data": (
         "clan-tf benchmark data my.yaml --photos 2000",
         "clan-tf benchmark data --rounds 3 --json",

@@ -17,13 +17,13 @@ def print_speed(result: "SpeedBenchmark") -> None:
     print_table(
         f"One {result.measured}: {photos} of {result.image_size} x {result.image_size} pixels, {result.classes} "
         f"classes, {result.precision}",
-        ("", "ms", "fastest round", "slowest round", "photos/s", "clan-tf is", "lowest", "highest"),
+        ("", "ms", "fastest round", "slowest round", "photos/s", "times as fast is clan-tf", "least", "most"),
         [
             (
                 name,
                 *(f"{1000 * value:.1f}" for value in vars(contender.seconds).values()),
                 f"{contender.photos_per_second:.1f}",
-                *(f"{value:.2f} x" for value in vars(contender.own_speed).values()),
+                *(f"{value:.2f}" for value in vars(contender.own_speed).values()),
             )
             for name, contender in result.contenders.items()
         ],

@@ -1,4 +1,4 @@
-"""How fast photos are prepared, compared with other pipelines.
+"""How fast photos are prepared, and how fast networks train and predict, beside PyTorch.
 
 Nothing is imported before it is used: the workers of the PyTorch pipeline import this room and need no TensorFlow.
 """

@@ -37,7 +37,8 @@ def main() -> None:
     parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=CONTENDERS)
     parser.add_argument("--only", choices=CONTENDERS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    missing = [name for name in ("jax", "torch") if not find_spec(name)]
+    needed = ["jax", *(["torch"] if {"torch", "torch.compile"} & set(arguments.contenders) else [])]
+    missing = [name for name in needed if not find_spec(name)]
     if missing:
         parser.error(f"needs {' and '.join(missing)}, built for this machine's GPU (pip install jax torch)")
     if arguments.only:
@@ -55,11 +56,13 @@ def main() -> None:
         for name, result in results.items()
         if name != "relations" and result != "failed"
         for batch in result.values()
+        if isinstance(batch, dict)
     ]
     for batch in batches:
         fastest = max(other["matrix_product_tflops"] for other in batches)
         batch["share_of_matrix_rate"] = round(batch["tflops"] / fastest, 3) if fastest else None
     print(json.dumps(results, indent=1))
+    sys.exit("failed" in results.values())
 
 
 def _measure(contender: str, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -67,11 +70,13 @@ def _measure(contender: str, arguments: argparse.Namespace) -> dict[str, Any]:
 
     if contender == "relations":
         return _measure_relations(arguments.steps)
-    keras.config.set_dtype_policy("mixed_bfloat16" if contender == "jax" else "float32")
-    keras.utils.set_random_seed(0)
     from clan_tf.models import CLAN, complexity
 
     results: dict[str, Any] = {}
+    if contender != "jax":
+        results["difference"] = _compare(CLAN(arguments.backbone, CLASSES, image_size=128, weights=None))
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    keras.utils.set_random_seed(0)
     for batch in arguments.batch:
         model = CLAN(arguments.backbone, CLASSES, image_size=arguments.size, weights=None)
         cost = complexity(model)
@@ -100,6 +105,31 @@ def _measure(contender: str, arguments: argparse.Namespace) -> dict[str, Any]:
             "tflops": round(photos * macs * 2 * 3 / 1e12, 1),
         }
     return results
+
+
+def _compare(model: Any) -> float:
+    """Returns how far PyTorch's logits are from JAX', in float32 at inference, relative to the largest.
+
+    Raises:
+        CheckFailed: if it is more than rounding.
+    """
+    import jax
+    import numpy as np
+    import torch
+
+    from clan_tf.benchmark.comparison import output_difference, random_batch, require_same, settle
+    from clan_tf.benchmark.torch_network import TorchNetwork
+
+    photos, _ = random_batch(model.image_size, CLASSES, 2)
+    with jax.default_matmul_precision("highest"):
+        settle(model, photos)
+        network = model.logits_model()
+        own = {name: np.asarray(values) for name, values in network(photos, training=False).items()}
+    with torch.inference_mode():
+        theirs = TorchNetwork(network).eval()(torch.from_numpy(photos))
+    difference = output_difference("PyTorch", own, {name: values.numpy() for name, values in theirs.items()})
+    require_same([difference])
+    return difference.largest
 
 
 def _seconds(call: Callable[[], Any]) -> float:
@@ -200,6 +230,12 @@ def _torch_step(
     return step, product, lambda: torch.cuda.max_memory_allocated() if device == "cuda" else 0
 
 
+def _finish(compute: Callable[[], Any]) -> None:
+    import jax
+
+    jax.block_until_ready(compute())
+
+
 def _measure_relations(steps: int) -> dict[str, Any]:
     """Measures each relation with its gradient through Keras' JAX backend, with and without the `n x n` matrix."""
     import jax
@@ -225,11 +261,8 @@ def _measure_relations(steps: int) -> dict[str, Any]:
         )
         value, gradients = compute(*inputs)
         memory = compute.lower(*inputs).compile().memory_analysis()
-        seconds = []
-        for _ in range(steps):
-            began = time.perf_counter()
-            jax.block_until_ready(compute(*inputs))
-            seconds.append(time.perf_counter() - began)
+        call = partial(_finish, partial(compute, *inputs))
+        seconds = [_seconds(call) for _ in range(steps)]
         reference = references.setdefault(name.split(",")[0], gradients)
         difference = max(
             float(jnp.linalg.norm(a - b) / jnp.linalg.norm(b)) for a, b in zip(gradients, reference, strict=True)

@@ -11,7 +11,7 @@ from clan_tf.models import BranchClassifier, complexity
 
 MATRIX_PRODUCT = "matrix product"
 SIDE = 2048
-"""Side of the matrices: 12 MB each in float32, more than caches near a core hold."""
+"""Side of the matrices: 17 MB each in float32, more than caches near a core hold."""
 TRAINING_PASSES = 3
 """Forward, the gradient of the inputs, and the gradient of the weights: each takes the forward pass's operations."""
 

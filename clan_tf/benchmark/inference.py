@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from clan_tf.benchmark.comparison import PHOTOS, Difference, output_difference, random_batch, require_same
 from clan_tf.benchmark.floor import MATRIX_PRODUCT, floor_of, make_product, operations_of
-from clan_tf.benchmark.memory import peak_bytes, peak_memory
+from clan_tf.benchmark.memory import forget_peak, peak_bytes, peak_memory
 from clan_tf.benchmark.peer import open_peer
 from clan_tf.benchmark.prepared import Prepared, prepare
 from clan_tf.benchmark.profile import operator_times
@@ -40,7 +40,8 @@ def benchmark_inference(
         CheckFailed: if PyTorch's network computes something else.
     """
     progress = progress or Progress()
-    prepared = prepare(with_values(experiment, {"training.precision": "float32"}), progress)
+    prepared = prepare(with_values(experiment, {"training.precision": "float32"}), progress, is_training=False)
+    forget_peak()
     before = peak_bytes()
     sizes = sorted({1, prepared.experiment.training.batch_size})
     own = {size: _make_prediction(prepared, size) for size in sizes}
@@ -105,5 +106,6 @@ def _add_peer(contenders: dict[str, Callable[[], Any]], peer: Any, prepared: Pre
     try:
         contenders[COMPILED] = peer.make_prediction(photos, compiled=True)
     except RuntimeError as error:
-        return [f"torch.compile isn't measured: {str(error).strip().splitlines()[0]}"]
+        reason = (str(error).strip().splitlines() or ["no reason given"])[0]
+        return [f"torch.compile isn't measured: {reason}"]
     return []

@@ -37,14 +37,16 @@ def why_no_peer(prepared: Prepared, training: bool) -> str | None:
     """Explains why PyTorch can't be measured, or returns `None`."""
     if not find_spec("torch"):
         return "it isn't installed (pip install torch)"
-    if tf.config.list_logical_devices("GPU"):
+    try:
         import torch
-
+    except (ImportError, OSError) as error:
+        return f"it can't be imported: {error}"
+    if tf.config.list_logical_devices("GPU"):
         if not torch.cuda.is_available():
             return "TensorFlow has a GPU here, and PyTorch has none"
     recipe = prepared.experiment.training
     if training and recipe.precision == "mixed_float16":
-        return "training.precision is mixed_float16, which its CPUs and loss scaling compute differently"
+        return "training.precision is mixed_float16, whose loss scaling isn't translated"
     others = {"training.ema": recipe.ema, "training.freeze_batch_norm": recipe.freeze_batch_norm}
     missing = [key for key, value in others.items() if value]
     if recipe.parts > 1:

@@ -15,7 +15,7 @@ from clan_tf.progress import Progress
 from clan_tf.training.devices import choose_precision, precision_scope, use_device
 from clan_tf.training.memory import fit_batch
 from clan_tf.training.plan import count_classes
-from clan_tf.training.repeatable import make_repeatable
+from clan_tf.training.repeatable import make_repeatable, must_be_repeatable
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,16 @@ class Prepared:
         return copy
 
 
-def prepare(experiment: Experiment, progress: Progress) -> Prepared:
+def prepare(experiment: Experiment, progress: Progress, is_training: bool) -> Prepared:
     """Builds the model of an experiment with random weights, on this machine's device and in its precision.
+
+    GPU memory is taken as it is needed, so that PyTorch finds some, too.
 
     Raises:
         UserError: if the experiment doesn't say how many classes there are, or its model can't be built.
     """
+    for gpu in tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.set_memory_growth(gpu, True)
     use_device(experiment.training.device)
     training = experiment.training
     training = training.model_copy(update={"precision": choose_precision(training.precision)})
@@ -63,10 +67,10 @@ def prepare(experiment: Experiment, progress: Progress) -> Prepared:
     keras.utils.set_random_seed(training.seed)
     notes = ["Random photos and random weights were used: model.weights and model.init aren't loaded."]
     if tf.config.list_logical_devices("GPU"):
-        notes.append("TensorFlow's op determinism is off, as in training on a GPU. One GPU was measured.")
-    else:
+        notes.append("One GPU was measured.")
+    if is_training and must_be_repeatable(training):
         make_repeatable()
-        notes.append("TensorFlow's op determinism is on, as in training on a CPU; PyTorch has no such switch on.")
+        notes.append("TensorFlow's op determinism is on, as in this training; PyTorch has no such switch on.")
     with precision_scope(training.precision):
         model = build_model(experiment, count_classes(experiment), load_weights=False)
     experiment = fit_batch(experiment, model, tf.distribute.get_strategy(), AUTO_BATCH_SIZE, progress.note)

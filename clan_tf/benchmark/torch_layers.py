@@ -97,8 +97,8 @@ class Translator:
 
     def batch_norm(self, layer: keras.layers.BatchNormalization) -> nn.Module:
         """Translates a batch norm over channels."""
-        if layer.axis not in (-1, 3) or layer.renorm:
-            raise Untranslated(f"{layer.name} (BatchNormalization over axis {layer.axis})")
+        if layer.axis not in (-1, 3) or getattr(layer, "renorm", False):
+            raise Untranslated(f"{layer.name} (BatchNormalization over axis {layer.axis} or with renorm)")
         module = nn.BatchNorm2d(layer.moving_mean.shape[0], layer.epsilon, 1 - layer.momentum)
         if layer.scale:
             module.weight = self.weight(layer.gamma, (0,))
@@ -272,10 +272,8 @@ def _arithmetic(function: Callable[[Any, Any], Any]) -> Callable[..., nn.Module]
 
 _layers = keras.layers
 _LAYERS: dict[type, Callable[..., nn.Module]] = {
-    _layers.Conv2D: lambda layer, inputs, args, translator: translator.convolution(layer, inputs[0].shape[1:3]),
-    _layers.DepthwiseConv2D: lambda layer, inputs, args, translator: translator.convolution(
-        layer, inputs[0].shape[1:3]
-    ),
+    _layers.Conv2D: _convolution,
+    _layers.DepthwiseConv2D: _convolution,
     _layers.BatchNormalization: lambda layer, inputs, args, translator: translator.batch_norm(layer),
     _layers.Dense: lambda layer, inputs, args, translator: translator.dense(layer),
     _layers.ReLU: _relu,

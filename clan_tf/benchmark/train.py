@@ -21,7 +21,7 @@ from clan_tf.benchmark.comparison import (
     without_dropout,
 )
 from clan_tf.benchmark.floor import MATRIX_PRODUCT, floor_of, make_product, operations_of
-from clan_tf.benchmark.memory import peak_bytes, peak_memory
+from clan_tf.benchmark.memory import forget_peak, peak_bytes, peak_memory
 from clan_tf.benchmark.peer import open_peer
 from clan_tf.benchmark.prepared import Prepared, prepare
 from clan_tf.benchmark.profile import operator_times
@@ -60,8 +60,9 @@ def benchmark_train(
         CheckFailed: if a contender computes something else than clan-tf.
     """
     progress = progress or Progress()
-    prepared = prepare(experiment, progress)
+    prepared = prepare(experiment, progress, is_training=True)
     model, training, notes = prepared.model, prepared.experiment.training, list(prepared.notes)
+    forget_peak()
     before = peak_bytes()
     contenders: dict[str, Callable[[], Any]] = {OWN: _make_step(prepared, OWN)}
     for _ in range(2):

@@ -42,7 +42,7 @@ from clan_tf.training.loop import TrainingLoop
 from clan_tf.training.memory import fit_batch
 from clan_tf.training.range_test import choose_learning_rate
 from clan_tf.training.recipe import check_loss_weight_schedules
-from clan_tf.training.repeatable import make_repeatable
+from clan_tf.training.repeatable import make_repeatable, must_be_repeatable
 from clan_tf.training.resuming import note_other_computing, require_same_content, resumed_data, resumed_experiment
 
 
@@ -264,9 +264,7 @@ def _same_photos(one: Source, other: Source) -> bool:
 def _build(experiment: Experiment, source: Source, strategy: tf.distribute.Strategy) -> BranchClassifier:
     training = experiment.training
     keras.utils.set_random_seed(training.seed)
-    on_cpu = not tf.config.get_visible_devices("GPU")
-    # Without it, two runs on a CPU differ in the last digits. On GPUs, some operations would fail with it.
-    if training.deterministic or (training.deterministic is None and on_cpu):
+    if must_be_repeatable(training):
         make_repeatable()
     with precision_scope(training.precision), strategy.scope():
         model = build_model(experiment, len(source.class_names), source.class_names)

@@ -23,7 +23,7 @@ from helpers import TINY_DEMO
 
 def prepared(*overrides: str) -> Prepared:
     given = ("data.image_size=64", "data.resize_size=null", "training.batch_size=8", *overrides)
-    return prepare(load_experiment(TINY_DEMO, given), Progress())
+    return prepare(load_experiment(TINY_DEMO, given), Progress(), is_training=True)
 
 
 def opened(given: Prepared, training: bool = True) -> Any:
