@@ -1,6 +1,7 @@
 """Exact folding of batch normalisation and zero padding into the convolutions of a network's serving graph."""
 
 from collections import Counter
+from collections.abc import Sequence
 from math import ceil
 from typing import Any
 
@@ -24,23 +25,27 @@ def fold_batch_norm(model: keras.Model) -> keras.Model:
     Args:
         model: a functional model, which computes as at inference; the layers of models inside it aren't looked at.
     """
-    calls = {id(node.operation): node for nodes in model._nodes_by_depth.values() for node in nodes}
-    sole = _sole_users(model)
+    nodes = [node for of_depth in model._nodes_by_depth.values() for node in of_depth]
+    operations = {id(node.operation): node.operation for node in nodes}
+    inputs = {id(node.operation): node.input_tensors[0].shape for node in nodes if node.input_tensors}
     normalizations: dict[int, keras.layers.BatchNormalization] = {}
     paddings: set[int] = set()
     skipped: set[int] = set()
-    for first, second in ((calls[before].operation, calls[after].operation) for before, after in sole.items()):
+    for first, second in (
+        (operations[before], operations[after]) for before, after in _sole_users(nodes, model.output).items()
+    ):
         if type(second) is keras.layers.BatchNormalization and _can_absorb(first, second):
             normalizations[id(first)] = second
             skipped.add(id(second))
-        elif type(first) is keras.layers.ZeroPadding2D and type(second) in _CONVOLUTIONS and _is_same(first, second):
+        elif _is_same(first, second, inputs.get(id(first), ())):
             paddings.add(id(second))
             skipped.add(id(first))
 
     def replace(layer: keras.layers.Layer) -> keras.layers.Layer:
         if id(layer) not in normalizations and id(layer) not in paddings:
             return layer
-        return _folded(layer, normalizations.get(id(layer)), "same" if id(layer) in paddings else layer.padding)
+        padding = "same" if id(layer) in paddings else layer.padding
+        return _folded(layer, normalizations.get(id(layer)), padding, inputs[id(layer)])
 
     def call(layer: keras.layers.Layer, *args: Any, **kwargs: Any) -> Any:
         return args[0] if id(layer) in skipped else layer(*args, **kwargs)
@@ -50,15 +55,14 @@ def fold_batch_norm(model: keras.Model) -> keras.Model:
     return keras.models.clone_model(model, clone_function=replace, call_function=call)
 
 
-def _sole_users(model: keras.Model) -> dict[int, int]:
+def _sole_users(nodes: Sequence[Any], outputs: Any) -> dict[int, int]:
     """Returns, by id, each operation whose one output is used once, and by what; all are called once.
 
-    Nodes are those of this model: layers that models share also have the nodes of others.
+    Nodes are those of one model: layers that models share also have the nodes of others.
     """
-    nodes = [node for nodes in model._nodes_by_depth.values() for node in nodes]
     times_called = Counter(id(node.operation) for node in nodes)
     uses = [(tensor, node.operation) for node in nodes for tensor in node.input_tensors]
-    times_used = Counter(id(tensor) for tensor in keras.tree.flatten(model.output))
+    times_used = Counter(id(tensor) for tensor in keras.tree.flatten(outputs))
     times_used.update(id(tensor) for tensor, _ in uses)
     return {
         id(tensor._keras_history.operation): id(operation)
@@ -75,11 +79,13 @@ def _can_absorb(convolution: Any, normalization: keras.layers.BatchNormalization
     return convolution.data_format == "channels_last" and normalization.axis in (-1, 3)
 
 
-def _is_same(padding: keras.layers.ZeroPadding2D, convolution: Any) -> bool:
-    """Returns whether `same` padding would add the rows and columns that a layer pads a convolution's input with."""
+def _is_same(padding: Any, convolution: Any, padded: tuple[int | None, ...]) -> bool:
+    """Returns whether `same` padding would add the rows and columns that a layer pads a map of a shape with."""
+    if type(padding) is not keras.layers.ZeroPadding2D or type(convolution) not in _CONVOLUTIONS:
+        return False
     if convolution.padding != "valid" or {padding.data_format, convolution.data_format} != {"channels_last"}:
         return False
-    sides = padding.input.shape[1:3], convolution.kernel_size, convolution.strides, convolution.dilation_rate
+    sides = padded[1:3], convolution.kernel_size, convolution.strides, convolution.dilation_rate
     return all(
         length is not None and tuple(added) == _same_padding(length, 1 + dilation * (kernel - 1), stride)
         for added, length, kernel, stride, dilation in zip(padding.padding, *sides, strict=True)
@@ -92,23 +98,28 @@ def _same_padding(length: int, kernel: int, stride: int) -> tuple[int, int]:
     return total // 2, total - total // 2
 
 
-def _folded(convolution: Any, normalization: keras.layers.BatchNormalization | None, padding: str) -> Any:
+def _folded(
+    convolution: Any, normalization: keras.layers.BatchNormalization | None, padding: str, shape: tuple[int | None, ...]
+) -> Any:
     kernel, *biases = (np.asarray(values, "float64") for values in convolution.get_weights())
     is_depthwise = type(convolution) is keras.layers.DepthwiseConv2D
     outputs = kernel.shape[2:] if is_depthwise else kernel.shape[3:]
     bias = biases[0] if biases else np.zeros(np.prod(outputs))
     if normalization is not None:
-        scale, offset = _scale_and_offset(normalization, len(bias))
+        scale, offset = scale_and_offset(normalization, len(bias))
         kernel, bias = kernel * scale.reshape(outputs), bias * scale + offset
     config = convolution.get_config() | {"use_bias": True, "padding": padding}
     folded = type(convolution).from_config(config)
-    folded.build(convolution.input.shape)
+    folded.build(shape)
     folded.set_weights([kernel.astype("float32"), bias.astype("float32")])
     return folded
 
 
-def _scale_and_offset(layer: keras.layers.BatchNormalization, channels: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns what a batch normalisation multiplies and adds at inference, float64 `(channels,)` each."""
+def scale_and_offset(layer: keras.layers.BatchNormalization, channels: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns what a batch normalisation multiplies and adds at inference, float64 `(channels,)` each.
+
+    Batch renormalisation (`renorm`) differs in training only.
+    """
 
     def value(variable: Any, default: float) -> np.ndarray:
         return np.full(channels, default) if variable is None else np.asarray(variable, "float64")

@@ -35,15 +35,16 @@ def write_servable(
 ) -> None:
     """Writes a classifier as one version of a servable: `NAME/1/`.
 
-    Signatures, all of which output `probabilities` `(batch, classes)`, `label_ids` `(batch,)`, the most probable class,
-    and the model's other outputs:
+    Signatures, all of which output `probabilities` `(batch, classes)` and `label_ids` `(batch,)`, the most probable
+    class:
 
     - `serve_uint8` and `serve_float32` take `photos`, RGB in 0…255, `(batch, height, width, 3)` of any size, and
-      `serving_default` is one of them;
-    - `serve_bytes` takes `photos`, encoded JPEG, PNG, GIF, BMP or WebP strings `(batch,)`, turned upright by EXIF.
-      Photos that can't be decoded make their request fail, as do the few kinds that `encoded_photos` refuses;
-    - `explain`, if there are outputs for it, takes `photos` as `serving_default`, and returns these and no single
-      branches.
+      `serving_default` is one of them; the model's other outputs are theirs, too;
+    - `serve_bytes` takes `photos`, encoded JPEG, PNG, GIF, BMP or WebP strings `(batch,)`, turned upright by EXIF, and
+      has the same outputs. Photos that can't be decoded make their request fail, as do the few kinds that
+      `encoded_photos` refuses;
+    - `explain`, if there are outputs for it, takes `photos` as `serving_default`, and returns only these beside the
+      first two.
 
     The weights are constants of one function, `_frozen`, that all signatures call, so that they are stored once.
 
@@ -55,28 +56,20 @@ def write_servable(
         io: the type that `serving_default` takes.
     """
     served = [name for name in model.output if name not in explained]
+    network = _frozen(model)
+    view = View(contract.image_size, contract.resize_size, contract.resize_mode)
+    photos = {dtype: tf.TensorSpec((None, None, None, 3), dtype, name="photos") for dtype in ("uint8", "float32")}
     with tempfile.TemporaryDirectory() as assets:
         servable = _Servable(contract, Path(assets))
-        network = _frozen(model)
-        photos = {dtype: tf.TensorSpec((None, None, None, 3), dtype, name="photos") for dtype in ("uint8", "float32")}
-
-        def answers(view_of: Any, names: Sequence[str]) -> tf.types.experimental.PolymorphicFunction:
-            def answer(photos: tf.Tensor) -> Mapping[str, tf.Tensor]:
-                outputs = network(_views(photos, view_of))
-                return {name: outputs[name] for name in (*names, LABEL_IDS)}
-
-            return tf.function(answer, autograph=False)
-
-        view = View(contract.image_size, contract.resize_size, contract.resize_mode)
-        servable.serve = answers(lambda photo: evaluation_view(_whole_levels(photo), view), served)
-        servable.serve_bytes = answers(lambda content: evaluation_view(decode_upright(content), view), served)
+        servable.serve = _answers(network, lambda photo: evaluation_view(_whole_levels(photo), view), served)
+        servable.serve_bytes = _answers(network, lambda content: evaluation_view(decode_upright(content), view), served)
         signatures = {f"serve_{dtype}": servable.serve.get_concrete_function(spec) for dtype, spec in photos.items()}
         strings = tf.TensorSpec((None,), tf.string, name="photos")
         signatures[SERVE_BYTES] = servable.serve_bytes.get_concrete_function(strings)
         signatures["serving_default"] = signatures[f"serve_{io}"]
         if explained:
             names = (PROBABILITIES, *explained)
-            servable.explain = answers(lambda photo: evaluation_view(_whole_levels(photo), view), names)
+            servable.explain = _answers(network, lambda photo: evaluation_view(_whole_levels(photo), view), names)
             signatures["explain"] = servable.explain.get_concrete_function(photos[io])
         tf.saved_model.save(servable, str(folder), signatures=signatures)
     write_warmup(folder, contract.resize_size, io, list(signatures))
@@ -96,8 +89,8 @@ def _frozen(model: keras.Model) -> Callable[[tf.Tensor], Mapping[str, tf.Tensor]
     """Returns the function from views, uint8 `(batch, height, width, 3)`, to a model's outputs and `label_ids`.
 
     The model's variables are constants in it: only then does TensorFlow fuse convolutions with what follows them and
-    keep their weights in the order that its kernels read. (A file with variables could be trained further, but without
-    batch normalisation, which is folded; `--format keras` is for that.)
+    keep their weights in the order that its kernels read. Such a file can't be trained further; `--format keras` is for
+    that.
     """
 
     def answer(views: tf.Tensor) -> Mapping[str, tf.Tensor]:
@@ -111,9 +104,19 @@ def _frozen(model: keras.Model) -> Callable[[tf.Tensor], Mapping[str, tf.Tensor]
     return lambda views: tf.nest.pack_sequence_as(traced.structured_outputs, constant(views))
 
 
-def _views(photos: tf.Tensor, view_of: Any) -> tf.Tensor:
-    """Prepares the model's view of each photo, one by one: decoded photos of a batch may have any size."""
-    return tf.map_fn(view_of, photos, fn_output_signature=tf.uint8)
+def _answers(
+    network: Callable[[tf.Tensor], Mapping[str, tf.Tensor]], view_of: Any, names: Sequence[str]
+) -> tf.types.experimental.PolymorphicFunction:
+    """Returns the function from photos to some of a network's outputs and `label_ids`.
+
+    The view of each photo is prepared alone: decoded photos of a batch may have any size.
+    """
+
+    def answer(photos: tf.Tensor) -> Mapping[str, tf.Tensor]:
+        outputs = network(tf.map_fn(view_of, photos, fn_output_signature=tf.uint8))
+        return {name: outputs[name] for name in (*names, LABEL_IDS)}
+
+    return tf.function(answer, autograph=False)
 
 
 def _whole_levels(photo: tf.Tensor) -> tf.Tensor:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -42,7 +43,7 @@ class GivenPhoto:
         if isinstance(self.photo, Path):
             return predictor.read(self.photo)
         # The same image may be given twice, and Pillow loads its pixels when they are first needed.
-        with _LOADING:
+        with _LOADING if isinstance(self.photo, Image.Image) else nullcontext():
             pixels = rgb_in_memory(self.photo)
         return predictor.view(pixels)
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from clan_tf.in_parallel import in_parallel
 from clan_tf.inference.given import GivenPhoto, PhotoInput, given_photos
 from clan_tf.inference.locate import locate
 from clan_tf.inference.open import open_predictor
 from clan_tf.inference.predictor import Predictor
-from clan_tf.inference.reading_ahead import read_ahead
 from clan_tf.photos import PhotoError
 from clan_tf.progress import Progress
 from clan_tf.runtime import ranked_labels
@@ -57,10 +57,11 @@ def predict(
         progress.track("predicting photos", len(photos)) as advance,
     ):
         # The next batch is read while the model is busy with one.
-        with closing(read_ahead(partial(_view, predictor), photos, predictor.batch_size)) as views:
+        with closing(in_parallel(partial(_view, predictor), photos, ahead=predictor.batch_size)) as views:
             for start in range(0, len(photos), predictor.batch_size):
                 batch = photos[start : start + predictor.batch_size]
-                for result in _results(predictor, batch, list(islice(views, len(batch))), top):
+                read = [view.result() for view in islice(views, len(batch))]
+                for result in _results(predictor, batch, read, top):
                     results.append(result)
                     advance()
     return results

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from clan_tf.errors import CheckFailed
+from clan_tf.in_parallel import in_parallel
 from clan_tf.inference import Predictor, predict
-from clan_tf.inference.reading_ahead import read_ahead
 
 SECONDS = 20
 """Given up after this time, so that a mistake doesn't hang the tests."""
@@ -21,10 +21,10 @@ SECONDS = 20
 class FakePredictor(Predictor):
     """Answers with the grey level of each photo, once so many photos were read as it is told to wait for."""
 
-    path, class_names, batch_size = Path("fake"), [str(level) for level in range(64)], 4
+    path, class_names = Path("fake"), [str(level) for level in range(64)]
 
-    def __init__(self, wait_for: Sequence[int] = (), fails: bool = False) -> None:
-        self.wait_for, self.fails = list(wait_for), fails
+    def __init__(self, batch_size: int = 4, wait_for: Sequence[int] = (), fails: bool = False) -> None:
+        self.batch_size, self.wait_for, self.fails = batch_size, list(wait_for), fails
         self.viewed, self.most_ahead, self.answered = 0, 0, 0
         self.changed = threading.Condition()
 
@@ -56,13 +56,18 @@ def predicted(predictor: FakePredictor, monkeypatch: pytest.MonkeyPatch, photos:
     return predict("fake", photos, top=1)
 
 
-def test_the_next_batch_is_read_while_the_model_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("batch_size", "wait_for"), [(4, [8, 12, 16, 18, 18]), (1, [min(n + 2, 18) for n in range(18)])]
+)
+def test_the_next_batch_is_read_while_the_model_is_busy(
+    batch_size: int, wait_for: Sequence[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The model is done with a batch only when the next one was read."""
     photos = [np.full((2, 2, 3), level, "uint8") for level in range(18)]
-    # The model is done with a batch of 4 only when 3 more photos were read, of which one waits for the next batch.
-    predictor = FakePredictor(wait_for=[7, 11, 15, 18, 18])
+    predictor = FakePredictor(batch_size, wait_for)
     results = predicted(predictor, monkeypatch, photos)
     assert [result["predictions"][0]["label"] for result in results] == [str(level) for level in range(18)]
-    assert predictor.viewed == 18 and predictor.most_ahead <= 2 * predictor.batch_size
+    assert predictor.viewed == 18 and predictor.most_ahead <= 2 * batch_size
 
 
 def test_errors_keep_their_places_and_a_failing_model_ends_the_reading(
@@ -75,21 +80,24 @@ def test_errors_keep_their_places_and_a_failing_model_ends_the_reading(
     results = predicted(FakePredictor(), monkeypatch, photos)
     assert "error" in results[1] and results[2]["predictions"][0]["label"] == "9"
     assert sum("predictions" in result for result in results) == 39
-    failing = FakePredictor(fails=True)
+    failing, threads = FakePredictor(fails=True), threading.active_count()
     with pytest.raises(CheckFailed, match="overflows"):
         predicted(failing, monkeypatch, photos)
-    assert failing.viewed < 12 and threading.active_count() < 10
+    assert failing.viewed < 12 and threading.active_count() == threads
 
 
-def test_results_are_in_order_and_what_is_raised_is_raised_in_its_place() -> None:
+@pytest.mark.parametrize("ahead", [None, 1, 3])
+def test_results_are_in_order_and_what_is_raised_is_raised_in_its_place(ahead: int | None) -> None:
     def slow_first(number: int) -> int:
         time.sleep(0.05 if number == 0 else 0)
         if number == 5:
             raise ValueError("five")
         return number
 
-    results = read_ahead(slow_first, range(9), 3)
-    assert [next(results) for _ in range(5)] == [0, 1, 2, 3, 4]
+    futures = in_parallel(slow_first, range(9), ahead)
+    assert [next(futures).result() for _ in range(5)] == [0, 1, 2, 3, 4]
     with pytest.raises(ValueError, match="five"):
-        next(results)
-    assert list(read_ahead(slow_first, [], 3)) == [] and list(read_ahead(slow_first, [7], 3)) == [7]
+        next(futures).result()
+    assert [future.result() for future in futures] == [6, 7, 8]
+    for few in ([], [7]):
+        assert [future.result() for future in in_parallel(slow_first, few, ahead)] == few
