@@ -1,13 +1,12 @@
 """Export to SavedModel, for TensorFlow Serving and TensorFlow: neither Keras nor this project is needed to run it."""
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 import tensorflow as tf
-from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from clan_tf.data.pipeline import View, evaluation_view
 from clan_tf.export.encoded_photos import decode_upright
@@ -46,8 +45,6 @@ def write_servable(
     - `explain`, if there are outputs for it, takes `photos` as `serving_default`, and returns only these beside the
       first two.
 
-    The weights are constants of one function, `_frozen`, that all signatures call, so that they are stored once.
-
     Args:
         model: a model from `inference_model`.
         contract: labels and preprocessing, which become assets.
@@ -56,65 +53,46 @@ def write_servable(
         io: the type that `serving_default` takes.
     """
     served = [name for name in model.output if name not in explained]
-    network = _frozen(model)
     view = View(contract.image_size, contract.resize_size, contract.resize_mode)
     photos = {dtype: tf.TensorSpec((None, None, None, 3), dtype, name="photos") for dtype in ("uint8", "float32")}
     with tempfile.TemporaryDirectory() as assets:
-        servable = _Servable(contract, Path(assets))
-        servable.serve = _answers(network, lambda photo: evaluation_view(_whole_levels(photo), view), served)
-        servable.serve_bytes = _answers(network, lambda content: evaluation_view(decode_upright(content), view), served)
+        servable = _Servable(model, contract, Path(assets))
+        servable.serve = _answers(model, lambda photo: evaluation_view(_whole_levels(photo), view), served)
+        servable.serve_bytes = _answers(model, lambda content: evaluation_view(decode_upright(content), view), served)
         signatures = {f"serve_{dtype}": servable.serve.get_concrete_function(spec) for dtype, spec in photos.items()}
         strings = tf.TensorSpec((None,), tf.string, name="photos")
         signatures[SERVE_BYTES] = servable.serve_bytes.get_concrete_function(strings)
         signatures["serving_default"] = signatures[f"serve_{io}"]
         if explained:
             names = (PROBABILITIES, *explained)
-            servable.explain = _answers(network, lambda photo: evaluation_view(_whole_levels(photo), view), names)
+            servable.explain = _answers(model, lambda photo: evaluation_view(_whole_levels(photo), view), names)
             signatures["explain"] = servable.explain.get_concrete_function(photos[io])
         tf.saved_model.save(servable, str(folder), signatures=signatures)
     write_warmup(folder, contract.resize_size, io, list(signatures))
 
 
 class _Servable(tf.Module):
-    """Holds what the signatures need beside their constants: assets."""
+    """Holds what the signatures need: weights and assets."""
 
-    def __init__(self, contract: Contract, folder: Path) -> None:
+    def __init__(self, model: keras.Model, contract: Contract, folder: Path) -> None:
         super().__init__()
+        self.weights = [variable.value for variable in model.variables]
         (folder / LABELS_FILE).write_text(contract.labels, encoding="utf-8")
         (folder / CONTRACT_FILE).write_text(contract.to_json(), encoding="utf-8")
         self.assets = [tf.saved_model.Asset(str(folder / name)) for name in (LABELS_FILE, CONTRACT_FILE)]
 
 
-def _frozen(model: keras.Model) -> Callable[[tf.Tensor], Mapping[str, tf.Tensor]]:
-    """Returns the function from views, uint8 `(batch, height, width, 3)`, to a model's outputs and `label_ids`.
-
-    The model's variables are constants in it: only then does TensorFlow fuse convolutions with what follows them and
-    keep their weights in the order that its kernels read. Such a file can't be trained further; `--format keras` is for
-    that.
-    """
-
-    def answer(views: tf.Tensor) -> Mapping[str, tf.Tensor]:
-        outputs = model(tf.cast(views, tf.float32), training=False)
-        return {**outputs, LABEL_IDS: tf.argmax(outputs[PROBABILITIES], axis=-1, output_type=tf.int32)}
-
-    views = tf.TensorSpec(model.input_shape, tf.uint8, name="views")
-    traced = tf.function(answer, autograph=False).get_concrete_function(views)
-    constant = convert_variables_to_constants_v2(traced)
-    # The converted function has the outputs as a list, in the order in which `tf.nest` flattens the dict.
-    return lambda views: tf.nest.pack_sequence_as(traced.structured_outputs, constant(views))
-
-
-def _answers(
-    network: Callable[[tf.Tensor], Mapping[str, tf.Tensor]], view_of: Any, names: Sequence[str]
-) -> tf.types.experimental.PolymorphicFunction:
-    """Returns the function from photos to some of a network's outputs and `label_ids`.
+def _answers(model: keras.Model, view_of: Any, names: Sequence[str]) -> tf.types.experimental.PolymorphicFunction:
+    """Returns the function from photos to some of a model's outputs and `label_ids`.
 
     The view of each photo is prepared alone: decoded photos of a batch may have any size.
     """
 
     def answer(photos: tf.Tensor) -> Mapping[str, tf.Tensor]:
-        outputs = network(tf.map_fn(view_of, photos, fn_output_signature=tf.uint8))
-        return {name: outputs[name] for name in (*names, LABEL_IDS)}
+        views = tf.map_fn(view_of, photos, fn_output_signature=tf.uint8)
+        outputs = model(tf.cast(views, tf.float32), training=False)
+        label_ids = tf.argmax(outputs[PROBABILITIES], axis=-1, output_type=tf.int32)
+        return {name: outputs[name] for name in names} | {LABEL_IDS: label_ids}
 
     return tf.function(answer, autograph=False)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -126,11 +127,11 @@ def test_serve_bytes_is_not_asked_where_boxes_are_used() -> None:
         assert exporter.further_signatures(ExportOptions("saved_model")) == signatures
 
 
-def halved_to_explain(network: Any, _: Any, names: Sequence[str]) -> Any:
-    """The network, but with half of the probabilities it should give where attention maps are asked for."""
+def halved_to_explain(model: keras.Model, _: Any, names: Sequence[str]) -> keras.Model:
+    """The model, but with half of the probabilities it should give where attention maps are asked for."""
     if not any(name.startswith("attention_") for name in names):
-        return network
-    return lambda views: (outputs := network(views)) | {"probabilities": outputs["probabilities"] / 2}
+        return model
+    return keras.Model(model.inputs, model.output | {"probabilities": model.output["probabilities"] / 2})
 
 
 def test_accuracy_and_agreement_beyond_the_limits_fail() -> None:
