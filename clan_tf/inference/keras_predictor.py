@@ -62,7 +62,7 @@ class KerasPredictor(Predictor):
         # Batches of one size are traced once.
         """Computes combined probabilities `(views, classes)` in one batch."""
         filling = [views[0]] * (self.batch_size - len(views))
-        answers = self._run(tf.stack([*views, *filling])).numpy()[: len(views)]
+        answers = self._run(np.stack([*views, *filling])).numpy()[: len(views)]
         require_finite_answers(self.path, {COMBINED: answers})
         return answers
 
