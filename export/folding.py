@@ -1,4 +1,4 @@
-"""Exact folding of a refinement's chains of linear layers into single convolutions."""
+"""Exact folding of chains of linear layers in CLAN's layers into single convolutions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from clan_tf.layers import CrossLayerContextAttention, NonLocalBlock
+from clan_tf.export.batch_norm import scale_and_offset
+from clan_tf.layers import CrossLayerContextAttention, CrossLayerSpatialAttention, NonLocalBlock
 from clan_tf.layers.relation import Relation, Tensor, relate
 from clan_tf.layers.resize import upsample
 
@@ -70,9 +71,11 @@ class FoldedRefinement(keras.layers.Layer):
         return mid_shape
 
 
-def fold(layer: NonLocalBlock) -> keras.layers.Layer:
-    """Returns the folded form of a built layer, or the layer itself if folding would cost more."""
-    if convolution_macs(layer) <= folded_convolution_macs(layer):
+def fold(layer: keras.layers.Layer) -> keras.layers.Layer:
+    """Returns the folded form of a built layer of CLAN, or the layer itself if there is none, or it would cost more."""
+    if isinstance(layer, CrossLayerSpatialAttention):
+        return _fold_attention(layer)
+    if not isinstance(layer, NonLocalBlock) or convolution_macs(layer) <= folded_convolution_macs(layer):
         return layer
     return FoldedRefinement(
         layer.relation,
@@ -82,6 +85,18 @@ def fold(layer: NonLocalBlock) -> keras.layers.Layer:
         output=_Linear.of(layer.output_projection).normalized(layer.normalization).convolution("output"),
         name=layer.name,
     )
+
+
+def _fold_attention(layer: CrossLayerSpatialAttention) -> CrossLayerSpatialAttention:
+    """Returns the layer whose convolution does what convolution and batch normalisation do at inference."""
+    if layer.normalization is None:
+        return layer
+    (kernel,) = layer.convolution.get_weights()
+    scale, offset = scale_and_offset(layer.normalization, 1)
+    folded = type(layer).from_config(layer.get_config() | {"batch_norm": False})
+    folded.build(*(tensor.shape for tensor in layer.input))
+    folded.convolution.set_weights([(kernel.astype("float64") * scale).astype("float32"), offset.astype("float32")])
+    return folded
 
 
 def convolution_macs(layer: NonLocalBlock) -> int:
@@ -129,9 +144,8 @@ class _Linear:
         return _Linear(self.matrix, np.zeros_like(self.bias))
 
     def normalized(self, layer: keras.layers.BatchNormalization) -> "_Linear":
-        gamma, beta, mean, variance = (np.asarray(weights, dtype="float64") for weights in layer.get_weights())
-        scale = gamma / np.sqrt(variance + layer.epsilon)
-        return _Linear(self.matrix * scale, (self.bias - mean) * scale + beta)
+        scale, offset = scale_and_offset(layer, len(self.bias))
+        return _Linear(self.matrix * scale, self.bias * scale + offset)
 
     def convolution(self, name: str) -> keras.layers.Conv2D:
         inputs, outputs = self.matrix.shape

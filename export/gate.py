@@ -174,7 +174,7 @@ def _not_served(checked: CheckedPhotos) -> dict[int, str]:
 def _as_predict_sees(
     predictor: ExportedPredictor, checked: CheckedPhotos, classes: int
 ) -> tuple[np.ndarray, list[str]]:
-    """Predicts a few photos of every kind of file with `predict`'s own decoder, orientation and preprocessing.
+    """Predicts a few photos of every kind of file with `predict`'s own decoder, orientation, preprocessing and batches.
 
     Returns:
         Probabilities `(photos, classes)`, NaN for photos that aren't predicted; and a sentence for each photo of which
@@ -186,11 +186,17 @@ def _as_predict_sees(
     few = checked.subset(asked)
     is_compared = bool(asked) and predictor.contract.input_size is not None
     views = views_of_contract(predictor.contract, few) if is_compared else [None] * len(asked)
+    together = []
     for index, photo, view in zip(asked, few.photos, views, strict=True):
         seen = predictor.view(decode(read_content(photo)).upright)
         if view is not None and _differ(seen, view):
             failures.append(f"predict sees other pixels of {printable(photo.name)} than evaluation does")
-        answers[index] = predictor.probabilities([seen])[0]
+        if is_compared:
+            together.append(seen)
+        else:  # whole photos fill the memory
+            answers[index] = predictor.probabilities([seen])[0]
+    if together:
+        answers[asked] = predictor.probabilities(together)
     return answers, failures
 
 

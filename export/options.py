@@ -31,7 +31,7 @@ class ExportOptions:
         any_batch: for `tflite`, whether the file takes any number of photos at once, instead of one.
         per_branch: for `saved_model`, whether each branch's probabilities are outputs, too.
         explain: for `saved_model`, whether there is a signature that outputs attention maps.
-        fold: whether chains of linear layers are folded into one.
+        fold: whether chains of linear layers are folded into one, batch normalisation among them.
         calibration_photos: for `int8` and `int16x8`, how many train photos are used for calibration; 200 if `None`.
         keep_float: for `float16`, `dynamic` and `int8`, layers that stay in float32.
         max_drop: for `dynamic`, `int8` and `int16x8`, the maximum drop in accuracy, in percentage points; 1 if `None`.

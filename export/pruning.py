@@ -5,8 +5,8 @@ from typing import Any
 
 import keras
 
+from clan_tf.export.batch_norm import fold_batch_norm
 from clan_tf.export.folding import fold
-from clan_tf.layers import NonLocalBlock
 from clan_tf.layers.relation import Tensor
 from clan_tf.models import COMBINED, BranchClassifier
 from clan_tf.runtime.exported import PROBABILITIES
@@ -26,7 +26,8 @@ def inference_model(
         branches: the branches whose predictions are combined in the output `probabilities`.
         per_branch: whether the probabilities of each of these branches are outputs, too: `probabilities_BRANCH`.
         features: further features of the model to output, such as `attention_mid_1`.
-        folded: whether chains of linear layers are folded into one.
+        folded: whether chains of linear layers are folded into one: of CLAN's own layers, and the backbone's
+            convolutions with the padding before and the batch normalisation after them.
 
     Returns:
         A model from photos, RGB in 0…255 `(batch, image_size, image_size, 3)`, to a dict of outputs.
@@ -38,9 +39,11 @@ def inference_model(
     pruned = keras.Model(model.input, outputs, name=model.name)
     maps = {name: model.backbone_model.output[name] for name in _needed_maps(model, pruned)}
     backbone = keras.Model(model.backbone_model.input, maps, name=model.backbone_model.name)
+    if folded:
+        backbone = fold_batch_norm(backbone)
 
     def replace(layer: keras.layers.Layer) -> keras.layers.Layer:
-        return fold(layer) if folded and isinstance(layer, NonLocalBlock) else layer
+        return fold(layer) if folded else layer
 
     def call(layer: keras.layers.Layer, *args: Any, **kwargs: Any) -> Any:
         if layer is not model.backbone_model:

@@ -30,42 +30,42 @@ def write_saved_model(model: keras.Model, folder: Path) -> None:
 
 
 def write_servable(
-    model: keras.Model, contract: Contract, folder: Path, explain: keras.Model | None = None, io: Io = "uint8"
+    model: keras.Model, contract: Contract, folder: Path, explained: Sequence[str] = (), io: Io = "uint8"
 ) -> None:
     """Writes a classifier as one version of a servable: `NAME/1/`.
 
-    Signatures, all of which output `probabilities` `(batch, classes)`, `label_ids` `(batch,)`, the most probable class,
-    and the model's other outputs:
+    Signatures, all of which output `probabilities` `(batch, classes)` and `label_ids` `(batch,)`, the most probable
+    class:
 
     - `serve_uint8` and `serve_float32` take `photos`, RGB in 0…255, `(batch, height, width, 3)` of any size, and
-      `serving_default` is one of them;
-    - `serve_bytes` takes `photos`, encoded JPEG, PNG, GIF, BMP or WebP strings `(batch,)`, turned upright by EXIF.
-      Photos that can't be decoded make their request fail, as do the few kinds that `encoded_photos` refuses;
-    - `explain`, if there is such a model, takes `photos` as `serving_default`, and returns that model's outputs.
+      `serving_default` is one of them; the model's other outputs are theirs, too;
+    - `serve_bytes` takes `photos`, encoded JPEG, PNG, GIF, BMP or WebP strings `(batch,)`, turned upright by EXIF, and
+      has the same outputs. Photos that can't be decoded make their request fail, as do the few kinds that
+      `encoded_photos` refuses;
+    - `explain`, if there are outputs for it, takes `photos` as `serving_default`, and returns only these beside the
+      first two.
 
     Args:
         model: a model from `inference_model`.
         contract: labels and preprocessing, which become assets.
         folder: where to write; it must not exist.
-        explain: a model with further outputs.
+        explained: the names of those outputs of the model that only `explain` has.
         io: the type that `serving_default` takes.
     """
+    served = [name for name in model.output if name not in explained]
+    view = View(contract.image_size, contract.resize_size, contract.resize_mode)
+    photos = {dtype: tf.TensorSpec((None, None, None, 3), dtype, name="photos") for dtype in ("uint8", "float32")}
     with tempfile.TemporaryDirectory() as assets:
-        servable = _Servable([model, *([explain] if explain else [])], contract, Path(assets))
-        photos = {dtype: tf.TensorSpec((None, None, None, 3), dtype, name="photos") for dtype in ("uint8", "float32")}
-
-        def answers(view_of: Any, model: keras.Model) -> tf.types.experimental.PolymorphicFunction:
-            return tf.function(lambda photos: _answer(model, _views(photos, view_of)), autograph=False)
-
-        view = View(contract.image_size, contract.resize_size, contract.resize_mode)
-        servable.serve = answers(lambda photo: evaluation_view(_whole_levels(photo), view), model)
-        servable.serve_bytes = answers(lambda content: evaluation_view(decode_upright(content), view), model)
+        servable = _Servable(model, contract, Path(assets))
+        servable.serve = _answers(model, lambda photo: evaluation_view(_whole_levels(photo), view), served)
+        servable.serve_bytes = _answers(model, lambda content: evaluation_view(decode_upright(content), view), served)
         signatures = {f"serve_{dtype}": servable.serve.get_concrete_function(spec) for dtype, spec in photos.items()}
         strings = tf.TensorSpec((None,), tf.string, name="photos")
         signatures[SERVE_BYTES] = servable.serve_bytes.get_concrete_function(strings)
         signatures["serving_default"] = signatures[f"serve_{io}"]
-        if explain:
-            servable.explain = answers(lambda photo: evaluation_view(_whole_levels(photo), view), explain)
+        if explained:
+            names = (PROBABILITIES, *explained)
+            servable.explain = _answers(model, lambda photo: evaluation_view(_whole_levels(photo), view), names)
             signatures["explain"] = servable.explain.get_concrete_function(photos[io])
         tf.saved_model.save(servable, str(folder), signatures=signatures)
     write_warmup(folder, contract.resize_size, io, list(signatures))
@@ -74,22 +74,27 @@ def write_servable(
 class _Servable(tf.Module):
     """Holds what the signatures need: weights and assets."""
 
-    def __init__(self, models: Sequence[keras.Model], contract: Contract, folder: Path) -> None:
+    def __init__(self, model: keras.Model, contract: Contract, folder: Path) -> None:
         super().__init__()
-        self.weights = list({id(v): v.value for model in models for v in model.variables}.values())
+        self.weights = [variable.value for variable in model.variables]
         (folder / LABELS_FILE).write_text(contract.labels, encoding="utf-8")
         (folder / CONTRACT_FILE).write_text(contract.to_json(), encoding="utf-8")
         self.assets = [tf.saved_model.Asset(str(folder / name)) for name in (LABELS_FILE, CONTRACT_FILE)]
 
 
-def _views(photos: tf.Tensor, view_of: Any) -> tf.Tensor:
-    """Prepares the model's view of each photo, one by one: decoded photos of a batch may have any size."""
-    return tf.map_fn(view_of, photos, fn_output_signature=tf.uint8)
+def _answers(model: keras.Model, view_of: Any, names: Sequence[str]) -> tf.types.experimental.PolymorphicFunction:
+    """Returns the function from photos to some of a model's outputs and `label_ids`.
 
+    The view of each photo is prepared alone: decoded photos of a batch may have any size.
+    """
 
-def _answer(model: keras.Model, views: tf.Tensor) -> Mapping[str, tf.Tensor]:
-    outputs = model(tf.cast(views, tf.float32), training=False)
-    return {**outputs, LABEL_IDS: tf.argmax(outputs[PROBABILITIES], axis=-1, output_type=tf.int32)}
+    def answer(photos: tf.Tensor) -> Mapping[str, tf.Tensor]:
+        views = tf.map_fn(view_of, photos, fn_output_signature=tf.uint8)
+        outputs = model(tf.cast(views, tf.float32), training=False)
+        label_ids = tf.argmax(outputs[PROBABILITIES], axis=-1, output_type=tf.int32)
+        return {name: outputs[name] for name in names} | {LABEL_IDS: label_ids}
+
+    return tf.function(answer, autograph=False)
 
 
 def _whole_levels(photo: tf.Tensor) -> tf.Tensor:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -37,6 +38,7 @@ class ExportWriter:
         self._source = source
         self._model = source.model
         self._quantizers: dict[ExportOptions, SelectiveQuantizer] = {}
+        self._pruned: dict[tuple[Any, ...], keras.Model] = {}
 
     def contract(self, options: ExportOptions) -> Contract:
         """Describes an export: its labels, preprocessing and branches.
@@ -66,10 +68,10 @@ class ExportWriter:
         if options.format == "keras":
             save_model(self._model, folder / f"{self._source.name}.keras")
             return folder / f"{self._source.name}.keras"
-        pruned = inference_model(self._model, contract.branches, options.per_branch, folded=options.fold)
+        maps = self._attention_maps() if options.explain else []
+        pruned = self._inference_model(contract.branches, options.per_branch, tuple(maps), options.fold)
         if options.format == "saved_model":
-            explaining = self._explaining_model(contract, options.fold) if options.explain else None
-            write_servable(pruned, contract, folder / self._source.name / "1", explaining, options.io or "uint8")
+            write_servable(pruned, contract, folder / self._source.name / "1", maps, options.io or "uint8")
             return folder / self._source.name
         path = folder / f"{self._source.name}.{options.format}"
         if options.format == "onnx":
@@ -80,7 +82,7 @@ class ExportWriter:
 
     def layers_to_keep(self, options: ExportOptions, contract: Contract) -> Iterator[Sequence[str]]:
         """Yields more and more layers to keep in float32, starting with as many as needed on photos not compared."""
-        pruned = inference_model(self._model, contract.branches, folded=options.fold)
+        pruned = self._inference_model(contract.branches, False, (), options.fold)
         quantizer = self._selective(pruned, options, contract)
         split = "val" if self._source.split == "test" else "train"
         checked = self._source.sample(split, SEARCH_PHOTOS)
@@ -90,6 +92,12 @@ class ExportWriter:
             with self._source.progress.track("looking for sensitive layers", len(quantizer.layers)) as advance:
                 ranked = quantizer.ranked_layers(few, advance)
             yield from quantizer.layers_to_keep(ranked, views, checked.labels, Limits.of(options))
+
+    def _inference_model(self, *how: Any) -> keras.Model:
+        """Makes each model once: Keras keeps those that share layers as long as the layers."""
+        if how not in self._pruned:
+            self._pruned[how] = inference_model(self._model, *how)
+        return self._pruned[how]
 
     def _tflite(self, pruned: keras.Model, options: ExportOptions, contract: Contract) -> bytes:
         if options.keep_float:
@@ -108,11 +116,11 @@ class ExportWriter:
             self._quantizers[key] = SelectiveQuantizer(float_file, pruned, contract, options.quantize, calibration)
         return self._quantizers[key]
 
-    def _explaining_model(self, contract: Contract, fold: bool) -> keras.Model:
+    def _attention_maps(self) -> list[str]:
         maps = [name for name in self._model.features if name.startswith("attention_")]
         if not maps:
             raise UserError("--explain: this model has no spatial attention, and so no attention maps.")
-        return inference_model(self._model, contract.branches, features=maps, folded=fold)
+        return maps
 
     def _calibration(self, options: ExportOptions, contract: Contract) -> list[np.ndarray]:
         """Returns train photos as input of the file, stratified over classes."""

@@ -8,9 +8,9 @@ import numpy as np
 import tensorflow as tf
 
 from clan_tf.data.graph_decoding import is_same_in_graph
-from clan_tf.data.in_parallel import in_parallel
 from clan_tf.data.sources import Box, Photo
 from clan_tf.data.sources.content import read_content, read_or_refuse
+from clan_tf.in_parallel import in_parallel
 from clan_tf.photos import PhotoError, PhotoFacts, decode, examine, orientation
 from clan_tf.photos.formats import format_of
 

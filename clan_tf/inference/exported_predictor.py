@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from clan_tf.data.checked_photos import CheckedPhotos
 
 
+WHOLE_PHOTOS = 4
+"""How many whole photos are taken at a time, at most, by a file that resizes them itself."""
+
+
 class ExportedPredictor(Predictor):
     """An exported file, which runs in its own process.
 
@@ -24,6 +28,7 @@ class ExportedPredictor(Predictor):
         model: the running file.
         path: the name for messages and tables.
         branches: which to combine; all if `None`.
+        batch_size: how many views it gets at a time, at most.
 
     Attributes:
         contract: the file's labels and preprocessing.
@@ -37,9 +42,13 @@ class ExportedPredictor(Predictor):
         model: ExportedModel,
         path: Path,
         branches: Sequence[str] | None = None,
+        batch_size: int = 32,
     ) -> None:
         self._model, self.path = model, path
+        self._has_answered = False
         self.contract = model.contract
+        # A file that resizes photos itself gets them whole, and so they fill the memory.
+        self.batch_size = batch_size if self.contract.input_size is not None else min(batch_size, WHOLE_PHOTOS)
         self.class_names = self.contract.class_names
         self.branches = self.contract.branches if self.contract.per_branch else ()
         self.chosen = choose_branches(self.contract.branches, branches)
@@ -50,7 +59,9 @@ class ExportedPredictor(Predictor):
             )
 
     @classmethod
-    def open(cls, located: LocatedModel, branches: Sequence[str] | None = None) -> "ExportedPredictor":
+    def open(
+        cls, located: LocatedModel, branches: Sequence[str] | None = None, batch_size: int = 32
+    ) -> "ExportedPredictor":
         """Starts a file's process.
 
         Raises:
@@ -58,7 +69,7 @@ class ExportedPredictor(Predictor):
         """
         model = ExportedModel(located.file)
         try:
-            return cls(model, located.path, branches)
+            return cls(model, located.path, branches, batch_size)
         except UserError:
             model.close()
             raise
@@ -68,9 +79,16 @@ class ExportedPredictor(Predictor):
         return self._model.view(photo)
 
     def probabilities(self, views: Sequence[np.ndarray]) -> np.ndarray:
-        # One by one: photos may have different sizes if the file resizes them itself.
-        """Computes combined probabilities `(views, classes)`, photo by photo."""
-        return np.concatenate([self._model(view[None])[PROBABILITIES] for view in views])
+        """Computes combined probabilities `(views, classes)`, at once where all views have one size."""
+        if self.contract.input_size is None:
+            requests = [view[None] for view in views]
+        else:
+            # The first view alone, so that a file that never answers is given up soon.
+            first = 0 if self._has_answered else 1
+            requests = [np.stack(part) for part in (views[:first], views[first:]) if len(part)]
+        answers = [self._model(request)[PROBABILITIES] for request in requests]
+        self._has_answered = True
+        return np.concatenate(answers)
 
     def answers(self, checked: "CheckedPhotos", progress: Progress) -> dict[str, np.ndarray]:
         """Computes probabilities of the branches that the file answers for, and `combined`."""

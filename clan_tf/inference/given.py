@@ -2,9 +2,11 @@
 
 import os
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from clan_tf.photos import is_photo_in_memory, list_photos, require_photo, rgb_i
 
 PhotoInput = str | os.PathLike[str] | np.ndarray | Image.Image
 """A path of a photo or folder, or a photo in memory."""
+_LOADING = Lock()
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,10 @@ class GivenPhoto:
         """Prepares it as model input; raises a `PhotoError` if it can't be read."""
         if isinstance(self.photo, Path):
             return predictor.read(self.photo)
-        return predictor.view(rgb_in_memory(self.photo))
+        # The same image may be given twice, and Pillow loads its pixels when they are first needed.
+        with _LOADING if isinstance(self.photo, Image.Image) else nullcontext():
+            pixels = rgb_in_memory(self.photo)
+        return predictor.view(pixels)
 
 
 def given_photos(

@@ -39,7 +39,7 @@ class KerasPredictor(Predictor):
         self.class_names = model.class_names
         self.branches = model.branches
         self.chosen = choose_branches(model.branches, branches)
-        self._batch_size = batch_size
+        self.batch_size = batch_size
         self._run = tf.function(lambda batch: model(batch, training=False)[COMBINED], autograph=False)
 
     @classmethod
@@ -61,14 +61,14 @@ class KerasPredictor(Predictor):
     def probabilities(self, views: Sequence[np.ndarray]) -> np.ndarray:
         # Batches of one size are traced once.
         """Computes combined probabilities `(views, classes)` in one batch."""
-        filling = [views[0]] * (self._batch_size - len(views))
-        answers = self._run(tf.stack([*views, *filling])).numpy()[: len(views)]
+        filling = [views[0]] * (self.batch_size - len(views))
+        answers = self._run(np.stack([*views, *filling])).numpy()[: len(views)]
         require_finite_answers(self.path, {COMBINED: answers})
         return answers
 
     def answers(self, checked: CheckedPhotos, progress: Progress) -> dict[str, np.ndarray]:
         """Computes probabilities of every branch, and `combined` for the chosen ones."""
-        photos, size = len(checked.photos), self._batch_size
+        photos, size = len(checked.photos), self.batch_size
         batches = evaluation_batches(PhotoReader(checked, view_of_model(self.model)), checked.labels, size)
         with progress.track("running the Keras model", -(-photos // size)) as advance:
             answers = ProbabilityFunction(self.model)(batches, photos, advance)

@@ -13,14 +13,14 @@ def open_predictor(model: LocatedModel, branches: Sequence[str] | None = None, b
     Args:
         model: the located model.
         branches: which to combine; all if `None`.
-        batch_size: how many photos a Keras model processes at a time.
+        batch_size: how many photos the model gets at a time, at most.
 
     Raises:
         UserError: if it can't be opened, or lacks a branch.
         CheckFailed: if a Keras model's weights are NaN or infinite.
     """
     if model.is_exported:
-        return ExportedPredictor.open(model, branches)
+        return ExportedPredictor.open(model, branches, batch_size)
     from clan_tf.inference.keras_predictor import KerasPredictor
 
     return KerasPredictor.open(model, branches, batch_size)

@@ -2,10 +2,14 @@
 
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import closing
+from functools import partial
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
+from clan_tf.in_parallel import in_parallel
 from clan_tf.inference.given import GivenPhoto, PhotoInput, given_photos
 from clan_tf.inference.locate import locate
 from clan_tf.inference.open import open_predictor
@@ -35,7 +39,7 @@ def predict(
             are turned upright by their EXIF data and converted as files are: the same pixels give the same answer.
         top: how many labels per photo.
         progress: where progress is shown.
-        batch_size: how many photos are predicted at a time.
+        batch_size: how many photos are predicted at a time, at most; as many are read meanwhile.
 
     Returns:
         For each photo, in order, `{"path", "predictions": [{"label", "probability"}]}`, most probable first, or
@@ -52,27 +56,38 @@ def predict(
         open_predictor(locate(os.fspath(model)), batch_size=batch_size) as predictor,
         progress.track("predicting photos", len(photos)) as advance,
     ):
-        for start in range(0, len(photos), batch_size):
-            for result in _results(predictor, photos[start : start + batch_size], top):
-                results.append(result)
-                advance()
+        # The next batch is read while the model is busy with one.
+        with closing(in_parallel(partial(_view, predictor), photos, ahead=predictor.batch_size)) as views:
+            for start in range(0, len(photos), predictor.batch_size):
+                batch = photos[start : start + predictor.batch_size]
+                read = [view.result() for view in islice(views, len(batch))]
+                for result in _results(predictor, batch, read, top):
+                    results.append(result)
+                    advance()
     return results
 
 
-def _results(predictor: Predictor, photos: Sequence[GivenPhoto], top: int) -> list[dict[str, Any]]:
+def _view(predictor: Predictor, photo: GivenPhoto) -> np.ndarray | PhotoError:
+    """Reads a photo; returns it as model input, or why it can't be read."""
+    try:
+        return photo.view(predictor)
+    except PhotoError as error:
+        return error
+
+
+def _results(
+    predictor: Predictor, photos: Sequence[GivenPhoto], views: Sequence[np.ndarray | PhotoError], top: int
+) -> list[dict[str, Any]]:
     """Predicts one batch of photos; returns the labels of each, or why it can't be read."""
-    views: list[np.ndarray] = []
-    results: list[dict[str, Any]] = []
-    for photo in photos:
-        try:
-            views.append(photo.view(predictor))
-            results.append(photo.name)
-        except PhotoError as error:
-            results.append({**photo.name, "error": str(error)})
-    if views:
+    results = [
+        {**photo.name, "error": str(view)} if isinstance(view, PhotoError) else photo.name
+        for photo, view in zip(photos, views, strict=True)
+    ]
+    read = [view for view in views if not isinstance(view, PhotoError)]
+    if read:
         names = predictor.class_names
-        read = (result for result in results if "error" not in result)
-        for result, row in zip(read, predictor.probabilities(views), strict=True):
+        predicted = (result for result in results if "error" not in result)
+        for result, row in zip(predicted, predictor.probabilities(read), strict=True):
             labels = ranked_labels(row)[:top]
             result["predictions"] = [{"label": names[index], "probability": float(row[index])} for index in labels]
     return results

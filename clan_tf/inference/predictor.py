@@ -23,12 +23,14 @@ class Predictor(ABC):
         class_names: the labels, in the order of the probabilities.
         branches: the branches whose own probabilities it returns.
         chosen: the branches that `answers` combines.
+        batch_size: how many views `probabilities` is best given at a time.
     """
 
     path: Path
     class_names: Sequence[str]
     branches: tuple[str, ...]
     chosen: tuple[str, ...]
+    batch_size: int
 
     def read(self, photo: Path) -> np.ndarray:
         """Reads a photo file as model input, uint8 RGB.

@@ -10,9 +10,12 @@ import math
 import os
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -20,6 +23,8 @@ import numpy as np
 Arrays = Mapping[str, np.ndarray]
 _WARM_UP_CALLS = 3
 _HEADER_BYTES = 2**20
+COPIES_BYTES = 2**29
+"""How large all copies of a `.tflite` file may be together, if it is opened once per thread."""
 
 
 def send(stream: BinaryIO, header: Mapping[str, Any], arrays: Arrays | None = None) -> None:
@@ -66,27 +71,69 @@ def open_tflite(path: str, threads: int) -> Callable[[np.ndarray], Arrays]:
     """Opens a `.tflite` file as a function from photos to answers."""
     from ai_edge_litert.interpreter import Interpreter
 
-    runner = Interpreter(model_path=path, num_threads=threads).get_signature_runner()
-    ((name, details),) = runner.get_input_details().items()
+    def open_one(threads: int) -> Callable[[np.ndarray], Arrays]:
+        runner = Interpreter(model_path=path, num_threads=threads).get_signature_runner()
+        ((name, details),) = runner.get_input_details().items()
+        return lambda photo: runner(**{name: photo.astype(details["dtype"])})
 
-    def answer(photos: np.ndarray) -> Arrays:
-        rows = [runner(**{name: photo[None].astype(details["dtype"])}) for photo in photos]
-        return {output: np.concatenate([row[output] for row in rows]) for output in rows[0]}
-
-    return answer
+    # An interpreter answers one photo at a time, and each prepares weights of its own.
+    copies = min(threads, max(1, COPIES_BYTES // os.path.getsize(path)))
+    return _by_photo(open_one(threads), partial(open_one, 1), copies)
 
 
 def open_onnx(path: str, threads: int) -> Callable[[np.ndarray], Arrays]:
     """Opens an ONNX file as a function from photos to answers."""
     import onnxruntime
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    (photo,) = session.get_inputs()
-    dtype = "uint8" if photo.type == "tensor(uint8)" else "float32"
-    outputs = [output.name for output in session.get_outputs()]
-    return lambda photos: dict(zip(outputs, session.run(outputs, {photo.name: photos.astype(dtype)}), strict=True))
+    def open_one(threads: int) -> Callable[[np.ndarray], Arrays]:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        (photo,) = session.get_inputs()
+        dtype = "uint8" if photo.type == "tensor(uint8)" else "float32"
+        outputs = [output.name for output in session.get_outputs()]
+        return lambda one: dict(zip(outputs, session.run(outputs, {photo.name: one.astype(dtype)}), strict=True))
+
+    opening = threading.Lock()
+    opened: list[Callable[[np.ndarray], Arrays]] = []
+
+    def open_shared() -> Callable[[np.ndarray], Arrays]:
+        # A session may answer several photos at a time.
+        with opening:
+            if not opened:
+                opened.append(open_one(1))
+        return opened[0]
+
+    return _by_photo(open_one(threads), open_shared, threads)
+
+
+def _by_photo(
+    alone: Callable[[np.ndarray], Arrays], open_copy: Callable[[], Callable[[np.ndarray], Arrays]], copies: int
+) -> Callable[[np.ndarray], Arrays]:
+    """Makes a function from photos to answers that uses all threads for one photo, or one for each of many.
+
+    Threads that share a photo wait for each other at every operator, the more so where other work takes a core from one
+    of them, such as decoding the next photos.
+
+    Args:
+        alone: answers one photo `(1, height, width, 3)` with all threads.
+        open_copy: returns what answers one photo with one thread; called once in each thread, when it is needed.
+        copies: how many threads there are at most.
+    """
+    own = threading.local()
+    pool = ThreadPoolExecutor(copies)
+
+    def answer_one(photo: np.ndarray) -> Arrays:
+        if not hasattr(own, "answer"):
+            own.answer = open_copy()
+        return own.answer(photo[None])
+
+    def answer(photos: np.ndarray) -> Arrays:
+        together = len(photos) > 1 and copies > 1
+        rows = list(pool.map(answer_one, photos)) if together else [alone(photo[None]) for photo in photos]
+        return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+
+    return answer
 
 
 @contextmanager

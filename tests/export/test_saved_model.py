@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image, ImageOps
+from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from clan_tf.data.pipeline import View, evaluation_view
 from clan_tf.export.pruning import inference_model
@@ -47,9 +48,8 @@ np.savez(sys.argv[3], **answers)
 def servable(models: dict[str, BranchClassifier], tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = models["dot_product"]
     folder = tmp_path_factory.mktemp("servable") / "birds"
-    explaining = inference_model(model, model.branches, features=["attention_mid_1"])
-    pruned = inference_model(model, model.branches, per_branch=True)
-    write_servable(pruned, contract_of(model, None), folder / "1", explaining)
+    pruned = inference_model(model, model.branches, per_branch=True, features=["attention_mid_1"])
+    write_servable(pruned, contract_of(model, None), folder / "1", ["attention_mid_1"])
     return folder
 
 
@@ -91,3 +91,24 @@ def test_labels_and_warm_up_requests_lie_in_the_saved_model(servable: Path) -> N
     assert len(records) == len(signatures) == 5
     for signature in signatures:
         assert sum(b"\x1a" + bytes([len(signature)]) + signature.encode() in record for record in records) == 1
+
+
+def test_the_weights_are_stored_once_and_nothing_is_normalised(
+    servable: Path, models: dict[str, BranchClassifier]
+) -> None:
+    graph = SavedModel.FromString((servable / "1" / "saved_model.pb").read_bytes()).meta_graphs[0].graph_def
+    nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
+    assert not {"FusedBatchNormV3", "Rsqrt"} & {node.op for node in nodes}
+    model = models["dot_product"]
+    stored = tf.train.list_variables(str(servable / "1" / "variables" / "variables"))
+    numbers = sum(np.prod(shape) for name, shape in stored if name.endswith("VARIABLE_VALUE"))
+    assert numbers == inference_model(model, model.branches).count_params()
+
+
+def test_the_signatures_have_the_outputs_they_should_have(servable: Path) -> None:
+    signatures = tf.saved_model.load(str(servable / "1")).signatures
+    every = {"probabilities", "label_ids"}
+    branches = {f"probabilities_{name}" for name in ("mid_1", "top", "refined_top")}
+    assert set(signatures["explain"].structured_outputs) == every | {"attention_mid_1"}
+    for name in ("serving_default", "serve_bytes", "serve_uint8", "serve_float32"):
+        assert set(signatures[name].structured_outputs) == every | branches

@@ -18,6 +18,7 @@ FLOORS = {
     "choices": 0,
     "environment": 0,
     "errors": 0,
+    "in_parallel": 0,
     "layers": 0,
     "lazy": 0,
     "limits": 0,

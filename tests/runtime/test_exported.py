@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +14,11 @@ from PIL import Image, ImageOps
 from clan_tf.data.pipeline import View, evaluation_view
 from clan_tf.errors import UserError
 from clan_tf.inference import predict
+from clan_tf.inference.exported_predictor import ExportedPredictor
 from clan_tf.models import BranchClassifier
 from clan_tf.photos import numpy_evaluation_view, read_photo
-from clan_tf.runtime import read_contract
+from clan_tf.runtime import ExportedModel, read_contract, worker_process
+from clan_tf.runtime.worker_process import Arrays, _by_photo
 from helpers.exports import NAMES, PHOTOS, answering_model, exported_file, keras_answers, tflite_file, write_encoded
 
 
@@ -107,3 +111,65 @@ def test_damaged_files_get_a_message(model: BranchClassifier, tmp_path: Path, su
     with pytest.raises(UserError, match="no such|there is no"):
         predict(str(tmp_path / f"none{suffix}"), [str(tmp_path / "photo.png")])
     assert read_contract(good).class_names == tuple(NAMES)
+
+
+def test_many_photos_are_answered_by_copies_of_the_file_as_one_by_one(model: BranchClassifier, tmp_path: Path) -> None:
+    """Each copy answers in a thread of its own; the answers keep the order of the photos."""
+    for suffix in (".tflite", ".onnx"):
+        path = exported_file(tmp_path / f"birds{suffix}", model)
+        with ExportedModel(path, threads=3) as exported:
+            one_by_one = [exported(photo[None])["probabilities"] for photo in PHOTOS]
+            at_once = exported(PHOTOS)["probabilities"]
+        np.testing.assert_allclose(at_once, np.concatenate(one_by_one), atol=1e-6)
+        assert len({row.tobytes() for row in at_once}) == len(PHOTOS)
+
+
+def test_several_photos_are_answered_at_the_same_time_by_no_more_copies_than_needed() -> None:
+    """Two answers wait for each other: one after the other they never would come."""
+    both = threading.Barrier(2, timeout=20)
+    opened = []
+
+    def open_copy() -> Callable[[np.ndarray], Arrays]:
+        def answer(photo: np.ndarray) -> Arrays:
+            both.wait()
+            return {"probabilities": photo.reshape(1, -1)}
+
+        opened.append(answer)
+        return answer
+
+    answer = _by_photo(lambda photo: {"probabilities": -photo.reshape(1, -1)}, open_copy, 8)
+    photos = np.arange(6).reshape(6, 1, 1, 1)
+    np.testing.assert_array_equal(answer(photos[1:2])["probabilities"], [[-1]])
+    assert opened == []
+    np.testing.assert_array_equal(answer(photos[:2])["probabilities"], photos[:2].reshape(2, 1))
+    assert len(opened) == 2
+    np.testing.assert_array_equal(answer(photos)["probabilities"], photos.reshape(6, 1))
+    assert 2 <= len(opened) <= 6
+
+
+def test_large_files_are_opened_fewer_times(
+    model: BranchClassifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = exported_file(tmp_path / "birds.tflite", model)
+    copies = []
+    monkeypatch.setattr(worker_process, "_by_photo", lambda alone, open_copy, count: copies.append(count))
+    for size in (3 * path.stat().st_size, path.stat().st_size // 2):
+        monkeypatch.setattr(worker_process, "COPIES_BYTES", size)
+        worker_process.open_tflite(str(path), 8)
+    assert copies == [3, 1]
+
+
+def test_a_batch_of_views_is_asked_at_once_after_the_first(model: BranchClassifier, tmp_path: Path) -> None:
+    with ExportedPredictor(ExportedModel(exported_file(tmp_path / "birds.tflite", model)), Path("birds")) as predictor:
+        running, asked = predictor._model, []
+
+        def ask(photos: np.ndarray) -> dict[str, np.ndarray]:
+            asked.append(len(photos))
+            return running(photos)
+
+        predictor._model = ask
+        views = [running.view(photo) for photo in PHOTOS[:3]]
+        first, second = predictor.probabilities(views), predictor.probabilities(views)
+        predictor._model = running
+    assert asked == [1, 2, 3]
+    np.testing.assert_allclose(first, second, atol=1e-6)

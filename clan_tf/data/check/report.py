@@ -13,8 +13,8 @@ from clan_tf.config import Experiment
 from clan_tf.data.check.duplicates import count_blocks, near_duplicates
 from clan_tf.data.check.inspection import Facts, inspect_photo
 from clan_tf.data.check.readiness import training_problems
-from clan_tf.data.in_parallel import in_parallel
 from clan_tf.data.sources import SPLITS, Photo, Source
+from clan_tf.in_parallel import in_parallel
 from clan_tf.photos import PhotoError
 from clan_tf.photos.listing import LeftOut, left_out_counts
 from clan_tf.progress import Progress

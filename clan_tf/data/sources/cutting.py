@@ -5,10 +5,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from clan_tf.data.in_parallel import in_parallel
 from clan_tf.data.sources.content import read_content
 from clan_tf.data.sources.source import Photo, Source
 from clan_tf.errors import listed
+from clan_tf.in_parallel import in_parallel
 
 WAYS_OUT = (
     "Add photos (three different ones of a class or more); or give a folder val/ beside train/ with photos; or "
