@@ -14,8 +14,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from clan_tf.config import DataConfig
-from clan_tf.data.in_parallel import in_parallel
 from clan_tf.data.sources.source import Photo, Source
+from clan_tf.in_parallel import in_parallel
 
 BEAKS, EYES, WINGS = ("short beak", "long beak"), ("plain eye", "eye ring"), ("one wing bar", "two wing bars")
 CLASS_NAMES: tuple[str, ...] = tuple(", ".join(parts) for parts in product(BEAKS, EYES, WINGS))
