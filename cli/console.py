@@ -79,12 +79,28 @@ def quiet_tensorflow() -> None:
         with discarded_stderr():
             import tensorflow  # noqa: F401
 
+            # Keras' wrappers of scikit-learn, which no verb uses, take most of a second.
+            with _hidden("sklearn"):
+                import keras  # noqa: F401
             import clan_tf.models  # noqa: F401
     except ModuleNotFoundError as error:
         raise UserError(
             f"{error.name} isn't installed; only `predict` with a .tflite or .onnx file runs without it. "
             "Install everything: pip install clan-tf."
         ) from error
+
+
+@contextmanager
+def _hidden(module: str) -> Iterator[None]:
+    """Lets imports inside the block find that a module isn't installed, unless it is already imported."""
+    if module in sys.modules:
+        yield
+        return
+    sys.modules[module] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[module]
 
 
 def run_safely(command: Callable[[], Any]) -> None:

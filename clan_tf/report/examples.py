@@ -15,7 +15,8 @@ from clan_tf.models import BranchClassifier
 
 THUMBNAIL = 240
 """Longest side in pixels."""
-_BATCH = 8
+_BATCH_PIXELS = 8 * 448**2
+"""How many pixels are explained at a time: the maps of all layers are kept for the gradient."""
 
 
 class Examples:
@@ -43,8 +44,9 @@ class Examples:
             self._pixels[photo.name] = used_part(checked, index).numpy()
         readable = [(name, label) for name, label in wanted if name in self._pixels]
         if self._explainer:
-            for start in range(0, len(readable), _BATCH):
-                self._explain(self._explainer, readable[start : start + _BATCH])
+            batch = max(1, _BATCH_PIXELS // self._explainer.model.image_size**2)
+            for start in range(0, len(readable), batch):
+                self._explain(self._explainer, readable[start : start + batch])
         return len(names) - len(self._pixels)
 
     def photo(self, name: str) -> str | None:

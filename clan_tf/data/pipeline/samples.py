@@ -4,13 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
+from PIL import Image
 
 from clan_tf.config import Experiment
 from clan_tf.data.checked_photos import CheckedPhotos, used_part
 from clan_tf.data.pipeline.pipeline import training_batches, training_view
 from clan_tf.data.pipeline.reading import PhotoReader
-from clan_tf.data.pipeline.resizing import resize_photo
 from clan_tf.plots import plot_labelled_photos, plot_photo_grid
 
 GRID_SIZE = 128
@@ -24,7 +23,7 @@ def write_samples(
     for index, photo in enumerate(checked.photos):
         row = rows.get(class_names[photo.label])
         if row is not None and len(row) < per_class:
-            row.append(resize_photo(used_part(checked, index), GRID_SIZE).numpy())
+            row.append(_tile(used_part(checked, index).numpy()))
     plot_photo_grid({name: row for name, row in rows.items() if row}, path)
 
 
@@ -36,8 +35,12 @@ def write_augmented_samples(
     few = experiment.model_copy(update={"training": training})
     reader = PhotoReader(checked, training_view(experiment.data))
     images, labels = next(iter(training_batches(reader, checked.labels, len(class_names), few)))
-    tiles = [resize_photo(tf.cast(tf.round(image), tf.uint8), GRID_SIZE).numpy() for image in images]
+    tiles = [_tile(np.rint(image).astype("uint8")) for image in images.numpy()]
     plot_labelled_photos(tiles, [_mixture(label, class_names) for label in labels.numpy()], path)
+
+
+def _tile(photo: np.ndarray) -> np.ndarray:
+    return np.asarray(Image.fromarray(photo).resize((GRID_SIZE, GRID_SIZE), Image.Resampling.BILINEAR))
 
 
 def _mixture(label: np.ndarray, class_names: Sequence[str]) -> str:

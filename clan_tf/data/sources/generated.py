@@ -11,6 +11,7 @@ from io import BytesIO
 from itertools import product
 
 import numpy as np
+from numpy.typing import ArrayLike
 from PIL import Image, ImageDraw
 
 from clan_tf.config import DataConfig
@@ -21,8 +22,8 @@ BEAKS, EYES, WINGS = ("short beak", "long beak"), ("plain eye", "eye ring"), ("o
 CLASS_NAMES: tuple[str, ...] = tuple(", ".join(parts) for parts in product(BEAKS, EYES, WINGS))
 
 _SUPERSAMPLING = 3
+_CIRCLE = np.array([(math.cos(a), math.sin(a)) for a in np.linspace(0, 2 * math.pi, 28, endpoint=False)])
 Color = tuple[int, int, int]
-Points = list[tuple[float, float]]
 
 
 def read_generated(config: DataConfig) -> Source:
@@ -140,15 +141,13 @@ class _Bird:
         self._ellipse(x, y, 0.05, 0.05, (15, 15, 20))
 
     def _ellipse(self, x: float, y: float, half_width: float, half_height: float, color: Color) -> None:
-        angles = np.linspace(0, 2 * math.pi, 28, endpoint=False)
-        self._polygon([(x + half_width * math.cos(a), y + half_height * math.sin(a)) for a in angles], color)
+        self._polygon((x, y) + (half_width, half_height) * _CIRCLE, color)
 
-    def _polygon(self, points: Points, color: Color) -> None:
-        self.draw_on.polygon([self._place(x, y) for x, y in points], fill=color)
-
-    def _place(self, x: float, y: float) -> tuple[float, float]:
+    def _polygon(self, points: ArrayLike, color: Color) -> None:
+        x, y = np.asarray(points).T
         turned_x, turned_y = x * self.cosine - y * self.sine, x * self.sine + y * self.cosine
-        return self.center[0] + self.mirror * self.scale * turned_x, self.center[1] + self.scale * turned_y
+        placed = self.center[0] + self.mirror * self.scale * turned_x, self.center[1] + self.scale * turned_y
+        self.draw_on.polygon(np.stack(placed, axis=1).ravel().tolist(), fill=color)
 
 
 def _muted(rng: np.random.Generator, low: int, high: int) -> Color:
