@@ -16,6 +16,9 @@ def benchmark_inference(
         int, typer.Option("--steps", min=1, help="How many predictions each contender makes per round.")
     ] = 10,
     rounds: Annotated[int, typer.Option("--rounds", min=1, help="How often the contenders take turns.")] = 5,
+    exports: Annotated[
+        bool, typer.Option("--exports", help="Predict one photo by exported files, too: SavedModel, ONNX, TFLite.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Measure the time of a prediction, beside PyTorch if installed.
@@ -28,7 +31,7 @@ def benchmark_inference(
     quiet_tensorflow()
     from clan_tf.benchmark.inference import benchmark_inference as measure
 
-    results = measure(loaded, steps, rounds, ConsoleProgress())
+    results = measure(loaded, steps, rounds, ConsoleProgress(), exports)
     if as_json:
         print_json([result.to_json() for result in results])
         return

@@ -59,7 +59,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "clan-tf benchmark train --backbone mobilenet --rounds 3 --json",
     ),
     "benchmark inference": (
-        "clan-tf benchmark inference photos/birds",
+        "clan-tf benchmark inference photos/birds --exports",
         "clan-tf benchmark inference --backbone mobilenet --image-size 128 --json",
     ),
     "benchmark exports": (

@@ -1,19 +1,24 @@
-"""How fast a network predicts, beside PyTorch."""
+"""How fast a network predicts, beside PyTorch and its own exported files."""
 
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from clan_tf.benchmark.comparison import PHOTOS, Difference, output_difference, random_batch, require_same
+from clan_tf.benchmark.exported import INT8, open_exports, own_probabilities
 from clan_tf.benchmark.floor import MATRIX_PRODUCT, floor_of, make_product, operations_of
 from clan_tf.benchmark.memory import forget_peak, peak_bytes, peak_memory
 from clan_tf.benchmark.peer import open_peer
 from clan_tf.benchmark.prepared import Prepared, plain_of, prepare
 from clan_tf.benchmark.profile import operator_times
 from clan_tf.benchmark.result import OWN, PLAIN, SpeedBenchmark, contenders_of, cost_of
-from clan_tf.benchmark.rounds import measure_rounds
+from clan_tf.benchmark.rounds import Seconds, measure_rounds
 from clan_tf.config import Experiment, with_values
 from clan_tf.models import COMBINED
 from clan_tf.progress import Progress
@@ -22,7 +27,7 @@ TORCH, COMPILED = "PyTorch", "PyTorch, torch.compile"
 
 
 def benchmark_inference(
-    experiment: Experiment, calls: int = 10, rounds: int = 5, progress: Progress | None = None
+    experiment: Experiment, calls: int = 10, rounds: int = 5, progress: Progress | None = None, exports: bool = False
 ) -> list[SpeedBenchmark]:
     """Measures predictions of one photo and of a batch in float32: by the Keras model, and by PyTorch.
 
@@ -33,13 +38,14 @@ def benchmark_inference(
         calls: how many predictions a contender makes in a round.
         rounds: how many rounds.
         progress: where progress is shown.
+        exports: whether one photo is predicted by the network's exported files, too.
 
     Returns:
         What was measured with one photo, then with `training.batch_size` photos, if those are more.
 
     Raises:
         UserError: if the experiment doesn't say how many classes there are, or its model can't be built.
-        CheckFailed: if PyTorch's network doesn't compute what clan-tf computes.
+        CheckFailed: if a contender doesn't compute what clan-tf computes.
     """
     progress = progress or Progress()
     prepared = prepare(with_values(experiment, {"training.precision": "float32"}), progress, is_training=False)
@@ -56,34 +62,33 @@ def benchmark_inference(
     compared = compare_predictions(prepared, peer) if peer else []
     require_same(compared)
     results = []
-    for size in sizes:
-        contenders, notes = {OWN: own[size]}, [*prepared.notes, *([note] if note else [])]
-        differences = list(compared)
-        if peer:
-            notes += _add_peer(contenders, differences, peer, prepared, size)
-        if plain:
-            contenders[PLAIN] = _make_prediction(plain, size)
-        names = list(contenders)
-        contenders[MATRIX_PRODUCT] = make_product("float32")
-        for call in contenders.values():
-            call()
-        seconds = measure_rounds(contenders, calls, rounds, progress)
-        results.append(
-            SpeedBenchmark(
-                measured="prediction",
-                batch_size=size,
-                image_size=prepared.model.image_size,
-                classes=prepared.model.classes,
-                precision="float32",
-                contenders=contenders_of(seconds, names, size),
-                cost=cost_of(seconds, prepared, plain),
-                memory=memory[size],
-                floor=floor_of(seconds, OWN, operations_of(prepared.model, size, training=False)),
-                operators=operator_times(own[size]),
-                differences=tuple(differences),
-                notes=tuple(notes),
+    with tempfile.TemporaryDirectory() as folder:
+        for size in sizes:
+            contenders, notes = {OWN: own[size]}, [*prepared.notes, *([note] if note else [])]
+            differences = list(compared)
+            if peer:
+                notes += _add_peer(contenders, differences, peer, prepared, size)
+            if plain:
+                contenders[PLAIN] = _make_prediction(plain, size)
+            if exports and size == 1:
+                notes += _add_exports(contenders, differences, prepared, Path(folder))
+            seconds = _measure(contenders, calls, rounds, progress)
+            results.append(
+                SpeedBenchmark(
+                    measured="prediction",
+                    batch_size=size,
+                    image_size=prepared.model.image_size,
+                    classes=prepared.model.classes,
+                    precision="float32",
+                    contenders=contenders_of(seconds, list(contenders), size),
+                    cost=cost_of(seconds, prepared, plain),
+                    memory=memory[size],
+                    floor=floor_of(seconds, OWN, operations_of(prepared.model, size, training=False)),
+                    operators=operator_times(own[size]),
+                    differences=tuple(differences),
+                    notes=tuple(notes),
+                )
             )
-        )
     return results
 
 
@@ -121,3 +126,29 @@ def _add_peer(
     differences.append(output_difference(COMPILED, own, compiled))
     require_same(differences)
     return []
+
+
+def _add_exports(
+    contenders: dict[str, Callable[[], Any]], differences: list[Difference], prepared: Prepared, folder: Path
+) -> list[str]:
+    """Adds the exported files, those in float32 compared first; returns notes."""
+    model = prepared.model
+    photos = np.rint(random_batch(model.image_size, model.classes, 1)[0]).astype("uint8")
+    opened, notes = open_exports(model, folder)
+    own = {COMBINED: own_probabilities(model, photos, COMBINED)}
+    for name, predict in opened.items():
+        if name == INT8:
+            notes.append(f"{INT8} isn't compared: its calibration photos are random.")
+        else:
+            differences.append(output_difference(name, own, {COMBINED: predict(photos)}))
+        contenders[name] = partial(predict, photos)
+    require_same(differences)
+    return notes
+
+
+def _measure(contenders: Mapping[str, Callable[[], Any]], calls: int, rounds: int, progress: Progress) -> Seconds:
+    """Measures the contenders, and a matrix product beside them, after a call of each that isn't measured."""
+    measured = {**contenders, MATRIX_PRODUCT: make_product("float32")}
+    for call in measured.values():
+        call()
+    return measure_rounds(measured, calls, rounds, progress)

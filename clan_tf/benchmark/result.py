@@ -22,11 +22,13 @@ class Contender:
         seconds: of one call, which is a training step or the prediction of a batch; over the rounds.
         photos_per_second: by the median.
         own_speed: how many times as fast as it clan-tf was, over the rounds; 1 for clan-tf itself.
+        rounds: seconds of a call in each round; contenders of one round can be compared.
     """
 
     seconds: Spread
     photos_per_second: float
     own_speed: Spread
+    rounds: tuple[float, ...]
 
     def to_json(self) -> dict[str, Any]:
         """Returns plain values."""
@@ -36,7 +38,7 @@ class Contender:
             "slowest_round": self.seconds.highest,
         }
         return {
-            "seconds": seconds,
+            "seconds": seconds | {"rounds": list(self.rounds)},
             "photos_per_second": self.photos_per_second,
             "clan_tf_times_as_fast": self.own_speed.to_json(),
         }
@@ -113,7 +115,8 @@ def contenders_of(seconds: Seconds, names: list[str], photos: int) -> dict[str, 
     """Summarizes the rounds of the named contenders, whose calls process `photos` photos each."""
     spreads = {name: Spread.of(seconds[name]) for name in names}
     return {
-        name: Contender(spread, photos / spread.median, ratios(seconds, OWN, name)) for name, spread in spreads.items()
+        name: Contender(spread, photos / spread.median, ratios(seconds, OWN, name), tuple(seconds[name]))
+        for name, spread in spreads.items()
     }
 
 

@@ -1,6 +1,7 @@
 """The benchmarks of training and prediction say what they measured; no speed is asserted."""
 
 import json
+import sys
 from typing import Any
 
 import numpy as np
@@ -60,6 +61,29 @@ def test_predictions_are_measured_for_one_photo_and_for_the_batch() -> None:
     assert one["cost_over_plain"]["operations"] == batch["cost_over_plain"]["operations"] > 1
     assert (one["batch_size"], batch["batch_size"]) == (1, 4)
     assert batch["floor"]["operations"] == 4 * one["floor"]["operations"]
+
+
+def test_exported_files_predict_one_photo_beside_the_model() -> None:
+    one, batch = measured("inference", "--exports", "--json")
+    check(one, ["clan-tf", "plain backbone", "SavedModel", "ONNX", "TFLite", "TFLite, int8"])
+    check(batch, ["clan-tf", "plain backbone"])
+    assert [each["contender"] for each in one["differences"]] == ["SavedModel", "ONNX", "TFLite"]
+    assert all(each["largest"] < 1e-4 for each in one["differences"])
+    rounds = one["contenders"]["TFLite"]["seconds"]["rounds"]
+    assert len(rounds) == 2 and min(rounds) > 0
+
+
+def test_a_format_whose_packages_are_missing_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("tf2onnx", "ai_edge_litert.interpreter"):
+        monkeypatch.setitem(sys.modules, module, None)
+    one, _ = measured("inference", "--exports", "--json")
+    assert list(one["contenders"]) == ["clan-tf", "plain backbone", "SavedModel"]
+    assert [note.split(" isn't measured")[0] for note in one["notes"] if "isn't measured:" in note] == [
+        "PyTorch",
+        "ONNX",
+        "TFLite",
+        "TFLite, int8",
+    ]
 
 
 def test_the_table_says_how_much_of_the_floor_is_reached() -> None:

@@ -37,12 +37,12 @@ FLOORS = {
     "evaluation": 6,
     "explain": 6,
     "training": 6,
-    "benchmark": 7,
     "export": 7,
     "report": 7,
     "reproduce": 7,
     "search": 7,
-    "cli": 8,
+    "benchmark": 8,
+    "cli": 9,
 }
 
 
