@@ -12,6 +12,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from clan_tf.in_parallel import cores
+
 PACKAGES = ("clan-tf", "tensorflow", "keras", "numpy")
 INSTRUCTIONS = re.compile(r"(avx|amx|fma|sse4|asimd|sve|bf16|i8mm).*")
 """The instruction sets of a processor by which libraries choose their kernels."""
@@ -40,7 +42,7 @@ def describe_environment() -> dict[str, Any]:
 
 def describe_computing() -> dict[str, str]:
     """Returns what the last digits of a result depend on besides the experiment, as texts by name."""
-    threads = tf.config.threading.get_intra_op_parallelism_threads() or _usable_cores()
+    threads = tf.config.threading.get_intra_op_parallelism_threads() or cores()
     described = {
         "threads": str(threads),
         "processor": _cpu_facts().get("model name", platform.machine()),
@@ -56,10 +58,6 @@ def describe_devices() -> list[str]:
     gpus = tf.config.list_physical_devices("GPU")
     details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
     return [f"GPU {item.get('device_name', 'unknown')}" for item in details] or [f"CPU {platform.machine()}"]
-
-
-def _usable_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _cpu_flags() -> list[str]:

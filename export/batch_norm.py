@@ -79,13 +79,13 @@ def _can_absorb(convolution: Any, normalization: keras.layers.BatchNormalization
     return convolution.data_format == "channels_last" and normalization.axis in (-1, 3)
 
 
-def _is_same(padding: Any, convolution: Any, padded: tuple[int | None, ...]) -> bool:
+def _is_same(padding: Any, convolution: Any, unpadded: tuple[int | None, ...]) -> bool:
     """Returns whether `same` padding would add the rows and columns that a layer pads a map of a shape with."""
     if type(padding) is not keras.layers.ZeroPadding2D or type(convolution) not in _CONVOLUTIONS:
         return False
     if convolution.padding != "valid" or {padding.data_format, convolution.data_format} != {"channels_last"}:
         return False
-    sides = padded[1:3], convolution.kernel_size, convolution.strides, convolution.dilation_rate
+    sides = unpadded[1:3], convolution.kernel_size, convolution.strides, convolution.dilation_rate
     return all(
         length is not None and tuple(added) == _same_padding(length, 1 + dilation * (kernel - 1), stride)
         for added, length, kernel, stride, dilation in zip(padding.padding, *sides, strict=True)

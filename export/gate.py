@@ -13,12 +13,13 @@ from clan_tf.data.sources.content import read_content
 from clan_tf.errors import counted
 from clan_tf.export.encoded_photos import LOOKED_INTO, why_not_served
 from clan_tf.export.options import ExportOptions
+from clan_tf.in_parallel import cores
 from clan_tf.inference import ExportedPredictor
 from clan_tf.inference.views import views_of_contract
 from clan_tf.photos import PhotoFacts, decode
 from clan_tf.progress import Progress
 from clan_tf.runtime import ExportedModel, Speed, are_in_top
-from clan_tf.runtime.exported import PROBABILITIES, SERVE_BYTES, cores
+from clan_tf.runtime.exported import PROBABILITIES, SERVE_BYTES
 from clan_tf.text import printable
 
 FLOAT32_DIFFERENCE, FLOAT16_DIFFERENCE = 1e-4, 5e-3
@@ -195,8 +196,9 @@ def _as_predict_sees(
             together.append(seen)
         else:  # whole photos fill the memory
             answers[index] = predictor.probabilities([seen])[0]
-    if together:
-        answers[asked] = predictor.probabilities(together)
+    for start in range(0, len(together), predictor.batch_size):
+        batch = slice(start, start + predictor.batch_size)
+        answers[asked[batch]] = predictor.probabilities(together[batch])
     return answers, failures
 
 

@@ -21,12 +21,12 @@ from clan_tf.data.graph_decoding import decode_in_graph, decode_outside_graph
 from clan_tf.data.pipeline import PhotoReader, open_reader, training_batches, training_view
 from clan_tf.data.pipeline.cache import decide_cache
 from clan_tf.data.pipeline.pipeline import finish
-from clan_tf.data.pipeline.reading import Reader
+from clan_tf.data.pipeline.reading import Reader, without_autograph
 from clan_tf.data.sources.content import read_content
 from clan_tf.errors import UserError
+from clan_tf.in_parallel import cores
 from clan_tf.limits import AUTO_BATCH_SIZE
 from clan_tf.progress import Progress
-from clan_tf.runtime.exported import cores
 
 DECODING, PIPELINE, CACHED, TORCH = "decoding alone", "pipeline", "pipeline, cached", "PyTorch DataLoader + Pillow"
 _ENDLESS = 1_000_000
@@ -177,7 +177,11 @@ def _decoding(checked: CheckedPhotos, batch_size: int) -> Iterator[int]:
         # Only a number leaves the call: batches of photos of any size would be another cost.
         return tf.size(decode(contents[index % len(checked.photos)]))
 
-    sizes = tf.data.Dataset.range(_ENDLESS * batch_size).map(decoded_pixels, tf.data.AUTOTUNE).batch(batch_size)
+    sizes = (
+        tf.data.Dataset.range(_ENDLESS * batch_size)
+        .map(without_autograph(decoded_pixels), tf.data.AUTOTUNE)
+        .batch(batch_size)
+    )
     return (int(batch.shape[0]) for batch in finish(sizes))
 
 

@@ -1,6 +1,7 @@
 """A network's exported files as contenders: what predicts for its users, opened in this process with all cores."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,84 +9,89 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from clan_tf.benchmark.comparison import random_batch
-from clan_tf.errors import CheckFailed, UserError
+from clan_tf.benchmark.comparison import Difference, output_difference, random_batch
 from clan_tf.export.onnx import classifier_to_onnx
 from clan_tf.export.pruning import inference_model
 from clan_tf.export.saved_model import write_servable
 from clan_tf.export.tflite import classifier_to_tflite
-from clan_tf.models import BranchClassifier
+from clan_tf.in_parallel import cores
+from clan_tf.models import COMBINED, BranchClassifier
 from clan_tf.runtime import Contract
-from clan_tf.runtime.exported import PROBABILITIES, cores
+from clan_tf.runtime.exported import PROBABILITIES
 from clan_tf.runtime.worker_process import open_onnx, open_tflite
 
-SAVED_MODEL, ONNX, TFLITE, INT8 = "SavedModel", "ONNX", "TFLite", "TFLite, int8"
+INT8 = "TFLite, int8"
 CALIBRATION_PHOTOS = 8
 
 Prediction = Callable[[np.ndarray], np.ndarray]
 """From photos, uint8 `(1, image_size, image_size, 3)`, to their combined probabilities."""
 
 
-def open_exports(model: BranchClassifier, folder: Path) -> tuple[dict[str, Prediction], list[str]]:
-    """Exports a model in every format, and opens the files.
+class ExportedContenders:
+    """The exported files of a model that predict a random photo as the model does.
 
     Photos have the size that the model sees, so that no file resizes them.
 
     Args:
         model: the model.
-        folder: an empty folder for the files, which are needed as long as the predictions.
+        folder: an empty folder for the files, which are needed as long as the calls.
 
-    Returns:
-        The predictions by format, and a note for each format that can't be measured.
+    Attributes:
+        calls: predicts the photo, by format.
+        differences: how far the probabilities are from the model's; not of int8.
+        notes: why formats aren't measured.
     """
-    network = inference_model(model, model.branches)
-    size = model.image_size
-    contracts = {
-        input_size: Contract(
-            class_names=tuple(map(str, range(model.classes))),
-            image_size=size,
-            resize_size=size,
-            resize_mode="stretch",
-            input_size=input_size,
-            branches=model.branches,
-        )
-        for input_size in (None, size)
-    }
-    calibration = list(np.rint(random_batch(size, model.classes, CALIBRATION_PHOTOS)[0]).astype("uint8"))
 
-    def tflite(name: str, **how: Any) -> Prediction:
-        path = folder / f"{name}.tflite"
-        path.write_bytes(classifier_to_tflite(network, size, io="uint8", **how))
-        return _probabilities(open_tflite(str(path), cores()))
+    def __init__(self, model: BranchClassifier, folder: Path) -> None:
+        self._model, self._folder = model, folder
+        self._network = inference_model(model, model.branches)
+        self.calls: dict[str, Callable[[], Any]] = {}
+        self.differences: list[Difference] = []
+        self.notes = [f"{INT8} isn't compared: its calibration photos are random."]
+        formats: dict[str, Callable[[], Prediction]] = {
+            "SavedModel": self._saved_model,
+            "ONNX": self._onnx,
+            "TFLite": self._tflite,
+            INT8: partial(self._tflite, "int8"),
+        }
+        for name, open_one in formats.items():
+            try:
+                self._add(name, open_one())
+            # Converters and runtimes raise anything for networks that they can't take.
+            except Exception as error:  # noqa: BLE001
+                self.notes.append(f"{name} isn't measured: {error}")
 
-    def onnx() -> Prediction:
-        path = folder / "model.onnx"
-        path.write_bytes(classifier_to_onnx(network, contracts[size]))
-        return _probabilities(open_onnx(str(path), cores()))
+    def _add(self, name: str, predict: Prediction) -> None:
+        model = self._model
+        photos = np.rint(random_batch(model.image_size, model.classes, 1)[0]).astype("uint8")
+        own = keras.ops.convert_to_numpy(model(photos.astype("float32"), training=False)[COMBINED])
+        difference = output_difference(name, {COMBINED: own}, {COMBINED: predict(photos)})
+        if name != INT8:
+            if not difference.largest <= difference.limit:
+                raise ValueError(f"its probabilities differ by {difference.largest:.1e} of the largest")
+            self.differences.append(difference)
+        self.calls[name] = partial(predict, photos)
 
-    def saved_model() -> Prediction:
-        write_servable(network, contracts[None], folder / "1")
-        serve = tf.saved_model.load(str(folder / "1")).signatures["serving_default"]
+    def _contract(self, input_size: int | None) -> Contract:
+        model = self._model
+        names, size = tuple(map(str, range(model.classes))), model.image_size
+        return Contract(names, size, size, "stretch", input_size, model.branches, model.combination)
+
+    def _saved_model(self) -> Prediction:
+        write_servable(self._network, self._contract(None), self._folder / "1")
+        serve = tf.saved_model.load(str(self._folder / "1")).signatures["serving_default"]
         return lambda photos: serve(photos=tf.constant(photos))[PROBABILITIES].numpy()
 
-    opened, notes = {}, []
-    for name, open_one in {
-        SAVED_MODEL: saved_model,
-        ONNX: onnx,
-        TFLITE: lambda: tflite("float32"),
-        INT8: lambda: tflite("int8", quantization="int8", calibration=calibration),
-    }.items():
-        try:
-            opened[name] = open_one()
-        except (UserError, CheckFailed, ImportError) as error:
-            notes.append(f"{name} isn't measured: {error}")
-    return opened, notes
+    def _onnx(self) -> Prediction:
+        path = self._folder / "model.onnx"
+        path.write_bytes(classifier_to_onnx(self._network, self._contract(self._model.image_size)))
+        answer = open_onnx(str(path), cores())
+        return lambda photos: answer(photos)[PROBABILITIES]
 
-
-def own_probabilities(model: keras.Model, photos: np.ndarray, name: str) -> np.ndarray:
-    """Computes the Keras model's output `name` for uint8 photos, as the exported files see them."""
-    return keras.ops.convert_to_numpy(model(photos.astype("float32"), training=False)[name])
-
-
-def _probabilities(answer: Callable[[np.ndarray], Mapping[str, np.ndarray]]) -> Prediction:
-    return lambda photos: answer(photos)[PROBABILITIES]
+    def _tflite(self, quantization: Any = "none") -> Prediction:
+        size, path = self._model.image_size, self._folder / f"{quantization}.tflite"
+        photos, _ = random_batch(size, self._model.classes, CALIBRATION_PHOTOS)
+        calibration = list(np.rint(photos).astype("uint8")) if quantization == "int8" else ()
+        path.write_bytes(classifier_to_tflite(self._network, size, quantization, "uint8", calibration=calibration))
+        answer = open_tflite(str(path), cores())
+        return lambda photos: answer(photos)[PROBABILITIES]

@@ -2,16 +2,13 @@
 
 import tempfile
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from clan_tf.benchmark.comparison import PHOTOS, Difference, output_difference, random_batch, require_same
-from clan_tf.benchmark.exported import INT8, open_exports, own_probabilities
 from clan_tf.benchmark.floor import MATRIX_PRODUCT, floor_of, make_product, operations_of
 from clan_tf.benchmark.memory import forget_peak, peak_bytes, peak_memory
 from clan_tf.benchmark.peer import open_peer
@@ -20,6 +17,7 @@ from clan_tf.benchmark.profile import operator_times
 from clan_tf.benchmark.result import OWN, PLAIN, SpeedBenchmark, contenders_of, cost_of
 from clan_tf.benchmark.rounds import Seconds, measure_rounds
 from clan_tf.config import Experiment, with_values
+from clan_tf.errors import UserError
 from clan_tf.models import COMBINED
 from clan_tf.progress import Progress
 
@@ -44,8 +42,9 @@ def benchmark_inference(
         What was measured with one photo, then with `training.batch_size` photos, if those are more.
 
     Raises:
-        UserError: if the experiment doesn't say how many classes there are, or its model can't be built.
-        CheckFailed: if a contender doesn't compute what clan-tf computes.
+        UserError: if the experiment doesn't say how many classes there are, its model can't be built, or packages
+            that `exports` needs are missing.
+        CheckFailed: if PyTorch's network doesn't compute what clan-tf computes.
     """
     progress = progress or Progress()
     prepared = prepare(with_values(experiment, {"training.precision": "float32"}), progress, is_training=False)
@@ -131,19 +130,19 @@ def _add_peer(
 def _add_exports(
     contenders: dict[str, Callable[[], Any]], differences: list[Difference], prepared: Prepared, folder: Path
 ) -> list[str]:
-    """Adds the exported files, those in float32 compared first; returns notes."""
-    model = prepared.model
-    photos = np.rint(random_batch(model.image_size, model.classes, 1)[0]).astype("uint8")
-    opened, notes = open_exports(model, folder)
-    own = {COMBINED: own_probabilities(model, photos, COMBINED)}
-    for name, predict in opened.items():
-        if name == INT8:
-            notes.append(f"{INT8} isn't compared: its calibration photos are random.")
-        else:
-            differences.append(output_difference(name, own, {COMBINED: predict(photos)}))
-        contenders[name] = partial(predict, photos)
-    require_same(differences)
-    return notes
+    """Adds the exported files that predict as the model does; returns notes.
+
+    Raises:
+        UserError: if the packages that exports need aren't installed.
+    """
+    try:
+        from clan_tf.benchmark.exported import ExportedContenders
+    except ImportError as error:
+        raise UserError(f"--exports: needs {error.name}: pip install clan-tf[export,onnx].") from error
+    exported = ExportedContenders(prepared.model, folder)
+    contenders.update(exported.calls)
+    differences += exported.differences
+    return exported.notes
 
 
 def _measure(contenders: Mapping[str, Callable[[], Any]], calls: int, rounds: int, progress: Progress) -> Seconds:

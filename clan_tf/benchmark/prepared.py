@@ -83,7 +83,7 @@ def plain_of(prepared: Prepared) -> Prepared | None:
     """Returns the plain backbone of a CLAN, with one head; `None` if that is what is measured."""
     if prepared.experiment.model.architecture == "plain":
         return None
-    experiment = with_values(prepared.experiment, {"model.architecture": "plain"})
+    experiment = with_values(prepared.experiment, {"model.architecture": "plain", "model.loss_weights": {}})
     with precision_scope(experiment.training.precision):
         model = build_model(experiment, prepared.model.classes, load_weights=False)
     count = min(PHOTOS, experiment.training.batch_size)

@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from clan_tf.benchmark.prepared import Prepared
 from clan_tf.benchmark.torch_modules import DropPhotos
 from clan_tf.benchmark.torch_network import TorchNetwork
+from clan_tf.in_parallel import cores
 from clan_tf.models import COMBINED
-from clan_tf.runtime.exported import cores
 
 
 class TorchPeer:

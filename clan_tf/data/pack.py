@@ -16,6 +16,7 @@ from clan_tf.data import read_source
 from clan_tf.data.check import check_splits
 from clan_tf.data.checked_photos import CheckedPhotos, used_part
 from clan_tf.data.pipeline import PhotoReader, training_view
+from clan_tf.data.pipeline.reading import without_autograph
 from clan_tf.data.pipeline.resizing import resize_photo
 from clan_tf.data.sources.pack_facts import PackFacts
 from clan_tf.data.sources.source import relative_name
@@ -157,7 +158,7 @@ def _require_room(folder: Path, needed: float) -> None:
 def _encoded(checked: CheckedPhotos, config: DataConfig, storage: PackFormat) -> Iterator[bytes]:
     """Returns every photo, resized and encoded on all cores, in order."""
     reader = PhotoReader(checked, training_view(config))
-    return reader.wholes().map(storage.encode, tf.data.AUTOTUNE).prefetch(CHUNK).as_numpy_iterator()
+    return reader.wholes().map(without_autograph(storage.encode), tf.data.AUTOTUNE).prefetch(CHUNK).as_numpy_iterator()
 
 
 def _mean_size(checked: CheckedPhotos, config: DataConfig, storage: PackFormat, sample: int = 16) -> float:

@@ -18,6 +18,9 @@ from clan_tf.photos import PhotoError
 from clan_tf.progress import Progress
 from clan_tf.runtime import ranked_labels
 
+READERS = 8
+"""How many photos are read at a time at most: whole photos fill the memory."""
+
 
 def predict(
     model: str | os.PathLike[str],
@@ -57,7 +60,7 @@ def predict(
         progress.track("predicting photos", len(photos)) as advance,
     ):
         # The next batch is read while the model is busy with one.
-        with closing(in_parallel(partial(_view, predictor), photos, ahead=predictor.batch_size)) as views:
+        with closing(in_parallel(partial(_view, predictor), photos, predictor.batch_size, READERS)) as views:
             for start in range(0, len(photos), predictor.batch_size):
                 batch = photos[start : start + predictor.batch_size]
                 read = [view.result() for view in islice(views, len(batch))]

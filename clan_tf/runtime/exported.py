@@ -1,19 +1,19 @@
 """Exported files as models: their labels, their preprocessing, and their answers from a process of their own."""
 
-import os
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 from dataclasses import dataclass
-from math import ceil
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import numpy as np
 
 from clan_tf.errors import UserError
+from clan_tf.in_parallel import cores
 from clan_tf.photos import numpy_evaluation_view
 from clan_tf.runtime import worker_process
 from clan_tf.runtime.contract import Contract, read_contract
@@ -22,7 +22,9 @@ PROBABILITIES = "probabilities"
 SERVE_BYTES = "serve_bytes"
 """The signature that takes encoded photos."""
 START_SECONDS, ANSWER_SECONDS = 300.0, 120.0
-"""How long a file may take to load, and to answer one photo on each core, before it counts as damaged."""
+"""How long a file may take to load, and to answer, before it counts as damaged."""
+SLOWER = 10
+"""How many times as long as the slowest answer so far each of several photos may take."""
 ANSWER_BYTES = 2**28
 """Largest size of one answer."""
 
@@ -75,6 +77,7 @@ class ExportedModel:
         kind = "saved_model" if self.path.is_dir() else self.path.suffix.removeprefix(".")
         self.contract = contract or read_contract(self.path)
         self.threads = threads or cores()
+        self._slowest: float | None = None
         self._errors = tempfile.TemporaryFile()
         self._process = subprocess.Popen(
             [sys.executable, "-I", program, kind, str(self.path), str(self.threads)],
@@ -116,9 +119,10 @@ class ExportedModel:
             UserError: if the file can't answer, or its answers aren't probabilities.
         """
         request = {"signature": signature} if signature else {}
-        _, outputs = self._exchange(
-            request, {"photos": photos}, ANSWER_SECONDS * max(1, ceil(len(photos) / self.threads))
-        )
+        each = ANSWER_SECONDS if self._slowest is None else SLOWER * self._slowest
+        started = time.perf_counter()
+        _, outputs = self._exchange(request, {"photos": photos}, ANSWER_SECONDS + each * (len(photos) - 1))
+        self._slowest = max(self._slowest or 0.0, (time.perf_counter() - started) / max(1, len(photos)))
         answers = {name: values for name, values in outputs.items() if name.startswith(PROBABILITIES)}
         expected = (len(photos), len(self.contract.class_names))
         if PROBABILITIES not in answers or any(values.shape != expected for values in answers.values()):
@@ -175,11 +179,6 @@ class ExportedModel:
         lines = self._errors.read().decode(errors="replace").strip().splitlines()
         reason = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         return f"its process ended with {reason}" + (f": {lines[-1]}" if lines else "; the file is damaged.")
-
-
-def cores() -> int:
-    """Counts the processor cores that may be used."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _first_line(text: str) -> str:

@@ -78,7 +78,7 @@ def open_tflite(path: str, threads: int) -> Callable[[np.ndarray], Arrays]:
 
     # An interpreter answers one photo at a time, and each prepares weights of its own.
     copies = min(threads, max(1, COPIES_BYTES // os.path.getsize(path)))
-    return _by_photo(open_one(threads), partial(open_one, 1), copies)
+    return _by_photo(open_one(threads), partial(open_one, threads // copies), copies)
 
 
 def open_onnx(path: str, threads: int) -> Callable[[np.ndarray], Arrays]:
@@ -110,15 +110,16 @@ def open_onnx(path: str, threads: int) -> Callable[[np.ndarray], Arrays]:
 def _by_photo(
     alone: Callable[[np.ndarray], Arrays], open_copy: Callable[[], Callable[[np.ndarray], Arrays]], copies: int
 ) -> Callable[[np.ndarray], Arrays]:
-    """Makes a function from photos to answers that uses all threads for one photo, or one for each of many.
+    """Makes a function from photos to answers that uses all threads for one photo, or divides them among many.
 
     Threads that share a photo wait for each other at every operator, the more so where other work takes a core from one
     of them, such as decoding the next photos.
 
     Args:
         alone: answers one photo `(1, height, width, 3)` with all threads.
-        open_copy: returns what answers one photo with one thread; called once in each thread, when it is needed.
-        copies: how many threads there are at most.
+        open_copy: returns what answers one photo with its part of the threads; called once for each copy, when it is
+            needed.
+        copies: how many photos are answered at a time.
     """
     own = threading.local()
     pool = ThreadPoolExecutor(copies)
@@ -129,7 +130,8 @@ def _by_photo(
         return own.answer(photo[None])
 
     def answer(photos: np.ndarray) -> Arrays:
-        together = len(photos) > 1 and copies > 1
+        # Copies take time to open, which few photos don't bring in.
+        together = len(photos) > copies > 1
         rows = list(pool.map(answer_one, photos)) if together else [alone(photo[None]) for photo in photos]
         return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
 

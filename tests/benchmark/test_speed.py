@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,11 +10,13 @@ import pytest
 from typer.testing import CliRunner
 
 from clan_tf.benchmark.comparison import gradient_difference, output_difference, require_same
+from clan_tf.benchmark.exported import ExportedContenders
 from clan_tf.benchmark.rounds import Spread, measure_rounds, ratios
 from clan_tf.cli.main import app
-from clan_tf.errors import CheckFailed
+from clan_tf.errors import CheckFailed, UserError
 from clan_tf.progress import Progress
 from helpers import TINY_DEMO
+from helpers.models import CLASSES, Row, build, clan
 
 SMALL = ["--image-size", "32", "--batch-size", "4", "--steps", "1", "--rounds", "2"]
 
@@ -73,17 +76,26 @@ def test_exported_files_predict_one_photo_beside_the_model() -> None:
     assert len(rounds) == 2 and min(rounds) > 0
 
 
-def test_a_format_whose_packages_are_missing_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("tf2onnx", "ai_edge_litert.interpreter"):
-        monkeypatch.setitem(sys.modules, module, None)
-    one, _ = measured("inference", "--exports", "--json")
-    assert list(one["contenders"]) == ["clan-tf", "plain backbone", "SavedModel"]
-    assert [note.split(" isn't measured")[0] for note in one["notes"] if "isn't measured:" in note] == [
-        "PyTorch",
-        "ONNX",
-        "TFLite",
-        "TFLite, int8",
-    ]
+def test_formats_that_are_missing_or_wrong_are_noted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "tf2onnx", None)
+    monkeypatch.setattr(ExportedContenders, "_tflite", lambda contenders, quantization="none": wrong)
+    contenders = ExportedContenders(build(Row("clan", clan()))[0], tmp_path)
+    assert list(contenders.calls) == ["SavedModel", "TFLite, int8"]
+    _, onnx, tflite = contenders.notes
+    assert "ONNX isn't measured" in onnx and "tf2onnx" in onnx
+    assert "TFLite isn't measured: its probabilities differ by" in tflite
+
+
+def wrong(photos: np.ndarray) -> np.ndarray:
+    return np.full((len(photos), CLASSES), 0.5, "float32")
+
+
+def test_without_the_packages_of_exports_all_else_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "clan_tf.benchmark.exported", None)
+    done = CliRunner().invoke(app, ["benchmark", "inference", TINY_DEMO, *SMALL, "--exports"])
+    assert isinstance(done.exception, UserError) and "pip install clan-tf[export,onnx]" in str(done.exception)
+    one, _ = measured("inference", "--json", "model.loss_weights={mid_1: 0.5}")
+    assert list(one["contenders"]) == ["clan-tf", "plain backbone"]
 
 
 def test_the_table_says_how_much_of_the_floor_is_reached() -> None:

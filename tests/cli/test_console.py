@@ -1,5 +1,7 @@
 """What the commands print besides their results: tables and progress."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -52,3 +54,15 @@ def test_a_log_gets_no_progress_of_short_work(
             seconds_pass(1)
             advance()
     assert capsys.readouterr().err == ""
+
+
+def test_keras_is_imported_without_its_wrappers_of_scikit_learn_which_works_all_the_same() -> None:
+    code = """
+import sys
+from clan_tf.cli.console import quiet_tensorflow
+quiet_tensorflow()
+assert "keras" in sys.modules and "sklearn" not in sys.modules
+from sklearn.metrics import confusion_matrix
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

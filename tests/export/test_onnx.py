@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 
 from clan_tf.export.onnx import classifier_to_onnx
@@ -24,3 +25,6 @@ def test_an_onnx_file_answers_as_keras_in_its_own_runtime(
         assert read_contract(path) == contract_of(model)
         with ExportedModel(path) as exported:
             np.testing.assert_allclose(exported(PHOTOS)["probabilities"], keras_answers(model), atol=1e-5)
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        (answers,) = session.run(["probabilities"], {"photos": PHOTOS[:7].astype(io)})
+        np.testing.assert_allclose(answers, keras_answers(model)[:7], atol=1e-5)

@@ -16,7 +16,6 @@ from helpers import ROOT
 DOTTED = re.compile(r"clan_tf(\.[a-z_]+)+")
 FLOORS = {
     "choices": 0,
-    "environment": 0,
     "errors": 0,
     "in_parallel": 0,
     "layers": 0,
@@ -25,6 +24,7 @@ FLOORS = {
     "progress": 0,
     "silence": 0,
     "text": 0,
+    "environment": 1,
     "files": 1,
     "config": 2,
     "photos": 2,

@@ -29,7 +29,7 @@ import tensorflow as tf
 
 from clan_tf.config.data import CacheMode
 from clan_tf.data.checked_photos import CheckedPhotos
-from clan_tf.data.pipeline.reading import IndexOf, PhotoReader, View, as_written, centre_corner, full_sizes
+from clan_tf.data.pipeline.reading import IndexOf, PhotoReader, View, centre_corner, full_sizes, without_autograph
 from clan_tf.data.pipeline.resizing import mirror
 from clan_tf.errors import UserError
 from clan_tf.files import existing_parent, replacing
@@ -73,7 +73,7 @@ class CachedReader:
 
     def encoded(self, numbers: tf.data.Dataset, index_of: IndexOf) -> tf.data.Dataset:
         """Pairs each number with an empty string: nothing is decoded again."""
-        return numbers.map(as_written(lambda number: (number, "")))
+        return numbers.map(without_autograph(lambda number: (number, "")))
 
     def window(
         self, index: tf.Tensor, content: tf.Tensor, top: tf.Tensor, left: tf.Tensor, mirrored: tf.Tensor | bool = False

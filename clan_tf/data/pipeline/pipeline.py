@@ -9,7 +9,7 @@ import tensorflow as tf
 from clan_tf.config import DataConfig, Experiment
 from clan_tf.data.pipeline.augmentation import batch_augmentation, photo_augmentation
 from clan_tf.data.pipeline.order import photo_order
-from clan_tf.data.pipeline.reading import Reader, View, as_written
+from clan_tf.data.pipeline.reading import Reader, View, without_autograph
 from clan_tf.data.pipeline.resizing import Axis, centre, centre_start, full_lengths, resize_photo, resize_window
 from clan_tf.errors import UserError
 
@@ -100,14 +100,14 @@ def training_batches(
         return photo, all_labels[index]
 
     numbers = tf.data.Dataset.range(start_step * own_size, training.epochs * steps * own_size)
-    prepared = reader.encoded(numbers, index_of).map(as_written(prepare), tf.data.AUTOTUNE)
+    prepared = reader.encoded(numbers, index_of).map(without_autograph(prepare), tf.data.AUTOTUNE)
     batches = prepared.batch(own_size, drop_remainder=True)
     if mix:
 
         def mix_batch(step: tf.Tensor, batch: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
             return mix(batch[0], tf.one_hot(batch[1], classes), _seed(seed, step * worker.count + worker.index, _MIX))
 
-        batches = batches.enumerate(start_step).map(as_written(mix_batch), tf.data.AUTOTUNE)
+        batches = batches.enumerate(start_step).map(without_autograph(mix_batch), tf.data.AUTOTUNE)
     return finish(batches)
 
 
@@ -128,7 +128,7 @@ def evaluation_batches(reader: Reader, labels: np.ndarray, batch_size: int, work
         return reader.centre(index, content), all_labels[index], weight
 
     numbers = tf.data.Dataset.range(-(-photos // batch_size) * own_size)
-    prepared = reader.encoded(numbers, index_of).map(as_written(prepare), tf.data.AUTOTUNE)
+    prepared = reader.encoded(numbers, index_of).map(without_autograph(prepare), tf.data.AUTOTUNE)
     return finish(prepared.batch(own_size, drop_remainder=True))
 
 

@@ -22,7 +22,7 @@ class View(NamedTuple):
     mode: ResizeMode = "stretch"
 
 
-as_written = tf.autograph.experimental.do_not_convert
+without_autograph = tf.autograph.experimental.do_not_convert
 """Keeps AutoGraph from rewriting a function of a pipeline: none needs it, and it takes longer than the tracing."""
 IndexOf = Callable[[tf.Tensor], tf.Tensor]
 """From a number to the index of a photo, int32, in the graph."""
@@ -95,9 +95,9 @@ class PhotoReader:
             return self._encoded_in_records(numbers, index_of)
         if self._photos[0].content is not None:
             contents = tf.constant([photo.content for photo in self._photos])
-            return numbers.map(as_written(lambda number: (number, contents[index_of(number)])), tf.data.AUTOTUNE)
+            return numbers.map(without_autograph(lambda number: (number, contents[index_of(number)])), tf.data.AUTOTUNE)
         names = tf.constant([os.fsencode(photo.name) for photo in self._photos])
-        read_file = as_written(lambda number: (number, tf.io.read_file(names[index_of(number)])))
+        read_file = without_autograph(lambda number: (number, tf.io.read_file(names[index_of(number)])))
         return numbers.map(read_file, tf.data.AUTOTUNE)
 
     def _encoded_in_records(self, numbers: tf.data.Dataset, index_of: IndexOf) -> tf.data.Dataset:
@@ -110,12 +110,12 @@ class PhotoReader:
             start, offset, length = tf.unstack(places[index])
             place = tf.cast(offset, tf.int32), tf.cast(length, tf.int32)
             return record_at(files[index], start).map(
-                as_written(lambda data: (number, tf.strings.substr(data, *place)))
+                without_autograph(lambda data: (number, tf.strings.substr(data, *place)))
             )
 
         # Taken out of its dataset within a map, a record would make op determinism run the whole pipeline serially.
         return numbers.interleave(
-            as_written(read), block_length=1, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+            without_autograph(read), block_length=1, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
         )
 
     def window(
@@ -133,7 +133,7 @@ class PhotoReader:
     def wholes(self) -> tf.data.Dataset:
         """Returns every resized photo, in order: uint8 RGB `(full_height, full_width, 3)`."""
         indices = tf.data.Dataset.range(len(self._photos), output_type=tf.int32)
-        return self.encoded(indices, lambda index: index).map(as_written(self._whole), tf.data.AUTOTUNE)
+        return self.encoded(indices, lambda index: index).map(without_autograph(self._whole), tf.data.AUTOTUNE)
 
     def _whole(self, index: tf.Tensor, content: tf.Tensor) -> tf.Tensor:
         return self._resized(index, content, (tf.constant(0), tf.constant(0)), self.full_lengths(index))
