@@ -25,7 +25,7 @@ def benchmark_inference(
 
     The Keras model predicts one photo and a batch in float32. Photos and weights are random: model.weights isn't
     loaded, and no photos are needed. PyTorch runs the same network weight for weight, eagerly and by torch.compile;
-    outputs are compared first.
+    outputs are compared first. Beside CLAN, its plain backbone is measured.
     """
     loaded = experiment.load("demo")
     quiet_tensorflow()

@@ -19,7 +19,8 @@ def benchmark_train(
     """Measure the time of a training step, beside PyTorch if installed.
 
     Random photos and random weights are used: model.weights isn't loaded, and no photos are needed. The network is
-    translated to PyTorch weight for weight; outputs, loss and gradient are compared first.
+    translated to PyTorch weight for weight; outputs, loss and gradient are compared first. Beside CLAN, its plain
+    backbone is measured.
     """
     loaded = experiment.load("demo")
     quiet_tensorflow()

@@ -77,11 +77,9 @@ def quiet_tensorflow() -> None:
     # TensorFlow's C++ side writes to the descriptor before its log level is read.
     try:
         with discarded_stderr():
-            import tensorflow  # noqa: F401
-
-            # Keras' wrappers of scikit-learn, which no verb uses, take most of a second.
+            # Keras, which TensorFlow imports, has wrappers of scikit-learn. No verb uses them, and they take a second.
             with _hidden("sklearn"):
-                import keras  # noqa: F401
+                import tensorflow  # noqa: F401
             import clan_tf.models  # noqa: F401
     except ModuleNotFoundError as error:
         raise UserError(

@@ -100,6 +100,7 @@ def test_files_that_resize_photos_are_asked_without_a_comparison_of_pixels(
 
 
 class _ResizingModel:
+    batch_size = 4
     contract = SimpleNamespace(input_size=None)
 
     def view(self, photo: np.ndarray) -> np.ndarray:
