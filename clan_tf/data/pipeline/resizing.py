@@ -14,8 +14,8 @@ import tensorflow as tf
 
 from clan_tf.choices import ResizeMode
 
-MUCH_SMALLER = 0.4
-"""Below this share of the pixels both axes are resized at once (800 x 600 to 512 pixels: 0.55; 1024 x 768: 0.33)."""
+MUCH_SMALLER = 0.1
+"""Below this share of the pixels both axes are resized at once (1600 x 1200 to 512 pixels: 0.14; 3264 x 2448: 0.03)."""
 
 
 class Axis(NamedTuple):
