@@ -57,19 +57,13 @@ def test_a_training_step_is_measured_beside_the_operators_of_keras() -> None:
     assert {"Conv2D", "Conv2DBackpropInput", "Conv2DBackpropFilter"} <= kinds
 
 
-def test_predictions_are_measured_for_one_photo_and_for_the_batch() -> None:
-    one, batch = measured("inference", "--json")
-    check(one, ["clan-tf", "plain backbone"])
+def test_predictions_are_measured_for_one_photo_also_by_exported_files_and_for_the_batch() -> None:
+    one, batch = measured("inference", "--exports", "--json", "model.loss_weights={mid_1: 0.5}")
+    check(one, ["clan-tf", "plain backbone", "SavedModel", "ONNX", "TFLite", "TFLite, int8"])
     check(batch, ["clan-tf", "plain backbone"])
     assert one["cost_over_plain"]["operations"] == batch["cost_over_plain"]["operations"] > 1
     assert (one["batch_size"], batch["batch_size"]) == (1, 4)
     assert batch["floor"]["operations"] == 4 * one["floor"]["operations"]
-
-
-def test_exported_files_predict_one_photo_beside_the_model() -> None:
-    one, batch = measured("inference", "--exports", "--json")
-    check(one, ["clan-tf", "plain backbone", "SavedModel", "ONNX", "TFLite", "TFLite, int8"])
-    check(batch, ["clan-tf", "plain backbone"])
     assert [each["contender"] for each in one["differences"]] == ["SavedModel", "ONNX", "TFLite"]
     assert all(each["largest"] < 1e-4 for each in one["differences"])
     rounds = one["contenders"]["TFLite"]["seconds"]["rounds"]
@@ -78,10 +72,12 @@ def test_exported_files_predict_one_photo_beside_the_model() -> None:
 
 def test_formats_that_are_missing_or_wrong_are_noted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "tf2onnx", None)
+    monkeypatch.setattr(ExportedContenders, "_saved_model", lambda contenders: wrong)
     monkeypatch.setattr(ExportedContenders, "_tflite", lambda contenders, quantization="none": wrong)
     contenders = ExportedContenders(build(Row("clan", clan()))[0], tmp_path)
-    assert list(contenders.calls) == ["SavedModel", "TFLite, int8"]
-    _, onnx, tflite = contenders.notes
+    assert list(contenders.calls) == ["TFLite, int8"]
+    _, saved_model, onnx, tflite = contenders.notes
+    assert "SavedModel isn't measured: its probabilities differ by" in saved_model
     assert "ONNX isn't measured" in onnx and "tf2onnx" in onnx
     assert "TFLite isn't measured: its probabilities differ by" in tflite
 
@@ -90,12 +86,10 @@ def wrong(photos: np.ndarray) -> np.ndarray:
     return np.full((len(photos), CLASSES), 0.5, "float32")
 
 
-def test_without_the_packages_of_exports_all_else_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exports_without_their_packages_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "clan_tf.benchmark.exported", None)
     done = CliRunner().invoke(app, ["benchmark", "inference", TINY_DEMO, *SMALL, "--exports"])
     assert isinstance(done.exception, UserError) and "pip install clan-tf[export,onnx]" in str(done.exception)
-    one, _ = measured("inference", "--json", "model.loss_weights={mid_1: 0.5}")
-    assert list(one["contenders"]) == ["clan-tf", "plain backbone"]
 
 
 def test_the_table_says_how_much_of_the_floor_is_reached() -> None:

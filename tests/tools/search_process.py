@@ -11,6 +11,8 @@ from pathlib import Path
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 
+import quietly  # noqa: F401
+
 from clan_tf import plots
 from clan_tf.cli.console import run_safely
 from clan_tf.config import Experiment, load_experiment

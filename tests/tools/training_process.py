@@ -11,6 +11,7 @@ from pathlib import Path
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 
+import quietly  # noqa: F401
 import tensorflow as tf
 
 from clan_tf.cli.console import run_safely

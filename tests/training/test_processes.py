@@ -139,7 +139,7 @@ def soak(folder: Path, *arguments: str) -> str:
 
 
 def test_a_run_killed_at_random_moments_ends_as_one_left_in_peace(tmp_path: Path) -> None:
-    assert "differences: none" in soak(tmp_path, "--kills", "2", "training.epochs=4", "training.freeze_epochs=0")
+    assert "differences: none" in soak(tmp_path, "--kills", "1", "training.epochs=3", "training.freeze_epochs=0")
 
 
 @pytest.mark.soak
