@@ -244,6 +244,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, str]
     return read_table(SearchDirectory(path))
 
 
+@pytest.mark.soak  # a minute; the next test kills a process of a search, too
 def test_a_killed_search_goes_on_to_the_table_of_one_left_in_peace(
     undisturbed: list[dict[str, str]], tmp_path: Path
 ) -> None:
