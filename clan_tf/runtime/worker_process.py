@@ -89,7 +89,9 @@ def open_onnx(path: str, threads: int) -> Callable[[np.ndarray], Arrays]:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        (photo,) = session.get_inputs()
+        photo, *others = session.get_inputs()
+        if others:
+            raise ValueError(f"it has {1 + len(others)} inputs, where photos should be the only one")
         dtype = "uint8" if photo.type == "tensor(uint8)" else "float32"
         outputs = [output.name for output in session.get_outputs()]
         return lambda one: dict(zip(outputs, session.run(outputs, {photo.name: one.astype(dtype)}), strict=True))
