@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
 KINDS = 8
 """How many kinds of operator are printed."""
+OPERATORS = "clan-tf by kind of operator (TensorFlow's profiler; what runs at the same time counts each)"
 
 
 def print_speed(result: "SpeedBenchmark") -> None:
@@ -17,7 +18,7 @@ def print_speed(result: "SpeedBenchmark") -> None:
     print_table(
         f"One {result.measured}: {photos} of {result.image_size} x {result.image_size} pixels, {result.classes} "
         f"classes, {result.precision}",
-        ("", "ms", "fastest round", "slowest round", "photos/s", "times as fast is clan-tf", "least", "most"),
+        ("", "ms", "fastest round", "slowest round", "photos/s", "clan-tf is … times as fast", "least", "most"),
         [
             (
                 name,
@@ -40,7 +41,7 @@ def print_speed(result: "SpeedBenchmark") -> None:
         if rest:
             time, share = sum(each.milliseconds for each in rest), sum(each.share for each in rest)
             rows.append((f"{len(rest)} other kinds", f"{time:.1f}", percent(share)))
-        print_table("clan-tf by kind of operator (TensorFlow's profiler)", ("kind", "ms", "share"), rows)
+        print_table(OPERATORS, ("kind", "ms", "share"), rows)
     floor, memory = result.floor, result.memory
     say(
         f"Arithmetic floor: {large(floor.operations)} operations take {1000 * floor.seconds:.1f} ms at the "
@@ -49,6 +50,9 @@ def print_speed(result: "SpeedBenchmark") -> None:
     )
     say(f"Peak memory of clan-tf: {memory.peak / 1e6:.0f} MB, {memory.before / 1e6:.0f} MB before ({memory.how}).")
     for each in result.differences:
-        say(f"{each.contender}: {each.of} within {each.largest:.0e} of clan-tf's (compared in float32).")
+        say(
+            f"{each.contender}: {each.of} within {each.largest:.0e} of clan-tf's, relative, in float32; up to "
+            f"{each.limit:.0e} is rounding."
+        )
     for note in result.notes:
         say(note)

@@ -187,6 +187,11 @@ def build_backbone(name: str, image_size: int, mid: Sequence[str] = (), weights:
     maps = {f"mid_{index}": tap(base, spec, layer) for index, layer in enumerate(mid, start=1)}
     top = base.output
     for layer, tensor in zip(mid, maps.values(), strict=True):
+        if len(tensor.shape) == 4 and tensor.shape[1] == top.shape[1] == 1:
+            raise UserError(
+                f"data.image_size: {image_size} is too small for {name}, whose map {layer!r} would have one position. "
+                f"Use {2 * image_size} or more."
+            )
         if len(tensor.shape) != 4 or tensor.shape[1] < top.shape[1] or tensor.shape[1] == 1:
             raise UserError(
                 f"model.mid: {layer!r} of {name} has shape {tensor.shape[1:]}; a mid-level map must be at least as "

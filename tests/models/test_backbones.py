@@ -160,3 +160,9 @@ def test_features_are_reachable_by_name_in_any_number_of_scales(rng: np.random.G
     assert answers["refined_mid_3"].shape == (2, 4, 4, 96)
     with pytest.raises(ValueError, match="attention_mid_1"):
         model.with_outputs(["attention_mid_9"])
+
+
+def test_photos_that_are_too_small_are_named_with_the_size_that_serves() -> None:
+    with pytest.raises(UserError, match=r"data.image_size: 16 is too small for efficientnet_lite0.*Use 32 or more"):
+        CLAN("efficientnet_lite0", 5, 16, weights=None)
+    CLAN("efficientnet_lite0", 5, 32, weights=None)
