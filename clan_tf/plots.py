@@ -39,7 +39,7 @@ def save_figure(figure: Figure, path: Path) -> None:
         text.set_usetex(False)
     with matplotlib.rc_context(PLAIN_TEXT), replacing(path) as temporary, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)  # no font here has it: a box is drawn
-        # The highest speed of PNG's compression: the others take several times as long for a few per cent.
+        # PNG's fastest compression: a training waits for its pictures of photos.
         figure.savefig(temporary, format="png", dpi=110, bbox_inches="tight", pil_kwargs={"compress_level": 1})
 
 
@@ -153,7 +153,7 @@ def plot_photo_grid(photos: Mapping[str, Sequence[np.ndarray]], path: Path) -> N
 def _sheet(rows: int, columns: int, cell: tuple[float, float]) -> tuple[Figure, Axes]:
     """Creates a figure of one axes without a frame, whose unit is a cell, counted from the top left.
 
-    An axes for each photo would take Matplotlib longer than the photos do.
+    One axes is drawn sooner than one for each photo.
 
     Args:
         rows: how many there are.

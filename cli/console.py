@@ -77,7 +77,7 @@ def quiet_tensorflow() -> None:
     # TensorFlow's C++ side writes to the descriptor before its log level is read.
     try:
         with discarded_stderr():
-            # Keras, which TensorFlow imports, has wrappers of scikit-learn. No verb uses them, and they take a second.
+            # Keras, which TensorFlow imports, would import scikit-learn for wrappers that no verb uses.
             with _hidden("sklearn"):
                 import tensorflow  # noqa: F401
             import clan_tf.models  # noqa: F401

@@ -45,6 +45,9 @@ class ExportedContenders:
     def __init__(self, model: BranchClassifier, folder: Path) -> None:
         self._model, self._folder = model, folder
         self._network = inference_model(model, model.branches)
+        self._photos = np.rint(random_batch(model.image_size, model.classes, 1)[0]).astype("uint8")
+        outputs = model(self._photos.astype("float32"), training=False)
+        self._own = {COMBINED: keras.ops.convert_to_numpy(outputs[COMBINED])}
         self.calls: dict[str, Callable[[], Any]] = {}
         self.differences: list[Difference] = []
         self.notes = [f"{INT8} isn't compared: its calibration photos are random."]
@@ -62,15 +65,12 @@ class ExportedContenders:
                 self.notes.append(f"{name} isn't measured: {error}")
 
     def _add(self, name: str, predict: Prediction) -> None:
-        model = self._model
-        photos = np.rint(random_batch(model.image_size, model.classes, 1)[0]).astype("uint8")
-        own = keras.ops.convert_to_numpy(model(photos.astype("float32"), training=False)[COMBINED])
-        difference = output_difference(name, {COMBINED: own}, {COMBINED: predict(photos)})
+        difference = output_difference(name, self._own, {COMBINED: predict(self._photos)})
         if name != INT8:
             if not difference.largest <= difference.limit:
                 raise ValueError(f"its probabilities differ by {difference.largest:.1e} of the largest")
             self.differences.append(difference)
-        self.calls[name] = partial(predict, photos)
+        self.calls[name] = partial(predict, self._photos)
 
     def _contract(self, input_size: int | None) -> Contract:
         model = self._model
@@ -90,8 +90,9 @@ class ExportedContenders:
 
     def _tflite(self, quantization: Any = "none") -> Prediction:
         size, path = self._model.image_size, self._folder / f"{quantization}.tflite"
-        photos, _ = random_batch(size, self._model.classes, CALIBRATION_PHOTOS)
-        calibration = list(np.rint(photos).astype("uint8")) if quantization == "int8" else ()
+        calibration: list[np.ndarray] = []
+        if quantization == "int8":
+            calibration = list(np.rint(random_batch(size, self._model.classes, CALIBRATION_PHOTOS)[0]).astype("uint8"))
         path.write_bytes(classifier_to_tflite(self._network, size, quantization, "uint8", calibration=calibration))
         answer = open_tflite(str(path), cores())
         return lambda photos: answer(photos)[PROBABILITIES]
