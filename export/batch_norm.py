@@ -1,4 +1,4 @@
-"""Exact folding of batch normalisation and zero padding into the convolutions of a network's serving graph."""
+"""Exact folding of batch normalisation and zero padding into the convolutions and dense layers of a serving graph."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ def fold_batch_norm(model: keras.Model) -> keras.Model:
     """Returns a functional model of the same answers, with fewer layers.
 
     - A batch normalisation right after a convolution, `γ (W x + b - μ) / √(σ² + ε) + β`, becomes part of `W` and `b`,
-      computed in float64 and rounded once.
+      computed in float64 and rounded once; so does one right before a dense layer on vectors.
     - Zero padding right before a convolution becomes `same` padding, where that adds the same rows and columns.
 
     What isn't between two such layers alone stays: a map that is tapped, or used twice, and the batch normalisation of
@@ -29,19 +29,27 @@ def fold_batch_norm(model: keras.Model) -> keras.Model:
     operations = {id(node.operation): node.operation for node in nodes}
     inputs = {id(node.operation): node.input_tensors[0].shape for node in nodes if node.input_tensors}
     normalizations: dict[int, keras.layers.BatchNormalization] = {}
+    normalized_inputs: dict[int, keras.layers.BatchNormalization] = {}
     paddings: set[int] = set()
     skipped: set[int] = set()
-    for first, second in (
-        (operations[before], operations[after]) for before, after in _sole_users(nodes, model.output).items()
-    ):
+    users = _sole_users(nodes, model.output)
+    for first, second in ((operations[before], operations[after]) for before, after in users.items()):
         if type(second) is keras.layers.BatchNormalization and _can_absorb(first, second):
             normalizations[id(first)] = second
             skipped.add(id(second))
         elif _is_same(first, second, inputs.get(id(first), ())):
             paddings.add(id(second))
             skipped.add(id(first))
+        elif type(first) is keras.layers.BatchNormalization:
+            while type(second) is keras.layers.Dropout and id(second) in users:
+                second = operations[users[id(second)]]
+            if type(second) is keras.layers.Dense and len(inputs[id(first)]) == 2:
+                normalized_inputs[id(second)] = first
+                skipped.add(id(first))
 
     def replace(layer: keras.layers.Layer) -> keras.layers.Layer:
+        if id(layer) in normalized_inputs:
+            return _folded_dense(layer, normalized_inputs[id(layer)])
         if id(layer) not in normalizations and id(layer) not in paddings:
             return layer
         padding = "same" if id(layer) in paddings else layer.padding
@@ -112,6 +120,16 @@ def _folded(
     folded = type(convolution).from_config(config)
     folded.build(shape)
     folded.set_weights([kernel.astype("float32"), bias.astype("float32")])
+    return folded
+
+
+def _folded_dense(dense: keras.layers.Dense, normalization: keras.layers.BatchNormalization) -> keras.layers.Dense:
+    kernel, *biases = (np.asarray(values, "float64") for values in dense.get_weights())
+    scale, offset = scale_and_offset(normalization, len(kernel))
+    bias = offset @ kernel + (biases[0] if biases else 0.0)
+    folded = keras.layers.Dense.from_config(dense.get_config() | {"use_bias": True})
+    folded.build((None, len(kernel)))
+    folded.set_weights([(kernel * scale[:, None]).astype("float32"), bias.astype("float32")])
     return folded
 
 

@@ -13,6 +13,7 @@ from clan_tf.export.batch_norm import scale_and_offset
 from clan_tf.layers import CrossLayerContextAttention, CrossLayerSpatialAttention, NonLocalBlock
 from clan_tf.layers.relation import Relation, Tensor, relate
 from clan_tf.layers.resize import upsample
+from clan_tf.layers.spatial_attention import LINEAR_OFFSET, LINEAR_SLOPE
 
 
 class FoldedRefinement(keras.layers.Layer):
@@ -93,6 +94,8 @@ def _fold_attention(layer: CrossLayerSpatialAttention) -> CrossLayerSpatialAtten
         return layer
     (kernel,) = layer.convolution.get_weights()
     scale, offset = scale_and_offset(layer.normalization, 1)
+    if layer.activation == "linear":
+        scale, offset = scale * LINEAR_SLOPE, offset * LINEAR_SLOPE + LINEAR_OFFSET
     folded = type(layer).from_config(layer.get_config() | {"batch_norm": False})
     folded.build(*(tensor.shape for tensor in layer.input))
     folded.convolution.set_weights([(kernel.astype("float64") * scale).astype("float32"), offset.astype("float32")])

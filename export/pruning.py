@@ -26,8 +26,8 @@ def inference_model(
         branches: the branches whose predictions are combined in the output `probabilities`.
         per_branch: whether the probabilities of each of these branches are outputs, too: `probabilities_BRANCH`.
         features: further features of the model to output, such as `attention_mid_1`.
-        folded: whether chains of linear layers are folded into one: of CLAN's own layers, and the backbone's
-            convolutions with the padding before and the batch normalisation after them.
+        folded: whether chains of linear layers are folded into one: of CLAN's own layers, the backbone's convolutions
+            with the padding before and the batch normalisation after them, and the heads with theirs.
 
     Returns:
         A model from photos, RGB in 0…255 `(batch, image_size, image_size, 3)`, to a dict of outputs.
@@ -51,7 +51,8 @@ def inference_model(
         # Maps that no output needs have no value; nothing uses them.
         return {**dict.fromkeys(layer.output), **backbone(*args)}
 
-    return keras.models.clone_model(pruned, clone_function=replace, call_function=call)
+    whole = keras.models.clone_model(pruned, clone_function=replace, call_function=call)
+    return fold_batch_norm(whole) if folded else whole
 
 
 def _combined(model: BranchClassifier, branches: Sequence[str]) -> Tensor:

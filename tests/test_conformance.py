@@ -42,10 +42,12 @@ ROWS = [
     Row("non_local", around(lambda: NonLocalBlock("embedded_gaussian"), "mid")),
     Row("clsa", around(CrossLayerSpatialAttention, "mid", "top")),
     Row("clan", clan(), takes_photos=True),
-    Row("clan_batch_norm", clan(spatial_batch_norm=True), takes_photos=True),
+    Row("clan_as_printed", clan(spatial_batch_norm=False, head_batch_norm=False), takes_photos=True),
+    Row("clan_max", clan(mid_pooling="max"), takes_photos=True),
     Row("clan_lite", lambda: CLAN("efficientnet_lite0", CLASSES, IMAGE_SIZE, scales=3), takes_photos=True),
     Row("clan_gap_3", clan(scales=3, mid_refinement="gap"), takes_photos=True),
     Row("clan_non_local", clan(mid_refinement="non_local", spatial_attention=False), takes_photos=True),
+    Row("plain_batch_norm", lambda: Plain("tiny", CLASSES, IMAGE_SIZE, head_batch_norm=True), takes_photos=True),
     Row("plain", lambda: Plain("tiny", CLASSES, IMAGE_SIZE), takes_photos=True),
 ]
 rows = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)

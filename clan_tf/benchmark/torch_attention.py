@@ -9,7 +9,7 @@ from clan_tf.benchmark.torch_layers import Translator
 from clan_tf.layers import CrossLayerContextAttention, CrossLayerSpatialAttention, NonLocalBlock
 from clan_tf.layers.relation import pairwise_is_cheaper
 from clan_tf.layers.resize import interpolation_matrix
-from clan_tf.layers.spatial_attention import LINEAR_GRADIENT
+from clan_tf.layers.spatial_attention import LINEAR_OFFSET, LINEAR_SLOPE
 
 Size = tuple[int, int]
 
@@ -85,10 +85,9 @@ class TorchSpatialAttention(nn.Module):
         attention = self.convolution(torch.cat(pooled, 1))
         if self.normalization is not None:
             attention = self.normalization(attention)
-            attention = attention.sigmoid() if self.activation == "sigmoid" else attention
-        if self.activation == "linear":
-            constant = attention.detach()
-            attention = constant + LINEAR_GRADIENT * (attention - constant)
+            if self.activation == "linear":
+                attention = attention * LINEAR_SLOPE + LINEAR_OFFSET
+        attention = attention.sigmoid() if self.activation == "sigmoid" else attention
         attended = self._downsample(attention) * top
         return (attended, attention) if self.return_attention else attended
 

@@ -96,10 +96,11 @@ class Translator:
         return _chained(*before, module, *activation(layer))
 
     def batch_norm(self, layer: keras.layers.BatchNormalization) -> nn.Module:
-        """Translates a batch norm over channels."""
-        if layer.axis not in (-1, 3) or getattr(layer, "renorm", False):
+        """Translates a batch norm over the channels of maps or the features of vectors."""
+        if layer.axis not in (-1, layer.input_spec.ndim - 1) or getattr(layer, "renorm", False):
             raise Untranslated(f"{layer.name} (BatchNormalization over axis {layer.axis} or with renorm)")
-        module = nn.BatchNorm2d(layer.moving_mean.shape[0], layer.epsilon, 1 - layer.momentum)
+        kind = nn.BatchNorm1d if layer.input_spec.ndim == 2 else nn.BatchNorm2d
+        module = kind(layer.moving_mean.shape[0], layer.epsilon, 1 - layer.momentum)
         if layer.scale:
             module.weight = self.weight(layer.gamma, (0,))
         if layer.center:

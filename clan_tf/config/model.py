@@ -47,10 +47,15 @@ class ModelConfig(Section):
     """Activation of the attention map; `linear` is eq. 8 as printed."""
     spatial_kernel_size: Annotated[int, up_to(limits.KERNEL_SIZE)] = 3
     """Side of the convolution's kernel in the spatial attention (eq. 8)."""
-    spatial_batch_norm: bool = False
-    """Whether the attention map is normalised before its activation, as in CBAM: large activations then can't close it
-    for good."""
-    combination: Combination = "probabilities"
+    spatial_batch_norm: bool = True
+    """Whether the attention map is normalised before its activation, as in CBAM; without it, which is eq. 8 as printed,
+    large activations can close or open it for good."""
+    mid_pooling: Literal["avg", "max"] = "avg"
+    """Pooling over the positions of the refined mid-level maps, before their heads; `avg` is the paper's."""
+    head_batch_norm: bool | None = None
+    """Whether each head normalises its pooled features over the batch; by default `clan` does and `plain` doesn't. The
+    paper's network doesn't."""
+    combination: Combination = "logits"
     """What is averaged over the branches to get the combined prediction."""
     dropout: Fraction = 0.0
     """Share of each head's inputs that is dropped in training."""

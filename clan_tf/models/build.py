@@ -33,6 +33,7 @@ def build_model(
         "resize_mode": experiment.data.resize_mode,
         "combination": config.combination,
         "dropout": config.dropout,
+        "head_batch_norm": config.architecture == "clan" if config.head_batch_norm is None else config.head_batch_norm,
         "loss_weights": config.loss_weights,
         "class_names": class_names,
         "weights": config.weights if load_weights and config.init is None else None,
@@ -53,4 +54,5 @@ CLAN_ONLY = {
     "spatial_activation",
     "spatial_kernel_size",
     "spatial_batch_norm",
+    "mid_pooling",
 }

@@ -14,6 +14,7 @@ from clan_tf.models.backbones import backbone_spec, build_backbone, preprocess
 from clan_tf.models.classifier import BranchClassifier, branch_head, check_arguments
 
 MidRefinement = Literal["gap", "non_local", "clca"]
+MidPooling = Literal["avg", "max"]
 
 
 @keras.saving.register_keras_serializable(package="clan_tf")
@@ -22,7 +23,7 @@ class CLAN(BranchClassifier):
 
     Branches: `mid_1` … `mid_{N-1}` on the refined mid-level maps (shallow to deep), `top` on the top-level map and,
     with spatial attention, `refined_top` on the top-level map weighted by each mid-level map's attention (eqs. 9-11).
-    Each consists of global average pooling and its own dense layer.
+    Each consists of global pooling, batch normalisation and its own dense layer.
 
     `features` holds `backbone_mid_S` and `backbone_top` (the maps), `refined_mid_S` (eq. 4), `attention_mid_S`
     `(batch, height, width, 1)` (eq. 8), `attended_mid_S` (eq. 9), `logits_BRANCH` and the outputs.
@@ -40,8 +41,11 @@ class CLAN(BranchClassifier):
         spatial_pooling: pooling over the channels in eq. 8: `"avg"`, `"max"` or `"avg_max"` (Table 3).
         spatial_activation: `"sigmoid"`, or `"linear"` for eqs. 8 and 9 as printed.
         spatial_kernel_size: side of the kernel `K` of eq. 8.
-        spatial_batch_norm: whether the map of eq. 8 is normalised before its activation, as in CBAM.
-        combination: what `combined` averages over the branches: `"probabilities"` or `"logits"`.
+        spatial_batch_norm: whether the map of eq. 8 is normalised before its activation, as in CBAM; `False` is eq. 8
+            as printed.
+        mid_pooling: pooling over the positions of the refined mid-level maps: `"avg"`, as in the paper, or `"max"`.
+        head_batch_norm: whether each head normalises its pooled features over the batch; `False` is the paper's.
+        combination: what `combined` averages over the branches: `"logits"` or `"probabilities"`.
         dropout: fraction of each head's inputs that is dropped in training.
         loss_weights: weight of each branch's loss (eqs. 12-14); 1 if not given.
         class_names: the classes' names, which are saved with the model.
@@ -74,8 +78,10 @@ class CLAN(BranchClassifier):
         spatial_pooling: SpatialPooling = "avg_max",
         spatial_activation: SpatialActivation = "sigmoid",
         spatial_kernel_size: int = 3,
-        spatial_batch_norm: bool = False,
-        combination: Combination = "probabilities",
+        spatial_batch_norm: bool = True,
+        mid_pooling: MidPooling = "avg",
+        head_batch_norm: bool = True,
+        combination: Combination = "logits",
         dropout: float = 0.0,
         loss_weights: Mapping[str, float] | None = None,
         class_names: Sequence[str] | None = None,
@@ -98,6 +104,8 @@ class CLAN(BranchClassifier):
             "spatial_activation": spatial_activation,
             "spatial_kernel_size": spatial_kernel_size,
             "spatial_batch_norm": spatial_batch_norm,
+            "mid_pooling": mid_pooling,
+            "head_batch_norm": head_batch_norm,
             "combination": combination,
             "dropout": dropout,
             "loss_weights": dict(loss_weights or {}),
@@ -106,6 +114,10 @@ class CLAN(BranchClassifier):
             "resize_mode": resize_mode,
         }
         check_arguments(arguments)
+        if mid_pooling not in get_args(MidPooling):
+            raise ValueError(
+                f"`mid_pooling` must be one of {', '.join(get_args(MidPooling))}. Received: mid_pooling={mid_pooling!r}"
+            )
         if not mid:
             raise ValueError(f"`mid` must name at least one layer. Received: mid={mid!r}")
 
@@ -134,7 +146,7 @@ class CLAN(BranchClassifier):
         pooled = {}
         for name in scale_names:
             features[f"refined_{name}"] = _refine(refinements.get(name), maps[name], top)  # eq. 4
-            pooled[name] = _pool(features[f"refined_{name}"], name)
+            pooled[name] = _pool(features[f"refined_{name}"], name, mid_pooling)
         pooled["top"] = _pool(top, "top")
         for name, attention in attentions.items():
             attended, attention_map = attention(features[f"refined_{name}"], top)  # eq. 10
@@ -143,7 +155,10 @@ class CLAN(BranchClassifier):
             # Pooling and concatenation (eq. 11) commute, so the wide map is never built.
             vectors = [_pool(features[f"attended_{name}"], f"attended_{name}") for name in scale_names]
             pooled["refined_top"] = _concatenate(vectors)
-        features |= {f"logits_{branch}": branch_head(x, classes, branch, dropout) for branch, x in pooled.items()}
+        features |= {
+            f"logits_{branch}": branch_head(x, classes, branch, dropout, head_batch_norm)
+            for branch, x in pooled.items()
+        }
         super().__init__(inputs, features, tuple(pooled), arguments, **kwargs)
 
         # Config
@@ -184,8 +199,9 @@ def _refine(layer: NonLocalBlock | None, mid: Tensor, top: Tensor) -> Tensor:
     return layer(mid, top) if isinstance(layer, CrossLayerContextAttention) else layer(mid)
 
 
-def _pool(x: Tensor, name: str) -> Tensor:
-    return keras.layers.GlobalAveragePooling2D(data_format="channels_last", name=f"pool_{name}")(x)
+def _pool(x: Tensor, name: str, pooling: MidPooling = "avg") -> Tensor:
+    layer = keras.layers.GlobalAveragePooling2D if pooling == "avg" else keras.layers.GlobalMaxPooling2D
+    return layer(data_format="channels_last", name=f"pool_{name}")(x)
 
 
 def _concatenate(vectors: list[Tensor]) -> Tensor:

@@ -22,6 +22,7 @@ WHOLE_NUMBERS = {
     "spatial_kernel_size": limits.KERNEL_SIZE,
 }
 """Constructor arguments that are positive whole numbers, and their maxima."""
+SWITCHES = ("spatial_attention", "spatial_batch_norm", "head_batch_norm")
 OPTIONAL = ("resize_size", "embed_dim")
 NOT_SAVED = ("weights", "scales")
 """Constructor arguments that a saved model doesn't need: it has its own weights and names its layers."""
@@ -58,6 +59,7 @@ class BranchClassifier(keras.Model):
     image_size: int
     combination: Combination
     dropout: float
+    head_batch_norm: bool
     loss_weights: dict[str, float]
     class_names: list[str]
     resize_size: int
@@ -143,6 +145,8 @@ class BranchClassifier(keras.Model):
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "BranchClassifier":
         """Makes a model without loading backbone weights: a saved model has its own, and nothing is downloaded."""
+        if "head_batch_norm" in argument_names(cls):
+            config = {"head_batch_norm": False, **config}  # files of before it existed
         return cls(**{name: value for name, value in config.items() if name != "weights"})
 
     @staticmethod
@@ -178,12 +182,22 @@ def combine(probabilities: Sequence[Tensor], rule: Combination) -> Tensor:
     return ops.softmax(sum(ops.log(ops.maximum(p, tiny)) for p in probabilities) / len(probabilities), axis=-1)
 
 
-def branch_head(x: Tensor, classes: int, branch: str, dropout: float = 0.0) -> Tensor:
+def branch_head(x: Tensor, classes: int, branch: str, dropout: float = 0.0, batch_norm: bool = False) -> Tensor:
     """Computes logits of a pooled feature vector by a dense layer, in float32 regardless of the graph's precision.
 
     The layer starts at 0. With random weights, the spatial attention was observed to collapse to 0 within a few steps,
     and its branch stayed at chance.
+
+    Args:
+        x: feature vectors `(batch, features)`.
+        classes: number of classes.
+        branch: the branch's name, which names the layers.
+        dropout: share of the features that is dropped in training.
+        batch_norm: whether each feature is normalised over the batch first, so that the dense layer learns as fast from
+            features that are small or hardly vary.
     """
+    if batch_norm:
+        x = keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, dtype="float32", name=f"batch_norm_{branch}")(x)
     if dropout:
         x = keras.layers.Dropout(dropout, name=f"dropout_{branch}")(x)
     return keras.layers.Dense(classes, kernel_initializer="zeros", dtype="float32", name=f"logits_{branch}")(x)
@@ -201,9 +215,9 @@ def check_arguments(arguments: Mapping[str, Any]) -> None:
     dropout = arguments["dropout"]
     if not (isinstance(dropout, numbers.Real) and 0 <= float(dropout) < 1):
         raise ValueError(f"`dropout` must be at least 0 and below 1. Received: dropout={shown(dropout)}")
-    attention = arguments.get("spatial_attention", True)
-    if not isinstance(attention, bool):
-        raise ValueError(f"`spatial_attention` must be true or false. Received: spatial_attention={shown(attention)}")
+    for name in SWITCHES:
+        if not isinstance(arguments.get(name, True), bool):
+            raise ValueError(f"`{name}` must be true or false. Received: {name}={shown(arguments[name])}")
     resize_size = arguments["resize_size"]
     if resize_size is not None and resize_size < arguments["image_size"]:
         raise ValueError(

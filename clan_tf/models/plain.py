@@ -21,6 +21,7 @@ class Plain(BranchClassifier):
         backbone: a name in `clan_tf.models.BACKBONES`.
         classes: number of classes.
         image_size: side of the square photos in pixels.
+        head_batch_norm: whether the head normalises its pooled features over the batch.
         combination: accepted for a common interface; a single branch is its own combination.
         dropout: fraction of the head's inputs that is dropped in training.
         loss_weights: weight of the branch's loss; 1 if not given.
@@ -39,7 +40,8 @@ class Plain(BranchClassifier):
         backbone: str,
         classes: int,
         image_size: int = 448,
-        combination: Combination = "probabilities",
+        head_batch_norm: bool = False,
+        combination: Combination = "logits",
         dropout: float = 0.0,
         loss_weights: Mapping[str, float] | None = None,
         class_names: Sequence[str] | None = None,
@@ -52,6 +54,7 @@ class Plain(BranchClassifier):
             "backbone": backbone,
             "classes": classes,
             "image_size": image_size,
+            "head_batch_norm": head_batch_norm,
             "combination": combination,
             "dropout": dropout,
             "loss_weights": dict(loss_weights or {}),
@@ -68,7 +71,7 @@ class Plain(BranchClassifier):
         # Graph
         inputs = keras.Input((image_size, image_size, 3), name="photos")
         top = backbone_model(preprocess(inputs, backbone_spec(backbone).preprocessing))["top"]
-        features = {"backbone_top": top, "logits_top": branch_head(pool(top), classes, "top", dropout)}
+        features = {"backbone_top": top, "logits_top": branch_head(pool(top), classes, "top", dropout, head_batch_norm)}
         super().__init__(inputs, features, ("top",), arguments, **kwargs)
 
         # Config

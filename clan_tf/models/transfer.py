@@ -19,7 +19,7 @@ class Transfer:
 
     Attributes:
         backbone: how many of the backbone's layers with weights, and how many it has.
-        layers: names of the attention's layers.
+        layers: names of the layers of the attention, and of those that normalise the heads' features.
         heads: branches whose heads know classes of the other model.
         classes: how many classes these heads took over, and how many they have.
         new: names of the layers and heads that start as in a new model.
@@ -43,8 +43,9 @@ class Transfer:
 def copy_fitting(source: BranchClassifier, model: BranchClassifier) -> Transfer:
     """Copies all weights of `source` that have a place in `model`; the others stay as they are.
 
-    Layers are found by name, and copied if all their weights have the same shapes. In the heads, the weights of each
-    class are copied that both models know by its name. The size of the photos may differ.
+    Layers are found by name, and copied if all their weights have the same shapes. In the heads, if both models or
+    neither normalise what they take, the weights of each class are copied that both know by its name. The size of the
+    photos may differ.
 
     Args:
         source: the trained model.
@@ -60,9 +61,10 @@ def copy_fitting(source: BranchClassifier, model: BranchClassifier) -> Transfer:
     heads: dict[str, bool] = {}
     places = _common_places(source.class_names, model.class_names)
     branches = {f"logits_{branch}": branch for branch in model.branches}
+    heads_fit = source.head_batch_norm == model.head_batch_norm
     for new, old in _pairs(source, model):
         if new.name in branches:
-            heads[branches[new.name]] = _copy_classes(old, new, places)
+            heads[branches[new.name]] = heads_fit and _copy_classes(old, new, places)
         elif new is not model.backbone_model:
             layers[new.name] = _copy_layer(old, new)
     return Transfer(

@@ -23,7 +23,8 @@ def write_complexity_table(experiment: Experiment, path: Path) -> tuple[list[Pat
     is_papers = (backbone, classes, size) == THE_PAPERS
     rows = []
     for method, network, printed_parameters, printed_macs in COMPLEXITY_ROWS:
-        model = ModelConfig.model_validate({**experiment.model.model_dump(), **network.changes})
+        as_printed = {**network.changes, "mid_pooling": "avg", "head_batch_norm": False}
+        model = ModelConfig.model_validate({**experiment.model.model_dump(), **as_printed})
         cost = complexity(build_model(experiment.model_copy(update={"model": model}), classes, load_weights=False))
         rows.append(
             {

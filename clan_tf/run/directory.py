@@ -26,6 +26,8 @@ START = ".clan-tf-start"
 _LOG = re.compile(r"events\.out\.tfevents\..+")
 _END = "...\n"
 """YAML's end of a document; a truncated file lacks it."""
+_BEFORE = {"model.head_batch_norm": False}
+"""What keys mean that a run from before they existed doesn't have."""
 _RESTORE = "Restore it from a copy, or train anew in another --run-dir."
 
 
@@ -257,7 +259,8 @@ class RunDirectory:
         # A file with the end marker may be from an older version, which knew fewer keys.
         if missing and not text.endswith(_END):
             raise UserError(f"{self.config}: is damaged (it has no {missing[0]}). {_RESTORE}")
-        return experiment
+        before = [f"{key}={value}" for key, value in _BEFORE.items() if key in missing]
+        return load_experiment(self.config, [*before, *overrides]) if before else experiment
 
     def claimed(self) -> AbstractContextManager[None]:
         """Keeps other processes from training in this folder; entering it raises a `UserError` if one does."""

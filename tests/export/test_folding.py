@@ -22,14 +22,22 @@ def test_folding_and_pruning_keep_the_probabilities(relation: str, branches: tup
     photos = PHOTOS[:4, :SIZE, :SIZE].astype("float32")
     expected = {name: np.asarray(values) for name, values in model(photos).items()}
     answers = pruned(photos)
-    combined = combine([expected[branch] for branch in branches], "probabilities")
+    combined = combine([expected[branch] for branch in branches], model.combination)
     np.testing.assert_allclose(answers["probabilities"], combined, atol=1e-5)
     for branch in branches:
         np.testing.assert_allclose(answers[f"probabilities_{branch}"], expected[branch], atol=1e-5)
     assert pruned.count_params() < model.count_params()
 
 
-@pytest.mark.parametrize("settings", [{"mid_refinement": "non_local"}, {"embed_dim": 200}, {"combination": "logits"}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"mid_refinement": "non_local"},
+        {"embed_dim": 200},
+        {"combination": "logits"},
+        {"mid_pooling": "max", "dropout": 0.5},
+    ],
+)
 def test_other_refinements_are_folded_where_that_is_cheaper(settings: dict[str, object]) -> None:
     model = answering_model(**settings)
     photos = PHOTOS[:4, :SIZE, :SIZE].astype("float32")

@@ -26,7 +26,9 @@ def test_every_argument_is_an_attribute_by_its_own_name(kind: type[BranchClassif
         "spatial_pooling": "max",
         "spatial_activation": "linear",
         "spatial_kernel_size": 5,
-        "spatial_batch_norm": True,
+        "spatial_batch_norm": False,
+        "mid_pooling": "max",
+        "head_batch_norm": True,
         "combination": "logits",
         "dropout": 0.25,
         "loss_weights": {"top": 0.5},
@@ -62,3 +64,11 @@ def test_a_config_that_leaves_defaults_open_is_read() -> None:
     config = CLAN("tiny", 2, image_size=32).get_config()
     again = CLAN.from_config(config | {"loss_weights": {}, "class_names": None, "resize_size": None})
     assert again.get_config() == config
+
+
+def test_files_from_before_the_heads_were_normalised_are_read() -> None:
+    config = CLAN("tiny", 2, image_size=32, head_batch_norm=False).get_config()
+    del config["head_batch_norm"], config["mid_pooling"]
+    assert (
+        CLAN.from_config(config).count_params() == CLAN("tiny", 2, image_size=32, head_batch_norm=False).count_params()
+    )

@@ -44,7 +44,8 @@ def test_classes_of_the_same_name_are_answered_as_before_and_new_ones_start_at_0
             np.testing.assert_allclose(after[branch][:, now], before[branch][:, was], rtol=1e-4)
         np.testing.assert_array_equal(after[branch][:, [1, 3]], 0)
     assert transfer.backbone == (16, 16) and transfer.classes == (2, 4)
-    assert transfer.layers == ("clca_mid_1", "clca_mid_2", "clsa_mid_1", "clsa_mid_2")
+    heads = [f"batch_norm_{branch}" for branch in new.branches]
+    assert sorted(transfer.layers) == sorted(["clca_mid_1", "clca_mid_2", "clsa_mid_1", "clsa_mid_2", *heads])
     assert "16 of 16 layers of the backbone" in str(transfer) and "New: 2 classes" in str(transfer)
 
 
@@ -52,8 +53,8 @@ def test_classes_of_the_same_name_are_answered_as_before_and_new_ones_start_at_0
 def test_between_architectures_the_backbone_and_the_head_on_it_are_kept(
     source: Any, target: Any, rng: np.random.Generator
 ) -> None:
-    old = trained(source("tiny", 3, 32, class_names=OLD), rng)
-    new = target("tiny", 3, 32, class_names=OLD)
+    settings = {"class_names": OLD, "head_batch_norm": False}
+    old, new = trained(source("tiny", 3, 32, **settings), rng), target("tiny", 3, 32, **settings)
     transfer = copy_fitting(old, new)
     photos = rng.uniform(0, 255, (2, 32, 32, 3)).astype("float32")
     np.testing.assert_allclose(logits(new, photos)["top"], logits(old, photos)["top"], rtol=1e-4)
@@ -61,16 +62,24 @@ def test_between_architectures_the_backbone_and_the_head_on_it_are_kept(
     assert ("head of mid_1" in transfer.new) == (target is CLAN)
 
 
+def test_a_head_that_normalises_its_features_takes_over_none_that_does_not(rng: np.random.Generator) -> None:
+    old = trained(Plain("tiny", 3, 32, class_names=OLD), rng)
+    new = CLAN("tiny", 3, 32, class_names=OLD)
+    transfer = copy_fitting(old, new)
+    assert transfer.heads == () and {"head of top", "batch_norm_top"} <= set(transfer.new)
+    assert not np.any(new.get_layer("logits_top").kernel)
+
+
 def test_a_layer_of_another_shape_starts_anew_as_a_whole_and_photos_may_have_another_size(
     rng: np.random.Generator,
 ) -> None:
-    old = trained(CLAN("tiny", 3, 32, class_names=OLD, embed_dim=8), rng)
+    old = trained(CLAN("tiny", 3, 32, class_names=OLD, embed_dim=8, spatial_batch_norm=False), rng)
     new = CLAN("tiny", 3, 64, class_names=["a", "b", "c"], embed_dim=12, spatial_pooling="max")
     before = new.get_layer("clca_mid_1").get_weights()
     transfer = copy_fitting(old, new)
     for a, b in zip(before, new.get_layer("clca_mid_1").get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
-    assert transfer.layers == () and transfer.heads == ()
+    assert not [name for name in transfer.layers if "batch_norm" not in name] and transfer.heads == ()
     assert {"clca_mid_1", "clsa_mid_1", "head of top"} <= set(transfer.new)
 
 
