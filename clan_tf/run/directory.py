@@ -131,7 +131,7 @@ class RunDirectory:
 
     @property
     def best(self) -> Path:
-        """The model of the epoch with the highest validation accuracy."""
+        """The model of the best epoch (`clan_tf.training.best_epoch`)."""
         return self.path / "best.keras"
 
     @property

@@ -8,8 +8,7 @@ import tensorflow as tf
 
 from clan_tf.progress import Progress
 from clan_tf.run import RunDirectory
-
-MONITOR = "val_combined_accuracy"
+from clan_tf.training.best_epoch import ACCURACY
 
 
 class TensorBoardScalars(keras.callbacks.Callback):
@@ -61,7 +60,7 @@ class ProgressDisplay(keras.callbacks.Callback):
         """Shows the epoch's metrics in a line."""
         self.progress.note(
             f"epoch {epoch + 1:>{len(str(self.epochs))}}/{self.epochs}  loss {logs['loss']:.3f}  "
-            f"train {100 * logs['combined_accuracy']:.1f} %  validation {100 * logs[MONITOR]:.1f} %  "
+            f"train {100 * logs['combined_accuracy']:.1f} %  validation {100 * logs[ACCURACY]:.1f} %  "
             f"learning rate {logs['learning_rate']:.2g}  {logs['seconds']:.0f} s"
         )
 

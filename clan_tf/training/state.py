@@ -35,11 +35,6 @@ class TrainingState:
     rows: list[dict[str, FiniteFloat]] = field(default_factory=list)
     seconds: FiniteFloat = 0.0
 
-    def best_epoch(self, column: str) -> int:
-        """Returns the first epoch, from 1, with the highest value of a column; 0 before the first ends."""
-        values = [row[column] for row in self.rows]
-        return 1 + values.index(max(values)) if values else 0
-
 
 def write_state(folder: Path, state: TrainingState, variables: Sequence[Any]) -> None:
     """Writes a state and the values of the variables; of the older states only the previous one is kept.

@@ -14,7 +14,7 @@ from clan_tf.run import RunDirectory
 from clan_tf.run.checkpoints import state_files
 from clan_tf.run.directory import START
 from clan_tf.training import resuming, train
-from clan_tf.training.callbacks import MONITOR
+from clan_tf.training.best_epoch import ACCURACY, LOSS
 from clan_tf.training.failures import recording
 from clan_tf.training.loop import TrainingLoop
 from clan_tf.training.state import TrainingState, write_state
@@ -130,12 +130,12 @@ def loop_of(run: RunDirectory) -> TrainingLoop:
     """A loop of 4 epochs of 2 steps as far as resuming needs one, on a run with a model of its own."""
     loop = TrainingLoop.__new__(TrainingLoop)
     loop.run, loop.steps, loop.columns = run, 2, ["loss", "combined_accuracy"]
-    loop.training = TrainingConfig(epochs=4)
+    loop.training, loop.labels = TrainingConfig(epochs=4), {"val": [0] * 10}
     return loop
 
 
 def state_with(accuracies: list[float], step: int) -> TrainingState:
-    rows = [{"loss": 1.0, "combined_accuracy": 0.5, MONITOR: accuracy} for accuracy in accuracies]
+    rows = [{"loss": 1.0, "combined_accuracy": 0.5, ACCURACY: accuracy, LOSS: 1.0} for accuracy in accuracies]
     return TrainingState(step=step, rows=rows)
 
 
