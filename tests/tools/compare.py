@@ -59,9 +59,9 @@ class Run:
         return self.directory.evaluation("test").is_complete
 
     def validation(self) -> tuple[float, float]:
-        """The best epoch's combined accuracy on validation photos, and its negated loss, of which more is better."""
-        rows = self.directory.read_metrics()
-        return max((float(row["val_combined_accuracy"]), -float(row["val_loss"])) for row in rows)
+        """The best epoch's combined accuracy on validation photos, and its negated loss: more of either is better."""
+        row = self.directory.read_metrics()[self.directory.read_status()["best_epoch"] - 1]
+        return float(row["val_combined_accuracy"]), -float(row["val_loss"])
 
     def figures(self) -> dict[str, Any]:
         return json.loads(self.directory.evaluation("test").metrics.read_text(encoding="utf-8"))
