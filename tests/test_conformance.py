@@ -42,8 +42,11 @@ ROWS = [
     Row("non_local", around(lambda: NonLocalBlock("embedded_gaussian"), "mid")),
     Row("clsa", around(CrossLayerSpatialAttention, "mid", "top")),
     Row("clan", clan(), takes_photos=True),
-    Row("clan_as_printed", clan(spatial_batch_norm=False, head_batch_norm=False), takes_photos=True),
-    Row("clan_max", clan(mid_pooling="max"), takes_photos=True),
+    Row(
+        "clan_as_printed",
+        clan(spatial_batch_norm=False, mid_pooling="avg", head_batch_norm=False),
+        takes_photos=True,
+    ),
     Row("clan_lite", lambda: CLAN("efficientnet_lite0", CLASSES, IMAGE_SIZE, scales=3), takes_photos=True),
     Row("clan_gap_3", clan(scales=3, mid_refinement="gap"), takes_photos=True),
     Row("clan_non_local", clan(mid_refinement="non_local", spatial_attention=False), takes_photos=True),

@@ -50,7 +50,7 @@ class ModelConfig(Section):
     spatial_batch_norm: bool = True
     """Whether the attention map is normalised before its activation, as in CBAM; without it, which is eq. 8 as printed,
     large activations can close or open it for good."""
-    mid_pooling: Literal["avg", "max"] = "avg"
+    mid_pooling: Literal["avg", "max"] = "max"
     """Pooling over the positions of the refined mid-level maps, before their heads; `avg` is the paper's."""
     head_batch_norm: bool | None = None
     """Whether each head normalises its pooled features over the batch; by default `clan` does and `plain` doesn't. The

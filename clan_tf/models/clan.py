@@ -43,7 +43,7 @@ class CLAN(BranchClassifier):
         spatial_kernel_size: side of the kernel `K` of eq. 8.
         spatial_batch_norm: whether the map of eq. 8 is normalised before its activation, as in CBAM; `False` is eq. 8
             as printed.
-        mid_pooling: pooling over the positions of the refined mid-level maps: `"avg"`, as in the paper, or `"max"`.
+        mid_pooling: pooling over the positions of the refined mid-level maps: `"max"`, or `"avg"` as in the paper.
         head_batch_norm: whether each head normalises its pooled features over the batch; `False` is the paper's.
         combination: what `combined` averages over the branches: `"logits"` or `"probabilities"`.
         dropout: fraction of each head's inputs that is dropped in training.
@@ -79,7 +79,7 @@ class CLAN(BranchClassifier):
         spatial_activation: SpatialActivation = "sigmoid",
         spatial_kernel_size: int = 3,
         spatial_batch_norm: bool = True,
-        mid_pooling: MidPooling = "avg",
+        mid_pooling: MidPooling = "max",
         head_batch_norm: bool = True,
         combination: Combination = "logits",
         dropout: float = 0.0,

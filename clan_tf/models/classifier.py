@@ -9,7 +9,7 @@ import keras
 from keras import ops
 
 from clan_tf import limits
-from clan_tf.choices import Combination, ResizeMode
+from clan_tf.choices import BEFORE, Combination, ResizeMode
 from clan_tf.errors import UserError, nearest, shown
 from clan_tf.layers.relation import Tensor
 
@@ -145,8 +145,8 @@ class BranchClassifier(keras.Model):
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "BranchClassifier":
         """Makes a model without loading backbone weights: a saved model has its own, and nothing is downloaded."""
-        if "head_batch_norm" in argument_names(cls):
-            config = {"head_batch_norm": False, **config}  # files of before it existed
+        names = argument_names(cls)
+        config = {**{name: value for name, value in BEFORE.items() if name in names}, **config}
         return cls(**{name: value for name, value in config.items() if name != "weights"})
 
     @staticmethod

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from clan_tf.choices import BEFORE
 from clan_tf.config import Experiment, flatten, load_experiment
 from clan_tf.config.yaml_text import parse_yaml
 from clan_tf.errors import UserError, listed
@@ -26,8 +27,6 @@ START = ".clan-tf-start"
 _LOG = re.compile(r"events\.out\.tfevents\..+")
 _END = "...\n"
 """YAML's end of a document; a truncated file lacks it."""
-_BEFORE = {"model.head_batch_norm": False}
-"""What keys mean that a run from before they existed doesn't have."""
 _RESTORE = "Restore it from a copy, or train anew in another --run-dir."
 
 
@@ -259,7 +258,7 @@ class RunDirectory:
         # A file with the end marker may be from an older version, which knew fewer keys.
         if missing and not text.endswith(_END):
             raise UserError(f"{self.config}: is damaged (it has no {missing[0]}). {_RESTORE}")
-        before = [f"{key}={value}" for key, value in _BEFORE.items() if key in missing]
+        before = [f"model.{name}={value}" for name, value in BEFORE.items() if f"model.{name}" in missing]
         return load_experiment(self.config, [*before, *overrides]) if before else experiment
 
     def claimed(self) -> AbstractContextManager[None]:

@@ -9,9 +9,9 @@ ACCURACY, LOSS = "val_combined_accuracy", "val_loss"
 def best_epoch(rows: Sequence[Mapping[str, float]], photos: int) -> int:
     """Returns the epoch, from 1, of the best model so far by the validation photos; 0 before the first ends.
 
-    With few photos the highest accuracy is a matter of chance, and often that of an epoch in which the learning rate was
-    still high. So accuracies within one standard error of the highest, `sqrt(a · (1 - a) / photos)`, count as equal, and
-    among those the lower loss is better. A model is compared with the one kept before it, so that an epoch either
+    With few photos the highest accuracy is a matter of chance, and often that of an epoch in which the learning rate
+    was still high. So accuracies within one standard error of the highest, `sqrt(a · (1 - a) / photos)`, are equal,
+    and among those the lower loss is better. A model is compared with the one kept before it, so that an epoch either
     becomes the best when it ends or never.
 
     Args:

@@ -56,7 +56,7 @@ def fit_batch(
     values: dict[str, int] = {"accumulation": training.parts}
     if training.batch_size == AUTO:
         unit = replicas * training.parts
-        values["batch_size"] = size = unit * _auto_photos(room, unit, photos)
+        values["batch_size"] = size = unit * _auto_photos(room, unit, photos, FEWEST_PHOTOS if model.head_batch_norm else 1)
         note(f"training.batch_size is {size}: {room.describe(size // unit)}; it is at most {AUTO_BATCH_SIZE}")
     elif training.accumulation is None:
         own = training.batch_size // replicas
@@ -76,7 +76,7 @@ def fit_batch(
 def _check_heads(training: TrainingConfig, note: Callable[[str], None]) -> None:
     """Raises a `UserError`, or notes, if the heads would normalise their features over too few photos."""
     photos = training.batch_size // training.parts
-    few = f"the heads normalise their features over the {photos} photo{'s' * (photos > 1)} that are computed at a time"
+    few = f"the heads normalise their features over the photos that are computed at a time, {photos}"
     if photos < FEWEST_PHOTOS:
         raise UserError(
             f"training.batch_size: {few}, and need at least {FEWEST_PHOTOS}. Use larger batches or fewer parts "
@@ -126,15 +126,18 @@ def step_bytes(cost: Complexity, training: TrainingConfig, photos: int) -> int:
     return weights + maps // (1 if training.precision == "float32" else 2)
 
 
-def _auto_photos(room: _Room, unit: int, photos: int) -> int:
-    """Returns the largest power of two of photos at a time, for `unit` parts and devices that share a batch."""
+def _auto_photos(room: _Room, unit: int, photos: int, least: int) -> int:
+    """Returns the largest power of two of photos at a time, for `unit` parts and devices that share a batch.
+
+    It is at least `least`, whether or not that fits, if there are photos enough.
+    """
     if photos < unit:
         raise UserError(
             f"training.batch_size: auto needs at least {unit} train photos for the devices and parts that share a "
             f"batch; there are {photos}. Use fewer devices (training.device), or training.accumulation=1."
         )
     most, size = max(unit, min(AUTO_BATCH_SIZE, photos)), 1
-    while 2 * size * unit <= most and room.takes(2 * size):
+    while 2 * size * unit <= most and (size < least or room.takes(2 * size)):
         size *= 2
     return size
 

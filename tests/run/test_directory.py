@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from clan_tf.choices import BEFORE
 from clan_tf.evaluation import evaluate
 from clan_tf.files.writing import LOCK
 from clan_tf.run import EvaluationFolder, RunDirectory
@@ -33,3 +34,13 @@ def test_every_file_of_an_evaluation_has_a_property(trained_run: RunDirectory) -
     folder = trained_run.evaluation("test")
     assert folder.is_complete
     assert named_by(folder) == names_in(folder.path)
+
+
+def test_a_run_from_before_a_choice_existed_keeps_the_network_it_had(trained_run: RunDirectory, tmp_path: Path) -> None:
+    lines = trained_run.config.read_text(encoding="utf-8").splitlines(keepends=True)
+    older = [line for line in lines if line.split(":")[0].strip() not in BEFORE]
+    assert len(older) == len(lines) - len(BEFORE)
+    run = RunDirectory(tmp_path)
+    run.config.write_text("".join(older), encoding="utf-8")
+    assert {name: getattr(run.experiment().model, name) for name in BEFORE} == BEFORE
+    assert run.experiment(["model.mid_pooling=max"]).model.mid_pooling == "max"

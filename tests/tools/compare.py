@@ -22,6 +22,8 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+
 import numpy as np
 from scipy import stats
 
@@ -152,7 +154,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", help="As for clan-tf train.")
     parser.add_argument("--output", required=True, type=Path)
-    parser.add_argument("--networks", nargs="+", default=list(NETWORKS), help=f"Of {', '.join(NETWORKS)}.")
+    parser.add_argument("--networks", nargs="*", default=list(NETWORKS), help=f"Of {', '.join(NETWORKS)}.")
     parser.add_argument("--network", action="append", default=[], type=parsed_network, metavar="NAME:KEY=VALUE,…")
     parser.add_argument("--lr", nargs="+", type=float, required=True, help="The learning rates to choose from.")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
