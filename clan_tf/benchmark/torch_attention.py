@@ -68,7 +68,10 @@ class TorchSpatialAttention(nn.Module):
         self.pooling, self.activation = layer.pooling, layer.activation
         self.return_attention = layer.return_attention
         self.convolution = translator.convolution(layer.convolution, size)
-        self.normalization = None if layer.normalization is None else translator.batch_norm(layer.normalization)
+        self.pooled_normalization, self.normalization = (
+            None if normalization is None else translator.batch_norm(normalization)
+            for normalization in (layer.pooled_normalization, layer.normalization)
+        )
         self.is_whole = size[0] % top_size[0] == 0 and size[1] % top_size[1] == 0
         self.factors = (size[0] // top_size[0], size[1] // top_size[1])
         for name, axis in (("rows", 0), ("columns", 1)):
@@ -82,7 +85,8 @@ class TorchSpatialAttention(nn.Module):
             pooled.append(mid.mean(1, keepdim=True))
         if "max" in self.pooling:
             pooled.append(mid.amax(1, keepdim=True))
-        attention = self.convolution(torch.cat(pooled, 1))
+        maps = torch.cat(pooled, 1)
+        attention = self.convolution(maps if self.pooled_normalization is None else self.pooled_normalization(maps))
         if self.normalization is not None:
             attention = self.normalization(attention)
             if self.activation == "linear":

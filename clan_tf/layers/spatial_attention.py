@@ -27,11 +27,12 @@ class CrossLayerSpatialAttention(keras.layers.Layer):
         pooling: what is computed over the channels of `mid`: `"avg"`, `"max"` or `"avg_max"`.
         activation: `"sigmoid"`, or `"linear"`, the equation as printed.
         kernel_size: side of the kernel `K`.
-        batch_norm: whether the map is normalised before the activation, as in CBAM. It then varies over the positions
-            from the first step on and can't close; a linear map is `(map + 2) / 4`, the sigmoid's tangent at 0. Without
-            it, which is eq. 8 as printed, the kernel starts at 0 and the map even, at 0.5 (`"sigmoid"`) or 1
-            (`"linear"`): large activations of `mid` can close or open a sigmoid map for good, and a linear map, which
-            has no bounds, can make training diverge.
+        batch_norm: whether the pooled maps are normalised, and the map before its activation, as in CBAM. The map then
+            varies over the positions from the first step on and can't close, and the zeros beyond the border are the
+            mean. The kernel starts at 1: where activations are high, the map is. A linear map is `(map + 2) / 4`, the
+            sigmoid's tangent at 0. Without it, which is eq. 8 as printed, the kernel starts at 0 and the map even, at
+            0.5 (`"sigmoid"`) or 1 (`"linear"`): large activations of `mid` can close or open a sigmoid map for good,
+            and a linear map, which has no bounds, can make training diverge.
         return_attention: whether the attention map is returned, too.
 
     Call arguments:
@@ -77,25 +78,31 @@ class CrossLayerSpatialAttention(keras.layers.Layer):
         """Creates the convolution `K` of eq. 8 and its batch norm, from the shapes of `mid` and `top`."""
         require_map("mid", mid_shape, static_size=True)
         require_map("top", top_shape, static_size=True)
+        pools = len(_POOLS[self.pooling])
         self.convolution = keras.layers.Conv2D(
             1,
             self.kernel_size,
             padding="same",
-            # A random kernel on activations of 5 or 100 would start the map far below 0, or saturate the sigmoid.
-            kernel_initializer="glorot_uniform" if self.batch_norm else "zeros",
+            kernel_initializer="ones" if self.batch_norm else "zeros",
             use_bias=not self.batch_norm,
             bias_initializer="ones" if self.activation == "linear" else "zeros",
             data_format="channels_last",
             dtype=self.dtype_policy,
             name="convolution",
         )
-        self.convolution.build((*mid_shape[:-1], len(_POOLS[self.pooling])))
-        self.normalization = None
+        self.convolution.build((*mid_shape[:-1], pools))
+        self.pooled_normalization = self.normalization = None
         if self.batch_norm:
-            self.normalization = keras.layers.BatchNormalization(
-                momentum=0.9, epsilon=1e-5, dtype=self.dtype_policy, name="batch_norm"
-            )
+            # `K` scales and the other normalisation shifts.
+            self.pooled_normalization = self._normalization("pooled_batch_norm", scale=False, center=False)
+            self.pooled_normalization.build((*mid_shape[:-1], pools))
+            self.normalization = self._normalization("batch_norm")
             self.normalization.build((*mid_shape[:-1], 1))
+
+    def _normalization(self, name: str, **arguments: bool) -> keras.layers.BatchNormalization:
+        return keras.layers.BatchNormalization(
+            momentum=0.9, epsilon=1e-5, dtype=self.dtype_policy, name=name, **arguments
+        )
 
     def call(self, mid, top, training=None):
         """Weights the positions of `top` by the attention of `mid` (eqs. 8-10)."""
@@ -105,18 +112,26 @@ class CrossLayerSpatialAttention(keras.layers.Layer):
 
     def attention_map(self, mid: Tensor, training: bool | None = None) -> Tensor:
         """Computes `M` of eq. 8: `(batch, height, width, 1)`."""
-        pooled = [pool(mid, axis=-1, keepdims=True) for pool in _POOLS[self.pooling]]
-        attention = self.convolution(ops.concatenate(pooled, axis=-1))  # eq. 8
-        if self.normalization is not None:
-            attention = self.normalization(attention, training=training)
-            if self.activation == "linear":
-                return attention * LINEAR_SLOPE + LINEAR_OFFSET
-        return ops.sigmoid(attention) if self.activation == "sigmoid" else attention
+        pooled = self.pooled(mid)
+        if self.pooled_normalization is None or self.normalization is None:
+            return self.activated(self.convolution(pooled))  # eq. 8
+        pooled = self.pooled_normalization(pooled, training=training)
+        scores = self.normalization(self.convolution(pooled), training=training)
+        return self.activated(scores if self.activation == "sigmoid" else scores * LINEAR_SLOPE + LINEAR_OFFSET)
+
+    def pooled(self, mid: Tensor) -> Tensor:
+        """Computes mean, maximum or both over the channels of `mid`: `(batch, height, width, 1 or 2)`."""
+        return ops.concatenate([pool(mid, axis=-1, keepdims=True) for pool in _POOLS[self.pooling]], axis=-1)
+
+    def activated(self, scores: Tensor) -> Tensor:
+        """Applies the activation to a map."""
+        return ops.sigmoid(scores) if self.activation == "sigmoid" else scores
 
     @property
     def sublayers(self) -> list[keras.layers.Layer]:
         """The layers with parameters inside this one, available once it is built."""
-        return [self.convolution] if self.normalization is None else [self.convolution, self.normalization]
+        candidates = (self.pooled_normalization, self.convolution, self.normalization)
+        return [layer for layer in candidates if layer is not None]
 
     def compute_output_shape(self, mid_shape: Shape, top_shape: Shape) -> Shape | tuple[Shape, Shape]:
         """Returns the shape of `top` and, if requested, that of the attention map."""

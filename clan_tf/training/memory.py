@@ -56,7 +56,9 @@ def fit_batch(
     values: dict[str, int] = {"accumulation": training.parts}
     if training.batch_size == AUTO:
         unit = replicas * training.parts
-        values["batch_size"] = size = unit * _auto_photos(room, unit, photos, FEWEST_PHOTOS if model.head_batch_norm else 1)
+        values["batch_size"] = size = unit * _auto_photos(
+            room, unit, photos, FEWEST_PHOTOS if model.head_batch_norm else 1
+        )
         note(f"training.batch_size is {size}: {room.describe(size // unit)}; it is at most {AUTO_BATCH_SIZE}")
     elif training.accumulation is None:
         own = training.batch_size // replicas

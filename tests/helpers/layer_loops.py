@@ -1,6 +1,7 @@
 """The layers' equations as plain NumPy loops over positions."""
 
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -83,8 +84,16 @@ def context_attention_loop(relation: str, maps: list[np.ndarray], weights: Array
     return refine_loop(relation, mid, fused, weights, training)
 
 
-def attention_map_loop(pooling: str, activation: str, mid: np.ndarray, kernel: np.ndarray, bias: float) -> np.ndarray:
-    """Eq. 8 with a 3x3 kernel: `(batch, height, width)`."""
+def attention_map_loop(
+    pooling: str,
+    activation: str,
+    mid: np.ndarray,
+    kernel: np.ndarray,
+    bias: float,
+    means: Sequence[float] = (0.0, 0.0),
+    deviations: Sequence[float] = (1.0, 1.0),
+) -> np.ndarray:
+    """Eq. 8 with a 3x3 kernel: `(batch, height, width)`; the pooled maps may be normalised."""
     batch, height, width, _ = mid.shape
     attention = np.zeros((batch, height, width))
     for photo, row, column in itertools.product(range(batch), range(height), range(width)):
@@ -96,7 +105,8 @@ def attention_map_loop(pooling: str, activation: str, mid: np.ndarray, kernel: n
             channels = list(mid[photo, y, x])
             mean, largest = sum(channels) / len(channels), max(channels)
             pooled = {"avg": [mean], "max": [largest], "avg_max": [mean, largest]}[pooling]
-            total += sum(kernel[down, along, index, 0] * value for index, value in enumerate(pooled))
+            for index, value in enumerate(pooled):
+                total += kernel[down, along, index, 0] * (value - means[index]) / deviations[index]
         attention[photo, row, column] = 1 / (1 + np.exp(-total)) if activation == "sigmoid" else total
     return attention
 

@@ -110,20 +110,75 @@ def test_bad_spatial_attention_arguments_are_named(name: str, value: Any) -> Non
         CrossLayerSpatialAttention(**{name: value})
 
 
+def normalised_map_loop(pooling: str, activation: str, arrays: Arrays, statistics: Arrays | None = None) -> np.ndarray:
+    """Eq. 8 with both normalisations, by the batch's own statistics or given ones: `(batch, height, width)`."""
+    maps = {"avg": [np.mean], "max": [np.max], "avg_max": [np.mean, np.max]}[pooling]
+    pooled = [pool(arrays["mid"], axis=-1) for pool in maps]
+    means, variances = [x.mean() for x in pooled], [x.var() for x in pooled]
+    if statistics:
+        means, variances = statistics["pooled_mean"], statistics["pooled_variance"]
+    deviations = np.sqrt(np.add(variances, 1e-5))
+    scores = attention_map_loop(pooling, "linear", arrays["mid"], arrays["kernel"], 0.0, means, deviations)
+    mean, variance = scores.mean(), scores.var()
+    if statistics:
+        mean, variance = statistics["mean"], statistics["variance"]
+    scores = arrays["gamma"] * (scores - mean) / np.sqrt(variance + 1e-5) + arrays["beta"]
+    return 1 / (1 + np.exp(-scores)) if activation == "sigmoid" else (scores + 2) / 4
+
+
+def named_weights(layer: CrossLayerSpatialAttention) -> dict[str, Any]:
+    """The variables of a layer with batch norm, by the names of `normalised_map_loop`."""
+    pooled, last = layer.pooled_normalization, layer.normalization
+    trained = {"kernel": layer.convolution.kernel, "gamma": last.gamma, "beta": last.beta}
+    statistics = {"pooled_mean": pooled.moving_mean, "pooled_variance": pooled.moving_variance}
+    return trained | statistics | {"mean": last.moving_mean, "variance": last.moving_variance}
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("training", [False, True])
-def test_batch_norm_stands_between_the_convolution_and_the_activation(
-    activation: str, training: bool, rng: np.random.Generator
+def test_pooled_maps_and_the_map_are_normalised(
+    pooling: str, activation: str, training: bool, rng: np.random.Generator
 ) -> None:
-    layer, mid, top = make_spatial(rng, (4, 6), (2, 3), activation=activation, batch_norm=True, return_attention=True)
-    kernel, gamma, beta, mean, variance = (weight.numpy().astype("float64") for weight in layer.weights)
+    arguments = {"pooling": pooling, "activation": activation, "return_attention": True}
+    layer, mid, top = make_spatial(rng, (4, 6), (2, 3), **arguments)
+    arrays = {name: ops.convert_to_numpy(v).astype("float64") for name, v in named_weights(layer).items()}
     _, attention = layer(mid, top, training=training)
-    scores = attention_map_loop("avg_max", "linear", mid.astype("float64"), kernel, 0.0)
-    if training:
-        mean, variance = scores.mean(), scores.var()
-    expected = gamma * (scores - mean) / np.sqrt(variance + 1e-5) + beta
-    expected = 1 / (1 + np.exp(-expected)) if activation == "sigmoid" else (expected + 2) / 4
+    expected = normalised_map_loop(
+        pooling, activation, arrays | {"mid": mid.astype("float64")}, None if training else arrays
+    )
     np.testing.assert_allclose(ops.convert_to_numpy(attention)[..., 0], expected, rtol=1e-4, atol=1e-4)
+
+
+@needs_tensorflow
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_gradients_through_both_normalisations_equal_finite_differences(
+    activation: str, rng: np.random.Generator
+) -> None:
+    layer, mid, top = make_spatial(rng, (4, 6), (2, 3), activation=activation)
+    mix = random_map(rng, top.shape)
+
+    def loss(arrays: Arrays) -> float:
+        attention = normalised_map_loop("avg_max", activation, arrays)
+        return float(np.sum(mix * attend_in_cells_loop(attention, arrays["top"])))
+
+    variables = {name: named_weights(layer)[name].value for name in ("kernel", "gamma", "beta")}
+    variables |= {"mid": tf.constant(mid), "top": tf.constant(top)}
+    with tf.GradientTape() as tape:
+        tape.watch([variables["mid"], variables["top"]])
+        value = tf.reduce_sum(mix * layer(variables["mid"], variables["top"], training=True))
+    gradients = {name: g.numpy() for name, g in tape.gradient(value, variables).items()}
+    assert_slopes_match(loss, {k: v.numpy().astype("float64") for k, v in variables.items()}, gradients, rng)
+
+
+def test_the_border_of_a_normalised_map_is_no_darker() -> None:
+    """The zeros beyond it are the mean, to which a map of the mean everywhere is equal."""
+    layer = CrossLayerSpatialAttention(return_attention=True)
+    mid = np.full((1, 4, 4, 3), 7.0, "float32")
+    layer.build(mid.shape, (1, 2, 2, 5))
+    layer.pooled_normalization.moving_mean.assign([7.0, 7.0])
+    _, attention = layer(mid, np.ones((1, 2, 2, 5), "float32"))
+    np.testing.assert_array_equal(ops.convert_to_numpy(attention), 0.5)
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)

@@ -62,7 +62,7 @@ def test_each_part_counts_its_own_parameters() -> None:
     # Per position of the 4x4 map, except for `W_g` at the top map's 2x2.
     per_position = (96 + 1) * 96 + embeddings + (width + 1) * 96 + 2 * 96
     assert cost.macs["clca"] == 16 * per_position + 4 * (128 + 1) * 96
-    assert cost.macs["clsa"] == 16 * (3 * 3 * 2 + 2)
+    assert cost.macs["clsa"] == 16 * (2 * 2 + 3 * 3 * 2 + 2)
     assert cost.macs["heads"] == cost.parameters["heads"]
 
 
