@@ -6,5 +6,12 @@ ResizeMode = Literal["stretch", "keep_aspect"]
 """`stretch` resizes a photo to a square; `keep_aspect` makes its shorter side the size."""
 Combination = Literal["probabilities", "logits"]
 """What is averaged over the branches."""
-BEFORE: dict[str, Any] = {"mid_pooling": "avg", "head_batch_norm": False}
-"""Choices that models of before they could be chosen had: what a model file or a run's config that lacks them means."""
+MidPooling = Literal["avg", "max"]
+"""Pooling over the positions of a mid-level map."""
+FORMER_DEFAULTS: dict[str, Any] = {
+    "spatial_batch_norm": False,
+    "mid_pooling": "avg",
+    "head_batch_norm": False,
+    "combination": "probabilities",
+}
+"""What a key that is missing means in model files and runs' configs that were written before it existed."""

@@ -89,49 +89,37 @@ def fold(layer: keras.layers.Layer) -> keras.layers.Layer:
 
 
 class FoldedSpatialAttention(CrossLayerSpatialAttention):
-    """Computes `CrossLayerSpatialAttention` at inference by one convolution and a constant map.
+    """Computes `CrossLayerSpatialAttention` at inference with the scales of both normalisations in its kernel.
 
-    Normalised pooled maps are `s x + o`, so that `K` on them is `K s` on the pooled maps and, because of the zeros
-    beyond the border, another constant at each position. The normalisation after `K` scales both.
+    The means are subtracted before the convolution, so that the zeros beyond the border stay the mean.
 
     Args:
-        scores: added to the map before the activation, `(1, height, width, 1)`.
+        means: of the pooled maps, one or two numbers.
         **arguments: as for `CrossLayerSpatialAttention`.
     """
 
-    def __init__(self, scores: np.ndarray, **arguments: Any) -> None:
+    def __init__(self, means: np.ndarray, **arguments: Any) -> None:
         super().__init__(**arguments)
-        self.scores = scores
+        self.means = means
 
     def attention_map(self, mid, training=None):
         """Computes `M` of eq. 8."""
-        return self.activated(self.convolution(self.pooled(mid)) + self.scores)
+        return self.activated(self.convolution(self.pooled(mid) - self.means))
 
 
 def _fold_attention(layer: CrossLayerSpatialAttention) -> CrossLayerSpatialAttention:
-    if layer.normalization is None or layer.pooled_normalization is None:
+    if layer.map_normalization is None or layer.pooled_normalization is None:
         return layer
     kernel = np.asarray(layer.convolution.kernel, "float64")
-    scales, offsets = scale_and_offset(layer.pooled_normalization, kernel.shape[2])
-    scale, offset = scale_and_offset(layer.normalization, 1)
+    scales, _ = scale_and_offset(layer.pooled_normalization, kernel.shape[2])
+    scale, offset = scale_and_offset(layer.map_normalization, 1)
     if layer.activation == "linear":
         scale, offset = scale * LINEAR_SLOPE, offset * LINEAR_SLOPE + LINEAR_OFFSET
-    mid, top = (tensor.shape for tensor in layer.input)
-    scores = scale * _sums_within(kernel[..., 0] @ offsets, mid[1:3]) + offset
-    arguments = layer.get_config() | {"batch_norm": False}
-    folded = FoldedSpatialAttention(scores[None, ..., None].astype("float32"), **arguments)
-    folded.build(mid, top)
-    folded.convolution.set_weights([(kernel * scales[:, None] * scale).astype("float32"), np.zeros(1, "float32")])
+    means = np.asarray(layer.pooled_normalization.moving_mean, "float32")
+    folded = FoldedSpatialAttention(means, **layer.get_config() | {"batch_norm": False})
+    folded.build(*(tensor.shape for tensor in layer.input))
+    folded.convolution.set_weights([(kernel * scales[:, None] * scale).astype("float32"), offset.astype("float32")])
     return folded
-
-
-def _sums_within(kernel: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Returns, for each position of a map, the sum of the part of a `same` kernel that lies within the map."""
-    rows, columns = (
-        np.array([[0 <= at + tap - (taps - 1) // 2 < length for tap in range(taps)] for at in range(length)], "float64")
-        for length, taps in zip(size, kernel.shape, strict=True)
-    )
-    return rows @ kernel @ columns.T
 
 
 def convolution_macs(layer: NonLocalBlock) -> int:

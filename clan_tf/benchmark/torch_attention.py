@@ -68,9 +68,9 @@ class TorchSpatialAttention(nn.Module):
         self.pooling, self.activation = layer.pooling, layer.activation
         self.return_attention = layer.return_attention
         self.convolution = translator.convolution(layer.convolution, size)
-        self.pooled_normalization, self.normalization = (
+        self.pooled_normalization, self.map_normalization = (
             None if normalization is None else translator.batch_norm(normalization)
-            for normalization in (layer.pooled_normalization, layer.normalization)
+            for normalization in (layer.pooled_normalization, layer.map_normalization)
         )
         self.is_whole = size[0] % top_size[0] == 0 and size[1] % top_size[1] == 0
         self.factors = (size[0] // top_size[0], size[1] // top_size[1])
@@ -87,8 +87,8 @@ class TorchSpatialAttention(nn.Module):
             pooled.append(mid.amax(1, keepdim=True))
         maps = torch.cat(pooled, 1)
         attention = self.convolution(maps if self.pooled_normalization is None else self.pooled_normalization(maps))
-        if self.normalization is not None:
-            attention = self.normalization(attention)
+        if self.map_normalization is not None:
+            attention = self.map_normalization(attention)
             if self.activation == "linear":
                 attention = attention * LINEAR_SLOPE + LINEAR_OFFSET
         attention = attention.sigmoid() if self.activation == "sigmoid" else attention

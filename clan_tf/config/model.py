@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from clan_tf import limits
-from clan_tf.choices import Combination
+from clan_tf.choices import Combination, MidPooling
 from clan_tf.config.section import Fraction, Name, Section, Text, require_utf8, up_to
 
 
@@ -27,14 +27,15 @@ class ModelConfig(Section):
     `.weights.h5`, `.h5` or `.keras` file, or `none` for random ones."""
     init: Text | None = None
     """Trained model to start from in place of `weights`: a run directory or a `.keras` file of clan-tf with the same
-    backbone, whatever its classes and photo size. Layers of the same name and shape are copied, in the heads the
-    classes of the same name."""
+    backbone, whatever its classes and photo size. Layers of the same name and shape are copied; in the heads the
+    classes of the same name, if their features are pooled and normalised alike."""
     scales: Annotated[int, Field(ge=2, le=limits.TAPS + 1)] | None = None
     """Number of feature maps, 2 or 3: the top-level map and the backbone's usual mid-level maps. 2 by default."""
     mid: Annotated[list[Name], Field(min_length=1, max_length=limits.TAPS)] | None = None
     """Mid-level layers, from shallow to deep, in place of `scales`."""
     mid_refinement: Literal["gap", "non_local", "clca"] = "clca"
-    """What refines the mid-level maps: cross-layer context attention, a non-local block, or nothing (`gap`)."""
+    """What refines the mid-level maps before they are pooled: cross-layer context attention, a non-local block, or
+    nothing (`gap`)."""
     relation: Literal["gaussian", "embedded_gaussian", "dot_product"] = "dot_product"
     """Metric by which positions are related (eqs. 5-7)."""
     embed_dim: Annotated[int, up_to(limits.EMBED_DIM)] | None = None
@@ -44,13 +45,13 @@ class ModelConfig(Section):
     spatial_pooling: Literal["avg", "max", "avg_max"] = "avg_max"
     """Pooling over the channels in the spatial attention (eq. 8)."""
     spatial_activation: Literal["sigmoid", "linear"] = "sigmoid"
-    """Activation of the attention map; `linear` is eq. 8 as printed."""
+    """Activation of the attention map; eq. 8 as printed is `linear` with `spatial_batch_norm: false`."""
     spatial_kernel_size: Annotated[int, up_to(limits.KERNEL_SIZE)] = 3
     """Side of the convolution's kernel in the spatial attention (eq. 8)."""
     spatial_batch_norm: bool = True
-    """Whether the attention map is normalised before its activation, as in CBAM; without it, which is eq. 8 as printed,
-    large activations can close or open it for good."""
-    mid_pooling: Literal["avg", "max"] = "max"
+    """Whether the pooled maps and, as in CBAM, the attention map before its activation are normalised; otherwise, which
+    is eq. 8 as printed, large activations can close or open it for good."""
+    mid_pooling: MidPooling = "max"
     """Pooling over the positions of the refined mid-level maps, before their heads; `avg` is the paper's."""
     head_batch_norm: bool | None = None
     """Whether each head normalises its pooled features over the batch; by default `clan` does and `plain` doesn't. The
@@ -73,6 +74,11 @@ class ModelConfig(Section):
     @classmethod
     def _resolve_init(cls, init: str | None) -> str | None:
         return None if init is None else _absolute(init)
+
+    @property
+    def heads_are_normalised(self) -> bool:
+        """Whether the heads normalise their features: `head_batch_norm` with its default resolved."""
+        return self.architecture == "clan" if self.head_batch_norm is None else self.head_batch_norm
 
     @model_validator(mode="after")
     def _check(self) -> Self:

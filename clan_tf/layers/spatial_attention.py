@@ -25,7 +25,7 @@ class CrossLayerSpatialAttention(keras.layers.Layer):
 
     Args:
         pooling: what is computed over the channels of `mid`: `"avg"`, `"max"` or `"avg_max"`.
-        activation: `"sigmoid"`, or `"linear"`, the equation as printed.
+        activation: `"sigmoid"` or `"linear"`; the equation as printed has the latter, without `batch_norm`.
         kernel_size: side of the kernel `K`.
         batch_norm: whether the pooled maps are normalised, and the map before its activation, as in CBAM. The map then
             varies over the positions from the first step on and can't close, and the zeros beyond the border are the
@@ -91,13 +91,13 @@ class CrossLayerSpatialAttention(keras.layers.Layer):
             name="convolution",
         )
         self.convolution.build((*mid_shape[:-1], pools))
-        self.pooled_normalization = self.normalization = None
+        self.pooled_normalization = self.map_normalization = None
         if self.batch_norm:
             # `K` scales and the other normalisation shifts.
             self.pooled_normalization = self._normalization("pooled_batch_norm", scale=False, center=False)
             self.pooled_normalization.build((*mid_shape[:-1], pools))
-            self.normalization = self._normalization("batch_norm")
-            self.normalization.build((*mid_shape[:-1], 1))
+            self.map_normalization = self._normalization("map_batch_norm")
+            self.map_normalization.build((*mid_shape[:-1], 1))
 
     def _normalization(self, name: str, **arguments: bool) -> keras.layers.BatchNormalization:
         return keras.layers.BatchNormalization(
@@ -113,10 +113,10 @@ class CrossLayerSpatialAttention(keras.layers.Layer):
     def attention_map(self, mid: Tensor, training: bool | None = None) -> Tensor:
         """Computes `M` of eq. 8: `(batch, height, width, 1)`."""
         pooled = self.pooled(mid)
-        if self.pooled_normalization is None or self.normalization is None:
+        if self.pooled_normalization is None or self.map_normalization is None:
             return self.activated(self.convolution(pooled))  # eq. 8
         pooled = self.pooled_normalization(pooled, training=training)
-        scores = self.normalization(self.convolution(pooled), training=training)
+        scores = self.map_normalization(self.convolution(pooled), training=training)
         return self.activated(scores if self.activation == "sigmoid" else scores * LINEAR_SLOPE + LINEAR_OFFSET)
 
     def pooled(self, mid: Tensor) -> Tensor:
@@ -130,7 +130,7 @@ class CrossLayerSpatialAttention(keras.layers.Layer):
     @property
     def sublayers(self) -> list[keras.layers.Layer]:
         """The layers with parameters inside this one, available once it is built."""
-        candidates = (self.pooled_normalization, self.convolution, self.normalization)
+        candidates = (self.pooled_normalization, self.convolution, self.map_normalization)
         return [layer for layer in candidates if layer is not None]
 
     def compute_output_shape(self, mid_shape: Shape, top_shape: Shape) -> Shape | tuple[Shape, Shape]:

@@ -33,7 +33,7 @@ def build_model(
         "resize_mode": experiment.data.resize_mode,
         "combination": config.combination,
         "dropout": config.dropout,
-        "head_batch_norm": config.architecture == "clan" if config.head_batch_norm is None else config.head_batch_norm,
+        "head_batch_norm": config.heads_are_normalised,
         "loss_weights": config.loss_weights,
         "class_names": class_names,
         "weights": config.weights if load_weights and config.init is None else None,

@@ -5,7 +5,7 @@ from typing import Any, Literal, get_args
 
 import keras
 
-from clan_tf.choices import Combination, ResizeMode
+from clan_tf.choices import Combination, MidPooling, ResizeMode
 from clan_tf.errors import UserError
 from clan_tf.layers import CrossLayerContextAttention, CrossLayerSpatialAttention, NonLocalBlock
 from clan_tf.layers.relation import Relation, Tensor
@@ -14,7 +14,6 @@ from clan_tf.models.backbones import backbone_spec, build_backbone, preprocess
 from clan_tf.models.classifier import BranchClassifier, branch_head, check_arguments
 
 MidRefinement = Literal["gap", "non_local", "clca"]
-MidPooling = Literal["avg", "max"]
 
 
 @keras.saving.register_keras_serializable(package="clan_tf")
@@ -39,10 +38,10 @@ class CLAN(BranchClassifier):
         embed_dim: `C_int`; `None` for half the channels of each mid-level map.
         spatial_attention: whether there is cross-layer spatial attention, and with it the branch `refined_top`.
         spatial_pooling: pooling over the channels in eq. 8: `"avg"`, `"max"` or `"avg_max"` (Table 3).
-        spatial_activation: `"sigmoid"`, or `"linear"` for eqs. 8 and 9 as printed.
+        spatial_activation: `"sigmoid"` or `"linear"`; eqs. 8 and 9 as printed have the latter, without batch norm.
         spatial_kernel_size: side of the kernel `K` of eq. 8.
-        spatial_batch_norm: whether the map of eq. 8 is normalised before its activation, as in CBAM; `False` is eq. 8
-            as printed.
+        spatial_batch_norm: whether the pooled maps of eq. 8 are normalised, and the map before its activation; `False`
+            is eq. 8 as printed.
         mid_pooling: pooling over the positions of the refined mid-level maps: `"max"`, or `"avg"` as in the paper.
         head_batch_norm: whether each head normalises its pooled features over the batch; `False` is the paper's.
         combination: what `combined` averages over the branches: `"logits"` or `"probabilities"`.
@@ -114,10 +113,6 @@ class CLAN(BranchClassifier):
             "resize_mode": resize_mode,
         }
         check_arguments(arguments)
-        if mid_pooling not in get_args(MidPooling):
-            raise ValueError(
-                f"`mid_pooling` must be one of {', '.join(get_args(MidPooling))}. Received: mid_pooling={mid_pooling!r}"
-            )
         if not mid:
             raise ValueError(f"`mid` must name at least one layer. Received: mid={mid!r}")
 

@@ -9,7 +9,7 @@ import keras
 from keras import ops
 
 from clan_tf import limits
-from clan_tf.choices import BEFORE, Combination, ResizeMode
+from clan_tf.choices import FORMER_DEFAULTS, Combination, MidPooling, ResizeMode
 from clan_tf.errors import UserError, nearest, shown
 from clan_tf.layers.relation import Tensor
 
@@ -144,9 +144,12 @@ class BranchClassifier(keras.Model):
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "BranchClassifier":
-        """Makes a model without loading backbone weights: a saved model has its own, and nothing is downloaded."""
+        """Makes a model without loading backbone weights: a saved model has its own, and nothing is downloaded.
+
+        Arguments that older files lack have the values of `FORMER_DEFAULTS`.
+        """
         names = argument_names(cls)
-        config = {**{name: value for name, value in BEFORE.items() if name in names}, **config}
+        config = {**{name: value for name, value in FORMER_DEFAULTS.items() if name in names}, **config}
         return cls(**{name: value for name, value in config.items() if name != "weights"})
 
     @staticmethod
@@ -185,8 +188,8 @@ def combine(probabilities: Sequence[Tensor], rule: Combination) -> Tensor:
 def branch_head(x: Tensor, classes: int, branch: str, dropout: float = 0.0, batch_norm: bool = False) -> Tensor:
     """Computes logits of a pooled feature vector by a dense layer, in float32 regardless of the graph's precision.
 
-    The layer starts at 0. With random weights, the spatial attention was observed to collapse to 0 within a few steps,
-    and its branch stayed at chance.
+    The layer starts at 0. With random weights, a spatial attention as printed was observed to collapse to 0 within a
+    few steps, and its branch stayed at chance.
 
     Args:
         x: feature vectors `(batch, features)`.
@@ -209,8 +212,12 @@ def check_arguments(arguments: Mapping[str, Any]) -> None:
         value = arguments.get(name)
         if name in arguments and not (value is None and name in OPTIONAL) and not _is_whole(value, most):
             raise ValueError(f"`{name}` must be a positive number up to {most:,}. Received: {name}={shown(value)}")
-    for name, values in (("combination", get_args(Combination)), ("resize_mode", get_args(ResizeMode))):
-        if arguments[name] not in values:
+    for name, values in (
+        ("combination", get_args(Combination)),
+        ("resize_mode", get_args(ResizeMode)),
+        ("mid_pooling", get_args(MidPooling)),
+    ):
+        if arguments.get(name, values[0]) not in values:
             raise ValueError(f"`{name}` must be one of {', '.join(values)}. Received: {name}={shown(arguments[name])}")
     dropout = arguments["dropout"]
     if not (isinstance(dropout, numbers.Real) and 0 <= float(dropout) < 1):

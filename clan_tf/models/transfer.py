@@ -43,9 +43,9 @@ class Transfer:
 def copy_fitting(source: BranchClassifier, model: BranchClassifier) -> Transfer:
     """Copies all weights of `source` that have a place in `model`; the others stay as they are.
 
-    Layers are found by name, and copied if all their weights have the same shapes. In the heads, if both models or
-    neither normalise what they take, the weights of each class are copied that both know by its name. The size of the
-    photos may differ.
+    Layers are found by name, and copied if all their weights have the same shapes. In the heads, if
+    their features are pooled and normalised alike, the weights of each class are copied that both models know by its
+    name. The size of the photos may differ.
 
     Args:
         source: the trained model.
@@ -61,12 +61,14 @@ def copy_fitting(source: BranchClassifier, model: BranchClassifier) -> Transfer:
     heads: dict[str, bool] = {}
     places = _common_places(source.class_names, model.class_names)
     branches = {f"logits_{branch}": branch for branch in model.branches}
-    heads_fit = source.head_batch_norm == model.head_batch_norm
     for new, old in _pairs(source, model):
         if new.name in branches:
-            heads[branches[new.name]] = heads_fit and _copy_classes(old, new, places)
+            heads[branches[new.name]] = _pool_alike(source, model, branches[new.name]) and _copy_classes(
+                old, new, places
+            )
         elif new is not model.backbone_model:
-            layers[new.name] = _copy_layer(old, new)
+            branch = new.name.removeprefix("batch_norm_")
+            layers[new.name] = (branch == new.name or _pool_alike(source, model, branch)) and _copy_layer(old, new)
     return Transfer(
         backbone=(sum(copied), len(inner)),
         layers=tuple(name for name, is_copied in layers.items() if is_copied),
@@ -78,6 +80,15 @@ def copy_fitting(source: BranchClassifier, model: BranchClassifier) -> Transfer:
             *(f"head of {branch}" for branch, is_copied in heads.items() if not is_copied),
         ),
     )
+
+
+def _pool_alike(source: BranchClassifier, model: BranchClassifier, branch: str) -> bool:
+    """Returns whether the head of a branch takes features of the same kind in both models."""
+    kinds = [
+        (each.head_batch_norm, getattr(each, "mid_pooling", None) if branch.startswith("mid_") else None)
+        for each in (source, model)
+    ]
+    return kinds[0] == kinds[1]
 
 
 def _require_same_maps(source: BranchClassifier, model: BranchClassifier) -> None:

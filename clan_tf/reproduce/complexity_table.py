@@ -14,6 +14,8 @@ from clan_tf.training.plan import count_classes
 
 THE_PAPERS = ("vgg16_bn", 200, 448)
 """Backbone, classes and photo size of the published numbers."""
+AS_PRINTED = {"spatial_batch_norm": False, "mid_pooling": "avg", "head_batch_norm": False}
+"""What the paper's network has in place of clan-tf's defaults."""
 
 
 def write_complexity_table(experiment: Experiment, path: Path) -> tuple[list[Path], list[dict[str, Any]]]:
@@ -23,7 +25,7 @@ def write_complexity_table(experiment: Experiment, path: Path) -> tuple[list[Pat
     is_papers = (backbone, classes, size) == THE_PAPERS
     rows = []
     for method, network, printed_parameters, printed_macs in COMPLEXITY_ROWS:
-        as_printed = {**network.changes, "mid_pooling": "avg", "head_batch_norm": False}
+        as_printed = {**network.changes, **AS_PRINTED}
         model = ModelConfig.model_validate({**experiment.model.model_dump(), **as_printed})
         cost = complexity(build_model(experiment.model_copy(update={"model": model}), classes, load_weights=False))
         rows.append(

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from clan_tf.choices import BEFORE
+from clan_tf.choices import FORMER_DEFAULTS
 from clan_tf.config import Experiment, flatten, load_experiment
 from clan_tf.config.yaml_text import parse_yaml
 from clan_tf.errors import UserError, listed
@@ -258,8 +258,8 @@ class RunDirectory:
         # A file with the end marker may be from an older version, which knew fewer keys.
         if missing and not text.endswith(_END):
             raise UserError(f"{self.config}: is damaged (it has no {missing[0]}). {_RESTORE}")
-        before = [f"model.{name}={value}" for name, value in BEFORE.items() if f"model.{name}" in missing]
-        return load_experiment(self.config, [*before, *overrides]) if before else experiment
+        former = [f"model.{name}={value}" for name, value in FORMER_DEFAULTS.items() if f"model.{name}" in missing]
+        return load_experiment(self.config, [*former, *overrides]) if former else experiment
 
     def claimed(self) -> AbstractContextManager[None]:
         """Keeps other processes from training in this folder; entering it raises a `UserError` if one does."""

@@ -1,6 +1,6 @@
 """One trial: the experiment with its values, trained once per seed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from clan_tf.config import Experiment, with_values
@@ -80,13 +80,11 @@ class TrialTrainer:
         with forgetting_graphs():
             path = str(self.directory.run(trial, seed))
             result = train(experiment, path, progress=progress, resume=True, data=data)
-        value, epoch = self._best(result.run.read_metrics())
-        return Repeat(seed, value, epoch, result.outcome.seconds)
+        epoch = result.outcome.best_epoch
+        return Repeat(seed, self._value(result.run.read_metrics()[epoch - 1]), epoch, result.outcome.seconds)
 
-    def _best(self, rows: Sequence[Mapping[str, str]]) -> tuple[float, int]:
-        """Returns the best value of the objective in the rows of `metrics.csv`, and its epoch from 1."""
-        if self.search.objective not in rows[0]:
-            raise UserError(f"objective: there is no {self.search.objective!r}, but {', '.join(list(rows[0])[1:])}.")
-        column = [float(row[self.search.objective]) for row in rows]
-        best = max(column) if self.search.direction == "max" else min(column)
-        return best, column.index(best) + 1
+    def _value(self, row: Mapping[str, str]) -> float:
+        """Returns the objective in a row of `metrics.csv`."""
+        if self.search.objective not in row:
+            raise UserError(f"objective: there is no {self.search.objective!r}, but {', '.join(list(row)[1:])}.")
+        return float(row[self.search.objective])

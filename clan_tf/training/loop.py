@@ -25,7 +25,7 @@ from clan_tf.models.files import damage_in_model
 from clan_tf.plots import plot_curves
 from clan_tf.progress import Progress
 from clan_tf.run import Outcome, RunDirectory
-from clan_tf.training.best_epoch import ACCURACY, LOSS, best_epoch
+from clan_tf.training.best_epoch import ACCURACY, LOSS, is_better
 from clan_tf.training.callbacks import ProgressDisplay, TensorBoardScalars
 from clan_tf.training.devices import require_agreement
 from clan_tf.training.recipe import learning_rate_at, loss_weights_at, make_optimizer
@@ -80,7 +80,7 @@ class TrainingLoop:
 
     def outcome(self) -> Outcome:
         """Summarizes the run so far; at least one epoch must be finished."""
-        best = self._best_epoch(self.state)
+        best = self.state.best
         accuracy = self.state.rows[best - 1][ACCURACY]
         return Outcome(len(self.state.rows), best, accuracy, round(self.state.seconds, 1))
 
@@ -129,12 +129,9 @@ class TrainingLoop:
             self._keep_best()
             callbacks.on_epoch_end(epoch, {**row, "seconds": seconds})
 
-    def _best_epoch(self, state: TrainingState) -> int:
-        return best_epoch(state.rows, len(self.labels["val"]))
-
     def _is_over(self) -> bool:
         """Returns whether no epoch of the last `early_stopping` became the best, or a callback asked to stop."""
-        best = self._best_epoch(self.state)
+        best = self.state.best
         patience = self.training.early_stopping
         waited = best > 0 and patience is not None and len(self.state.rows) - best >= patience
         return waited or self.model.stop_training
@@ -176,10 +173,14 @@ class TrainingLoop:
         means = [total / self.steps for total in self.state.totals]
         rate = learning_rate_at(self.training, self.steps, epoch * self.steps)
         row = {**dict(zip(self.columns, means, strict=True)), **validation, "learning_rate": rate}
-        self.state.rows.append(row)
+        rows = self.state.rows
+        rows.append(row)
         self.state.totals = []
-        if self.chief and self._best_epoch(self.state) == epoch + 1:
-            self._save_candidate(epoch + 1)
+        highest = max(each[ACCURACY] for each in rows)
+        if not self.state.best or is_better(row, rows[self.state.best - 1], highest, len(self.labels["val"])):
+            self.state.best = epoch + 1
+            if self.chief:
+                self._save_candidate(epoch + 1)
         return row
 
     def _save_candidate(self, epoch: int) -> None:
@@ -190,7 +191,7 @@ class TrainingLoop:
     def _keep_best(self) -> None:
         """Brings `best.keras` and `metrics.csv` in line with the checkpoint."""
         if self.chief and self.state.rows:
-            candidate = self.run.candidate(self._best_epoch(self.state))
+            candidate = self.run.candidate(self.state.best)
             if candidate.exists():
                 candidate.replace(self.run.best)
             self._write_metrics()
@@ -244,7 +245,7 @@ class TrainingLoop:
         with self.strategy.scope():
             self.state = read_state(self.run.checkpoints, self._variables(), self.progress.note, self._problem_with)
         if self.chief and self._damage_in_best(self.state):
-            self._save_candidate(self._best_epoch(self.state))
+            self._save_candidate(self.state.best)
         if self.state.step:
             self.progress.note(f"resuming after step {self.state.step} of {self.training.epochs * self.steps}")
         self._keep_best()
@@ -258,13 +259,15 @@ class TrainingLoop:
             return f"it is from step {state.step}, but has {epochs} finished epochs of {self.steps} steps"
         if not all(columns <= row.keys() for row in state.rows) or len(state.totals) not in (0, len(self.columns)):
             return "its metrics aren't those of this model"
+        if not bool(epochs) <= state.best <= epochs:
+            return f"its best epoch is the {state.best}., but it has {epochs} finished epochs"
         damage = self._damage_in_best(state)
         # Right after the best epoch the state itself holds its weights.
-        return None if damage and state.step == self._best_epoch(state) * self.steps else damage
+        return None if damage and state.step == state.best * self.steps else damage
 
     def _damage_in_best(self, state: TrainingState) -> str | None:
         """Describes what is wrong with the file of a state's best epoch; `None` if nothing, or no epoch is finished."""
-        epoch = self._best_epoch(state)
+        epoch = state.best
         for path in (self.run.candidate(epoch), self.run.best) if epoch else ():
             with suppress(FileNotFoundError):
                 damage = damage_in_model(path)

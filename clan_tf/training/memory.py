@@ -22,8 +22,6 @@ SHARE = 0.8
 """Part of the free memory that a step may take by the estimate, which is rough."""
 FEWEST_PHOTOS = 2
 """Fewest photos of a part of a batch on a device: batch norm takes its statistics from them."""
-FEW_PHOTOS = 8
-"""With fewer photos at a time, a head's batch norm gets a note: its statistics are those of one vector per photo."""
 
 
 def fit_batch(
@@ -47,8 +45,7 @@ def fit_batch(
         note: called with what was chosen, and why.
 
     Raises:
-        UserError: for `auto` if there are fewer photos than devices and parts; if the heads normalise their features
-            over a single photo.
+        UserError: for `auto` if there are fewer photos than devices and parts.
     """
     training = experiment.training
     replicas = strategy.num_replicas_in_sync
@@ -69,23 +66,7 @@ def fit_batch(
                 f"computed in {parts} parts; batch norm sees one part at a time. Set training.accumulation to decide "
                 "otherwise"
             )
-    training = training.model_copy(update=values)
-    if model.head_batch_norm:
-        _check_heads(training, note)
-    return experiment.model_copy(update={"training": training})
-
-
-def _check_heads(training: TrainingConfig, note: Callable[[str], None]) -> None:
-    """Raises a `UserError`, or notes, if the heads would normalise their features over too few photos."""
-    photos = training.batch_size // training.parts
-    few = f"the heads normalise their features over the photos that are computed at a time, {photos}"
-    if photos < FEWEST_PHOTOS:
-        raise UserError(
-            f"training.batch_size: {few}, and need at least {FEWEST_PHOTOS}. Use larger batches or fewer parts "
-            "(training.accumulation), or model.head_batch_norm=false"
-        )
-    if photos < FEW_PHOTOS:
-        note(f"{few}, which is few. model.head_batch_norm=false doesn't normalise them")
+    return experiment.model_copy(update={"training": training.model_copy(update=values)})
 
 
 @dataclass(frozen=True)

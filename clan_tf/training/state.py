@@ -14,6 +14,7 @@ from clan_tf.errors import CheckFailed
 from clan_tf.files import parse_json, replacing
 from clan_tf.files.reading import is_of_damage
 from clan_tf.run.checkpoints import set_aside, state_file, state_files, step_of
+from clan_tf.training.best_epoch import ACCURACY
 
 KEPT = 2
 """How many states are kept on disk: the newest, and one to fall back to."""
@@ -28,12 +29,20 @@ class TrainingState:
         totals: sums of `metric_columns` over the steps of the unfinished epoch.
         rows: the metrics of each finished epoch: a row of `metrics.csv`.
         seconds: training time so far, over all processes that resumed the run.
+        best: the epoch, from 1, whose model is kept; 0 before the first ends.
     """
 
     step: NonNegativeInt = 0
     totals: list[FiniteFloat] = field(default_factory=list)
     rows: list[dict[str, FiniteFloat]] = field(default_factory=list)
     seconds: FiniteFloat = 0.0
+    best: NonNegativeInt = 0
+
+    def __post_init__(self) -> None:
+        """Finds the best epoch of a state from before it was written down: the first of the highest accuracy."""
+        accuracies = [row.get(ACCURACY, 0.0) for row in self.rows]
+        if accuracies and not self.best:
+            self.best = 1 + accuracies.index(max(accuracies))
 
 
 def write_state(folder: Path, state: TrainingState, variables: Sequence[Any]) -> None:

@@ -39,7 +39,8 @@ def make(kind: type = CLAN, **settings: object) -> CLAN | Plain:
 
 @pytest.fixture(scope="module")
 def model() -> CLAN:
-    return make(scales=3)
+    """With heads that are linear in the maps: means without normalisation."""
+    return make(scales=3, mid_pooling="avg", head_batch_norm=False)
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +85,18 @@ def test_gradcam_at_a_branchs_own_map_equals_the_dense_layers_weights_over_n(
         for explanation, activation in zip(explanations, activations, strict=True):
             expected = np.maximum(activation @ kernel[:, explanation.label] / positions, 0)
             np.testing.assert_allclose(explanation.gradcam[branch, branch], expected, rtol=1e-4, atol=1e-7)
+
+
+def test_gradcam_of_a_maximum_has_the_weight_of_a_mean(photos: np.ndarray) -> None:
+    """The derivative by the largest position is the head's weight, by the others 0: on average the weight over n."""
+    model = make()
+    normalization = model.get_layer("batch_norm_mid_1")
+    normalization.gamma.assign(np.linspace(0.5, 2, normalization.gamma.shape[0]))
+    kernel = np.array(normalization.gamma)[:, None] * np.array(model.get_layer("logits_mid_1").kernel)
+    (activations,) = features(model, photos, "refined_mid_1")
+    for explanation, activation in zip(Explainer(model)(photos, windows(2)), activations, strict=True):
+        expected = np.maximum(activation @ kernel[:, explanation.label] / activation[..., 0].size, 0)
+        np.testing.assert_allclose(explanation.gradcam["mid_1", "mid_1"], expected, rtol=1e-4, atol=1e-7)
 
 
 def test_gradcam_through_the_spatial_attention_equals_its_derivative(

@@ -142,7 +142,7 @@ def test_the_batch_norm_of_the_spatial_attention_is_folded(activation: str) -> N
     model = answering_model(spatial_batch_norm=True, spatial_activation=activation)
     rng = np.random.default_rng(5)
     attention = next(layer for layer in model._flatten_layers() if isinstance(layer, CrossLayerSpatialAttention))
-    for variable in (*attention.pooled_normalization.variables, *attention.normalization.variables):
+    for variable in (*attention.pooled_normalization.variables, *attention.map_normalization.variables):
         variable.assign(rng.uniform(0.2, 1.5, variable.shape))
     photos = PHOTOS[:4, :SIZE, :SIZE].astype("float32")
     whole, folded = (

@@ -128,7 +128,7 @@ def normalised_map_loop(pooling: str, activation: str, arrays: Arrays, statistic
 
 def named_weights(layer: CrossLayerSpatialAttention) -> dict[str, Any]:
     """The variables of a layer with batch norm, by the names of `normalised_map_loop`."""
-    pooled, last = layer.pooled_normalization, layer.normalization
+    pooled, last = layer.pooled_normalization, layer.map_normalization
     trained = {"kernel": layer.convolution.kernel, "gamma": last.gamma, "beta": last.beta}
     statistics = {"pooled_mean": pooled.moving_mean, "pooled_variance": pooled.moving_variance}
     return trained | statistics | {"mean": last.moving_mean, "variance": last.moving_variance}

@@ -70,6 +70,13 @@ def test_a_head_that_normalises_its_features_takes_over_none_that_does_not(rng: 
     assert not np.any(new.get_layer("logits_top").kernel)
 
 
+def test_a_mid_level_head_on_means_takes_over_none_on_maxima(rng: np.random.Generator) -> None:
+    old = trained(CLAN("tiny", 3, 32, class_names=OLD, mid_pooling="avg"), rng)
+    transfer = copy_fitting(old, CLAN("tiny", 3, 32, class_names=OLD))
+    assert transfer.heads == ("top", "refined_top")
+    assert {"head of mid_1", "batch_norm_mid_1"} <= set(transfer.new) and "batch_norm_top" in transfer.layers
+
+
 def test_a_layer_of_another_shape_starts_anew_as_a_whole_and_photos_may_have_another_size(
     rng: np.random.Generator,
 ) -> None:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from clan_tf.choices import BEFORE
+from clan_tf.choices import FORMER_DEFAULTS
 from clan_tf.evaluation import evaluate
 from clan_tf.files.writing import LOCK
 from clan_tf.run import EvaluationFolder, RunDirectory
@@ -38,9 +38,9 @@ def test_every_file_of_an_evaluation_has_a_property(trained_run: RunDirectory) -
 
 def test_a_run_from_before_a_choice_existed_keeps_the_network_it_had(trained_run: RunDirectory, tmp_path: Path) -> None:
     lines = trained_run.config.read_text(encoding="utf-8").splitlines(keepends=True)
-    older = [line for line in lines if line.split(":")[0].strip() not in BEFORE]
-    assert len(older) == len(lines) - len(BEFORE)
+    older = [line for line in lines if line.split(":")[0].strip() not in FORMER_DEFAULTS]
+    assert len(older) == len(lines) - len(FORMER_DEFAULTS)
     run = RunDirectory(tmp_path)
     run.config.write_text("".join(older), encoding="utf-8")
-    assert {name: getattr(run.experiment().model, name) for name in BEFORE} == BEFORE
+    assert {name: getattr(run.experiment().model, name) for name in FORMER_DEFAULTS} == FORMER_DEFAULTS
     assert run.experiment(["model.mid_pooling=max"]).model.mid_pooling == "max"

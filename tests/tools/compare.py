@@ -2,7 +2,7 @@
 
 `python tests/tools/compare.py CONFIG --output D --lr 0.005 0.01 [--set KEY=VALUE …]` trains every network at every
 learning rate with the seeds `--search-seeds`, chooses each network's learning rate by the accuracy on validation
-photos, trains it with the other `--seeds`, and looks at the test photos of the chosen runs alone. It prints a table and
+photos, trains it with the other `--seeds`, and reads the test results of the chosen runs alone. It prints a table and
 writes D/comparison.json. Every run is a command of its own, as a user starts it; finished runs in D are kept, so that
 the same command resumes. With `--jobs 2` two runs go on at once, each on half of the processors.
 
@@ -76,7 +76,9 @@ class Run:
 class Runner:
     """Trains runs as processes, `jobs` at once, each on its own processors."""
 
-    def __init__(self, config: str, networks: Mapping[str, Mapping[str, str]], overrides: Sequence[str], jobs: int):
+    def __init__(
+        self, config: str, networks: Mapping[str, Mapping[str, str]], overrides: Sequence[str], jobs: int
+    ) -> None:
         self.config, self.networks, self.overrides, self.jobs = config, networks, overrides, jobs
         processors = sorted(os.sched_getaffinity(0))
         self.slots: SimpleQueue[list[int]] = SimpleQueue()

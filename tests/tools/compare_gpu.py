@@ -87,7 +87,7 @@ class Group:
     def _initial(self, number: int, variable: keras.Variable) -> jax.Array:
         """The variable's start in each run; kernels that Keras draws at random are drawn anew from each run's seed."""
         is_pretrained = any(variable is own for own in self.model.backbone_model.trainable_variables)
-        if is_pretrained or len(variable.shape) < 2 or not np.any(variable):
+        if is_pretrained or len(variable.shape) < 2 or not np.ptp(variable):
             return self._same(variable)
         draws = [
             keras.initializers.GlorotUniform(seed=1000 * run["seed"] + number)(variable.shape) for run in self.runs

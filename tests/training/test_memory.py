@@ -64,7 +64,7 @@ def test_auto_is_the_largest_power_of_two_that_fits(
     fitting: float, photos: int, parts: int | None, expected: int, fit: Fit, memory_for: Remember
 ) -> None:
     memory_for(fitting)
-    fitted, (note, *_) = fit(photos, batch_size="auto", accumulation=parts)
+    fitted, (note,) = fit(photos, batch_size="auto", accumulation=parts)
     assert (fitted.training.batch_size, fitted.training.accumulation) == (expected, parts or 1)
     assert note.startswith(
         f"training.batch_size is {expected}: a step on {expected // (parts or 1)} photos takes about"
@@ -82,19 +82,10 @@ def test_a_batch_that_does_not_fit_is_computed_in_parts(
     fitted, notes = fit(batch_size=batch_size)
     assert (fitted.training.batch_size, fitted.training.accumulation) == (batch_size, parts)
     assert fitted.training.learning_rate == 0.05
-    few = batch_size // parts < memory.FEW_PHOTOS
-    assert len(notes) == (parts > 1) + few
-    assert not few or f"computed at a time, {batch_size // parts}, which is few" in notes[-1]
-    if parts > 1:
+    assert len(notes) == (parts > 1)
+    if notes:
         assert notes[0].startswith(f"training.accumulation is {parts}: a step on {batch_size} photos takes about 0.")
         assert "GB are free" in notes[0] and "Set training.accumulation to decide otherwise" in notes[0]
-
-
-def test_heads_that_normalise_their_features_need_two_photos_at_a_time(fit: Fit, model: BranchClassifier) -> None:
-    with pytest.raises(UserError, match=r"computed at a time, 1, and need at least 2\. .*=false"):
-        fit(batch_size=4, accumulation=4)
-    model.head_batch_norm = False
-    assert fit(batch_size=4, accumulation=4)[1] == []
 
 
 def test_a_number_of_parts_that_is_given_stays(fit: Fit, memory_for: Remember) -> None:

@@ -44,9 +44,9 @@ def fitting_batch(experiment: Experiment, source: Source, broken: Collection[str
     photos, parts = len(_readable(source, broken)["train"]), experiment.training.parts
     if not photos or experiment.training.batch_size == AUTO or experiment.training.batch_size <= photos:
         return {}
-    batch = {"training.batch_size": photos // parts * parts or photos}
-    if photos < parts:
-        batch["training.accumulation"] = 1
+    batch = {"training.batch_size": photos // parts * parts}
+    if photos < parts * (1 + experiment.model.heads_are_normalised):
+        batch = {"training.batch_size": photos, "training.accumulation": 1}
     return {} if training_problems(with_values(experiment, batch), source, broken) else batch
 
 
@@ -93,3 +93,9 @@ def _batch_size(experiment: Experiment, train: Sequence[Photo]) -> Iterator[str]
         steps_per_epoch(len(train), experiment.training.batch_size)
     except UserError as error:
         yield str(error)
+    training = experiment.training
+    if experiment.model.heads_are_normalised and training.batch_size == training.parts:
+        yield (
+            "training.batch_size: the heads normalise their features over the photos that are computed at a time, "
+            "which is one. Use larger batches or fewer parts (training.accumulation), or model.head_batch_norm=false."
+        )

@@ -76,7 +76,17 @@ def test_the_smaller_batch_that_is_advised_fits_its_parts(root: Path) -> None:
     for parts, batch in (
         (5, {"training.batch_size": 10}),
         (20, {"training.batch_size": 12, "training.accumulation": 1}),
+        (8, {"training.batch_size": 12, "training.accumulation": 1}),
     ):
         experiment = load_experiment(TINY_DEMO, ["training.batch_size=40", f"training.accumulation={parts}"])
         assert fitting_batch(experiment, source) == batch
         assert not training_problems(with_values(experiment, batch), source)
+
+
+def test_heads_that_normalise_their_features_need_two_photos_at_a_time(root: Path) -> None:
+    source = survey_source(DataConfig(root=root))
+    experiment = load_experiment(TINY_DEMO, ["training.batch_size=4", "training.accumulation=4"])
+    (problem,) = training_problems(experiment, source)
+    assert "which is one" in problem and problem.endswith("model.head_batch_norm=false.")
+    for way_out in ({"training.accumulation": 2}, {"model.head_batch_norm": False}, {"model.architecture": "plain"}):
+        assert training_problems(with_values(experiment, way_out), source) == []
