@@ -119,7 +119,7 @@ def _folded(
     config = convolution.get_config() | {"use_bias": True, "padding": padding}
     folded = type(convolution).from_config(config)
     folded.build(shape)
-    folded.set_weights([kernel.astype("float32"), bias.astype("float32")])
+    folded.set_weights([rounded(kernel), rounded(bias)])
     return folded
 
 
@@ -129,8 +129,14 @@ def _folded_dense(dense: keras.layers.Dense, normalization: keras.layers.BatchNo
     bias = offset @ kernel + (biases[0] if biases else 0.0)
     folded = keras.layers.Dense.from_config(dense.get_config() | {"use_bias": True})
     folded.build((None, len(kernel)))
-    folded.set_weights([(kernel * scale[:, None]).astype("float32"), bias.astype("float32")])
+    folded.set_weights([rounded(kernel * scale[:, None]), rounded(bias)])
     return folded
+
+
+def rounded(values: np.ndarray) -> np.ndarray:
+    """Rounds to float32; what is too large becomes infinite, which is found in the answers."""
+    with np.errstate(over="ignore"):
+        return values.astype("float32")
 
 
 def scale_and_offset(layer: keras.layers.BatchNormalization, channels: int) -> tuple[np.ndarray, np.ndarray]:

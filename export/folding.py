@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from clan_tf.export.batch_norm import scale_and_offset
+from clan_tf.export.batch_norm import rounded, scale_and_offset
 from clan_tf.layers import CrossLayerContextAttention, CrossLayerSpatialAttention, NonLocalBlock
 from clan_tf.layers.relation import Relation, Tensor, relate
 from clan_tf.layers.resize import upsample
@@ -118,7 +118,7 @@ def _fold_attention(layer: CrossLayerSpatialAttention) -> CrossLayerSpatialAtten
     means = np.asarray(layer.pooled_normalization.moving_mean, "float32")
     folded = FoldedSpatialAttention(means, **layer.get_config() | {"batch_norm": False})
     folded.build(*(tensor.shape for tensor in layer.input))
-    folded.convolution.set_weights([(kernel * scales[:, None] * scale).astype("float32"), offset.astype("float32")])
+    folded.convolution.set_weights([rounded(kernel * scales[:, None] * scale), rounded(offset)])
     return folded
 
 
@@ -174,7 +174,7 @@ class _Linear:
         inputs, outputs = self.matrix.shape
         layer = keras.layers.Conv2D(outputs, 1, data_format="channels_last", dtype="float32", name=name)
         layer.build((None, None, None, inputs))
-        layer.set_weights([self.matrix[None, None].astype("float32"), self.bias.astype("float32")])
+        layer.set_weights([rounded(self.matrix[None, None]), rounded(self.bias)])
         return layer
 
 

