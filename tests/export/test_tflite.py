@@ -20,7 +20,7 @@ from helpers.exports import NAMES, PHOTOS, RESIZE, SIZE, centres, keras_answers,
 @pytest.mark.parametrize("relation", RELATIONS)
 @pytest.mark.parametrize(
     ("quantization", "io", "tolerance"),
-    [("none", "float32", 1e-4), ("float16", "float32", 5e-3), ("dynamic", "uint8", 5e-2), ("int8", "uint8", 0.2)],
+    [("none", "float32", 1e-4), ("float16", "float32", 5e-3), ("dynamic", "uint8", 5e-2), ("int8", "uint8", 0.3)],
 )
 def test_a_tflite_file_answers_as_keras_in_its_own_runtime_and_in_mediapipes(
     relation: str, quantization: str, io: str, tolerance: float, models: dict[str, BranchClassifier], tmp_path: Path
@@ -61,8 +61,8 @@ def colours() -> np.ndarray:
 @pytest.fixture(scope="module")
 def resnet(colours: np.ndarray) -> BranchClassifier:
     """Its heads are random, and scaled so that photos of different colours get different classes."""
-    rng = np.random.default_rng(1)
-    keras.utils.set_random_seed(0)
+    rng = np.random.default_rng(2)
+    keras.utils.set_random_seed(1)
     model = CLAN("resnet50", 5, SIZE, resize_size=RESIZE, class_names=NAMES)
     for branch in model.branches:
         head = model.get_layer(f"logits_{branch}")
@@ -75,7 +75,7 @@ def resnet(colours: np.ndarray) -> BranchClassifier:
 
 @pytest.mark.parametrize(
     ("quantization", "io", "margin"),
-    [pytest.param("none", "float32", 1e-3, marks=pytest.mark.soak), ("int8", "uint8", 0.2)],
+    [pytest.param("none", "float32", 1e-3, marks=pytest.mark.soak), ("int8", "uint8", 0.3)],
 )
 def test_a_resnet_with_caffe_preprocessing_answers_in_mediapipe_too(
     quantization: str, io: str, margin: float, resnet: BranchClassifier, colours: np.ndarray, tmp_path: Path
@@ -86,7 +86,7 @@ def test_a_resnet_with_caffe_preprocessing_answers_in_mediapipe_too(
     decided = np.diff(np.sort(expected, axis=1)[:, -2:], axis=1)[:, 0] > margin
     assert len(set(labels)) > 2 and decided.mean() > 0.3
     assert [labels[index] for index in np.flatnonzero(decided)] == [NAMES[row.argmax()] for row in expected[decided]]
-    np.testing.assert_allclose(scores, expected.max(axis=1), atol=2 * margin)
+    np.testing.assert_allclose(scores, expected.max(axis=1), atol=margin)
 
 
 def test_any_batch_and_int16_activations(models: dict[str, BranchClassifier], tmp_path: Path) -> None:
