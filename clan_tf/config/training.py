@@ -88,7 +88,7 @@ class TrainingConfig(Section):
     loss_weight_schedules: dict[Name, LossWeightSchedule] = {}
     """By branch, how the weight of its loss changes."""
     early_stopping: Annotated[int, up_to(limits.EPOCHS)] | None = None
-    """Epochs after the best one, by accuracy and loss on validation photos, after which training ends."""
+    """Epochs without a higher validation accuracy after which training ends."""
     precision: Precision = "float32"
     """Precision of the computation; weights stay float32. `auto` chooses the half precision that this hardware
     accelerates, or float32."""

@@ -1,27 +1,23 @@
 """Which epoch's model a run keeps."""
 
-from collections.abc import Mapping
 from math import sqrt
 
-ACCURACY, LOSS = "val_combined_accuracy", "val_loss"
+ACCURACY = "val_combined_accuracy"
 
 
-def is_better(row: Mapping[str, float], kept: Mapping[str, float], highest: float, photos: int) -> bool:
-    """Returns whether an epoch's model is better than the one that is kept, by the validation photos.
+def is_as_good(accuracy: float, highest: float, photos: int) -> bool:
+    """Returns whether an epoch's model replaces the one that is kept: whether it may be as accurate as the best so far.
 
-    With few photos the highest accuracy is a matter of chance, and often that of an epoch in which the learning rate
-    was still high. So accuracies within one standard error of the highest, `sqrt(a · (1 - a) / photos)`, are equal, and
-    among those the lower loss is better.
+    With few validation photos the highest accuracy is a matter of chance, and often that of an epoch in which the
+    learning rate was still high. So accuracies within one standard error of the highest, `sqrt(a · (1 - a) / photos)`,
+    count as equal, and the last of equal epochs is kept, which has learned longest and at the lowest rate.
 
     Args:
-        row: the metrics of the epoch that has just ended: `ACCURACY`, of the combined prediction, 0…1, and `LOSS`, the
-            weighted sum over the branches.
-        kept: those of the epoch whose model is kept.
-        highest: the highest accuracy of all epochs so far.
+        accuracy: the combined prediction's accuracy in the epoch that has just ended, 0…1.
+        highest: the highest accuracy of all epochs so far, this one included.
         photos: the number of validation photos.
 
     Reference:
         The one-standard-error rule: Breiman et al., Classification and Regression Trees, 1984, section 3.4.3.
     """
-    enough = highest - sqrt(highest * (1 - highest) / photos)
-    return row[ACCURACY] >= enough and (kept[ACCURACY] < enough or row[LOSS] < kept[LOSS])
+    return accuracy >= highest - sqrt(highest * (1 - highest) / photos)

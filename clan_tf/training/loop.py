@@ -25,7 +25,7 @@ from clan_tf.models.files import damage_in_model
 from clan_tf.plots import plot_curves
 from clan_tf.progress import Progress
 from clan_tf.run import Outcome, RunDirectory
-from clan_tf.training.best_epoch import ACCURACY, LOSS, is_better
+from clan_tf.training.best_epoch import ACCURACY, is_as_good
 from clan_tf.training.callbacks import ProgressDisplay, TensorBoardScalars
 from clan_tf.training.devices import require_agreement
 from clan_tf.training.recipe import learning_rate_at, loss_weights_at, make_optimizer
@@ -130,10 +130,11 @@ class TrainingLoop:
             callbacks.on_epoch_end(epoch, {**row, "seconds": seconds})
 
     def _is_over(self) -> bool:
-        """Returns whether no epoch of the last `early_stopping` became the best, or a callback asked to stop."""
-        best = self.state.best
+        """Returns whether accuracy hasn't risen for `early_stopping` epochs, or a callback asked to stop."""
+        accuracies = [row[ACCURACY] for row in self.state.rows]
         patience = self.training.early_stopping
-        waited = best > 0 and patience is not None and len(self.state.rows) - best >= patience
+        waiting = len(accuracies) - 1 - accuracies.index(max(accuracies)) if accuracies else 0
+        waited = patience is not None and waiting >= patience
         return waited or self.model.stop_training
 
     def _train_epoch(
@@ -176,8 +177,7 @@ class TrainingLoop:
         rows = self.state.rows
         rows.append(row)
         self.state.totals = []
-        highest = max(each[ACCURACY] for each in rows)
-        if not self.state.best or is_better(row, rows[self.state.best - 1], highest, len(self.labels["val"])):
+        if is_as_good(row[ACCURACY], max(each[ACCURACY] for each in rows), len(self.labels["val"])):
             self.state.best = epoch + 1
             if self.chief:
                 self._save_candidate(epoch + 1)
@@ -254,7 +254,7 @@ class TrainingLoop:
 
     def _problem_with(self, state: TrainingState) -> str | None:
         """Explains why the run can't be resumed from an intact state; returns `None` if it can."""
-        epochs, columns = len(state.rows), {*self.columns, ACCURACY, LOSS}
+        epochs, columns = len(state.rows), {*self.columns, ACCURACY}
         if not epochs * self.steps <= state.step <= min(epochs + 1, self.training.epochs) * self.steps:
             return f"it is from step {state.step}, but has {epochs} finished epochs of {self.steps} steps"
         if not all(columns <= row.keys() for row in state.rows) or len(state.totals) not in (0, len(self.columns)):
