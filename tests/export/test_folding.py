@@ -10,7 +10,7 @@ from clan_tf.export.pruning import inference_model
 from clan_tf.export.tflite import classifier_to_tflite
 from clan_tf.layers import CrossLayerSpatialAttention
 from clan_tf.layers.relation import RELATIONS
-from clan_tf.models import CLAN, BranchClassifier, combine
+from clan_tf.models import CLAN, BranchClassifier, Plain, combine
 from helpers.exports import PHOTOS, RESIZE, SIZE, answering_model
 
 
@@ -135,6 +135,18 @@ def test_no_batch_norm_is_left_to_compute(models: dict[str, BranchClassifier], r
 def assert_no_batch_norm(model: BranchClassifier) -> None:
     kinds = {type(layer) for layer in inference_model(model, model.branches)._flatten_layers()}
     assert keras.layers.BatchNormalization not in kinds
+
+
+def test_the_batch_norm_of_a_head_becomes_part_of_its_dense_layer() -> None:
+    model = Plain("tiny", 5, SIZE, head_batch_norm=True, dropout=0.5)
+    rng = np.random.default_rng(4)
+    for variable in (*model.get_layer("batch_norm_top").variables, *model.get_layer("logits_top").variables):
+        variable.assign(rng.uniform(0.2, 1.5, variable.shape))
+    photos = PHOTOS[:4, :SIZE, :SIZE].astype("float32")
+    np.testing.assert_allclose(
+        inference_model(model, ["top"])(photos)["probabilities"], model(photos)["top"], atol=1e-5
+    )
+    assert_no_batch_norm(model)
 
 
 @pytest.mark.parametrize("activation", ["sigmoid", "linear"])
