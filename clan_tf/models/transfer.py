@@ -43,9 +43,9 @@ class Transfer:
 def copy_fitting(source: BranchClassifier, model: BranchClassifier) -> Transfer:
     """Copies all weights of `source` that have a place in `model`; the others stay as they are.
 
-    Layers are found by name, and copied if all their weights have the same shapes. In the heads, if
-    their features are pooled and normalised alike, the weights of each class are copied that both models know by its
-    name. The size of the photos may differ.
+    Layers are found by name, and copied if all their weights have the same shapes. In the heads, if their
+    features are pooled and normalised alike, the weights of each class are copied that both models know by its name.
+    The size of the photos may differ.
 
     Args:
         source: the trained model.

@@ -29,8 +29,8 @@ class Repeat:
 
     Attributes:
         seed: its `training.seed`.
-        value: the best value of the objective.
-        epoch: the epoch of that value, from 1.
+        value: the objective at the best epoch.
+        epoch: that epoch, from 1.
         seconds: training time.
     """
 

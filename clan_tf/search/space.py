@@ -136,7 +136,7 @@ class SearchConfig(Section):
     objective: Annotated[str, Field(pattern=r"^\w*(loss|accuracy)$", max_length=limits.NAME_LENGTH)] = (
         "val_combined_accuracy"
     )
-    """Column of `metrics.csv`; its best epoch counts."""
+    """Column of `metrics.csv`; its value at the run's best epoch counts."""
     max_failures: Annotated[int, up_to(limits.TRIALS)] = 3
     """The search stops once this many trials fail in a row."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0

@@ -10,7 +10,7 @@ def is_as_good(accuracy: float, highest: float, photos: int) -> bool:
 
     With few validation photos the highest accuracy is a matter of chance, and often that of an epoch in which the
     learning rate was still high. So accuracies within one standard error of the highest, `sqrt(a · (1 - a) / photos)`,
-    count as equal, and the last of equal epochs is kept, which has learned longest and at the lowest rate.
+    count as equal, and the last of equal epochs is kept: it has learned longest, and at the lowest rate.
 
     Args:
         accuracy: the combined prediction's accuracy in the epoch that has just ended, 0…1.

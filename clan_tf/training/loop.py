@@ -244,7 +244,8 @@ class TrainingLoop:
     def _restore(self) -> None:
         with self.strategy.scope():
             self.state = read_state(self.run.checkpoints, self._variables(), self.progress.note, self._problem_with)
-        if self.chief and self._damage_in_best(self.state):
+        if self.chief and self.state.best and self.state.step == self.state.best * self.steps:
+            # `best.keras` may be damaged, or of a later epoch whose checkpoint is.
             self._save_candidate(self.state.best)
         if self.state.step:
             self.progress.note(f"resuming after step {self.state.step} of {self.training.epochs * self.steps}")
@@ -260,7 +261,7 @@ class TrainingLoop:
         if not all(columns <= row.keys() for row in state.rows) or len(state.totals) not in (0, len(self.columns)):
             return "its metrics aren't those of this model"
         if not bool(epochs) <= state.best <= epochs:
-            return f"its best epoch is the {state.best}., but it has {epochs} finished epochs"
+            return f"its best epoch is {state.best}, but it has {epochs} finished epochs"
         damage = self._damage_in_best(state)
         # Right after the best epoch the state itself holds its weights.
         return None if damage and state.step == state.best * self.steps else damage

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from clan_tf.config import Experiment, TrainingConfig
 from clan_tf.config.section import AUTO
+from clan_tf.data.check.readiness import ONE_PHOTO_FOR_HEADS
 from clan_tf.data.pipeline.cache import available_memory
 from clan_tf.errors import UserError
 from clan_tf.limits import AUTO_BATCH_SIZE
@@ -22,6 +23,8 @@ SHARE = 0.8
 """Part of the free memory that a step may take by the estimate, which is rough."""
 FEWEST_PHOTOS = 2
 """Fewest photos of a part of a batch on a device: batch norm takes its statistics from them."""
+FEW_FOR_HEADS = 8
+"""With fewer photos at a time, the statistics of a head's batch norm, of one vector for each photo, are called poor."""
 
 
 def fit_batch(
@@ -67,6 +70,27 @@ def fit_batch(
                 "otherwise"
             )
     return experiment.model_copy(update={"training": training.model_copy(update=values)})
+
+
+def check_photos_for_heads(experiment: Experiment, note: Callable[[str], None]) -> None:
+    """Notes if the heads normalise their features over few photos.
+
+    Args:
+        experiment: with numbers for `training.batch_size` and `training.accumulation`.
+        note: called with the note.
+
+    Raises:
+        UserError: if it is one photo, which then has no influence on its own features.
+    """
+    photos = experiment.training.batch_size // experiment.training.parts
+    if not experiment.model.heads_are_normalised or photos >= FEW_FOR_HEADS:
+        return
+    if photos < FEWEST_PHOTOS:
+        raise UserError(ONE_PHOTO_FOR_HEADS)
+    note(
+        f"the heads normalise their features over the {photos} photos that are computed at a time, which is few; "
+        "model.head_batch_norm=false doesn't normalise them"
+    )
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ from clan_tf.training.disk import require_space
 from clan_tf.training.failures import explained, how_to_resume, recording
 from clan_tf.training.initial import require_start, start_from
 from clan_tf.training.loop import TrainingLoop
-from clan_tf.training.memory import fit_batch
+from clan_tf.training.memory import check_photos_for_heads, fit_batch
 from clan_tf.training.range_test import choose_learning_rate
 from clan_tf.training.recipe import check_loss_weight_schedules
 from clan_tf.training.repeatable import make_repeatable, must_be_repeatable
@@ -148,6 +148,7 @@ def train(
         experiment = _with_cache(experiment, data)
         if not existing:
             experiment = fit_batch(experiment, model, strategy, len(data.checked["train"].labels), progress.note)
+            check_photos_for_heads(experiment, progress.note)
         is_made = run_dir is None or not Path(run_dir).exists()
         run = existing or _new_run(experiment, run_dir, runs_root, chief)
         if chief and not existing:

@@ -88,6 +88,19 @@ def test_a_batch_that_does_not_fit_is_computed_in_parts(
         assert "GB are free" in notes[0] and "Set training.accumulation to decide otherwise" in notes[0]
 
 
+def test_few_photos_at_a_time_are_noted_for_heads_that_normalise_and_one_is_refused(fit: Fit) -> None:
+    def notes_of(**values: Any) -> list[str]:
+        notes: list[str] = []
+        memory.check_photos_for_heads(fit(**values)[0], notes.append)
+        return notes
+
+    assert notes_of(batch_size=24, accumulation=3) == []
+    (note,) = notes_of(batch_size=24, accumulation=4)
+    assert "over the 6 photos that are computed at a time" in note
+    with pytest.raises(UserError, match=r"which is one\. .*model\.head_batch_norm=false"):
+        notes_of(photos=36, batch_size="auto", accumulation=20)
+
+
 def test_a_number_of_parts_that_is_given_stays(fit: Fit, memory_for: Remember) -> None:
     memory_for(1)
     fitted, notes = fit(batch_size=36, accumulation=1)

@@ -10,6 +10,11 @@ from clan_tf.data.sources import SPLITS, Photo, Source
 from clan_tf.data.sources.cutting import WAYS_OUT, contents_by_label
 from clan_tf.errors import UserError, listed
 
+ONE_PHOTO_FOR_HEADS = (
+    "training.batch_size: the heads normalise their features over the photos that are computed at a time, which is "
+    "one. Use larger batches or fewer parts (training.accumulation), or model.head_batch_norm=false."
+)
+
 
 def training_problems(experiment: Experiment, source: Source, broken: Collection[str] = ()) -> list[str]:
     """Returns what keeps training from starting on these photos, one sentence per problem.
@@ -95,7 +100,4 @@ def _batch_size(experiment: Experiment, train: Sequence[Photo]) -> Iterator[str]
         yield str(error)
     training = experiment.training
     if experiment.model.heads_are_normalised and training.batch_size == training.parts:
-        yield (
-            "training.batch_size: the heads normalise their features over the photos that are computed at a time, "
-            "which is one. Use larger batches or fewer parts (training.accumulation), or model.head_batch_norm=false."
-        )
+        yield ONE_PHOTO_FOR_HEADS
