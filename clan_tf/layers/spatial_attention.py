@@ -28,11 +28,11 @@ class CrossLayerSpatialAttention(keras.layers.Layer):
         activation: `"sigmoid"` or `"linear"`; the equation as printed has the latter, without `batch_norm`.
         kernel_size: side of the kernel `K`.
         batch_norm: whether the pooled maps are normalised, and the map before its activation, as in CBAM. The map then
-            varies over the positions from the first step on and can't close, and the zeros beyond the border are the
-            mean. The kernel starts at 1: where activations are high, the map is. A linear map is `(map + 2) / 4`, the
-            sigmoid's tangent at 0. Without it, which is eq. 8 as printed, the kernel starts at 0 and the map even, at
-            0.5 (`"sigmoid"`) or 1 (`"linear"`): large activations of `mid` can close or open a sigmoid map for good,
-            and a linear map, which has no bounds, can make training diverge.
+            varies over the positions from the first step on, whatever the size of the activations, and the zeros beyond
+            the border are the mean. The kernel starts at 1: where activations are high, the map is. A linear map is
+            `(map + 2) / 4`, the sigmoid's tangent at 0. `False` is eq. 8 as printed: the kernel starts at 0 and the map
+            even, at 0.5 (`"sigmoid"`) or 1 (`"linear"`). Large activations of `mid` can then close or open a sigmoid
+            map for good, and a linear map, which has no bounds, can make training diverge.
         return_attention: whether the attention map is returned, too.
 
     Call arguments:
