@@ -11,6 +11,10 @@ TAPS = 16
 """Mid-level layers."""
 EMBED_DIM = 8192
 KERNEL_SIZE = 63
+REDUCED_DIM = 1024
+"""Channels whose pairs are features of bilinear pooling: there are as many as its square."""
+SKETCH_DIM = 65_536
+SEED = 2**31 - 1
 LOSS_WEIGHT = 1e6
 NAME_LENGTH = 1000
 """Characters of the name of a class, a layer or a branch."""

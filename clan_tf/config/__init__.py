@@ -3,6 +3,7 @@
 from clan_tf.config.data import AugmentationConfig, DataConfig
 from clan_tf.config.experiment import Experiment, flatten
 from clan_tf.config.loading import load_experiment, shipped_configs, shipped_presets, with_values
+from clan_tf.config.methods import drop_ignored, ignored_keys
 from clan_tf.config.model import ModelConfig
 from clan_tf.config.sources import SOURCES
 from clan_tf.config.training import LossWeightSchedule, ScheduleConfig, TrainingConfig
@@ -16,7 +17,9 @@ __all__ = [
     "ModelConfig",
     "ScheduleConfig",
     "TrainingConfig",
+    "drop_ignored",
     "flatten",
+    "ignored_keys",
     "load_experiment",
     "shipped_configs",
     "shipped_presets",

@@ -8,11 +8,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from clan_tf.config.experiment import Experiment, flatten
+from clan_tf.config.methods import drop_ignored
 from clan_tf.config.mistakes import explain_all, mistakes_in
 from clan_tf.config.shipped import read_yaml, shipped_files
 from clan_tf.config.yaml_text import parse_yaml
 from clan_tf.errors import UserError, nearest, shown
 
+ARCHITECTURE = "model.architecture"
 KEY_DEPTH = 10
 """Limit on the dots in a key, above that of any valid key."""
 
@@ -50,6 +52,7 @@ def experiment_from(values: dict[str, Any], overrides: Sequence[str], named: str
     Raises:
         UserError: naming every mistake in the values and the overrides.
     """
+    drop_keys_of_other_architecture(values, overrides)
     mistakes = [mistake for override in overrides if (mistake := _set(values, override))]
     try:
         experiment = Experiment.model_validate(values)
@@ -67,12 +70,27 @@ def with_values(experiment: Experiment, values: Mapping[str, Any]) -> Experiment
         UserError: naming every mistake, one per line.
     """
     changed = experiment.model_dump(mode="json")
+    if ARCHITECTURE in values:
+        drop_ignored(changed["model"], values[ARCHITECTURE])
     for path, value in values.items():
         _put(changed, path, value)
     try:
         return Experiment.model_validate(changed)
     except ValidationError as error:
         raise UserError("\n".join(explain_all(error))) from error
+
+
+def drop_keys_of_other_architecture(values: dict[str, Any], overrides: Sequence[str]) -> list[str]:
+    """Removes the `model` keys of a config that an architecture chosen by an override ignores; returns their names.
+
+    So `--set model.architecture=plain` works with every config, and a key that is overridden to no effect is an error.
+    """
+    chosen: dict[str, Any] = {}
+    for override in overrides:
+        if override.partition("=")[0].strip() == ARCHITECTURE:
+            _set(chosen, override)
+    model = values.get("model")
+    return drop_ignored(model, chosen["model"]["architecture"]) if chosen and isinstance(model, dict) else []
 
 
 def shipped_configs() -> dict[str, Traversable]:

@@ -8,14 +8,16 @@ from pydantic import Field, field_validator, model_validator
 
 from clan_tf import limits
 from clan_tf.choices import Combination, MidPooling
+from clan_tf.config.methods import Architecture, BCNNConfig, CBPConfig, ignored_keys, takers
 from clan_tf.config.section import Fraction, Name, Section, Text, require_utf8, up_to
 
 
 class ModelConfig(Section):
     """The network; keys have the names of the arguments of `clan_tf.CLAN`."""
 
-    architecture: Literal["clan", "plain"] = "clan"
-    """`clan`, or `plain`: the backbone with global average pooling and one dense layer."""
+    architecture: Architecture = "clan"
+    """`clan`; `plain`, the backbone with global average pooling and one dense layer; `bcnn`, bilinear pooling; `cbp`,
+    compact bilinear pooling. A key that an architecture ignores is refused."""
     backbone: Name = "resnet50"
     """One of `vgg16`, `vgg19`, `vgg16_bn`, `resnet50`, `resnet101`, `resnet152`, `resnet50_v2`, `resnet101_v2`,
     `resnet152_v2`, `densenet121`, `densenet169`, `densenet201`, `mobilenet`, `mobilenet_v2`, `mobilenet_v3_small`,
@@ -63,6 +65,11 @@ class ModelConfig(Section):
     loss_weights: dict[Name, Annotated[float, Field(ge=0, le=limits.LOSS_WEIGHT)]] = {}
     """Weight of each branch's loss (eqs. 12-14); 1 where none is given."""
 
+    bcnn: BCNNConfig = BCNNConfig()
+    """The settings of `bcnn`."""
+    cbp: CBPConfig = CBPConfig()
+    """The settings of `cbp`."""
+
     @field_validator("weights")
     @classmethod
     def _resolve_weights(cls, weights: str | None) -> str | None:
@@ -82,6 +89,11 @@ class ModelConfig(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        fields = type(self).model_fields
+        ignored = [key for key in ignored_keys(self.architecture) if getattr(self, key) != fields[key].default]
+        if ignored:
+            users = "; ".join(f"{key} is of {takers(key)}" for key in ignored)
+            raise ValueError(f"architecture {self.architecture} ignores {', '.join(ignored)}: {users}. Leave it out")
         if self.mid is not None and self.scales is not None and self.scales != len(self.mid) + 1:
             raise ValueError(
                 f"scales counts the layers in mid and the top-level map: {len(self.mid)} layers make "

@@ -1,7 +1,15 @@
 """CLAN's layers, written in `keras.ops` only: they work in any Keras model and on every Keras backend."""
 
+from clan_tf.layers.bilinear import BilinearPooling
 from clan_tf.layers.context_attention import CrossLayerContextAttention
 from clan_tf.layers.non_local import NonLocalBlock
 from clan_tf.layers.spatial_attention import CrossLayerSpatialAttention
+from clan_tf.layers.tensor_sketch import CompactBilinearPooling
 
-__all__ = ["CrossLayerContextAttention", "CrossLayerSpatialAttention", "NonLocalBlock"]
+__all__ = [
+    "BilinearPooling",
+    "CompactBilinearPooling",
+    "CrossLayerContextAttention",
+    "CrossLayerSpatialAttention",
+    "NonLocalBlock",
+]

@@ -112,7 +112,7 @@ class NonLocalBlock(keras.layers.Layer):
         weights = relation_weights(self.relation, query[:, row, column][:, None], _flatten_positions(key))
         return ops.reshape(weights, ops.shape(key)[:3])
 
-    def relation_cost(self, mid_shape: Shape) -> tuple[int, int]:
+    def product_cost(self, mid_shape: Shape) -> tuple[int, int]:
         """Counts multiply-accumulates and bytes of the relation's products for one photo; needs a built layer."""
         positions = mid_shape[1] * mid_shape[2]
         value_width = self.value_projection.filters

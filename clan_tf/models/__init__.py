@@ -1,6 +1,7 @@
 """CLAN, the plain baseline, their backbones, and the files in which they are saved."""
 
 from clan_tf.models.backbones import BACKBONES
+from clan_tf.models.bilinear import BCNN, CBP
 from clan_tf.models.clan import CLAN
 from clan_tf.models.classifier import COMBINED, BranchClassifier, combine
 from clan_tf.models.complexity import Complexity, complexity
@@ -9,6 +10,8 @@ from clan_tf.models.plain import Plain
 
 __all__ = [
     "BACKBONES",
+    "BCNN",
+    "CBP",
     "CLAN",
     "COMBINED",
     "BranchClassifier",

@@ -31,6 +31,7 @@ class BackboneSpec:
         build: makes the backbone from `input_shape` and, for Keras Applications, `weights`.
         preprocessing: the preprocessing that its weights expect.
         mid: the mid-level layers or aliases for 2 and 3 scales, from shallow to deep.
+        last: the last convolution's map, activated, if that isn't the backbone's output.
         aliases: common names of maps, such as `conv4_x`, and their layers. `LAYER:input` is a layer's input.
         imagenet: where ImageNet weights come from: Keras downloads them, an installed package holds them, or there are
             none.
@@ -41,6 +42,7 @@ class BackboneSpec:
     mid: Mapping[int, tuple[str, ...]]
     aliases: Mapping[str, str] = field(default_factory=dict)
     imagenet: Literal["keras"] | WeightsPackage | None = "keras"
+    last: str | None = None
 
     @property
     def is_application(self) -> bool:
@@ -105,10 +107,10 @@ BACKBONES: dict[str, BackboneSpec] = {
         imagenet=None,
     ),
     "vgg16_bn": BackboneSpec(
-        small_backbones.vgg16_bn, "torch", _VGG_MID, _vgg_aliases(_VGG16_BLOCKS, "relu"), imagenet=None
+        small_backbones.vgg16_bn, "torch", _VGG_MID, _vgg_aliases(_VGG16_BLOCKS, "relu"), imagenet=None, last="conv5_3"
     ),
-    "vgg16": BackboneSpec(applications.VGG16, "caffe", _VGG_MID, _vgg_aliases(_VGG16_BLOCKS)),
-    "vgg19": BackboneSpec(applications.VGG19, "caffe", _VGG_MID, _vgg_aliases(_VGG19_BLOCKS)),
+    "vgg16": BackboneSpec(applications.VGG16, "caffe", _VGG_MID, _vgg_aliases(_VGG16_BLOCKS), last="conv5_3"),
+    "vgg19": BackboneSpec(applications.VGG19, "caffe", _VGG_MID, _vgg_aliases(_VGG19_BLOCKS), last="conv5_4"),
     "resnet50": _resnet(applications.ResNet50, 4, 6),
     "resnet101": _resnet(applications.ResNet101, 4, 23),
     "resnet152": _resnet(applications.ResNet152, 8, 36),
@@ -161,7 +163,9 @@ def backbone_spec(name: str) -> BackboneSpec:
     return BACKBONES[name]
 
 
-def build_backbone(name: str, image_size: int, mid: Sequence[str] = (), weights: str | None = None) -> keras.Model:
+def build_backbone(
+    name: str, image_size: int, mid: Sequence[str] = (), weights: str | None = None, top: str | None = None
+) -> keras.Model:
     """Builds a backbone that outputs its tapped maps.
 
     Args:
@@ -169,6 +173,7 @@ def build_backbone(name: str, image_size: int, mid: Sequence[str] = (), weights:
         image_size: side of the square photos in pixels.
         mid: the mid-level layers or aliases, from shallow to deep.
         weights: `None` or `"none"`, `"imagenet"`, or the path of a `.weights.h5`, `.h5` or `.keras` file.
+        top: layer or alias of the map that is called `top`, in place of the backbone's output.
 
     Returns:
         A model from preprocessed photos `(batch, image_size, image_size, 3)` to a dict of the maps `mid_1` … and `top`.
@@ -185,30 +190,37 @@ def build_backbone(name: str, image_size: int, mid: Sequence[str] = (), weights:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = BATCH_NORM_MOMENTUM
     maps = {f"mid_{index}": tap(base, spec, layer) for index, layer in enumerate(mid, start=1)}
-    top = base.output
+    top_map = tap(base, spec, top, "base") if top else base.output
     for layer, tensor in zip(mid, maps.values(), strict=True):
-        if len(tensor.shape) == 4 and tensor.shape[1] == top.shape[1] == 1:
+        if len(tensor.shape) == 4 and tensor.shape[1] == top_map.shape[1] == 1:
             raise UserError(
                 f"data.image_size: {image_size} is too small for {name}, whose map {layer!r} would have one position. "
                 f"Use {2 * image_size} or more."
             )
-        if len(tensor.shape) != 4 or tensor.shape[1] < top.shape[1] or tensor.shape[1] == 1:
+        if len(tensor.shape) != 4 or tensor.shape[1] < top_map.shape[1] or tensor.shape[1] == 1:
             raise UserError(
                 f"model.mid: {layer!r} of {name} has shape {tensor.shape[1:]}; a mid-level map must be at least as "
-                f"fine as the top-level map, {top.shape[1:]}. The defaults are {', '.join(spec.mid[3])}."
+                f"fine as the top-level map, {top_map.shape[1:]}. The defaults are {', '.join(spec.mid[3])}."
             )
-    return keras.Model(base.input, {**maps, "top": top}, name=name)
+    return keras.Model(base.input, {**maps, "top": top_map}, name=name)
 
 
-def tap(base: keras.Model, spec: BackboneSpec, layer: str) -> Any:
-    """Returns the symbolic output of a layer given by name or alias (an alias may stand for a layer's input)."""
+def tap(base: keras.Model, spec: BackboneSpec, layer: str, key: str = "mid") -> Any:
+    """Returns the symbolic output of a layer given by name or alias (an alias may stand for a layer's input).
+
+    Args:
+        base: the backbone.
+        spec: its row.
+        layer: the name or alias.
+        key: the key of `model` that gave it, for the message.
+    """
     name, _, is_input = spec.aliases.get(layer, layer.replace(":", "")).partition(":")
     operations = base.operations
     names = [operation.name for operation in operations]
     if name not in names:
         maps = [op.name for op in operations if len(getattr(op.output, "shape", ())) == 4]
         raise UserError(
-            f"model.mid: {base.name} has no layer {layer!r}.{nearest(layer, [*spec.aliases, *maps])} "
+            f"model.{key}: {base.name} has no layer {layer!r}.{nearest(layer, [*spec.aliases, *maps])} "
             f"Aliases: {', '.join(spec.aliases) or 'none'}. Layers with maps: {', '.join(maps)}."
         )
     # Only aliases end in `:input`; each of their layers directly follows the map that it takes.

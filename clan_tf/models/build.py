@@ -3,10 +3,16 @@
 from collections.abc import Sequence
 from typing import Any
 
-from clan_tf.config import Experiment
+from clan_tf.config import Experiment, ModelConfig
+from clan_tf.config.methods import OWN_KEYS
+from clan_tf.config.section import Section
+from clan_tf.models.bilinear import BCNN, CBP
 from clan_tf.models.clan import CLAN
 from clan_tf.models.classifier import BranchClassifier
 from clan_tf.models.plain import Plain
+
+MODELS: dict[str, type[BranchClassifier]] = {"clan": CLAN, "plain": Plain, "bcnn": BCNN, "cbp": CBP}
+"""The classes by `model.architecture`."""
 
 
 def build_model(
@@ -31,28 +37,18 @@ def build_model(
         "image_size": experiment.data.image_size,
         "resize_size": experiment.data.full_size,
         "resize_mode": experiment.data.resize_mode,
-        "combination": config.combination,
         "dropout": config.dropout,
-        "head_batch_norm": config.heads_are_normalised,
         "loss_weights": config.loss_weights,
         "class_names": class_names,
         "weights": config.weights if load_weights and config.init is None else None,
     }
-    if config.architecture == "plain":
-        return Plain(**shared, name="plain")
-    own = config.model_dump(include=CLAN_ONLY)
-    return CLAN(**shared, **own, scales=config.scales or 2, name="clan")
+    return MODELS[config.architecture](**shared, **own_arguments(config), name=config.architecture)
 
 
-CLAN_ONLY = {
-    "mid",
-    "mid_refinement",
-    "relation",
-    "embed_dim",
-    "spatial_attention",
-    "spatial_pooling",
-    "spatial_activation",
-    "spatial_kernel_size",
-    "spatial_batch_norm",
-    "mid_pooling",
-}
+def own_arguments(config: ModelConfig) -> dict[str, Any]:
+    """Returns the arguments that the architecture's model takes beside those that all take, by its own keys."""
+    own: dict[str, Any] = {}
+    for key, value in config.model_dump(include=set(OWN_KEYS[config.architecture])).items():
+        own |= value if isinstance(getattr(config, key), Section) else {key: value}
+    resolved = {"head_batch_norm": config.heads_are_normalised, "scales": config.scales or 2}
+    return own | {key: value for key, value in resolved.items() if key in own}

@@ -19,11 +19,13 @@ WHOLE_NUMBERS = {
     "image_size": limits.IMAGE_SIZE,
     "resize_size": limits.RESIZE_SIZE,
     "embed_dim": limits.EMBED_DIM,
+    "reduced_dim": limits.REDUCED_DIM,
+    "sketch_dim": limits.SKETCH_DIM,
     "spatial_kernel_size": limits.KERNEL_SIZE,
 }
 """Constructor arguments that are positive whole numbers, and their maxima."""
 SWITCHES = ("spatial_attention", "spatial_batch_norm", "head_batch_norm")
-OPTIONAL = ("resize_size", "embed_dim")
+OPTIONAL = ("resize_size", "embed_dim", "reduced_dim")
 NOT_SAVED = ("weights", "scales")
 """Constructor arguments that a saved model doesn't need: it has its own weights and names its layers."""
 _CATCH_ALL = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -57,9 +59,9 @@ class BranchClassifier(keras.Model):
     backbone: str
     classes: int
     image_size: int
-    combination: Combination
+    combination: Combination = "logits"
     dropout: float
-    head_batch_norm: bool
+    head_batch_norm: bool = False
     loss_weights: dict[str, float]
     class_names: list[str]
     resize_size: int
@@ -79,7 +81,8 @@ class BranchClassifier(keras.Model):
             branch: keras.layers.Softmax(dtype="float32", name=branch)(branch_logits)
             for branch, branch_logits in zip(branches, logits, strict=True)
         }
-        outputs[COMBINED] = _combined_output(logits, list(outputs.values()), arguments["combination"])
+        rule = arguments.get("combination", self.combination)
+        outputs[COMBINED] = _combined_output(logits, list(outputs.values()), rule)
         super().__init__(inputs=inputs, outputs=outputs, **kwargs)
         self.branches = tuple(branches)
         self.features = {**features, **outputs}

@@ -12,6 +12,7 @@ from math import prod
 import keras
 
 from clan_tf.layers import CrossLayerContextAttention, CrossLayerSpatialAttention, NonLocalBlock
+from clan_tf.layers.bilinear import SecondOrderPooling
 from clan_tf.models.classifier import BranchClassifier
 
 PARTS = ("backbone", "clca", "non_local", "clsa", "heads")
@@ -63,8 +64,10 @@ def complexity(model: BranchClassifier) -> Complexity:
             cost.parameters[part] += sum(prod(weight.shape) for weight in leaf.trainable_weights)
             cost.macs[part] += _macs(leaf)
             cost.activation_bytes += 4 * _size(_output_shape(leaf))
-        if isinstance(layer, NonLocalBlock):
-            macs, size = layer.relation_cost(layer.output.shape)
+        if isinstance(layer, NonLocalBlock | SecondOrderPooling):
+            # A refined map has the shape of the map that it is made of.
+            shape = layer.output.shape if isinstance(layer, NonLocalBlock) else layer.input.shape
+            macs, size = layer.product_cost(shape)
             cost.relations[layer.name] = RelationCost(macs, size)
             cost.activation_bytes += size
     return cost

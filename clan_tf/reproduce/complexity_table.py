@@ -1,10 +1,11 @@
 """Table 5: parameters and multiply-accumulates, which need no training."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from clan_tf.config import Experiment, ModelConfig
+from clan_tf.config import Experiment
 from clan_tf.files import write_rows, write_text
 from clan_tf.models import complexity
 from clan_tf.models.build import build_model
@@ -25,8 +26,7 @@ def write_complexity_table(experiment: Experiment, path: Path) -> tuple[list[Pat
     is_papers = (backbone, classes, size) == THE_PAPERS
     rows = []
     for method, network, printed_parameters, printed_macs in COMPLEXITY_ROWS:
-        as_printed = {**network.changes, **AS_PRINTED}
-        model = ModelConfig.model_validate({**experiment.model.model_dump(), **as_printed})
+        model = replace(network, changes={**network.changes, **AS_PRINTED}).applied_to(experiment.model)
         cost = complexity(build_model(experiment.model_copy(update={"model": model}), classes, load_weights=False))
         rows.append(
             {

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from clan_tf.config import DataConfig
+from clan_tf.config import DataConfig, ModelConfig, drop_ignored
 
 DATA_SETS = {"cub": "CUB-200-2011", "cars": "Stanford Cars", "aircraft": "FGVC-Aircraft"}
 _CLASSES = {"cub": 200, "cars": 196, "aircraft": 100}
@@ -25,6 +25,12 @@ class Network:
 
     name: str
     changes: Mapping[str, Any] = field(hash=False)
+
+    def applied_to(self, model: ModelConfig) -> ModelConfig:
+        """Returns a section with the changes; what the network's architecture ignores has its default."""
+        values = model.model_dump()
+        drop_ignored(values, self.changes["architecture"])
+        return ModelConfig.model_validate({**values, **self.changes})
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from clan_tf.config import Experiment, ModelConfig
+from clan_tf.config import Experiment
 from clan_tf.data import Source
 from clan_tf.errors import CheckFailed, UserError
 from clan_tf.evaluation import evaluate
@@ -124,6 +124,6 @@ def _is_evaluated(run: RunDirectory, split: str, branches: tuple[str, ...] | Non
 
 
 def _changed(experiment: Experiment, network: Network, seed: int) -> Experiment:
-    model = ModelConfig.model_validate({**experiment.model.model_dump(), **network.changes})
+    model = network.applied_to(experiment.model)
     training = experiment.training.model_copy(update={"seed": seed})
     return experiment.model_copy(update={"name": network.name, "model": model, "training": training})

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from clan_tf.choices import FORMER_DEFAULTS
-from clan_tf.config import Experiment, flatten, load_experiment
+from clan_tf.config import Experiment, flatten, ignored_keys, load_experiment
 from clan_tf.config.yaml_text import parse_yaml
 from clan_tf.errors import UserError, listed
 from clan_tf.files import only_process, read_json, read_rows, read_text, write_json, write_text
@@ -258,7 +258,12 @@ class RunDirectory:
         # A file with the end marker may be from an older version, which knew fewer keys.
         if missing and not text.endswith(_END):
             raise UserError(f"{self.config}: is damaged (it has no {missing[0]}). {_RESTORE}")
-        former = [f"model.{name}={value}" for name, value in FORMER_DEFAULTS.items() if f"model.{name}" in missing]
+        ignored = ignored_keys(experiment.model.architecture)
+        former = [
+            f"model.{name}={value}"
+            for name, value in FORMER_DEFAULTS.items()
+            if f"model.{name}" in missing and name not in ignored
+        ]
         return load_experiment(self.config, [*former, *overrides]) if former else experiment
 
     def claimed(self) -> AbstractContextManager[None]:

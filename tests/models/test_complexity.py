@@ -87,8 +87,8 @@ def test_relation_macs_equal_the_count_by_hand(
     cross_layer.build(shape, (None, 1, 1, 3))
     same_layer = NonLocalBlock(relation, embed_dim)
     same_layer.build(shape)
-    assert cross_layer.relation_cost(shape)[0] == expected
-    assert same_layer.relation_cost(shape)[0] == expected
+    assert cross_layer.product_cost(shape)[0] == expected
+    assert same_layer.product_cost(shape)[0] == expected
 
 
 def test_relation_bytes_are_those_of_the_largest_intermediate() -> None:
@@ -96,9 +96,9 @@ def test_relation_bytes_are_those_of_the_largest_intermediate() -> None:
     layers = {relation: NonLocalBlock(relation) for relation in ("gaussian", "dot_product")}
     for layer in layers.values():
         layer.build(shape)
-    assert layers["gaussian"].relation_cost(shape)[1] == 4 * 12 * 12
-    assert layers["gaussian"].relation_cost(large)[1] == 4 * 512 * 1200  # 512 queries at a time
-    assert layers["dot_product"].relation_cost(large)[1] == 4 * 4 * 4
+    assert layers["gaussian"].product_cost(shape)[1] == 4 * 12 * 12
+    assert layers["gaussian"].product_cost(large)[1] == 4 * 512 * 1200  # 512 queries at a time
+    assert layers["dot_product"].product_cost(large)[1] == 4 * 4 * 4
 
 
 def test_relations_of_a_model_are_counted_apart() -> None:

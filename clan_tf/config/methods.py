@@ -1,0 +1,81 @@
+"""The sections of `model` that belong to one method each, and which method takes which keys."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from clan_tf import limits
+from clan_tf.config.section import Name, PositiveNumber, Section, up_to
+
+Architecture = Literal["clan", "plain", "bcnn", "cbp"]
+"""Values of `model.architecture`."""
+
+
+class BCNNConfig(Section):
+    """Bilinear pooling, the settings of `architecture: bcnn`."""
+
+    base: Name | None = None
+    """Layer or alias of the map that is pooled; by default the last convolution's."""
+    reduced_dim: Annotated[int, up_to(limits.REDUCED_DIM)] | None = None
+    """Channels to which a 1x1 convolution reduces the map before its pairs of channels are multiplied. By default it
+    stays as it is up to 512 channels, and is reduced to 128 above."""
+    feature_scale: PositiveNumber = 10.0
+    """What the features, of norm 1, are multiplied by before the head. The head then learns as fast as with a learning
+    rate that is larger by the square of it."""
+
+
+class CBPConfig(Section):
+    """Compact bilinear pooling, the settings of `architecture: cbp`."""
+
+    base: Name | None = None
+    """Layer or alias of the map that is pooled; by default the last convolution's."""
+    sketch_dim: Annotated[int, up_to(limits.SKETCH_DIM)] = 8192
+    """Number of features."""
+    sketch_seed: Annotated[int, Field(ge=0, le=limits.SEED)] = 1
+    """Draws the sketch's hashes and signs, which aren't trained."""
+    feature_scale: PositiveNumber = 10.0
+    """As in `bcnn`."""
+
+
+OWN_KEYS: Mapping[str, tuple[str, ...]] = {
+    "clan": (
+        "scales",
+        "mid",
+        "mid_refinement",
+        "relation",
+        "embed_dim",
+        "spatial_attention",
+        "spatial_pooling",
+        "spatial_activation",
+        "spatial_kernel_size",
+        "spatial_batch_norm",
+        "mid_pooling",
+        "head_batch_norm",
+        "combination",
+    ),
+    "plain": ("head_batch_norm",),
+    "bcnn": ("bcnn",),
+    "cbp": ("cbp",),
+}
+"""Keys of `model` that an architecture takes beside those that all take."""
+
+
+def ignored_keys(architecture: str) -> tuple[str, ...]:
+    """Returns the keys of `model` that an architecture has no use for; none if there is no such architecture."""
+    own = OWN_KEYS.get(architecture)
+    every = dict.fromkeys(key for keys in OWN_KEYS.values() for key in keys)
+    return () if own is None else tuple(key for key in every if key not in own)
+
+
+def takers(key: str) -> str:
+    """Returns the architectures that take a key, in words."""
+    return ", ".join(name for name, keys in OWN_KEYS.items() if key in keys)
+
+
+def drop_ignored(model: dict[str, Any], architecture: Any) -> list[str]:
+    """Removes from the values of a `model` section what an architecture ignores; returns the names of these keys."""
+    dropped = [key for key in ignored_keys(str(architecture)) if key in model]
+    for key in dropped:
+        del model[key]
+    return dropped
