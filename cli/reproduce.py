@@ -36,6 +36,10 @@ def reproduce(
             help="Where to write the table and its runs; finished runs are kept.",
         ),
     ] = "reproduced",
+    rows: Annotated[
+        str | None,
+        typer.Option("--rows", metavar="A,B,…", help="Only these rows of a table, such as plain,clan,bcnn of table6."),
+    ] = None,
     plan: Annotated[
         bool, typer.Option("--plan", help="Show what would run and how long it would take; trains nothing.")
     ] = False,
@@ -47,13 +51,14 @@ def reproduce(
     """
     loaded = experiment.load("vgg16_3scale")
     numbers = _whole_numbers(seeds)
+    chosen = None if rows is None else [row.strip() for row in rows.split(",")]
     quiet_tensorflow()
     from clan_tf import reproduce as room
 
     if plan:
-        _print_plan(room.plan_reproduction(name, loaded, numbers, Path(output), ConsoleProgress()), as_json)
+        _print_plan(room.plan_reproduction(name, loaded, numbers, Path(output), ConsoleProgress(), chosen), as_json)
         return
-    result = room.reproduce(name, loaded, numbers, Path(output), ConsoleProgress())
+    result = room.reproduce(name, loaded, numbers, Path(output), ConsoleProgress(), chosen)
     if as_json:
         print_json({"files": [str(file) for file in result.files], "rows": result.rows})
         return

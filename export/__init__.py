@@ -4,6 +4,15 @@ from clan_tf.export.comparison import Comparison
 from clan_tf.export.export import Export, Exporter, export
 from clan_tf.export.options import ExportOptions
 from clan_tf.export.saved_model import write_saved_model
-from clan_tf.export.tflite import to_tflite
+from clan_tf.export.tflite import tflite_bytes, to_tflite
 
-__all__ = ["Comparison", "Export", "ExportOptions", "Exporter", "export", "to_tflite", "write_saved_model"]
+__all__ = [
+    "Comparison",
+    "Export",
+    "ExportOptions",
+    "Exporter",
+    "export",
+    "tflite_bytes",
+    "to_tflite",
+    "write_saved_model",
+]

@@ -12,7 +12,9 @@ import tensorflow as tf
 from clan_tf.errors import CheckFailed
 from clan_tf.export.options import CALIBRATED, Io, Quantization
 from clan_tf.export.photo_function import photo_function
+from clan_tf.export.pruning import inference_model
 from clan_tf.export.saved_model import write_saved_model
+from clan_tf.models import BranchClassifier
 from clan_tf.silence import silenced
 
 _OperatorSet = tf.lite.OpsSet
@@ -29,6 +31,11 @@ def to_tflite(model: keras.Model) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         write_saved_model(model, Path(folder) / "saved_model")
         return _convert(tf.lite.TFLiteConverter.from_saved_model(str(Path(folder) / "saved_model")))
+
+
+def tflite_bytes(model: BranchClassifier) -> bytes:
+    """Converts a model to a float32 `.tflite` file of its combined prediction, without metadata."""
+    return classifier_to_tflite(inference_model(model, model.branches), model.image_size)
 
 
 def classifier_to_tflite(

@@ -13,7 +13,7 @@ from clan_tf.progress import Progress
 from clan_tf.reproduce.complexity_table import write_complexity_table
 from clan_tf.reproduce.estimate import estimate_seconds
 from clan_tf.reproduce.figures import draw_figure
-from clan_tf.reproduce.paper import DATA_SETS, FIGURES, TABLES, Network, data_set_of, paper_backbone
+from clan_tf.reproduce.paper import DATA_SETS, FIGURES, TABLES, Network, Table, data_set_of, paper_backbone
 from clan_tf.reproduce.runs import Job, plan_jobs, run_jobs
 from clan_tf.reproduce.tables import describe_orders, measure, significance_note, write_table
 from clan_tf.text import duration
@@ -48,24 +48,34 @@ class Plan:
 
 
 def plan_reproduction(
-    name: str, experiment: Experiment, seeds: Sequence[int], output: Path, progress: Progress | None = None
+    name: str,
+    experiment: Experiment,
+    seeds: Sequence[int],
+    output: Path,
+    progress: Progress | None = None,
+    rows: Sequence[str] | None = None,
 ) -> Plan:
     """Plans what `reproduce` would train, and estimates the time; writes nothing in `output`.
 
     Raises:
         UserError: as in `reproduce`.
     """
-    _check(name, seeds)
+    _check(name, seeds, rows)
     if name == "table5":
         return Plan({}, "counting parameters and multiply-accumulates needs no training")
     source = read_source(experiment.data)
-    jobs = plan_jobs(_networks(name), experiment, seeds, output)
+    jobs = plan_jobs(_networks(name, rows), experiment, seeds, output)
     seconds, basis = estimate_seconds(jobs, source, progress or Progress())
     return Plan({job.run.path.name: (job.state, seconds.get(job.run.path.name, 0.0)) for job in jobs}, basis)
 
 
 def reproduce(
-    name: str, experiment: Experiment, seeds: Sequence[int], output: Path, progress: Progress | None = None
+    name: str,
+    experiment: Experiment,
+    seeds: Sequence[int],
+    output: Path,
+    progress: Progress | None = None,
+    rows: Sequence[str] | None = None,
 ) -> Reproduction:
     """Reproduces one table or figure of the paper on a config's photos, backbone and recipe.
 
@@ -78,43 +88,56 @@ def reproduce(
         seeds: `training.seed` of each repetition.
         output: the folder of the table and its runs.
         progress: where progress is shown.
+        rows: the rows of the table, such as `plain` and `bcnn` of Table 6; all by default.
 
     Raises:
         UserError: for a mistake in the arguments, if a run of another config is in the way, or if another process is
             working in `output`.
         CheckFailed: after everything else is written, if a run failed.
     """
-    _check(name, seeds)
+    _check(name, seeds, rows)
     progress = progress or Progress()
     if name == "table5":
         output.mkdir(parents=True, exist_ok=True)
-        files, rows = write_complexity_table(experiment, output / name)
-        return Reproduction(files, rows)
+        return Reproduction(*write_complexity_table(experiment, output / name))
     source = read_source(experiment.data)
     split = "test" if source.splits.get("test") else "val"
     if split == "val":
         progress.note("note: there is no test split; these are accuracies on the photos that chose the epoch.")
     output.mkdir(parents=True, exist_ok=True)
     with only_process(output):
-        jobs = plan_jobs(_networks(name), experiment, seeds, output)
+        jobs = plan_jobs(_networks(name, rows), experiment, seeds, output)
         failures = run_jobs(jobs, split, source, progress)
         if name in FIGURES:
             _require_no_failures(failures)
             return Reproduction([draw_figure(name, jobs, split, source, output, progress)], [])
-        result = _write_accuracies(name, experiment, jobs, failures, split, source, output, progress)
+        table = _table(name, rows)
+        result = _write_accuracies(name, table, experiment, jobs, failures, split, source, output, progress)
     _require_no_failures(failures)
     return result
 
 
-def _check(name: str, seeds: Sequence[int]) -> None:
+def _check(name: str, seeds: Sequence[int], rows: Sequence[str] | None) -> None:
     if name not in NAMES:
         raise UserError(f"NAME: must be one of {', '.join(NAMES)}; received {name!r}.{nearest(name, list(NAMES))}")
     if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
         raise UserError(f"--seeds: must be different whole numbers from 0, such as 0,1,2; received {list(seeds)}.")
+    if rows is None:
+        return
+    if name not in TABLES:
+        raise UserError(f"--rows: {name} has no rows to choose from; {', '.join(TABLES)} have.")
+    valid = TABLES[name].keys
+    for row in rows:
+        if row not in valid:
+            raise UserError(f"--rows: {name} has no {row!r}.{nearest(row, valid)} There are: {', '.join(valid)}.")
 
 
-def _networks(name: str) -> list[Network]:
-    return list(FIGURES[name]) if name in FIGURES else [row.network for row in TABLES[name].rows]
+def _table(name: str, rows: Sequence[str] | None) -> Table:
+    return TABLES[name] if rows is None else TABLES[name].only(rows)
+
+
+def _networks(name: str, rows: Sequence[str] | None) -> list[Network]:
+    return list(FIGURES[name]) if name in FIGURES else [row.network for row in _table(name, rows).rows]
 
 
 def _require_no_failures(failures: dict[str, str]) -> None:
@@ -125,6 +148,7 @@ def _require_no_failures(failures: dict[str, str]) -> None:
 
 def _write_accuracies(
     name: str,
+    table: Table,
     experiment: Experiment,
     jobs: Sequence[Job],
     failures: dict[str, str],
@@ -133,11 +157,12 @@ def _write_accuracies(
     output: Path,
     progress: Progress,
 ) -> Reproduction:
-    table, backbone = TABLES[name], paper_backbone(experiment.model.backbone)
+    backbone = paper_backbone(experiment.model.backbone)
     data_set = data_set_of(experiment.data, len(source.class_names))
     results = measure(table, jobs, failures, split, source, (backbone, data_set), progress)
     path = output / name
     notes = [
+        *([table.caption] if table.caption else []),
         *describe_orders(results, backbone, data_set),
         significance_note(table),
         *source.notes,

@@ -14,10 +14,13 @@ from clan_tf.evaluation import read_predictions
 from clan_tf.files import write_rows, write_text
 from clan_tf.models import COMBINED
 from clan_tf.progress import Progress
+from clan_tf.reproduce.costs import Cost, cost_of
 from clan_tf.reproduce.paper import DATA_SETS, Row, Table
 from clan_tf.reproduce.runs import Job, require_predictions
 from clan_tf.reproduce.significance import TEST_NAME, paired_p_value
 from clan_tf.text import duration
+
+COSTS = ("parameters (M)", "MACs (G)", "`.tflite` (MB)")
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class Result:
         printed: the paper's accuracy in percent, if network and data set are the paper's.
         difference: points above the baseline's mean, over the seeds that both have; `None` for the baseline.
         p_value: the p-value of that difference.
+        cost: what the network costs, if the table shows it and there is a trained one.
     """
 
     row: Row
@@ -43,6 +47,7 @@ class Result:
     printed: float | None
     difference: float | None = None
     p_value: float | None = None
+    cost: Cost | None = None
 
     @property
     def accuracies(self) -> list[float]:
@@ -73,6 +78,9 @@ class Result:
             "p_value": self.p_value and float(f"{self.p_value:.3g}"),
             "seconds_per_training": round(self.seconds, 1),
             "failures": "; ".join(self.failures),
+            "parameters": self.cost and self.cost.parameters,
+            "macs": self.cost and self.cost.macs,
+            "tflite_bytes": self.cost and self.cost.file_bytes,
         }
 
 
@@ -105,10 +113,11 @@ def measure(
                 seconds=float(np.mean([job.run.read_status()["seconds"] for job in good])) if good else 0.0,
                 failures=tuple(failures[name] for job in own if (name := job.run.path.name) in failures),
                 printed=row.printed.get(backbone, {}).get(data_set or ""),
+                cost=cost_of(good[0]) if table.shows_costs and good else None,
             )
         )
     baselines = {result.row.group: result for result in measured if result.row.method == table.baseline}
-    return [_compared(result, baselines[result.row.group]) for result in measured]
+    return [_compared(result, baselines.get(result.row.group)) for result in measured]
 
 
 def write_table(results: Sequence[Result], heading: Sequence[str], notes: Sequence[str], path: Path) -> None:
@@ -116,7 +125,7 @@ def write_table(results: Sequence[Result], heading: Sequence[str], notes: Sequen
     results = sorted(results, key=lambda result: result.row.group)
     rows = [result.to_json() for result in results]
     write_rows(path.with_suffix(".csv"), rows)
-    columns = ("", "method", "accuracy", "paper", "difference", "p", "time of a run")
+    columns = ("", "method", "accuracy", "paper", "difference", "p", "time of a run", *COSTS)
     cells = [
         (
             result.row.group,
@@ -125,6 +134,7 @@ def write_table(results: Sequence[Result], heading: Sequence[str], notes: Sequen
             "" if result.printed is None else f"{result.printed:.1f} %",
             *_difference_text(result),
             duration(result.seconds) if result.seeds else "",
+            *_cost_text(result.cost),
         )
         for result in results
     ]
@@ -193,9 +203,9 @@ def _order(accuracies: Mapping[str, float]) -> str:
     return " ".join([*ordered[:1], *(f"{sign} {method}" for sign, method in zip(signs, ordered[1:], strict=True))])
 
 
-def _compared(result: Result, baseline: Result) -> Result:
-    shared = [seed for seed in result.seeds if seed in baseline.seeds]
-    if result is baseline or not shared:
+def _compared(result: Result, baseline: Result | None) -> Result:
+    shared = [seed for seed in result.seeds if baseline and seed in baseline.seeds]
+    if baseline is None or result is baseline or not shared:
         return result
     own = result.correct[[result.seeds.index(seed) for seed in shared]]
     other = baseline.correct[[baseline.seeds.index(seed) for seed in shared]]
@@ -209,6 +219,12 @@ def _accuracy_text(result: Result) -> str:
     spread = f" ± {result.deviation:.2f}" if result.deviation is not None else ""
     lost = f" ({len(result.failures)} failed)" if result.failures else ""
     return f"{result.mean:.2f}{spread} %{lost}"
+
+
+def _cost_text(cost: Cost | None) -> tuple[str, ...]:
+    if cost is None:
+        return ("",) * len(COSTS)
+    return f"{cost.parameters / 1e6:.2f}", f"{cost.macs / 1e9:.2f}", f"{cost.file_bytes / 1e6:.1f}"
 
 
 def _difference_text(result: Result) -> tuple[str, str]:

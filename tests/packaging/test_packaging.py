@@ -39,7 +39,7 @@ FLOORS = {
     "training": 6,
     "export": 7,
     "report": 7,
-    "reproduce": 7,
+    "reproduce": 8,
     "search": 7,
     "benchmark": 8,
     "cli": 9,
