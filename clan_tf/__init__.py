@@ -15,13 +15,23 @@ if TYPE_CHECKING:
     from clan_tf.evaluation import evaluate
     from clan_tf.explain import Explainer, explain_photos
     from clan_tf.inference import predict
-    from clan_tf.layers import CrossLayerContextAttention, CrossLayerSpatialAttention, NonLocalBlock
-    from clan_tf.models import CLAN, Plain, complexity, load_model
+    from clan_tf.layers import (
+        BilinearPooling,
+        CompactBilinearPooling,
+        CrossLayerContextAttention,
+        CrossLayerSpatialAttention,
+        NonLocalBlock,
+    )
+    from clan_tf.models import BCNN, CBP, CLAN, Plain, complexity, load_model
     from clan_tf.report import write_report
     from clan_tf.training import train
 
 __all__ = [
+    "BCNN",
+    "CBP",
     "CLAN",
+    "BilinearPooling",
+    "CompactBilinearPooling",
     "CrossLayerContextAttention",
     "CrossLayerSpatialAttention",
     "Experiment",
@@ -44,8 +54,14 @@ _ROOMS = {
     "clan_tf.evaluation": ("evaluate",),
     "clan_tf.explain": ("Explainer", "explain_photos"),
     "clan_tf.inference": ("predict",),
-    "clan_tf.layers": ("CrossLayerContextAttention", "CrossLayerSpatialAttention", "NonLocalBlock"),
-    "clan_tf.models": ("CLAN", "Plain", "complexity", "load_model"),
+    "clan_tf.layers": (
+        "BilinearPooling",
+        "CompactBilinearPooling",
+        "CrossLayerContextAttention",
+        "CrossLayerSpatialAttention",
+        "NonLocalBlock",
+    ),
+    "clan_tf.models": ("BCNN", "CBP", "CLAN", "Plain", "complexity", "load_model"),
     "clan_tf.report": ("write_report",),
     "clan_tf.training": ("train",),
 }

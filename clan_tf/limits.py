@@ -15,6 +15,7 @@ REDUCED_DIM = 1024
 """Channels whose pairs are features of bilinear pooling: there are as many as its square."""
 SKETCH_DIM = 65_536
 SEED = 2**31 - 1
+FEATURE_SCALE = 1e6
 LOSS_WEIGHT = 1e6
 NAME_LENGTH = 1000
 """Characters of the name of a class, a layer or a branch."""

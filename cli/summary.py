@@ -47,4 +47,6 @@ def summary(
         )
     shapes = [(name, " x ".join(map(str, shape))) for name, shape in result["shapes"].items()]
     print_table("Shapes", ("feature", "per photo"), shapes)
+    if result["published"]:
+        say(f"Published of this method: {result['published']}")
     say(f"Activations kept for training: {result['activation_bytes'] / 1e6:.1f} MB per photo in float32 (estimate)")

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from clan_tf import limits
-from clan_tf.config.section import Name, PositiveNumber, Section, up_to
+from clan_tf.config.section import Name, Section, up_to
 
 Architecture = Literal["clan", "plain", "bcnn", "cbp"]
 """Values of `model.architecture`."""
@@ -20,7 +20,7 @@ class BCNNConfig(Section):
     reduced_dim: Annotated[int, up_to(limits.REDUCED_DIM)] | None = None
     """Channels to which a 1x1 convolution reduces the map before its pairs of channels are multiplied. By default it
     stays as it is up to 512 channels, and is reduced to 128 above."""
-    feature_scale: PositiveNumber = 10.0
+    feature_scale: Annotated[float, Field(gt=0, le=limits.FEATURE_SCALE)] = 10.0
     """What the features, of norm 1, are multiplied by before the head. The head then learns as fast as with a learning
     rate that is larger by the square of it."""
 
@@ -34,7 +34,7 @@ class CBPConfig(Section):
     """Number of features."""
     sketch_seed: Annotated[int, Field(ge=0, le=limits.SEED)] = 1
     """Draws the sketch's hashes and signs, which aren't trained."""
-    feature_scale: PositiveNumber = 10.0
+    feature_scale: Annotated[float, Field(gt=0, le=limits.FEATURE_SCALE)] = 10.0
     """As in `bcnn`."""
 
 

@@ -112,6 +112,8 @@ class BCNN(BilinearClassifier):
         Lin, RoyChowdhury and Maji, Bilinear CNN Models for Fine-grained Visual Recognition, ICCV 2015.
     """
 
+    PUBLISHED = "262,144 features with VGG-16"
+
     def __init__(self, *arguments: Any, reduced_dim: int | None = None, **keywords: Any) -> None:
         super().__init__(*arguments, reduced_dim=reduced_dim, **keywords)
 
@@ -138,6 +140,8 @@ class CBP(BilinearClassifier):
     Reference:
         Gao, Beijbom, Zhang and Darrell, Compact Bilinear Pooling, CVPR 2016.
     """
+
+    PUBLISHED = "8,192 features"
 
     def __init__(self, *arguments: Any, sketch_dim: int = 8192, sketch_seed: int = 1, **keywords: Any) -> None:
         super().__init__(*arguments, sketch_dim=sketch_dim, sketch_seed=sketch_seed, **keywords)

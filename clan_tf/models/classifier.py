@@ -3,7 +3,7 @@
 import inspect
 import numbers
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, get_args
+from typing import Any, ClassVar, get_args
 
 import keras
 from keras import ops
@@ -48,6 +48,7 @@ class BranchClassifier(keras.Model):
         arguments: the constructor arguments of the subclass, except the backbone's weights.
 
     Attributes:
+        PUBLISHED: what is published of the method's size, in words; empty if nothing is.
         branches: the branches' names.
         features: every symbolic intermediate by name.
         backbone_model: the network that `backbone` names, set by the subclass.
@@ -55,6 +56,8 @@ class BranchClassifier(keras.Model):
     Every constructor argument is an attribute of the same name, with `None` resolved: `class_names` are numbers if the
     model was built without names, `resize_size` is `image_size`, `loss_weights` has every branch.
     """
+
+    PUBLISHED: ClassVar[str] = ""
 
     backbone: str
     classes: int
@@ -225,6 +228,12 @@ def check_arguments(arguments: Mapping[str, Any]) -> None:
     dropout = arguments["dropout"]
     if not (isinstance(dropout, numbers.Real) and 0 <= float(dropout) < 1):
         raise ValueError(f"`dropout` must be at least 0 and below 1. Received: dropout={shown(dropout)}")
+    scale = arguments.get("feature_scale", 1.0)
+    if not (isinstance(scale, numbers.Real) and 0 < float(scale) <= limits.FEATURE_SCALE):
+        raise ValueError(
+            f"`feature_scale` must be above 0 and at most {limits.FEATURE_SCALE:,.0f}. "
+            f"Received: feature_scale={shown(scale)}"
+        )
     for name in SWITCHES:
         if not isinstance(arguments.get(name, True), bool):
             raise ValueError(f"`{name}` must be true or false. Received: {name}={shown(arguments[name])}")
@@ -241,8 +250,10 @@ def _is_whole(value: Any, most: int) -> bool:
 
 
 def _check_names(arguments: Mapping[str, Any]) -> None:
-    for name in ("class_names", "mid"):
-        for text in arguments.get(name) or ():
+    base = arguments.get("base")
+    named = {"base": () if base is None else (base,), **{name: arguments.get(name) for name in ("class_names", "mid")}}
+    for name, texts in named.items():
+        for text in texts or ():
             if not isinstance(text, str) or len(text) > limits.NAME_LENGTH:
                 raise ValueError(
                     f"`{name}` must hold texts of at most {limits.NAME_LENGTH:,} characters. Received: {shown(text)}"

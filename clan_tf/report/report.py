@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 from matplotlib.ticker import EngFormatter
 
-from clan_tf.config import Experiment
+from clan_tf.config import Experiment, flatten
 from clan_tf.data import Source
 from clan_tf.errors import UserError
 from clan_tf.evaluation import calibration_error, reliability_bins
@@ -238,8 +238,13 @@ def _cost(facts: RunFacts) -> dict[str, Any]:
 
 def _describe_network(experiment: Experiment) -> str:
     model = experiment.model
-    if model.architecture == "plain":
-        return f"{model.backbone} with one head"
+    simple = {
+        "plain": "one head",
+        "bcnn": "bilinear pooling",
+        "cbp": f"compact bilinear pooling to {model.cbp.sketch_dim:,} features",
+    }
+    if model.architecture in simple:
+        return f"{model.backbone} with {simple[model.architecture]}"
     scales = len(model.mid) + 1 if model.mid else model.scales or 2
     attention = " and spatial attention" if model.spatial_attention else ""
     refinement = {"gap": "plain pooling", "non_local": "non-local blocks", "clca": "context attention"}
@@ -251,11 +256,11 @@ def _changed_keys(experiment: Experiment) -> list[tuple[str, str]]:
     changed = []
     for section in ("data", "model", "training"):
         values, defaults = getattr(experiment, section), type(getattr(experiment, section))()
-        own, usual = values.model_dump(mode="json"), defaults.model_dump(mode="json")
+        own, usual = (dict(flatten(each.model_dump(mode="json"))) for each in (values, defaults))
         changed += [
             (f"{section}.{key}", yaml.safe_dump(value, default_flow_style=True).removesuffix("\n...\n").strip())
             for key, value in own.items()
-            if value != usual[key]
+            if value != usual.get(key)
         ]
     return changed
 

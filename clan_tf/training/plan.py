@@ -60,6 +60,7 @@ def summarize(experiment: Experiment) -> dict[str, Any]:
         "parts": {part: {"parameters": cost.parameters[part], "macs": cost.macs[part]} for part in parts},
         "relations": {name: {"macs": cost.macs, "bytes": cost.bytes} for name, cost in cost.relations.items()},
         "activation_bytes": cost.activation_bytes,
+        "published": model.PUBLISHED or None,
         "shapes": {name: list(tensor.shape[1:]) for name, tensor in model.features.items()},
     }
 

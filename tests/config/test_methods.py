@@ -1,0 +1,96 @@
+"""Which keys of `model` belong to which architecture, and what happens to the others."""
+
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+from clan_tf.config import Experiment, ModelConfig, load_experiment, with_values
+from clan_tf.config.methods import OWN_KEYS, Architecture, ignored_keys
+from clan_tf.errors import UserError
+from clan_tf.models.build import MODELS, build_model
+from clan_tf.models.classifier import argument_names
+
+SHARED = {"architecture", "backbone", "weights", "init", "dropout", "loss_weights"}
+
+
+def test_every_key_is_everybodys_or_somebodys() -> None:
+    own = {key for keys in OWN_KEYS.values() for key in keys}
+    assert own | SHARED == set(ModelConfig.model_fields) and not own & SHARED
+    assert set(OWN_KEYS) == set(MODELS) == set(get_args(Architecture))
+
+
+@pytest.mark.parametrize("architecture", MODELS)
+def test_every_own_key_is_an_argument_of_the_model(architecture: str) -> None:
+    model = Experiment(model=ModelConfig(architecture=architecture)).model.model_dump()
+    names = argument_names(MODELS[architecture])
+    for key in OWN_KEYS[architecture]:
+        assert set(model[key] if isinstance(model[key], dict) else [key]) <= set(names)
+
+
+@pytest.mark.parametrize(
+    ("override", "named"),
+    [
+        ("model.relation=gaussian", "architecture plain ignores relation: relation is of clan. Leave it out."),
+        ("model.bcnn.reduced_dim=64", "architecture plain ignores bcnn: bcnn is of bcnn. Leave it out."),
+        ("model.scales=3", "architecture plain ignores scales"),
+    ],
+)
+def test_a_key_that_the_architecture_ignores_is_refused(override: str, named: str) -> None:
+    with pytest.raises(UserError, match=named):
+        load_experiment("demo", ["model.architecture=plain", override])
+
+
+def test_keys_of_a_method_are_refused_for_clan() -> None:
+    with pytest.raises(UserError, match="architecture clan ignores cbp: cbp is of cbp"):
+        load_experiment("demo", ["model.cbp.sketch_dim=64"])
+
+
+@pytest.mark.parametrize("config", ["vgg16_3scale", "resnet50", "vgg16_bcnn"])
+@pytest.mark.parametrize("architecture", MODELS)
+def test_every_config_takes_every_architecture(config: str, architecture: str) -> None:
+    experiment = load_experiment(config, [f"model.architecture={architecture}", "data.image_size=64"])
+    assert experiment.model.architecture == architecture
+    usual = ModelConfig()
+    for key in ignored_keys(architecture):
+        assert getattr(experiment.model, key) == getattr(usual, key)
+
+
+def test_values_of_another_architecture_are_dropped_with_it() -> None:
+    experiment = load_experiment("vgg16_3scale")
+    assert with_values(experiment, {"model.architecture": "plain"}).model.scales is None
+    with pytest.raises(UserError, match="ignores scales"):
+        with_values(experiment, {"model.architecture": "plain", "model.scales": 3})
+
+
+def test_a_file_that_names_both_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("model: {architecture: bcnn, mid_refinement: gap}", encoding="utf-8")
+    with pytest.raises(UserError, match="architecture bcnn ignores mid_refinement: mid_refinement is of clan"):
+        load_experiment(tmp_path / "mine.yaml")
+
+
+@pytest.mark.parametrize(
+    ("architecture", "settings", "expected"),
+    [
+        ("bcnn", {"bcnn": {"reduced_dim": 7, "base": "stage2_relu2"}}, {"reduced_dim": 7, "base": "stage2_relu2"}),
+        (
+            "cbp",
+            {"cbp": {"sketch_dim": 32, "sketch_seed": 4, "feature_scale": 2}},
+            {"sketch_dim": 32, "sketch_seed": 4},
+        ),
+        ("plain", {"head_batch_norm": True}, {"head_batch_norm": True}),
+    ],
+)
+def test_the_sections_are_the_models_arguments(
+    architecture: str, settings: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    values = {"model": {"architecture": architecture, "backbone": "tiny", **settings}, "data": {"image_size": 32}}
+    model = build_model(Experiment.model_validate(values), 3)
+    assert model.name == architecture and type(model) is MODELS[architecture]
+    assert {name: getattr(model, name) for name in expected} == expected
+
+
+def test_a_layer_that_does_not_exist_is_named_with_its_key() -> None:
+    experiment = load_experiment("demo", ["model.architecture=bcnn", "model.bcnn.base=conv9"])
+    with pytest.raises(UserError, match="model.base: .*has no layer 'conv9'"):
+        build_model(experiment, 3, load_weights=False)
