@@ -10,8 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from clan_tf.choices import FORMER_DEFAULTS
-from clan_tf.config import Experiment, flatten, ignored_keys, load_experiment
+from clan_tf.config import Experiment, flatten, load_experiment
 from clan_tf.config.yaml_text import parse_yaml
 from clan_tf.errors import UserError, listed
 from clan_tf.files import only_process, read_json, read_rows, read_text, write_json, write_text
@@ -20,6 +19,7 @@ from clan_tf.files.writing import LOCK
 from clan_tf.run.checkpoints import CHECKPOINT, candidate_file
 from clan_tf.run.documents import Data, Ended, Environment, Unfinished
 from clan_tf.run.evaluation_folder import EvaluationFolder
+from clan_tf.run.older import former_values, own_architecture
 
 Status = Literal["running", "finished", "stopped", "failed"]
 START = ".clan-tf-start"
@@ -251,20 +251,17 @@ class RunDirectory:
         Args:
             overrides: `KEY=VALUE` texts applied to it.
         """
-        experiment = load_experiment(self.config, overrides)
+        experiment = load_experiment(self.config, [*own_architecture(self.config), *overrides])
         text = read_text(self.config, "RUN")
         written = dict(flatten(parse_yaml(text) or {}))
         missing = [key for key in experiment.flat() if key not in written]
         # A file with the end marker may be from an older version, which knew fewer keys.
         if missing and not text.endswith(_END):
             raise UserError(f"{self.config}: is damaged (it has no {missing[0]}). {_RESTORE}")
-        ignored = ignored_keys(experiment.model.architecture)
-        former = [
-            f"model.{name}={value}"
-            for name, value in FORMER_DEFAULTS.items()
-            if f"model.{name}" in missing and name not in ignored
-        ]
-        return load_experiment(self.config, [*former, *overrides]) if former else experiment
+        former = former_values(missing, experiment.model.architecture)
+        if not former:
+            return experiment
+        return load_experiment(self.config, [*own_architecture(self.config), *former, *overrides])
 
     def claimed(self) -> AbstractContextManager[None]:
         """Keeps other processes from training in this folder; entering it raises a `UserError` if one does."""

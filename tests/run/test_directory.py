@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from clan_tf.choices import FORMER_DEFAULTS
+from clan_tf.config import ModelConfig
 from clan_tf.evaluation import evaluate
 from clan_tf.files.writing import LOCK
 from clan_tf.run import EvaluationFolder, RunDirectory
@@ -43,4 +44,8 @@ def test_a_run_from_before_a_choice_existed_keeps_the_network_it_had(trained_run
     run = RunDirectory(tmp_path)
     run.config.write_text("".join(older), encoding="utf-8")
     assert {name: getattr(run.experiment().model, name) for name in FORMER_DEFAULTS} == FORMER_DEFAULTS
+    plain = "".join(lines).replace("architecture: clan", "architecture: plain").replace("dot_product", "gaussian")
+    run.config.write_text(plain, encoding="utf-8")
+    assert run.experiment().model == ModelConfig(architecture="plain", backbone="tiny")
+    run.config.write_text("".join(older), encoding="utf-8")
     assert run.experiment(["model.mid_pooling=max"]).model.mid_pooling == "max"
