@@ -20,9 +20,11 @@ if TYPE_CHECKING:
         CompactBilinearPooling,
         CrossLayerContextAttention,
         CrossLayerSpatialAttention,
+        LowRankBilinear,
         NonLocalBlock,
+        PowerNormalization,
     )
-    from clan_tf.models import BCNN, CBP, CLAN, Plain, complexity, load_model
+    from clan_tf.models import BCNN, CBP, CLAN, LRBP, Plain, complexity, load_model
     from clan_tf.report import write_report
     from clan_tf.training import train
 
@@ -30,14 +32,17 @@ __all__ = [
     "BCNN",
     "CBP",
     "CLAN",
+    "LRBP",
     "BilinearPooling",
     "CompactBilinearPooling",
     "CrossLayerContextAttention",
     "CrossLayerSpatialAttention",
     "Experiment",
     "Explainer",
+    "LowRankBilinear",
     "NonLocalBlock",
     "Plain",
+    "PowerNormalization",
     "complexity",
     "evaluate",
     "experiment_for_folder",
@@ -59,9 +64,11 @@ _ROOMS = {
         "CompactBilinearPooling",
         "CrossLayerContextAttention",
         "CrossLayerSpatialAttention",
+        "LowRankBilinear",
         "NonLocalBlock",
+        "PowerNormalization",
     ),
-    "clan_tf.models": ("BCNN", "CBP", "CLAN", "Plain", "complexity", "load_model"),
+    "clan_tf.models": ("BCNN", "CBP", "CLAN", "LRBP", "Plain", "complexity", "load_model"),
     "clan_tf.report": ("write_report",),
     "clan_tf.training": ("train",),
 }

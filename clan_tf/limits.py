@@ -14,6 +14,7 @@ KERNEL_SIZE = 63
 REDUCED_DIM = 1024
 """Channels whose pairs are features of bilinear pooling: there are as many as its square."""
 SKETCH_DIM = 65_536
+RANK = 64
 SEED = 2**31 - 1
 FEATURE_SCALE = 1e6
 LOSS_WEIGHT = 1e6

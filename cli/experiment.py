@@ -158,7 +158,7 @@ class ExperimentArguments:
             )
         if Path(config).is_dir():
             return self._for_folder(config)
-        experiment = load_experiment(config, self.overrides, self.preset)
+        experiment = load_experiment(config, self.overrides, self.preset, ConsoleProgress().note)
         if self.preset:
             before = load_experiment(config, self.overrides).flat()
             changed = [

@@ -38,7 +38,7 @@ def summary(
     )
     if result["relations"]:
         print_table(
-            "Matrix products of the relations (not in the total above)",
+            "Matrix products of positions or channels (not in the total above)",
             ("layer", "multiply-accumulates", "memory"),
             [
                 (name, large(cost["macs"]), f"{cost['bytes'] / 1e6:.2f} MB")

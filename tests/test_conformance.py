@@ -16,9 +16,11 @@ from clan_tf.layers import (
     CompactBilinearPooling,
     CrossLayerContextAttention,
     CrossLayerSpatialAttention,
+    LowRankBilinear,
     NonLocalBlock,
+    PowerNormalization,
 )
-from clan_tf.models import BCNN, CBP, CLAN, Plain
+from clan_tf.models import BCNN, CBP, CLAN, LRBP, Plain
 from helpers.models import BATCH, CLASSES, IMAGE_SIZE, MID_SHAPE, TOP_SHAPE, Arrays, Row, build, clan
 
 if keras.backend.backend() != "tensorflow":
@@ -49,6 +51,8 @@ ROWS = [
     Row("clsa", around(CrossLayerSpatialAttention, "mid", "top")),
     Row("bilinear_pooling", around(BilinearPooling, "mid")),
     Row("compact_bilinear_pooling", around(lambda: CompactBilinearPooling(8), "mid")),
+    Row("power_normalization", around(PowerNormalization, "mid")),
+    Row("low_rank_bilinear", around(lambda: LowRankBilinear(5, 4), "mid")),
     Row("clan", clan(), takes_photos=True),
     Row(
         "clan_as_printed",
@@ -62,6 +66,7 @@ ROWS = [
     Row("plain", lambda: Plain("tiny", CLASSES, IMAGE_SIZE), takes_photos=True),
     Row("bcnn", lambda: BCNN("tiny", CLASSES, IMAGE_SIZE, base="stage3_relu2", reduced_dim=7), takes_photos=True),
     Row("cbp", lambda: CBP("tiny", CLASSES, IMAGE_SIZE, sketch_dim=64), takes_photos=True),
+    Row("lrbp", lambda: LRBP("tiny", CLASSES, IMAGE_SIZE, projection_dim=9, rank=4), takes_photos=True),
 ]
 rows = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 

@@ -1,6 +1,6 @@
 """Experiments from YAML files and `--set` overrides, with one message that names every mistake."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,19 @@ KEY_DEPTH = 10
 """Limit on the dots in a key, above that of any valid key."""
 
 
-def load_experiment(config: str | Path, overrides: Sequence[str] = (), preset: str | None = None) -> Experiment:
+def load_experiment(
+    config: str | Path,
+    overrides: Sequence[str] = (),
+    preset: str | None = None,
+    note: Callable[[str], None] | None = None,
+) -> Experiment:
     """Reads an experiment.
 
     Args:
         config: path of a YAML file, or the name of a shipped one (see `shipped_configs` and `shipped_presets`).
         overrides: `section.key=value` texts, later ones winning; values are YAML.
         preset: name of a preset whose model and recipe replace the config's, key by key.
+        note: called with the keys that are left out, if an override chooses an architecture that ignores them.
 
     Raises:
         UserError: naming every mistake in the file and the overrides.
@@ -38,21 +44,29 @@ def load_experiment(config: str | Path, overrides: Sequence[str] = (), preset: s
         replaced = {"data.resize_size": None, "model.mid": None} | dict(flatten(read_preset(preset)))
         for key, value in replaced.items():
             _put(values, key, value)
-    return experiment_from(values, overrides, config)
+    return experiment_from(values, overrides, config, note)
 
 
-def experiment_from(values: dict[str, Any], overrides: Sequence[str], named: str | Path) -> Experiment:
+def experiment_from(
+    values: dict[str, Any],
+    overrides: Sequence[str],
+    named: str | Path,
+    note: Callable[[str], None] | None = None,
+) -> Experiment:
     """Makes an experiment of the values of a config.
 
     Args:
         values: what a YAML file holds; overrides are put into it.
         overrides: as in `load_experiment`.
         named: the file or folder, for messages.
+        note: as in `load_experiment`.
 
     Raises:
         UserError: naming every mistake in the values and the overrides.
     """
-    drop_keys_of_other_architecture(values, overrides)
+    dropped = drop_keys_of_other_architecture(values, overrides)
+    if note and dropped:
+        note(f"left out, because the chosen model.architecture ignores them: model.{', model.'.join(dropped)}")
     mistakes = [mistake for override in overrides if (mistake := _set(values, override))]
     try:
         experiment = Experiment.model_validate(values)

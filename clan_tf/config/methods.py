@@ -8,7 +8,7 @@ from pydantic import Field
 from clan_tf import limits
 from clan_tf.config.section import Name, Section, up_to
 
-Architecture = Literal["clan", "plain", "bcnn", "cbp"]
+Architecture = Literal["clan", "plain", "bcnn", "cbp", "lrbp"]
 """Values of `model.architecture`."""
 
 
@@ -38,6 +38,22 @@ class CBPConfig(Section):
     """As in `bcnn`."""
 
 
+class LRBPConfig(Section):
+    """Low-rank bilinear pooling, the settings of `architecture: lrbp`."""
+
+    base: Name | None = None
+    """Layer or alias of the map that is pooled; by default the last convolution's."""
+    projection_dim: Annotated[int, up_to(limits.REDUCED_DIM)] = 100
+    """Channels to which a projection that all classes share reduces the map."""
+    rank: Annotated[int, Field(ge=2, le=limits.RANK, multiple_of=2)] = 8
+    """Rank of each class's matrix, an even number."""
+    sqrt_features: bool = True
+    """Whether the map's signed square root is taken first."""
+    feature_scale: Annotated[float, Field(gt=0, le=limits.FEATURE_SCALE)] = 10.0
+    """Root mean square of the lengths of the map's vectors before the projection; the head learns the faster the larger
+    it is."""
+
+
 OWN_KEYS: Mapping[str, tuple[str, ...]] = {
     "clan": (
         "scales",
@@ -57,6 +73,7 @@ OWN_KEYS: Mapping[str, tuple[str, ...]] = {
     "plain": ("head_batch_norm",),
     "bcnn": ("bcnn",),
     "cbp": ("cbp",),
+    "lrbp": ("lrbp",),
 }
 """Keys of `model` that an architecture takes beside those that all take."""
 

@@ -2,6 +2,7 @@
 
 from clan_tf.layers.bilinear import BilinearPooling
 from clan_tf.layers.context_attention import CrossLayerContextAttention
+from clan_tf.layers.low_rank import LowRankBilinear, PowerNormalization
 from clan_tf.layers.non_local import NonLocalBlock
 from clan_tf.layers.spatial_attention import CrossLayerSpatialAttention
 from clan_tf.layers.tensor_sketch import CompactBilinearPooling
@@ -11,5 +12,7 @@ __all__ = [
     "CompactBilinearPooling",
     "CrossLayerContextAttention",
     "CrossLayerSpatialAttention",
+    "LowRankBilinear",
     "NonLocalBlock",
+    "PowerNormalization",
 ]

@@ -1,7 +1,7 @@
 """CLAN, the plain baseline, their backbones, and the files in which they are saved."""
 
 from clan_tf.models.backbones import BACKBONES
-from clan_tf.models.bilinear import BCNN, CBP
+from clan_tf.models.bilinear import BCNN, CBP, LRBP
 from clan_tf.models.clan import CLAN
 from clan_tf.models.classifier import COMBINED, BranchClassifier, combine
 from clan_tf.models.complexity import Complexity, complexity
@@ -14,6 +14,7 @@ __all__ = [
     "CBP",
     "CLAN",
     "COMBINED",
+    "LRBP",
     "BranchClassifier",
     "Complexity",
     "Plain",

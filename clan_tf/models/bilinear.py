@@ -1,4 +1,4 @@
-"""Bilinear pooling and its compact form on a backbone's last map."""
+"""Bilinear pooling of a backbone's last map, its compact and its low-rank form."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,6 +7,7 @@ import keras
 
 from clan_tf.choices import ResizeMode
 from clan_tf.layers.bilinear import BilinearPooling
+from clan_tf.layers.low_rank import LowRankBilinear, PowerNormalization
 from clan_tf.layers.relation import Tensor
 from clan_tf.layers.tensor_sketch import CompactBilinearPooling
 from clan_tf.models.backbones import backbone_spec, build_backbone, preprocess
@@ -19,10 +20,10 @@ REDUCED = 128
 
 
 class BilinearClassifier(BranchClassifier):
-    """A backbone, a vector of products of its last map's channels, and one dense layer; subclasses make the vector.
+    """A backbone, and one head on the products of its last map's channels; subclasses make the head.
 
-    It has a single branch, `top`, and `combined`, which equals it. `features` holds `backbone_top` (the map), `pooled`
-    (the vector, of norm 1) and `logits_top`.
+    It has a single branch, `top`, and `combined`, which equals it. `features` holds `backbone_top` (the map), what the
+    head makes of it, and `logits_top`.
 
     Args:
         backbone: a name in `clan_tf.models.BACKBONES`.
@@ -30,9 +31,9 @@ class BilinearClassifier(BranchClassifier):
         image_size: side of the square photos in pixels.
         base: layer or alias of the map that is pooled; `None` for the last convolution's, which is before the last
             pooling of a VGG.
-        feature_scale: what the vector is multiplied by before the dense layer, which then learns as fast as with a
-            learning rate that is larger by the square of it. The papers' learning rates for this layer are about 1.
-        dropout: fraction of the vector that is dropped in training.
+        feature_scale: what features of norm 1 are multiplied by before the last layer, which then learns as fast as
+            with a learning rate that is larger by the square of it. The papers' rates for this layer are about 1.
+        dropout: fraction of the last layer's inputs that is dropped in training.
         loss_weights: weight of the branch's loss; 1 if not given.
         class_names: the classes' names, which are saved with the model.
         resize_size: side that photos are resized to before the centre crop of `image_size`; `None` for `image_size`.
@@ -84,19 +85,22 @@ class BilinearClassifier(BranchClassifier):
         # Graph
         inputs = keras.Input((image_size, image_size, 3), name="photos")
         top = backbone_model(preprocess(inputs, backbone_spec(backbone).preprocessing))["top"]
-        pooled = self.pool(top, **own)
-        scaled = keras.layers.Rescaling(feature_scale, dtype="float32", name="feature_scale")(pooled)
-        logits = branch_head(scaled, classes, "top", dropout)
-        features = {"backbone_top": top, "pooled": pooled, "logits_top": logits}
+        features = {"backbone_top": top, **self.head(top, classes, feature_scale, dropout, **own)}
         super().__init__(inputs, features, ("top",), arguments, name=name)
 
         # Config
         self.backbone_model = backbone_model
 
     @staticmethod
-    def pool(top: Tensor, **own: Any) -> Tensor:
-        """Makes the vector of the map, by the subclass's own arguments."""
+    def head(top: Tensor, classes: int, feature_scale: float, dropout: float, **own: Any) -> dict[str, Tensor]:
+        """Makes the features of the map, by the subclass's own arguments; `logits_top` is the last."""
         raise NotImplementedError
+
+
+def vector_head(pooled: Tensor, classes: int, feature_scale: float, dropout: float) -> dict[str, Tensor]:
+    """Makes the features of a vector of norm 1: `pooled`, the vector, and `logits_top`."""
+    scaled = keras.layers.Rescaling(feature_scale, dtype="float32", name="feature_scale")(pooled)
+    return {"pooled": pooled, "logits_top": branch_head(scaled, classes, "top", dropout)}
 
 
 @keras.saving.register_keras_serializable(package="clan_tf")
@@ -112,20 +116,22 @@ class BCNN(BilinearClassifier):
         Lin, RoyChowdhury and Maji, Bilinear CNN Models for Fine-grained Visual Recognition, ICCV 2015.
     """
 
+    HEAD_KIND = "bilinear"
     PUBLISHED = "262,144 features with VGG-16"
 
     def __init__(self, *arguments: Any, reduced_dim: int | None = None, **keywords: Any) -> None:
         super().__init__(*arguments, reduced_dim=reduced_dim, **keywords)
 
     @staticmethod
-    def pool(top: Tensor, **own: Any) -> Tensor:
+    def head(top: Tensor, classes: int, feature_scale: float, dropout: float, **own: Any) -> dict[str, Tensor]:
         """Pools the map, reduced first if it is wide."""
         reduced = own["reduced_dim"] or (REDUCED if top.shape[-1] > WIDEST else None)
         if reduced:
             top = keras.layers.Conv2D(
                 reduced, 1, kernel_initializer="orthogonal", data_format="channels_last", name="reduction"
             )(top)
-        return BilinearPooling(dtype="float32", name="bilinear_pooling")(top)
+        pooled = BilinearPooling(dtype="float32", name="bilinear_pooling")(top)
+        return vector_head(pooled, classes, feature_scale, dropout)
 
 
 @keras.saving.register_keras_serializable(package="clan_tf")
@@ -141,14 +147,66 @@ class CBP(BilinearClassifier):
         Gao, Beijbom, Zhang and Darrell, Compact Bilinear Pooling, CVPR 2016.
     """
 
+    HEAD_KIND = "compact_bilinear"
     PUBLISHED = "8,192 features"
 
     def __init__(self, *arguments: Any, sketch_dim: int = 8192, sketch_seed: int = 1, **keywords: Any) -> None:
         super().__init__(*arguments, sketch_dim=sketch_dim, sketch_seed=sketch_seed, **keywords)
 
     @staticmethod
-    def pool(top: Tensor, **own: Any) -> Tensor:
+    def head(top: Tensor, classes: int, feature_scale: float, dropout: float, **own: Any) -> dict[str, Tensor]:
         """Pools the map by the sketch."""
-        return CompactBilinearPooling(
+        sketch = CompactBilinearPooling(
             own["sketch_dim"], own["sketch_seed"], dtype="float32", name="compact_bilinear_pooling"
-        )(top)
+        )
+        return vector_head(sketch(top), classes, feature_scale, dropout)
+
+
+@keras.saving.register_keras_serializable(package="clan_tf")
+class LRBP(BilinearClassifier):
+    """Low-rank bilinear pooling: each class has a matrix of low rank, and the products aren't formed.
+
+    `features` holds `projected`, the map after `P`, too.
+
+    Args:
+        projection_dim: channels of the map after the projection `P`, which all classes share. It starts as an
+            orthogonal matrix; the paper's starts with principal components of the training photos' features.
+        rank: rank of each class's matrix, an even number.
+        sqrt_features: whether the map's signed square root is taken first, as in the paper's public training code.
+        arguments: those of `BilinearClassifier`.
+
+    Reference:
+        Kong and Fowlkes, Low-rank Bilinear Pooling for Fine-grained Classification, CVPR 2017.
+    """
+
+    HEAD_KIND = "low_rank"
+    PUBLISHED = "211,200 weights after VGG-16's last map for 200 classes, and 10,000 products of the projected channels"
+
+    def __init__(
+        self,
+        *arguments: Any,
+        projection_dim: int = 100,
+        rank: int = 8,
+        sqrt_features: bool = True,
+        **keywords: Any,
+    ) -> None:
+        super().__init__(*arguments, projection_dim=projection_dim, rank=rank, sqrt_features=sqrt_features, **keywords)
+
+    @staticmethod
+    def head(top: Tensor, classes: int, feature_scale: float, dropout: float, **own: Any) -> dict[str, Tensor]:
+        """Normalises and projects the map, and scores it."""
+        x = PowerNormalization(own["sqrt_features"], feature_scale, dtype="float32", name="power_normalization")(top)
+        projected = keras.layers.Conv2D(
+            own["projection_dim"],
+            1,
+            use_bias=False,
+            kernel_initializer="orthogonal",
+            data_format="channels_last",
+            dtype="float32",
+            name="projection",
+        )(x)
+        x = keras.layers.Dropout(dropout, name="dropout_top")(projected) if dropout else projected
+        return {
+            "projected": projected,
+            "logits_top": LowRankBilinear(classes, own["rank"], dtype="float32", name="logits_top")(x),
+        }

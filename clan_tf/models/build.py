@@ -6,12 +6,12 @@ from typing import Any
 from clan_tf.config import Experiment, ModelConfig
 from clan_tf.config.methods import OWN_KEYS
 from clan_tf.config.section import Section
-from clan_tf.models.bilinear import BCNN, CBP
+from clan_tf.models.bilinear import BCNN, CBP, LRBP
 from clan_tf.models.clan import CLAN
 from clan_tf.models.classifier import BranchClassifier
 from clan_tf.models.plain import Plain
 
-MODELS: dict[str, type[BranchClassifier]] = {"clan": CLAN, "plain": Plain, "bcnn": BCNN, "cbp": CBP}
+MODELS: dict[str, type[BranchClassifier]] = {"clan": CLAN, "plain": Plain, "bcnn": BCNN, "cbp": CBP, "lrbp": LRBP}
 """The classes by `model.architecture`."""
 
 

@@ -21,10 +21,12 @@ WHOLE_NUMBERS = {
     "embed_dim": limits.EMBED_DIM,
     "reduced_dim": limits.REDUCED_DIM,
     "sketch_dim": limits.SKETCH_DIM,
+    "projection_dim": limits.REDUCED_DIM,
+    "rank": limits.RANK,
     "spatial_kernel_size": limits.KERNEL_SIZE,
 }
 """Constructor arguments that are positive whole numbers, and their maxima."""
-SWITCHES = ("spatial_attention", "spatial_batch_norm", "head_batch_norm")
+SWITCHES = ("spatial_attention", "spatial_batch_norm", "head_batch_norm", "sqrt_features")
 OPTIONAL = ("resize_size", "embed_dim", "reduced_dim")
 NOT_SAVED = ("weights", "scales")
 """Constructor arguments that a saved model doesn't need: it has its own weights and names its layers."""
@@ -48,6 +50,7 @@ class BranchClassifier(keras.Model):
         arguments: the constructor arguments of the subclass, except the backbone's weights.
 
     Attributes:
+        HEAD_KIND: what a head takes; heads of another kind aren't copied from one model to another.
         PUBLISHED: what is published of the method's size, in words; empty if nothing is.
         branches: the branches' names.
         features: every symbolic intermediate by name.
@@ -57,6 +60,7 @@ class BranchClassifier(keras.Model):
     model was built without names, `resize_size` is `image_size`, `loss_weights` has every branch.
     """
 
+    HEAD_KIND: ClassVar[str] = "pooled"
     PUBLISHED: ClassVar[str] = ""
 
     backbone: str

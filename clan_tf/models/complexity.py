@@ -93,6 +93,9 @@ def leaf_layers(layer: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
 
 
 def _macs(layer: keras.layers.Layer) -> int:
+    own = getattr(layer, "multiply_accumulates", None)
+    if own:
+        return own(_input_shape(layer))
     output = _size(_output_shape(layer))
     if isinstance(layer, keras.layers.MaxPooling2D):
         return _size(_input_shape(layer))

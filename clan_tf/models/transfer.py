@@ -85,7 +85,11 @@ def copy_fitting(source: BranchClassifier, model: BranchClassifier) -> Transfer:
 def _pool_alike(source: BranchClassifier, model: BranchClassifier, branch: str) -> bool:
     """Returns whether the head of a branch takes features of the same kind in both models."""
     kinds = [
-        (each.head_batch_norm, getattr(each, "mid_pooling", None) if branch.startswith("mid_") else None)
+        (
+            each.HEAD_KIND,
+            each.head_batch_norm,
+            getattr(each, "mid_pooling", None) if branch.startswith("mid_") else None,
+        )
         for each in (source, model)
     ]
     return kinds[0] == kinds[1]
@@ -152,11 +156,11 @@ def _copy_classes(
     source: keras.layers.Layer | None, head: keras.layers.Layer, places: Sequence[tuple[int, int]]
 ) -> bool:
     """Copies the weights of the classes at `places`, if the heads take the same features; returns whether they do."""
-    if source is None or not places or source.kernel.shape[0] != head.kernel.shape[0]:
+    if source is None or not places or source.kernel.shape[:-1] != head.kernel.shape[:-1]:
         return False
     old, new = (list(indices) for indices in zip(*places, strict=True))
     kernel, bias = head.get_weights()
     old_kernel, old_bias = source.get_weights()
-    kernel[:, new], bias[new] = old_kernel[:, old], old_bias[old]
+    kernel[..., new], bias[new] = old_kernel[..., old], old_bias[old]
     head.set_weights([kernel, bias])
     return True

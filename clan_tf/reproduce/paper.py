@@ -191,6 +191,7 @@ TABLES: dict[str, Table] = {
             ),
             Row("B-CNN", Network("bcnn", {"architecture": "bcnn"}), printed=_vgg(84.1, 91.3, 84.1), key="bcnn"),
             Row("CBP", Network("cbp", {"architecture": "cbp"}), printed=_vgg(84.0), key="cbp"),
+            Row("LRBP", Network("lrbp", {"architecture": "lrbp"}), printed=_vgg(84.2, 90.9, 87.3), key="lrbp"),
             Row(
                 "CLAN(2-scale)",
                 clan(2, spatial_pooling="avg_max"),

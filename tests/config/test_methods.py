@@ -78,6 +78,7 @@ def test_a_file_that_names_both_is_refused(tmp_path: Path) -> None:
             {"cbp": {"sketch_dim": 32, "sketch_seed": 4, "feature_scale": 2}},
             {"sketch_dim": 32, "sketch_seed": 4},
         ),
+        ("lrbp", {"lrbp": {"rank": 4, "sqrt_features": False}}, {"rank": 4, "sqrt_features": False}),
         ("plain", {"head_batch_norm": True}, {"head_batch_norm": True}),
     ],
 )

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from clan_tf.models import BCNN, CBP, complexity
+from clan_tf.models import BCNN, CBP, LRBP, complexity
 from helpers.models import CLASSES, IMAGE_SIZE
 
 
@@ -20,6 +20,14 @@ def test_sizes_are_the_published_ones(kind: type[keras.Model], features: int, he
     cost = complexity(model)
     assert [each.macs for each in cost.relations.values()] == [784 * 512 * 512]
     assert cost.parameters["heads"] == head
+
+
+def test_low_rank_weights_are_the_published_ones() -> None:
+    model = LRBP("vgg16", 200, 448)
+    kernels = [model.get_layer(name).kernel for name in ("projection", "logits_top")]
+    assert sum(int(np.prod(kernel.shape)) for kernel in kernels) == 211_200
+    macs = complexity(model).macs["heads"]
+    assert macs == 784 * (512 * 100 + 100 * 8 * 200)
 
 
 def test_a_wide_map_is_reduced_and_a_narrow_one_is_not() -> None:
