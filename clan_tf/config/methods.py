@@ -30,6 +30,9 @@ class CBPConfig(Section):
 
     base: Name | None = None
     """Layer or alias of the map that is pooled; by default the last convolution's."""
+    reduced_dim: Annotated[int, up_to(limits.REDUCED_DIM)] | None = None
+    """Channels to which a 1x1 convolution reduces the map first. By default it stays as it is up to 512 channels, and
+    is reduced to 512 above."""
     sketch_dim: Annotated[int, up_to(limits.SKETCH_DIM)] = 8192
     """Number of features."""
     sketch_seed: Annotated[int, Field(ge=0, le=limits.SEED)] = 1

@@ -77,7 +77,10 @@ class Picture:
 
 @matplotlib.rc_context(PLAIN_TEXT)
 def draw_sheet(picture: Picture, heading: str, at: tuple[int, int] | None, path: Path) -> None:
-    """Writes a PNG of one photo: the photo, attention and relation maps above, Grad-CAM by branch and stage below."""
+    """Writes a PNG of one photo: the photo, attention and relation maps above, Grad-CAM by branch and stage below.
+
+    A single map of Grad-CAM stands beside the photo.
+    """
     explanation = picture.explanation
     stages = list(dict.fromkeys(stage for _, stage in explanation.gradcam))
     branches = list(dict.fromkeys(branch for branch, _ in explanation.gradcam))
@@ -89,23 +92,27 @@ def draw_sheet(picture: Picture, heading: str, at: tuple[int, int] | None, path:
         drawn = picture.with_signed(heat) if is_signed else picture.with_evidence(heat)
         colors = "red adds, blue subtracts" if is_signed else "yellow is the most"
         first_row.append((f"what + gathers in {name}\n{colors}", drawn))
-    columns = max(len(first_row), len(stages))
+    rows = [[(branch, stage) for stage in stages] for branch in branches]
+    beside = rows.pop() if len(explanation.gradcam) == len(first_row) == 1 else []
+    columns = max(len(first_row) + len(beside), len(stages))
     height, width = picture.pixels.shape[:2]
-    figure, grid = frameless_grid(1 + len(branches), columns, (2.6, 2.6 * height / width + 0.6))
+    figure, grid = frameless_grid(1 + len(rows), columns, (2.6, 2.6 * height / width + 0.6))
     for axes, (title, image) in zip(grid[0], first_row, strict=False):
         _show(axes, image, title)
         if title == "photo" or title.startswith("what +"):
             _mark(axes, picture, at)
     _outline(grid[0][0], picture)
-    for axes_row, branch in zip(grid[1:], branches, strict=True):
-        for axes, stage in zip(axes_row, stages, strict=False):
+    for axes_row, keys in zip([grid[0][len(first_row) :], *grid[1:]], [beside, *rows], strict=True):
+        for axes, (branch, stage) in zip(axes_row, keys, strict=False):
             cam = explanation.gradcam.get((branch, stage))
             if cam is not None:
                 empty = "" if cam.max() > 0 else ": no evidence"
                 _show(axes, picture.with_evidence(cam), f"Grad-CAM of branch {branch}\nat {stage}{empty}")
     figure.suptitle(printable(heading), fontsize=11)
-    figure.text(0.01, 0.005, "\n".join(wrap(_LEGEND, 26 * columns)), fontsize=8, va="bottom")
-    figure.tight_layout(rect=(0, 0.03, 1, 0.98))
+    legend = wrap(_LEGEND, 26 * columns)
+    figure.text(0.01, 0.005, "\n".join(legend), fontsize=8, va="bottom")
+    inch = 1 / figure.get_figheight()
+    figure.tight_layout(rect=(0, (0.14 * len(legend) + 0.1) * inch, 1, 1 - 0.2 * inch))
     save_figure(figure, path)
 
 

@@ -14,9 +14,9 @@ from clan_tf.models.backbones import backbone_spec, build_backbone, preprocess
 from clan_tf.models.classifier import BranchClassifier, branch_head, check_arguments
 
 WIDEST = 512
-"""Channels up to which bilinear pooling takes a map as it is, by default: those of the paper's VGG-16."""
+"""Channels up to which a map is pooled as it is, by default: those of the papers' VGG-16."""
 REDUCED = 128
-"""Channels to which it reduces a wider one."""
+"""Channels to which bilinear pooling reduces a wider one; compact bilinear pooling reduces it to `WIDEST`."""
 
 
 class BilinearClassifier(BranchClassifier):
@@ -97,6 +97,15 @@ class BilinearClassifier(BranchClassifier):
         raise NotImplementedError
 
 
+def _reduced(top: Tensor, channels: int | None) -> Tensor:
+    """Reduces a map to fewer channels, unless there are none to reduce it to."""
+    if channels is None:
+        return top
+    return keras.layers.Conv2D(
+        channels, 1, kernel_initializer="orthogonal", data_format="channels_last", name="reduction"
+    )(top)
+
+
 def vector_head(pooled: Tensor, classes: int, feature_scale: float, dropout: float) -> dict[str, Tensor]:
     """Makes the features of a vector of norm 1: `pooled`, the vector, and `logits_top`."""
     scaled = keras.layers.Rescaling(feature_scale, dtype="float32", name="feature_scale")(pooled)
@@ -126,11 +135,7 @@ class BCNN(BilinearClassifier):
     def head(top: Tensor, classes: int, feature_scale: float, dropout: float, **own: Any) -> dict[str, Tensor]:
         """Pools the map, reduced first if it is wide."""
         reduced = own["reduced_dim"] or (REDUCED if top.shape[-1] > WIDEST else None)
-        if reduced:
-            top = keras.layers.Conv2D(
-                reduced, 1, kernel_initializer="orthogonal", data_format="channels_last", name="reduction"
-            )(top)
-        pooled = BilinearPooling(dtype="float32", name="bilinear_pooling")(top)
+        pooled = BilinearPooling(dtype="float32", name="bilinear_pooling")(_reduced(top, reduced))
         return vector_head(pooled, classes, feature_scale, dropout)
 
 
@@ -139,6 +144,8 @@ class CBP(BilinearClassifier):
     """Compact bilinear pooling: `BCNN`'s features hashed into `sketch_dim` sums.
 
     Args:
+        reduced_dim: channels to which a 1x1 convolution reduces the map first; `None` for none up to 512 channels, and
+            512 above.
         sketch_dim: number of features.
         sketch_seed: draws the hashes and signs.
         arguments: those of `BilinearClassifier`.
@@ -150,16 +157,26 @@ class CBP(BilinearClassifier):
     HEAD_KIND = "compact_bilinear"
     PUBLISHED = "8,192 features"
 
-    def __init__(self, *arguments: Any, sketch_dim: int = 8192, sketch_seed: int = 1, **keywords: Any) -> None:
-        super().__init__(*arguments, sketch_dim=sketch_dim, sketch_seed=sketch_seed, **keywords)
+    def __init__(
+        self,
+        *arguments: Any,
+        reduced_dim: int | None = None,
+        sketch_dim: int = 8192,
+        sketch_seed: int = 1,
+        **keywords: Any,
+    ) -> None:
+        super().__init__(
+            *arguments, reduced_dim=reduced_dim, sketch_dim=sketch_dim, sketch_seed=sketch_seed, **keywords
+        )
 
     @staticmethod
     def head(top: Tensor, classes: int, feature_scale: float, dropout: float, **own: Any) -> dict[str, Tensor]:
-        """Pools the map by the sketch."""
+        """Pools the map by the sketch, reduced first if it is wide."""
+        reduced = own["reduced_dim"] or (WIDEST if top.shape[-1] > WIDEST else None)
         sketch = CompactBilinearPooling(
             own["sketch_dim"], own["sketch_seed"], dtype="float32", name="compact_bilinear_pooling"
         )
-        return vector_head(sketch(top), classes, feature_scale, dropout)
+        return vector_head(sketch(_reduced(top, reduced)), classes, feature_scale, dropout)
 
 
 @keras.saving.register_keras_serializable(package="clan_tf")
@@ -195,12 +212,15 @@ class LRBP(BilinearClassifier):
     @staticmethod
     def head(top: Tensor, classes: int, feature_scale: float, dropout: float, **own: Any) -> dict[str, Tensor]:
         """Normalises and projects the map, and scores it."""
-        x = PowerNormalization(own["sqrt_features"], feature_scale, dtype="float32", name="power_normalization")(top)
+        x = keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, dtype="float32", name="map_batch_norm")(top)
+        x = PowerNormalization(own["sqrt_features"], feature_scale, dtype="float32", name="power_normalization")(x)
+        # Projected to fewer channels, the vectors are on average as long as before.
+        gain = max(1.0, (top.shape[-1] / own["projection_dim"]) ** 0.5)
         projected = keras.layers.Conv2D(
             own["projection_dim"],
             1,
             use_bias=False,
-            kernel_initializer="orthogonal",
+            kernel_initializer=keras.initializers.Orthogonal(gain),
             data_format="channels_last",
             dtype="float32",
             name="projection",

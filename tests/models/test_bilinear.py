@@ -33,6 +33,8 @@ def test_low_rank_weights_are_the_published_ones() -> None:
 def test_a_wide_map_is_reduced_and_a_narrow_one_is_not() -> None:
     assert BCNN("mobilenet", CLASSES, 64).features["pooled"].shape == (None, 128**2)
     assert BCNN("mobilenet", CLASSES, 64, reduced_dim=16).features["pooled"].shape == (None, 256)
+    assert [layer.name for layer in CBP("mobilenet", CLASSES, 64).layers].count("reduction") == 1
+    assert CBP("mobilenet", CLASSES, 64).get_layer("reduction").filters == 512
     tiny = BCNN("tiny", CLASSES, IMAGE_SIZE)
     assert tiny.features["pooled"].shape == (None, tiny.features["backbone_top"].shape[-1] ** 2)
 
