@@ -1,6 +1,7 @@
 """What a model looks at, against NumPy and finite differences."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -235,8 +236,9 @@ def test_the_title_of_an_attention_says_what_dark_and_bright_are() -> None:
 
 
 @pytest.mark.parametrize("size", [(60, 60), (50, 90)])
+@pytest.mark.parametrize("maps", ["all", "one"])
 def test_titles_stand_over_nothing_else(
-    explainer: Explainer, size: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    maps: str, explainer: Explainer, size: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     figures: list[Figure] = []
     monkeypatch.setattr(drawing, "save_figure", lambda figure, path: figures.append(figure))
@@ -244,6 +246,8 @@ def test_titles_stand_over_nothing_else(
     photo = np.zeros((*size, 3), "uint8")
     window = seen_window(*size, view)
     (explanation,) = explainer(evaluation_view(tf.constant(photo), view).numpy()[None], [window])
+    if maps == "one":
+        explanation = replace(explanation, attention={}, gradcam={("top", "top"): explanation.gradcam["top", "top"]})
     picture = Picture.of(photo, explanation)
     drawing.draw_sheet(picture, "a heading", None, tmp_path / "sheet.png")
     drawing.draw_contact_sheet([picture] * 6, ["a_name_of_a_file.jpg\n001.A_class 52 %"] * 6, tmp_path / "all.png")
@@ -254,7 +258,9 @@ def test_titles_stand_over_nothing_else(
         assert any(axes.get_title() for axes in shown)
         images = [axes.get_window_extent() for axes in shown]
         titles = [axes.title.get_window_extent() for axes in shown]
-        assert not [title for title in titles for image in images if title.overlaps(image)]
+        texts = [text.get_window_extent() for text in figure.texts]  # the heading and the legend
+        assert not [text for text in titles + texts for image in images if text.overlaps(image)]
+        assert not [text for text in texts for title in titles if text.overlaps(title)]
         assert not [one for index, one in enumerate(titles) for other in titles[:index] if one.overlaps(other)]
 
 
