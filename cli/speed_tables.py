@@ -31,8 +31,9 @@ def print_speed(result: "SpeedBenchmark") -> None:
     )
     if cost := result.cost:
         say(
-            f"CLAN takes {cost.seconds.median:.2f} times as long as its plain backbone ({cost.seconds.lowest:.2f} to "
-            f"{cost.seconds.highest:.2f}); it has {cost.operations:.2f} times the multiply-accumulates."
+            f"The network takes {cost.seconds.median:.2f} times as long as its plain backbone "
+            f"({cost.seconds.lowest:.2f} to {cost.seconds.highest:.2f}); it has {cost.operations:.2f} times the "
+            "multiply-accumulates."
         )
     if result.operators:
         shown = result.operators[:KINDS]

@@ -49,9 +49,9 @@ ROWS = [
     Row("clca_dot", around(lambda: CrossLayerContextAttention("dot_product"), "mid", "top")),
     Row("non_local", around(lambda: NonLocalBlock("embedded_gaussian"), "mid")),
     Row("clsa", around(CrossLayerSpatialAttention, "mid", "top")),
-    Row("bilinear_pooling", around(BilinearPooling, "mid")),
-    Row("compact_bilinear_pooling", around(lambda: CompactBilinearPooling(8), "mid")),
-    Row("power_normalization", around(PowerNormalization, "mid")),
+    Row("bilinear_pooling", around(BilinearPooling, "mid"), has_weights=False),
+    Row("compact_bilinear_pooling", around(lambda: CompactBilinearPooling(8), "mid"), has_weights=False),
+    Row("power_normalization", around(PowerNormalization, "mid"), has_weights=False),
     Row("low_rank_bilinear", around(lambda: LowRankBilinear(5, 4), "mid")),
     Row("clan", clan(), takes_photos=True),
     Row(
@@ -65,7 +65,7 @@ ROWS = [
     Row("plain_batch_norm", lambda: Plain("tiny", CLASSES, IMAGE_SIZE, head_batch_norm=True), takes_photos=True),
     Row("plain", lambda: Plain("tiny", CLASSES, IMAGE_SIZE), takes_photos=True),
     Row("bcnn", lambda: BCNN("tiny", CLASSES, IMAGE_SIZE, base="stage3_relu2", reduced_dim=7), takes_photos=True),
-    Row("cbp", lambda: CBP("tiny", CLASSES, IMAGE_SIZE, sketch_dim=64), takes_photos=True),
+    Row("cbp", lambda: CBP("tiny", CLASSES, IMAGE_SIZE, sketch_dim=64), takes_photos=True, gradient_tolerance=3e-5),
     Row("lrbp", lambda: LRBP("tiny", CLASSES, IMAGE_SIZE, projection_dim=9, rank=4), takes_photos=True),
 ]
 rows = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
@@ -201,7 +201,7 @@ def test_mixed_precision_is_finite_on_float32_weights_and_near_float32(
     row: Row, mixed_precision: str, float32_answers: dict[str, Arrays]
 ) -> None:
     model, inputs = build(row)
-    assert {weight.dtype for weight in model.weights} <= {"float32"}
+    assert {weight.dtype for weight in model.weights} == ({"float32"} if row.has_weights else set())
     # bfloat16 holds 8 bits; some of them are lost on the way.
     tolerance = 0.1 if mixed_precision == "mixed_bfloat16" else 0.02
     for name, values in call(model, inputs).items():
@@ -239,7 +239,9 @@ def test_two_replicas_have_the_gradients_of_one(row: Row) -> None:
         assert len(values) == 2
         # Relative to the largest of a weight's gradients: each is a sum, in another order.
         scale = max(1.0, float(np.abs(one).max()))
-        np.testing.assert_allclose(sum(x.numpy() for x in values) / scale, one / scale, atol=3e-5, err_msg=weight.path)
+        np.testing.assert_allclose(
+            sum(x.numpy() for x in values) / scale, one / scale, atol=row.gradient_tolerance, err_msg=weight.path
+        )
 
 
 # Inputs

@@ -80,7 +80,7 @@ def _measure(contender: str, arguments: argparse.Namespace) -> dict[str, Any]:
     for batch in arguments.batch:
         model = CLAN(arguments.backbone, CLASSES, image_size=arguments.size, weights=None)
         cost = complexity(model)
-        macs = sum(cost.macs.values()) + sum(relation.macs for relation in cost.relations.values())
+        macs = cost.all_macs
         if contender == "jax":
             step, product, peak = _jax_step(model, batch)
         else:

@@ -56,7 +56,7 @@ def make_product(dtype: str) -> Callable[[], Any]:
 def operations_of(model: BranchClassifier, photos: int, training: bool) -> int:
     """Counts the floating-point operations of a batch of `photos`, the relations' matrix products included."""
     cost = complexity(model)
-    macs = sum(cost.macs.values()) + sum(relation.macs for relation in cost.relations.values())
+    macs = cost.all_macs
     return 2 * macs * photos * (TRAINING_PASSES if training else 1)
 
 

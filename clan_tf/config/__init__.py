@@ -3,7 +3,7 @@
 from clan_tf.config.data import AugmentationConfig, DataConfig
 from clan_tf.config.experiment import Experiment, flatten
 from clan_tf.config.loading import load_experiment, shipped_configs, shipped_presets, with_values
-from clan_tf.config.methods import drop_ignored, ignored_keys
+from clan_tf.config.methods import architectures_with, drop_ignored, ignored_keys
 from clan_tf.config.model import ModelConfig
 from clan_tf.config.sources import SOURCES
 from clan_tf.config.training import LossWeightSchedule, ScheduleConfig, TrainingConfig
@@ -17,6 +17,7 @@ __all__ = [
     "ModelConfig",
     "ScheduleConfig",
     "TrainingConfig",
+    "architectures_with",
     "drop_ignored",
     "flatten",
     "ignored_keys",

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from clan_tf.config.experiment import Experiment, flatten
-from clan_tf.config.methods import drop_ignored
+from clan_tf.config.methods import METHODS, drop_ignored
 from clan_tf.config.mistakes import explain_all, mistakes_in
 from clan_tf.config.shipped import read_yaml, shipped_files
 from clan_tf.config.yaml_text import parse_yaml
@@ -41,8 +41,9 @@ def load_experiment(
         raise UserError(f"{config}: must hold keys such as `data:` and `model:`; received {type(values).__name__}.")
     if preset:
         # These keys of the config go with the size and the backbone that it had.
-        replaced = {"data.resize_size": None, "model.mid": None} | dict(flatten(read_preset(preset)))
-        for key, value in replaced.items():
+        for key in ("data.resize_size", "model.mid", *(f"model.{method}.base" for method in METHODS)):
+            _remove(values, key)
+        for key, value in flatten(read_preset(preset)):
             _put(values, key, value)
     return experiment_from(values, overrides, config, note)
 
@@ -139,6 +140,17 @@ def _set(values: dict[str, Any], override: str) -> str | None:
     except ValueError as error:
         return f"--set {shown(override)}: the value isn't YAML: {error}"
     return None
+
+
+def _remove(values: dict[str, Any], path: str) -> None:
+    """Removes `section.key`, if there is such a value."""
+    *sections, key = path.split(".")
+    for section in sections:
+        found = values.get(section)
+        if not isinstance(found, dict):
+            return
+        values = found
+    values.pop(key, None)
 
 
 def _put(values: dict[str, Any], path: str, value: Any) -> None:

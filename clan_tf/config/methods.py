@@ -35,7 +35,7 @@ class CBPConfig(Section):
     is reduced to 512 above."""
     sketch_dim: Annotated[int, up_to(limits.SKETCH_DIM)] = 8192
     """Number of features."""
-    sketch_seed: Annotated[int, Field(ge=0, le=limits.SEED)] = 1
+    sketch_seed: Annotated[int, up_to(limits.SEED)] = 1
     """Draws the sketch's hashes and signs, which aren't trained."""
     feature_scale: Annotated[float, Field(gt=0, le=limits.FEATURE_SCALE)] = 10.0
     """As in `bcnn`."""
@@ -48,6 +48,9 @@ class LRBPConfig(Section):
     """Layer or alias of the map that is pooled; by default the last convolution's."""
     projection_dim: Annotated[int, up_to(limits.REDUCED_DIM)] = 100
     """Channels to which a projection that all classes share reduces the map."""
+    projection_init: Literal["pca", "random"] = "pca"
+    """What the projection starts as: the principal components of the training photos' features, or an orthogonal
+    matrix."""
     rank: Annotated[int, Field(ge=2, le=limits.RANK, multiple_of=2)] = 8
     """Rank of each class's matrix, an even number."""
     sqrt_features: bool = True
@@ -81,6 +84,10 @@ OWN_KEYS: Mapping[str, tuple[str, ...]] = {
 """Keys of `model` that an architecture takes beside those that all take."""
 
 
+METHODS = tuple(name for name, keys in OWN_KEYS.items() if name in keys)
+"""The architectures whose settings are a section of their own."""
+
+
 def ignored_keys(architecture: str) -> tuple[str, ...]:
     """Returns the keys of `model` that an architecture has no use for; none if there is no such architecture."""
     own = OWN_KEYS.get(architecture)
@@ -88,14 +95,15 @@ def ignored_keys(architecture: str) -> tuple[str, ...]:
     return () if own is None else tuple(key for key in every if key not in own)
 
 
-def takers(key: str) -> str:
+def architectures_with(key: str) -> str:
     """Returns the architectures that take a key, in words."""
     return ", ".join(name for name, keys in OWN_KEYS.items() if key in keys)
 
 
 def drop_ignored(model: dict[str, Any], architecture: Any) -> list[str]:
-    """Removes from the values of a `model` section what an architecture ignores; returns the names of these keys."""
-    dropped = [key for key in ignored_keys(str(architecture)) if key in model]
-    for key in dropped:
-        del model[key]
-    return dropped
+    """Removes from the values of a `model` section what an architecture ignores; returns the names of these keys.
+
+    Keys of no value, `null` or an empty section, aren't among the names.
+    """
+    dropped = {key: model.pop(key) for key in ignored_keys(str(architecture)) if key in model}
+    return [key for key, value in dropped.items() if value not in (None, {})]

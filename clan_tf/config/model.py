@@ -1,6 +1,7 @@
 """The `model` section of an experiment: the network."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -8,8 +9,9 @@ from pydantic import Field, field_validator, model_validator
 
 from clan_tf import limits
 from clan_tf.choices import Combination, MidPooling
-from clan_tf.config.methods import Architecture, BCNNConfig, CBPConfig, LRBPConfig, ignored_keys, takers
+from clan_tf.config.methods import Architecture, BCNNConfig, CBPConfig, LRBPConfig, architectures_with, ignored_keys
 from clan_tf.config.section import Fraction, Name, Section, Text, require_utf8, up_to
+from clan_tf.errors import shown
 
 
 class ModelConfig(Section):
@@ -91,17 +93,29 @@ class ModelConfig(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        fields = type(self).model_fields
-        ignored = [key for key in ignored_keys(self.architecture) if getattr(self, key) != fields[key].default]
+        ignored = list(self._ignored())
         if ignored:
-            users = "; ".join(f"{key} is of {takers(key)}" for key in ignored)
-            raise ValueError(f"architecture {self.architecture} ignores {', '.join(ignored)}: {users}. Leave it out")
+            raise ValueError(
+                f"architecture is {self.architecture}, which has no use for {', '.join(ignored)}. "
+                f"Leave {'it' if len(ignored) == 1 else 'them'} out, or set the architecture"
+            )
         if self.mid is not None and self.scales is not None and self.scales != len(self.mid) + 1:
             raise ValueError(
                 f"scales counts the layers in mid and the top-level map: {len(self.mid)} layers make "
                 f"{len(self.mid) + 1} scales; received {self.scales}. Leave scales out"
             )
         return self
+
+    def _ignored(self) -> Iterator[str]:
+        """Yields the keys that the architecture ignores and that have other values than their defaults, in words."""
+        for key in ignored_keys(self.architecture):
+            value, usual = getattr(self, key), type(self).model_fields[key].default
+            if value == usual:
+                continue
+            names = {key: value}
+            if isinstance(value, Section):
+                names = {f"{key}.{name}": each for name, each in value.model_dump(exclude_defaults=True).items()}
+            yield from (f"{name}={shown(each)} (of {architectures_with(key)})" for name, each in names.items())
 
 
 def _absolute(path: str) -> str:

@@ -160,7 +160,7 @@ class _Job:
 
 def _require_relations(model: BranchClassifier, at: tuple[int, int] | None) -> None:
     if at and not getattr(model, "refinements", {}):
-        kind = getattr(model, "mid_refinement", "plain")
+        kind = getattr(model, "mid_refinement", type(model).__name__)
         raise UserError(
             f"--at: this model ({kind}) relates no positions; only clca and non_local do. Omit --at, or give "
             "another model."

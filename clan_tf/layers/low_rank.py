@@ -27,7 +27,7 @@ class PowerNormalization(keras.layers.Layer):
         A map of the same shape; 0 where the whole map is 0.
 
     Raises:
-        ValueError: if `scale` isn't positive.
+        ValueError: if `scale` isn't positive, or the input isn't a map with a known number of channels.
 
     Reference:
         Kong and Fowlkes, Low-rank Bilinear Pooling for Fine-grained Classification, CVPR 2017, whose public training
@@ -40,6 +40,10 @@ class PowerNormalization(keras.layers.Layer):
             raise ValueError(f"`scale` must be positive. Received: scale={scale!r}")
         self.root = root
         self.scale = scale
+
+    def build(self, shape: Shape) -> None:
+        """Checks the shape of `maps`."""
+        require_map("maps", shape)
 
     def call(self, maps):
         """Normalises `maps`."""
@@ -97,7 +101,7 @@ class LowRankBilinear(keras.layers.Layer):
         self.kernel = self.add_weight(
             name="kernel",
             shape=(shape[-1], self.rank, self.units),
-            initializer=keras.initializers.RandomNormal(stddev=0.01),
+            initializer=keras.initializers.RandomNormal(stddev=0.05),
         )
         self.bias = self.add_weight(name="bias", shape=(self.units,), initializer="zeros")
 
@@ -113,6 +117,10 @@ class LowRankBilinear(keras.layers.Layer):
     def multiply_accumulates(self, shape: Shape) -> int:
         """Counts the multiply-accumulates for one photo's map: those of a 1x1 convolution with `U`."""
         return shape[1] * shape[2] * shape[3] * self.rank * self.units
+
+    def working_bytes(self, shape: Shape) -> int:
+        """Counts the float32 bytes of `Y U` for one photo's map, which training keeps."""
+        return 4 * shape[1] * shape[2] * self.rank * self.units
 
     def compute_output_shape(self, shape: Shape) -> Shape:
         """Returns `(batch, units)`."""

@@ -164,7 +164,12 @@ def backbone_spec(name: str) -> BackboneSpec:
 
 
 def build_backbone(
-    name: str, image_size: int, mid: Sequence[str] = (), weights: str | None = None, top: str | None = None
+    name: str,
+    image_size: int,
+    mid: Sequence[str] = (),
+    weights: str | None = None,
+    top: str | None = None,
+    top_key: str = "model.base",
 ) -> keras.Model:
     """Builds a backbone that outputs its tapped maps.
 
@@ -174,6 +179,7 @@ def build_backbone(
         mid: the mid-level layers or aliases, from shallow to deep.
         weights: `None` or `"none"`, `"imagenet"`, or the path of a `.weights.h5`, `.h5` or `.keras` file.
         top: layer or alias of the map that is called `top`, in place of the backbone's output.
+        top_key: the key of the config that gave it, for messages.
 
     Returns:
         A model from preprocessed photos `(batch, image_size, image_size, 3)` to a dict of the maps `mid_1` … and `top`.
@@ -190,7 +196,9 @@ def build_backbone(
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = BATCH_NORM_MOMENTUM
     maps = {f"mid_{index}": tap(base, spec, layer) for index, layer in enumerate(mid, start=1)}
-    top_map = tap(base, spec, top, "base") if top else base.output
+    top_map = tap(base, spec, top, top_key) if top else base.output
+    if len(top_map.shape) != 4:
+        raise UserError(f"{top_key}: {top!r} of {name} isn't a map; its shape is {top_map.shape[1:]}.")
     for layer, tensor in zip(mid, maps.values(), strict=True):
         if len(tensor.shape) == 4 and tensor.shape[1] == top_map.shape[1] == 1:
             raise UserError(
@@ -205,14 +213,14 @@ def build_backbone(
     return keras.Model(base.input, {**maps, "top": top_map}, name=name)
 
 
-def tap(base: keras.Model, spec: BackboneSpec, layer: str, key: str = "mid") -> Any:
+def tap(base: keras.Model, spec: BackboneSpec, layer: str, key: str = "model.mid") -> Any:
     """Returns the symbolic output of a layer given by name or alias (an alias may stand for a layer's input).
 
     Args:
         base: the backbone.
         spec: its row.
         layer: the name or alias.
-        key: the key of `model` that gave it, for the message.
+        key: the key of the config that gave it, for the message.
     """
     name, _, is_input = spec.aliases.get(layer, layer.replace(":", "")).partition(":")
     operations = base.operations
@@ -220,7 +228,7 @@ def tap(base: keras.Model, spec: BackboneSpec, layer: str, key: str = "mid") -> 
     if name not in names:
         maps = [op.name for op in operations if len(getattr(op.output, "shape", ())) == 4]
         raise UserError(
-            f"model.{key}: {base.name} has no layer {layer!r}.{nearest(layer, [*spec.aliases, *maps])} "
+            f"{key}: {base.name} has no layer {layer!r}.{nearest(layer, [*spec.aliases, *maps])} "
             f"Aliases: {', '.join(spec.aliases) or 'none'}. Layers with maps: {', '.join(maps)}."
         )
     # Only aliases end in `:input`; each of their layers directly follows the map that it takes.

@@ -1,22 +1,28 @@
 """Bilinear pooling of a backbone's last map, its compact and its low-rank form."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal, get_args
 
 import keras
+import numpy as np
 
 from clan_tf.choices import ResizeMode
+from clan_tf.errors import shown
 from clan_tf.layers.bilinear import BilinearPooling
 from clan_tf.layers.low_rank import LowRankBilinear, PowerNormalization
 from clan_tf.layers.relation import Tensor
 from clan_tf.layers.tensor_sketch import CompactBilinearPooling
 from clan_tf.models.backbones import backbone_spec, build_backbone, preprocess
-from clan_tf.models.classifier import BranchClassifier, branch_head, check_arguments
+from clan_tf.models.classifier import BranchClassifier, argument_names, branch_head, check_arguments
 
 WIDEST = 512
 """Channels up to which a map is pooled as it is, by default: those of the papers' VGG-16."""
 REDUCED = 128
 """Channels to which bilinear pooling reduces a wider one; compact bilinear pooling reduces it to `WIDEST`."""
+
+SKETCH_DIM, PROJECTION_DIM, RANK = 8192, 100, 8
+"""The papers' sizes."""
+ProjectionInit = Literal["pca", "random"]
 
 
 class BilinearClassifier(BranchClassifier):
@@ -64,6 +70,8 @@ class BilinearClassifier(BranchClassifier):
         name: str | None = None,
         **own: Any,
     ) -> None:
+        if unknown := sorted(set(own) - set(argument_names(type(self)))):
+            raise TypeError(f"{type(self).__name__} has no argument {unknown[0]!r}")
         arguments = {
             "backbone": backbone,
             "classes": classes,
@@ -80,7 +88,9 @@ class BilinearClassifier(BranchClassifier):
         check_arguments(arguments)
 
         # Layers
-        backbone_model = build_backbone(backbone, image_size, weights=weights, top=base or backbone_spec(backbone).last)
+        top_layer = base or backbone_spec(backbone).last
+        key = f"model.{type(self).__name__.lower()}.base"
+        backbone_model = build_backbone(backbone, image_size, weights=weights, top=top_layer, top_key=key)
 
         # Graph
         inputs = keras.Input((image_size, image_size, 3), name="photos")
@@ -126,10 +136,17 @@ class BCNN(BilinearClassifier):
     """
 
     HEAD_KIND = "bilinear"
+    HEAD_ARGUMENTS = ("base", "feature_scale", "reduced_dim")
+    HEAD_LAYERS = ("reduction",)
     PUBLISHED = "262,144 features with VGG-16"
 
     def __init__(self, *arguments: Any, reduced_dim: int | None = None, **keywords: Any) -> None:
         super().__init__(*arguments, reduced_dim=reduced_dim, **keywords)
+
+    @classmethod
+    def head_inputs(cls, settings: Mapping[str, Any], channels: int) -> int:
+        """Returns the square of the channels that are pooled, or less."""
+        return (settings.get("reduced_dim") or min(channels, REDUCED)) ** 2
 
     @staticmethod
     def head(top: Tensor, classes: int, feature_scale: float, dropout: float, **own: Any) -> dict[str, Tensor]:
@@ -155,19 +172,26 @@ class CBP(BilinearClassifier):
     """
 
     HEAD_KIND = "compact_bilinear"
+    HEAD_ARGUMENTS = ("base", "feature_scale", "reduced_dim", "sketch_dim", "sketch_seed")
+    HEAD_LAYERS = ("reduction",)
     PUBLISHED = "8,192 features"
 
     def __init__(
         self,
         *arguments: Any,
         reduced_dim: int | None = None,
-        sketch_dim: int = 8192,
+        sketch_dim: int = SKETCH_DIM,
         sketch_seed: int = 1,
         **keywords: Any,
     ) -> None:
         super().__init__(
             *arguments, reduced_dim=reduced_dim, sketch_dim=sketch_dim, sketch_seed=sketch_seed, **keywords
         )
+
+    @classmethod
+    def head_inputs(cls, settings: Mapping[str, Any], channels: int) -> int:
+        """Returns the length of the sketch."""
+        return settings.get("sketch_dim", SKETCH_DIM)
 
     @staticmethod
     def head(top: Tensor, classes: int, feature_scale: float, dropout: float, **own: Any) -> dict[str, Tensor]:
@@ -183,11 +207,12 @@ class CBP(BilinearClassifier):
 class LRBP(BilinearClassifier):
     """Low-rank bilinear pooling: each class has a matrix of low rank, and the products aren't formed.
 
-    `features` holds `projected`, the map after `P`, too.
+    `features` holds `normalized`, the map that is projected, and `projected`, the map after `P`, too.
 
     Args:
-        projection_dim: channels of the map after the projection `P`, which all classes share. It starts as an
-            orthogonal matrix; the paper's starts with principal components of the training photos' features.
+        projection_dim: channels of the map after the projection `P`, which all classes share.
+        projection_init: what `P` starts as in `clan-tf train`, or after `prepare`: `"pca"`, the principal components
+            of the training photos' features, as in the paper, or `"random"`, an orthogonal matrix.
         rank: rank of each class's matrix, an even number.
         sqrt_features: whether the map's signed square root is taken first, as in the paper's public training code.
         arguments: those of `BilinearClassifier`.
@@ -196,24 +221,73 @@ class LRBP(BilinearClassifier):
         Kong and Fowlkes, Low-rank Bilinear Pooling for Fine-grained Classification, CVPR 2017.
     """
 
+    projection_dim: int
+    projection_init: ProjectionInit
+
     HEAD_KIND = "low_rank"
+    HEAD_ARGUMENTS = ("base", "feature_scale", "projection_dim", "sqrt_features")
+    HEAD_LAYERS = ("projection",)
     PUBLISHED = "211,200 weights after VGG-16's last map for 200 classes, and 10,000 products of the projected channels"
 
     def __init__(
         self,
         *arguments: Any,
-        projection_dim: int = 100,
-        rank: int = 8,
+        projection_dim: int = PROJECTION_DIM,
+        projection_init: ProjectionInit = "pca",
+        rank: int = RANK,
         sqrt_features: bool = True,
         **keywords: Any,
     ) -> None:
-        super().__init__(*arguments, projection_dim=projection_dim, rank=rank, sqrt_features=sqrt_features, **keywords)
+        if projection_init not in get_args(ProjectionInit):
+            raise ValueError(
+                f"`projection_init` must be one of {', '.join(get_args(ProjectionInit))}. "
+                f"Received: projection_init={shown(projection_init)}"
+            )
+        super().__init__(
+            *arguments,
+            projection_dim=projection_dim,
+            projection_init=projection_init,
+            rank=rank,
+            sqrt_features=sqrt_features,
+            **keywords,
+        )
+
+    @classmethod
+    def head_inputs(cls, settings: Mapping[str, Any], channels: int) -> int:
+        """Returns the number of entries of a class's `U`."""
+        return settings.get("projection_dim", PROJECTION_DIM) * settings.get("rank", RANK)
+
+    @property
+    def needs_photos_to_start(self) -> bool:
+        """Whether `P` starts with principal components."""
+        return self.projection_init == "pca"
+
+    def prepare(self, batches: Iterable[Any]) -> None:
+        """Sets `P` to the first principal components of the normalised features at all positions of the photos."""
+        projection = self.get_layer("projection")
+        products = sum(x.T @ x for x in self._vectors("normalized", batches))
+        # The eigenvectors of the largest eigenvalues; `eigh` lists the smallest first.
+        components = np.linalg.eigh(products)[1][:, ::-1][:, : self.projection_dim]
+        # The sign of each is arbitrary: here its largest entry is positive.
+        components *= np.sign(components[np.abs(components).argmax(axis=0), np.arange(components.shape[1])])
+        kernel = np.zeros(projection.kernel.shape, "float32")
+        kernel[0, 0, :, : components.shape[1]] = components
+        projection.kernel.assign(kernel)
+
+    def _vectors(self, feature: str, batches: Iterable[Any]) -> Iterator[np.ndarray]:
+        """Yields the vectors of a feature's map at all positions of each batch: float64 `(positions, channels)`."""
+        network = self.with_outputs([feature])
+        for photos, _, weights in batches:
+            maps = keras.ops.convert_to_numpy(network(photos, training=False)[feature]).astype("float64")
+            maps = maps[keras.ops.convert_to_numpy(weights) > 0]
+            yield maps.reshape(-1, maps.shape[-1])
 
     @staticmethod
     def head(top: Tensor, classes: int, feature_scale: float, dropout: float, **own: Any) -> dict[str, Tensor]:
         """Normalises and projects the map, and scores it."""
-        x = keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, dtype="float32", name="map_batch_norm")(top)
-        x = PowerNormalization(own["sqrt_features"], feature_scale, dtype="float32", name="power_normalization")(x)
+        normalized = PowerNormalization(
+            own["sqrt_features"], feature_scale, dtype="float32", name="power_normalization"
+        )(top)
         # Projected to fewer channels, the vectors are on average as long as before.
         gain = max(1.0, (top.shape[-1] / own["projection_dim"]) ** 0.5)
         projected = keras.layers.Conv2D(
@@ -224,9 +298,10 @@ class LRBP(BilinearClassifier):
             data_format="channels_last",
             dtype="float32",
             name="projection",
-        )(x)
+        )(normalized)
         x = keras.layers.Dropout(dropout, name="dropout_top")(projected) if dropout else projected
         return {
+            "normalized": normalized,
             "projected": projected,
             "logits_top": LowRankBilinear(classes, own["rank"], dtype="float32", name="logits_top")(x),
         }

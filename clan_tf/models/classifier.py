@@ -21,6 +21,7 @@ WHOLE_NUMBERS = {
     "embed_dim": limits.EMBED_DIM,
     "reduced_dim": limits.REDUCED_DIM,
     "sketch_dim": limits.SKETCH_DIM,
+    "sketch_seed": limits.SEED,
     "projection_dim": limits.REDUCED_DIM,
     "rank": limits.RANK,
     "spatial_kernel_size": limits.KERNEL_SIZE,
@@ -51,6 +52,8 @@ class BranchClassifier(keras.Model):
 
     Attributes:
         HEAD_KIND: what a head takes; heads of another kind aren't copied from one model to another.
+        HEAD_ARGUMENTS: arguments on which the head's features depend; nor are those that differ in one of them.
+        HEAD_LAYERS: layers between the backbone and the head; nor are those for which these weren't copied.
         PUBLISHED: what is published of the method's size, in words; empty if nothing is.
         branches: the branches' names.
         features: every symbolic intermediate by name.
@@ -61,6 +64,8 @@ class BranchClassifier(keras.Model):
     """
 
     HEAD_KIND: ClassVar[str] = "pooled"
+    HEAD_ARGUMENTS: ClassVar[tuple[str, ...]] = ("head_batch_norm",)
+    HEAD_LAYERS: ClassVar[tuple[str, ...]] = ()
     PUBLISHED: ClassVar[str] = ""
 
     backbone: str
@@ -98,6 +103,29 @@ class BranchClassifier(keras.Model):
         self.loss_weights = full_loss_weights(arguments["loss_weights"], branches)
         self.class_names = list(arguments["class_names"] or map(str, range(arguments["classes"])))
         self.resize_size = arguments["resize_size"] or arguments["image_size"]
+
+    @classmethod
+    def head_inputs(cls, settings: Mapping[str, Any], channels: int) -> int:
+        """Returns the number of a class's weights in a head, or less, from the constructor's arguments.
+
+        Args:
+            settings: the arguments by name; those left out have their defaults.
+            channels: the fewest channels of a backbone's top-level map.
+        """
+        return channels
+
+    @property
+    def needs_photos_to_start(self) -> bool:
+        """Whether some weights start from what `prepare` sees."""
+        return False
+
+    def prepare(self, batches: Iterable[Any]) -> None:
+        """Sets weights that start from the training photos; training calls it before the first step of a new run.
+
+        Args:
+            batches: every photo once: `(photos, labels, weights)`, where a weight of 0 marks padding. They are gone
+                through several times.
+        """
 
     def with_outputs(self, names: Iterable[str]) -> keras.Model:
         """Returns a model with the same weights that outputs a dict of the named features.

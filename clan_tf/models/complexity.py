@@ -1,8 +1,8 @@
 """Parameters, multiply-accumulates and activation memory of a model, by part.
 
 The convention is that of the paper's Table 5: multiply-accumulates of convolutions and dense layers, plus one per bias,
-two per batch-norm output, one per ReLU output and one per max-pool input. It excludes the relation's matrix products;
-they are real work, and counted separately.
+two per batch-norm output, one per ReLU output and one per max-pool input. It excludes products of positions (relations)
+and of channels (bilinear pooling); they are real work, and counted separately.
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ Shape = tuple[int | None, ...]
 
 @dataclass(frozen=True)
 class RelationCost:
-    """Cost of one relation for one photo: multiply-accumulates and bytes of its largest intermediate."""
+    """Cost of a layer's products for one photo: multiply-accumulates and bytes of the largest intermediate."""
 
     macs: int
     bytes: int
@@ -34,7 +34,7 @@ class Complexity:
     Attributes:
         parameters: parameters by part, without those that aren't trained (batch-norm statistics), as in Table 5.
         macs: multiply-accumulates by part, without the relations' matrix products.
-        relations: the matrix products of each refinement layer.
+        relations: the products of positions or channels in each refinement layer and bilinear pooling.
         activation_bytes: float32 bytes of all layers' outputs, which training keeps for the backward pass.
         variables: the number of all values in a checkpoint, batch-norm statistics included.
     """
@@ -44,6 +44,11 @@ class Complexity:
     relations: dict[str, RelationCost] = field(default_factory=dict)
     activation_bytes: int = 0
     variables: int = 0
+
+    @property
+    def all_macs(self) -> int:
+        """All multiply-accumulates, those of the products included."""
+        return sum(self.macs.values()) + sum(product.macs for product in self.relations.values())
 
     def training_bytes(self, batch_size: int, optimizer_numbers: int = 1) -> int:
         """Estimates a training step's memory in float32, roughly: activations, weights, gradients and optimizer.
@@ -64,6 +69,8 @@ def complexity(model: BranchClassifier) -> Complexity:
             cost.parameters[part] += sum(prod(weight.shape) for weight in leaf.trainable_weights)
             cost.macs[part] += _macs(leaf)
             cost.activation_bytes += 4 * _size(_output_shape(leaf))
+            if hasattr(leaf, "working_bytes"):
+                cost.activation_bytes += leaf.working_bytes(_input_shape(leaf))
         if isinstance(layer, NonLocalBlock | SecondOrderPooling):
             # A refined map has the shape of the map that it is made of.
             shape = layer.output.shape if isinstance(layer, NonLocalBlock) else layer.input.shape

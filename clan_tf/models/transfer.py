@@ -49,7 +49,7 @@ def copy_fitting(source: BranchClassifier, model: BranchClassifier) -> Transfer:
 
     Args:
         source: the trained model.
-        model: a new one, whose heads are 0.
+        model: a new one.
 
     Raises:
         UserError: if the models have other backbones, or mid-level maps of other layers.
@@ -61,10 +61,13 @@ def copy_fitting(source: BranchClassifier, model: BranchClassifier) -> Transfer:
     heads: dict[str, bool] = {}
     places = _common_places(source.class_names, model.class_names)
     branches = {f"logits_{branch}": branch for branch in model.branches}
-    for new, old in _pairs(source, model):
+    # Heads come after the layers that make their features.
+    for new, old in sorted(_pairs(source, model), key=lambda pair: pair[0].name in branches):
         if new.name in branches:
-            heads[branches[new.name]] = _pool_alike(source, model, branches[new.name]) and _copy_classes(
-                old, new, places
+            heads[branches[new.name]] = (
+                _pool_alike(source, model, branches[new.name])
+                and all(layers.get(name, True) for name in model.HEAD_LAYERS)
+                and _copy_classes(old, new, places)
             )
         elif new is not model.backbone_model:
             branch = new.name.removeprefix("batch_norm_")
@@ -84,14 +87,8 @@ def copy_fitting(source: BranchClassifier, model: BranchClassifier) -> Transfer:
 
 def _pool_alike(source: BranchClassifier, model: BranchClassifier, branch: str) -> bool:
     """Returns whether the head of a branch takes features of the same kind in both models."""
-    kinds = [
-        (
-            each.HEAD_KIND,
-            each.head_batch_norm,
-            getattr(each, "mid_pooling", None) if branch.startswith("mid_") else None,
-        )
-        for each in (source, model)
-    ]
+    names = (*model.HEAD_ARGUMENTS, *(["mid_pooling"] if branch.startswith("mid_") else []))
+    kinds = [(each.HEAD_KIND, *(getattr(each, name, None) for name in names)) for each in (source, model)]
     return kinds[0] == kinds[1]
 
 

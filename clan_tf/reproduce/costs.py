@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 
+from clan_tf.errors import CheckFailed
 from clan_tf.export import tflite_bytes
 from clan_tf.models import complexity, load_model
 from clan_tf.models.memory import forgetting_graphs
+from clan_tf.progress import Progress
 from clan_tf.reproduce.runs import Job
 
 
@@ -23,13 +25,19 @@ class Cost:
     file_bytes: int
 
 
-def cost_of(job: Job) -> Cost | None:
-    """Measures the model of a finished run; `None` if there is no file of it."""
+def cost_of(job: Job, progress: Progress) -> Cost | None:
+    """Measures the model of a finished run; `None` if there is no file of it, or it can't be converted."""
     if not job.run.best.exists():
         return None
+    try:
+        return _measured(job)
+    except CheckFailed as error:
+        progress.note(f"{job.run.path.name}: its cost isn't in the table: {error}")
+        return None
+
+
+def _measured(job: Job) -> Cost:
     with forgetting_graphs():
         model = load_model(job.run.best)
         counted = complexity(model)
-        products = sum(product.macs for product in counted.relations.values())
-        macs = sum(counted.macs.values()) + products
-        return Cost(sum(counted.parameters.values()), macs, len(tflite_bytes(model)))
+        return Cost(sum(counted.parameters.values()), counted.all_macs, len(tflite_bytes(model)))

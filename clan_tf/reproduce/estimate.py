@@ -41,7 +41,7 @@ def estimate_seconds(jobs: Sequence[Job], source: Source, progress: Progress) ->
 
 def _macs(job: Job, source: Source) -> int:
     cost = complexity(build_model(job.experiment, len(source.class_names), load_weights=False))
-    return sum(cost.macs.values()) + sum(relation.macs for relation in cost.relations.values())
+    return cost.all_macs
 
 
 def _seconds_of(job: Job) -> float:

@@ -164,7 +164,8 @@ def _write_accuracies(
     notes = [
         *([table.caption] if table.caption else []),
         *describe_orders(results, backbone, data_set),
-        significance_note(table),
+        *([significance_note(table)] if any(result.difference is not None for result in results) else []),
+        *_left_out(name, table),
         *source.notes,
         f"Accuracy on {max(result.correct.shape[1] for result in results)} {split} photos, "
         + ("mean ± standard deviation over the seeds." if len({job.seed for job in jobs}) > 1 else "one seed."),
@@ -172,6 +173,11 @@ def _write_accuracies(
     ]
     write_table(results, _heading(name, table.title, experiment, source, data_set, jobs), notes, path)
     return Reproduction([path.with_suffix(".md"), path.with_suffix(".csv")], [result.to_json() for result in results])
+
+
+def _left_out(name: str, table: Table) -> list[str]:
+    missing = [key for key in TABLES[name].keys if key not in table.keys]
+    return [f"Rows left out by --rows: {', '.join(missing)}."] if missing else []
 
 
 def _describe_runs(jobs: Sequence[Job], output: Path) -> str:

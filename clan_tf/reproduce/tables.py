@@ -113,7 +113,7 @@ def measure(
                 seconds=float(np.mean([job.run.read_status()["seconds"] for job in good])) if good else 0.0,
                 failures=tuple(failures[name] for job in own if (name := job.run.path.name) in failures),
                 printed=row.printed.get(backbone, {}).get(data_set or ""),
-                cost=cost_of(good[0]) if table.shows_costs and good else None,
+                cost=cost_of(good[0], progress) if table.shows_costs and good else None,
             )
         )
     baselines = {result.row.group: result for result in measured if result.row.method == table.baseline}
@@ -161,6 +161,8 @@ def describe_orders(results: Sequence[Result], backbone: str, data_set: str | No
     lines = []
     for group in dict.fromkeys(result.row.group for result in results):
         own = [r for r in results if r.row.group == group and r.seeds and name in r.row.printed.get(backbone, {})]
+        if len(own) < 2:
+            continue
         here = _order({r.row.method: r.mean for r in own if r.mean is not None})
         printed = _order({r.row.method: r.row.printed[backbone][name] for r in own})
         lines.append(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from clan_tf import limits
-from clan_tf.config import Experiment, with_values
+from clan_tf.config import Experiment, architectures_with, ignored_keys, with_values
 from clan_tf.config.mistakes import mistakes_in
 from clan_tf.data import read_source
 from clan_tf.errors import UserError, nearest
@@ -16,7 +16,8 @@ from clan_tf.search.size import grid_size
 from clan_tf.search.space import Choice, Integer, Parameter, Range, SearchConfig, Taps, values_of
 from clan_tf.training.step import metric_columns
 
-STRUCTURE = ("model.architecture", "model.backbone", "model.scales", "model.mid")
+ARCHITECTURE = "model.architecture"
+STRUCTURE = (ARCHITECTURE, "model.backbone", "model.scales", "model.mid")
 """Keys that determine the branches, and whose valid values depend on the backbone."""
 BY_BRANCH = ("model.loss_weights.", "training.loss_weight_schedules.")
 """Prefixes of keys that end with a branch."""
@@ -40,6 +41,7 @@ def fit_to_experiment(search: SearchConfig, experiment: Experiment, space: str |
         for key, parameter in search.parameters.items()
     }
     mistakes = [text for key in parameters for text in _mistakes(key, parameters, experiment)]
+    mistakes += [text for key in parameters for text in _ignored(key, search, experiment)]
     if "training.seed" in parameters:
         mistakes.append("training.seed: isn't searched; --repeats trains every trial with several seeds.")
     if "training.epochs" in parameters and search.algorithm == "hyperband":
@@ -117,6 +119,20 @@ def _missing_branch(key: str, branches: Sequence[str]) -> Iterator[str]:
         branch = key.removeprefix(prefix).partition(".")[0]
         if key.startswith(prefix) and branch not in branches:
             yield f"{key}: no branch {branch!r}.{nearest(branch, list(branches))} There are: {', '.join(branches)}."
+
+
+def _ignored(key: str, search: SearchConfig, experiment: Experiment) -> Iterator[str]:
+    """Says with which architectures of the search a key of `model` would be ignored."""
+    searched = search.parameters.get(ARCHITECTURE)
+    allowed = search.parameters[key].when.get(ARCHITECTURE) if searched else None
+    architectures = allowed or (_samples(searched) if searched else [experiment.model.architecture])
+    name = key.removeprefix("model.").partition(".")[0]
+    wrong = [each for each in architectures if name in ignored_keys(str(each))] if key.startswith("model.") else []
+    if wrong:
+        takers = architectures_with(name)
+        way_out = f"when: {{{ARCHITECTURE}: [{takers}]}}" if searched else f"--set {ARCHITECTURE}={takers}"
+        without = ", ".join(map(str, wrong))
+        yield f"{key}: {without} has no use for it; {takers} has. Search another key, or use {way_out}."
 
 
 def _with_layers(taps: Taps, experiment: Experiment) -> Choice:

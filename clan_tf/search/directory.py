@@ -9,7 +9,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from clan_tf.config import Experiment, flatten
+from clan_tf.config import Experiment, flatten, ignored_keys
 from clan_tf.errors import UserError
 from clan_tf.files import only_process, read_json, write_json
 from clan_tf.files.temporary import is_temporary
@@ -200,6 +200,10 @@ class SearchDirectory:
             )
         began = asdict(read_json(self._search_file, _Began, _RESTORE))
         before, given = dict(flatten(began)), dict(flatten(_identity(experiment, search)))
+        for key, value in experiment.flat().items():
+            # A search from before a method existed has no keys of it, and another method doesn't use them.
+            if key.split(".")[1:2] and key.split(".")[1] in ignored_keys(experiment.model.architecture):
+                before.setdefault(f"experiment.{key}", value)
         changeable = {f"experiment.{key}" for key in CHANGEABLE} | {f"search.{key}" for key in BUDGET}
         keys = [key for key in {**before, **given} if before.get(key) != given.get(key) and key not in changeable]
         if keys:

@@ -20,11 +20,16 @@ TOP_SHAPE = (2, 2, 8)
 
 @dataclass(frozen=True)
 class Row:
-    """A layer or a model, as a Keras model whose inputs and outputs have names."""
+    """A layer or a model, as a Keras model whose inputs and outputs have names.
+
+    `gradient_tolerance` is for two devices beside one: the signed root of bilinear pooling magnifies what is near 0.
+    """
 
     name: str
     build: Callable[[], keras.Model]
     takes_photos: bool = False
+    has_weights: bool = True
+    gradient_tolerance: float = 1e-5
 
 
 def clan(**settings: Any) -> Callable[[], keras.Model]:

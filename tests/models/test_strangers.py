@@ -17,7 +17,7 @@ import pytest
 
 from clan_tf.errors import CheckFailed, UserError
 from clan_tf.inference import KerasPredictor, locate, predict
-from clan_tf.models import CLAN, load_model, save_model
+from clan_tf.models import BCNN, CBP, CLAN, LRBP, BranchClassifier, load_model, save_model
 from clan_tf.models.archive import require_own_model
 from helpers.strangers import LAMBDA, LOOKUP
 
@@ -339,3 +339,36 @@ def test_a_model_that_is_no_regular_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "zero.keras").symlink_to("/dev/zero")
     with pytest.raises(UserError, match="not a regular file"):
         predict(str(tmp_path / "zero.keras"), ["x.jpg"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "per_class"),
+    [
+        (BCNN, {"reduced_dim": 64}, 64**2),
+        (BCNN, {}, 128**2),
+        (CBP, {"sketch_dim": 300}, 300),
+        (CBP, {}, 8192),
+        (LRBP, {"projection_dim": 50, "rank": 4}, 200),
+        (LRBP, {}, 800),
+    ],
+)
+def test_more_classes_than_the_file_has_weights_for_are_refused(
+    kind: type[BranchClassifier], settings: dict[str, Any], per_class: int, tmp_path: Path
+) -> None:
+    path, doctored = tmp_path / "good.keras", tmp_path / "doctored.keras"
+    save_model(kind("tiny", 3, 32, **settings), path)
+    require_own_model(path)
+    with zipfile.ZipFile(path) as archive:
+        content = {each: archive.read(each) for each in archive.namelist()}
+    config = json.loads(content["config.json"])
+    # As many as fit are accepted, which a head of any backbone has at least; one more isn't.
+    fitting = len(content["model.weights.h5"]) // (4 * per_class)
+    for classes in (fitting, fitting + 1):
+        config["config"] |= {"classes": classes, "class_names": None}
+        with zipfile.ZipFile(doctored, "w", zipfile.ZIP_STORED) as archive:
+            for each, data in (content | {"config.json": json.dumps(config).encode()}).items():
+                archive.writestr(each, data)
+        if classes == fitting:
+            require_own_model(doctored)
+    with pytest.raises(ValueError, match="classes is .* too small for that"):
+        require_own_model(doctored)

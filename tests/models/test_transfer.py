@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from clan_tf.errors import UserError
-from clan_tf.models import CLAN, BranchClassifier, Plain
+from clan_tf.models import BCNN, CBP, CLAN, LRBP, BranchClassifier, Plain
 from clan_tf.models.transfer import copy_fitting
 from helpers import ROOT
 from helpers.models import randomize_heads
@@ -124,3 +124,51 @@ def test_another_backbone_or_other_maps_are_refused_with_both_values(model: Any,
     keras.utils.set_random_seed(0)
     with pytest.raises(UserError, match=message):
         copy_fitting(CLAN("tiny", 3, 32), model())
+
+
+METHODS: list[tuple[Any, dict[str, Any]]] = [
+    (BCNN, {"base": "stage2_relu2", "reduced_dim": 6}),
+    (CBP, {"sketch_dim": 40, "reduced_dim": 6}),
+    (LRBP, {"projection_dim": 9, "rank": 4}),
+]
+
+
+@pytest.mark.parametrize(("kind", "own"), METHODS, ids=["bcnn", "cbp", "lrbp"])
+def test_the_bilinear_heads_keep_the_classes_that_both_know(
+    kind: Any, own: dict[str, Any], rng: np.random.Generator
+) -> None:
+    old = trained(kind("tiny", 3, 32, class_names=OLD, **own), rng)
+    new = kind("tiny", 4, 32, class_names=NEW, **own)
+    transfer = copy_fitting(old, new)
+    assert transfer.heads == ("top",) and transfer.classes == (2, 4)
+    photos = rng.uniform(0, 255, (2, 32, 32, 3)).astype("float32")
+    before, after = logits(old, photos)["top"], logits(new, photos)["top"]
+    for was, now in COMMON.values():
+        np.testing.assert_allclose(after[:, now], before[:, was], rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "own", "other"),
+    [
+        (CBP, {"sketch_dim": 40}, {"sketch_seed": 2}),
+        (BCNN, {"base": "stage3_relu2", "reduced_dim": 6}, {"base": "stage2_relu2"}),
+        (BCNN, {"reduced_dim": 6}, {"feature_scale": 3.0}),
+        (LRBP, {"projection_dim": 9}, {"sqrt_features": False}),
+        (LRBP, {"projection_dim": 9}, {"base": "stage2_relu2"}),
+    ],
+)
+def test_heads_on_other_features_start_anew(
+    kind: Any, own: dict[str, Any], other: dict[str, Any], rng: np.random.Generator
+) -> None:
+    old, new = trained(kind("tiny", 3, 32, **own), rng), kind("tiny", 3, 32, **{**own, **other})
+    before = new.get_layer("logits_top").get_weights()
+    transfer = copy_fitting(old, new)
+    assert transfer.heads == () and "head of top" in transfer.new
+    for old_values, values in zip(before, new.get_layer("logits_top").get_weights(), strict=True):
+        np.testing.assert_array_equal(values, old_values)
+
+
+@pytest.mark.parametrize("kind", [BCNN, CBP, LRBP])
+def test_a_head_of_another_kind_starts_anew(kind: Any, rng: np.random.Generator) -> None:
+    transfer = copy_fitting(trained(Plain("tiny", 3, 32), rng), kind("tiny", 3, 32))
+    assert transfer.heads == () and transfer.backbone == (16, 16)

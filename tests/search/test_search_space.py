@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from clan_tf.config import Experiment, load_experiment
+from clan_tf.config.methods import METHODS
 from clan_tf.errors import UserError
 from clan_tf.search import SearchConfig, load_search
 from clan_tf.search.checking import fit_to_experiment
@@ -38,9 +39,29 @@ def read(tmp_path: Path, content: Any, **overrides: Any) -> SearchConfig:
 @pytest.mark.parametrize("name", list(shipped_spaces()))
 @pytest.mark.parametrize("config", [TINY_DEMO, "resnet50", "vgg16_3scale"])
 def test_shipped_spaces_suit_shipped_experiments(name: str, config: str) -> None:
-    experiment = load_experiment(config)
-    search = fit_to_experiment(load_search(name), experiment, name)
+    overrides = [f"model.architecture={name}"] if name in METHODS else []
+    search = fit_to_experiment(load_search(name), load_experiment(config, overrides), name)
     assert make_hyperparameters(search).space
+
+
+@pytest.mark.parametrize(("space", "architecture"), [("bcnn", "clan"), ("paper", "plain"), ("full", "lrbp")])
+def test_keys_that_the_architecture_ignores_are_not_searched(space: str, architecture: str) -> None:
+    experiment = load_experiment(TINY_DEMO, [f"model.architecture={architecture}"])
+    with pytest.raises(
+        UserError, match=rf"model\.\w+.*: {architecture} has no use for it; .*--set model.architecture="
+    ):
+        fit_to_experiment(load_search(space), experiment, space)
+
+
+def test_a_search_over_architectures_needs_conditions() -> None:
+    architectures = {"kind": "choice", "values": ["clan", "plain"]}
+    search = grid(model__architecture=architectures, model__relation=RELATION)
+    with pytest.raises(UserError, match=r"model.relation: plain has no use for it.*when: .model.architecture: .clan.."):
+        fit_to_experiment(search, load_experiment(TINY_DEMO), "space")
+    search = grid(
+        model__architecture=architectures, model__relation={**RELATION, "when": {"model.architecture": ["clan"]}}
+    )
+    assert fit_to_experiment(search, load_experiment(TINY_DEMO), "space").parameters
 
 
 def test_the_papers_space_is_relation_by_pooling() -> None:

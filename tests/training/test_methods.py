@@ -1,0 +1,89 @@
+"""The other methods as a user has them: trained, evaluated, explained, exported and resumed."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from clan_tf.cli.main import app
+from clan_tf.config import load_experiment
+from clan_tf.export import ExportOptions, export
+from clan_tf.inference import predict
+from clan_tf.models import load_model
+from clan_tf.report import write_report
+from clan_tf.run import RunDirectory
+from clan_tf.training import train
+from helpers import TINY_DEMO
+from helpers.photos import write_photo
+
+OWN = {
+    "bcnn": ["model.bcnn.reduced_dim=8"],
+    "cbp": ["model.cbp.sketch_dim=64", "model.cbp.reduced_dim=16"],
+    "lrbp": ["model.lrbp.projection_dim=12", "model.lrbp.rank=2"],
+}
+RECIPE = [
+    "data={source: generated, image_size: 32, resize_size: 36, generated_photos: {train: 24, val: 8, test: 8}}",
+    "training={epochs: 2, batch_size: 8}",
+]
+
+
+class _Stop(Exception):
+    """Stands for a process that is killed."""
+
+
+@pytest.fixture(scope="module", params=OWN)
+def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    folder = tmp_path_factory.mktemp(request.param) / "run"
+    experiment = load_experiment(TINY_DEMO, [f"model.architecture={request.param}", *RECIPE, *OWN[request.param]])
+    return train(experiment, str(folder)).run
+
+
+def test_a_killed_training_goes_on_to_the_same_weights(run: RunDirectory, tmp_path: Path) -> None:
+    import keras
+
+    def stop(epoch: int, logs: object) -> None:
+        raise _Stop
+
+    killer = keras.callbacks.LambdaCallback(on_epoch_end=stop)
+    with pytest.raises(_Stop):
+        train(run.experiment(), str(tmp_path / "again"), callbacks=[killer])
+    again = train(run.experiment(), str(tmp_path / "again"), resume=True).run
+    for expected, values in zip(load_model(run.last).get_weights(), load_model(again.last).get_weights(), strict=True):
+        np.testing.assert_array_equal(values, expected)
+
+
+def test_it_is_evaluated_reported_and_exported(run: RunDirectory, tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["evaluate", str(run.path), "--json"])
+    assert done.exit_code == 0, done.output
+    assert "bilinear pooling" in write_report(str(run.path)).read_text(encoding="utf-8")
+    for kind in ("tflite", "onnx"):
+        made = export(str(run.path), ExportOptions(format=kind), output=str(tmp_path / kind))
+        assert not made.report.failures
+    write_photo(tmp_path / "photo.png", (200, 60, 60), size=(40, 40))
+    own, other = (predict(model, tmp_path / "photo.png") for model in (run.path, tmp_path / "onnx"))
+    assert own[0]["predictions"][0]["label"] == other[0]["predictions"][0]["label"]
+
+
+def test_it_is_explained(run: RunDirectory, tmp_path: Path) -> None:
+    write_photo(tmp_path / "photo.png", (200, 60, 60), size=(40, 40))
+    output = tmp_path / "explained"
+    done = CliRunner().invoke(app, ["explain", str(run.path), str(tmp_path / "photo.png"), "--output", str(output)])
+    assert done.exit_code == 0, done.output
+    with np.load(output / "photo.npz") as maps:
+        assert "gradcam.top.top" in maps
+
+
+def test_principal_components_span_the_largest_eigenvectors(tmp_path: Path) -> None:
+    from clan_tf.models import LRBP
+
+    rng = np.random.default_rng(0)
+    model = LRBP("tiny", 3, 32, projection_dim=5)
+    photos = rng.integers(0, 256, (6, 32, 32, 3)).astype("uint8")
+    padding = np.array([1, 1, 1, 1, 1, 0], "float32")
+    model.prepare([(photos[:3], None, padding[:3]), (photos[3:], None, padding[3:])])
+    maps = np.asarray(model.with_outputs(["normalized"])(photos[:5])["normalized"], "float64")
+    values, vectors = np.linalg.eigh(np.einsum("bhwc,bhwd->cd", maps, maps))
+    kernel = np.asarray(model.get_layer("projection").kernel)[0, 0]
+    np.testing.assert_allclose(kernel.T @ kernel, np.eye(5), atol=1e-4)
+    np.testing.assert_allclose(kernel @ kernel.T, vectors[:, -5:] @ vectors[:, -5:].T, atol=1e-3)
