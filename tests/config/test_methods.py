@@ -98,3 +98,26 @@ def test_a_layer_that_does_not_exist_is_named_with_its_key() -> None:
     experiment = load_experiment("demo", ["model.architecture=bcnn", "model.bcnn.base=conv9"])
     with pytest.raises(UserError, match="model.bcnn.base: .*has no layer 'conv9'"):
         build_model(experiment, 3, load_weights=False)
+
+
+def test_a_preset_takes_every_architecture_and_its_own_layers(tmp_path: Path) -> None:
+    mine = "model: {architecture: bcnn, backbone: vgg16, bcnn: {base: conv4_3, reduced_dim: 64}}"
+    (tmp_path / "mine.yaml").write_text(mine, encoding="utf-8")
+    model = load_experiment(tmp_path / "mine.yaml", preset="fast").model
+    assert (model.backbone, model.bcnn.base, model.bcnn.reduced_dim) == ("efficientnet_lite0", None, 64)
+    notes: list[str] = []
+    for config in ("demo", "vgg16_bcnn"):
+        assert load_experiment(config, ["model.architecture=plain"], "fast", notes.append).model.architecture == "plain"
+    assert notes == []
+
+
+def test_keys_that_are_left_out_are_noted() -> None:
+    notes: list[str] = []
+    load_experiment("vgg16_3scale", ["model.architecture=bcnn"], note=notes.append)
+    assert len(notes) == 1 and "model.scales, model.mid_pooling, model.head_batch_norm" in notes[0]
+
+
+def test_a_base_that_is_no_map_is_refused() -> None:
+    overrides = ["model.architecture=lrbp", "model.backbone=efficientnet_v2_b0", "model.lrbp.base=block4a_se_squeeze"]
+    with pytest.raises(UserError, match="model.lrbp.base: 'block4a_se_squeeze' of efficientnet_v2_b0 isn't a map"):
+        build_model(load_experiment("demo", overrides), 3, load_weights=False)

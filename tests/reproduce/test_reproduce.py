@@ -18,9 +18,9 @@ from clan_tf.config import Experiment, load_experiment
 from clan_tf.data import read_source
 from clan_tf.errors import CheckFailed, UserError
 from clan_tf.files import write_text
-from clan_tf.models import BranchClassifier
+from clan_tf.models import BranchClassifier, Plain, complexity, save_model
 from clan_tf.models.build import build_model
-from clan_tf.reproduce import figures, plan_reproduction, reproduce, runs
+from clan_tf.reproduce import costs, figures, plan_reproduction, reproduce, runs
 from clan_tf.reproduce.paper import TABLES
 from clan_tf.reproduce.significance import paired_p_value
 from clan_tf.run import RunDirectory
@@ -304,3 +304,51 @@ def test_mistakes_are_named(experiment: Experiment, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="data.root"):
         reproduce("table1", load_experiment("vgg16_3scale"), [0], tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_some_rows_alone_are_trained_and_the_others_named(
+    experiment: Experiment, training: FakeTraining, tmp_path: Path
+) -> None:
+    done = reproduce("table6", experiment, [0], tmp_path, rows=["bcnn", "plain"])
+    assert sorted(training.runs) == ["bcnn-seed0", "plain-seed0"]
+    assert [row["method"] for row in done.rows] == ["Finetuned backbone", "B-CNN"]
+    page = (tmp_path / "table6.md").read_text(encoding="utf-8")
+    assert "Rows left out by --rows: cbp, lrbp, clan, clan_3." in page and "percentage points above" in page
+
+
+def test_without_the_baseline_nothing_is_compared(
+    experiment: Experiment, training: FakeTraining, tmp_path: Path
+) -> None:
+    done = reproduce("table6", experiment, [0], tmp_path, rows=["cbp"])
+    assert [row["difference"] for row in done.rows] == [None]
+    page = (tmp_path / "table6.md").read_text(encoding="utf-8")
+    assert "percentage points above" not in page and "order here" not in page
+
+
+def test_costs_are_those_of_the_trained_network(
+    experiment: Experiment, training: FakeTraining, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = Plain("tiny", 8, 32)
+
+    def train(experiment: Experiment, run_dir: str, **others: Any) -> None:
+        training.train(experiment, run_dir, **others)
+        save_model(model, RunDirectory(run_dir).best)
+
+    monkeypatch.setattr(runs, "train", train)
+    (row,) = reproduce("table6", experiment, [0], tmp_path, rows=["plain"]).rows
+    counted = complexity(model)
+    assert (row["parameters"], row["macs"]) == (sum(counted.parameters.values()), sum(counted.macs.values()))
+    # Weights in float32, and the operators between them.
+    assert 4 * row["parameters"] < row["tflite_bytes"] < 4 * row["parameters"] + 50_000
+
+
+def test_a_network_that_cannot_be_converted_costs_the_table_nothing_but_its_cost(
+    experiment: Experiment, training: FakeTraining, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(job: runs.Job) -> None:
+        raise CheckFailed("no operator for it.")
+
+    monkeypatch.setattr(costs, "_measured", fail)
+    monkeypatch.setattr(RunDirectory, "best", property(lambda run: run.status))
+    (row,) = reproduce("table6", experiment, [0], tmp_path, rows=["plain"]).rows
+    assert row["accuracy"] is not None and row["parameters"] is None
