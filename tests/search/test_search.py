@@ -2,6 +2,7 @@
 
 import csv
 import gc
+import json
 import os
 import resource
 import signal
@@ -163,6 +164,19 @@ def test_a_search_killed_while_it_made_its_directory_begins(tmp_path: Path) -> N
     (tmp_path / ".lock").touch()
     directory.begin(tiny(), rates(0.1))
     assert [path.name for path in tmp_path.iterdir() if path.name != ".lock"] == ["search.json"]
+
+
+def test_a_search_from_before_a_method_existed_goes_on(tmp_path: Path) -> None:
+    directory, file = SearchDirectory(tmp_path), tmp_path / "search.json"
+    directory.begin(tiny(), rates(0.1))
+    began = json.loads(file.read_text(encoding="utf-8"))
+    del began["experiment"]["model"]["bcnn"], began["experiment"]["model"]["lrbp"]
+    file.write_text(json.dumps(began), encoding="utf-8")
+    directory.begin(tiny(), rates(0.1))
+    began["experiment"]["model"].pop("relation")
+    file.write_text(json.dumps(began), encoding="utf-8")
+    with pytest.raises(UserError, match="experiment.model.relation: nothing there, .*dot_product.* now"):
+        directory.begin(tiny(), rates(0.1))
 
 
 def test_failures_in_a_row_stop_the_search(tmp_path: Path) -> None:
