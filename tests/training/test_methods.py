@@ -1,16 +1,19 @@
 """The other methods as a user has them: trained, evaluated, explained, exported and resumed."""
 
+from contextlib import nullcontext
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from typer.testing import CliRunner
 
 from clan_tf.cli.main import app
 from clan_tf.config import load_experiment
 from clan_tf.export import ExportOptions, export
 from clan_tf.inference import predict
-from clan_tf.models import load_model
+from clan_tf.models import LRBP, load_model
 from clan_tf.report import write_report
 from clan_tf.run import RunDirectory
 from clan_tf.training import train
@@ -40,8 +43,6 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 
 def test_a_killed_training_goes_on_to_the_same_weights(run: RunDirectory, tmp_path: Path) -> None:
-    import keras
-
     def stop(epoch: int, logs: object) -> None:
         raise _Stop
 
@@ -74,10 +75,23 @@ def test_it_is_explained(run: RunDirectory, tmp_path: Path) -> None:
         assert "gradcam.top.top" in maps
 
 
-def test_principal_components_span_the_largest_eigenvectors(tmp_path: Path) -> None:
-    from clan_tf.models import LRBP
+def test_two_devices_start_as_one(rng: np.random.Generator) -> None:
+    photos = rng.integers(0, 256, (6, 32, 32, 3)).astype("uint8")
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    kernels = []
+    for scope in (nullcontext(), strategy.scope()):
+        keras.utils.set_random_seed(0)
+        with scope:
+            model = LRBP("tiny", 3, 32, projection_dim=5)
+            model.prepare([(photos, None, np.ones(6, "float32"))])
+        kernel = model.get_layer("projection").kernel.value
+        kernels += [value.numpy() for value in strategy.experimental_local_results(kernel)]
+    assert len(kernels) == 3
+    for kernel in kernels[1:]:
+        np.testing.assert_allclose(kernel, kernels[0], atol=1e-6)
 
-    rng = np.random.default_rng(0)
+
+def test_principal_components_span_the_largest_eigenvectors(rng: np.random.Generator) -> None:
     model = LRBP("tiny", 3, 32, projection_dim=5)
     photos = rng.integers(0, 256, (6, 32, 32, 3)).astype("uint8")
     padding = np.array([1, 1, 1, 1, 1, 0], "float32")
