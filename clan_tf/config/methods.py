@@ -95,9 +95,9 @@ def ignored_keys(architecture: str) -> tuple[str, ...]:
     return () if own is None else tuple(key for key in every if key not in own)
 
 
-def architectures_with(key: str) -> str:
-    """Returns the architectures that take a key, in words."""
-    return ", ".join(name for name, keys in OWN_KEYS.items() if key in keys)
+def architectures_with(key: str) -> list[str]:
+    """Returns the architectures that take a key."""
+    return [name for name, keys in OWN_KEYS.items() if key in keys]
 
 
 def drop_ignored(model: dict[str, Any], architecture: Any) -> list[str]:

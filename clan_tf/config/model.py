@@ -115,7 +115,9 @@ class ModelConfig(Section):
             names = {key: value}
             if isinstance(value, Section):
                 names = {f"{key}.{name}": each for name, each in value.model_dump(exclude_defaults=True).items()}
-            yield from (f"{name}={shown(each)} (of {architectures_with(key)})" for name, each in names.items())
+            yield from (
+                f"{name}={shown(each)} (of {', '.join(architectures_with(key))})" for name, each in names.items()
+            )
 
 
 def _absolute(path: str) -> str:

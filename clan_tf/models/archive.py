@@ -21,7 +21,7 @@ import keras
 from clan_tf.errors import shown
 from clan_tf.files import open_regular_file, parse_json
 from clan_tf.limits import NAME_LENGTH
-from clan_tf.models.classifier import BranchClassifier, argument_names
+from clan_tf.models.classifier import BranchClassifier, argument_names, check_whole_numbers
 from clan_tf.models.foreign import require_known_layers
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
@@ -52,7 +52,9 @@ def require_own_model(path: Path) -> None:
         settings = _require_own_class(config)
         weights = archive.getinfo(WEIGHTS).file_size
         owner = keras.saving.get_registered_object(config["registered_name"])
-        _require_weight("classes", settings.get("classes"), _head_inputs(owner, settings), weights)
+        check_whole_numbers(settings)
+        channels = SMALLEST_TOP if settings.get("base") is None else SMALLEST_MAP
+        _require_weight("classes", settings.get("classes"), owner.head_inputs(settings, channels), weights)
         if settings.get("mid_refinement") != "gap":
             _require_weight("embed_dim", settings.get("embed_dim"), SMALLEST_MAP, weights)
         require_plain_weights(_open_weights(file, archive))
@@ -223,14 +225,6 @@ def _require_plain_value(name: str, value: Any) -> None:
         raise ValueError(f"{CONFIG}: {name} must hold plain values; received {shown(value)}")
     if isinstance(value, str) and len(value) > NAME_LENGTH:
         raise ValueError(f"{CONFIG}: {name} has {len(value):,} characters; at most {NAME_LENGTH:,} are read")
-
-
-def _head_inputs(owner: type[BranchClassifier], settings: Mapping[str, Any]) -> int:
-    """Returns the fewest numbers that a class's weights can be of; 1 for settings that the class refuses itself."""
-    try:
-        return max(1, owner.head_inputs(settings, SMALLEST_TOP))
-    except TypeError:
-        return 1
 
 
 def _require_weight(name: str, number: Any, inputs: int, weights: int) -> None:

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from clan_tf.choices import ResizeMode
-from clan_tf.errors import shown
+from clan_tf.errors import CheckFailed, shown
 from clan_tf.layers.bilinear import BilinearPooling
 from clan_tf.layers.low_rank import LowRankBilinear, PowerNormalization
 from clan_tf.layers.relation import Tensor
@@ -259,13 +259,23 @@ class LRBP(BilinearClassifier):
 
     @property
     def needs_photos_to_start(self) -> bool:
-        """Whether `P` starts with principal components."""
-        return self.projection_init == "pca"
+        """Whether `P` starts with principal components, and isn't another model's."""
+        return self.projection_init == "pca" and not self.is_prepared
 
     def prepare(self, batches: Iterable[Any]) -> None:
-        """Sets `P` to the first principal components of the normalised features at all positions of the photos."""
+        """Sets `P` to the first principal components of the normalised features at all positions of the photos.
+
+        They are the eigenvectors of the features' mean products, without their mean subtracted: of what the score is
+        made of. Batches of so few photos as a training step's take less memory than it.
+        """
         projection = self.get_layer("projection")
         products = sum(x.T @ x for x in self._vectors("normalized", batches))
+        if not np.isfinite(products).all():
+            raise CheckFailed(
+                "The features of the train photos aren't finite, so that LRBP has no principal components to start "
+                "with. Use training.precision=float32, other weights of the backbone, or "
+                "model.lrbp.projection_init=random."
+            )
         # The eigenvectors of the largest eigenvalues; `eigh` lists the smallest first.
         components = np.linalg.eigh(products)[1][:, ::-1][:, : self.projection_dim]
         # The sign of each is arbitrary: here its largest entry is positive.

@@ -55,6 +55,7 @@ class BranchClassifier(keras.Model):
         HEAD_ARGUMENTS: arguments on which the head's features depend; nor are those that differ in one of them.
         HEAD_LAYERS: layers between the backbone and the head; nor are those for which these weren't copied.
         PUBLISHED: what is published of the method's size, in words; empty if nothing is.
+        is_prepared: whether weights that start from photos have been taken over from another model.
         branches: the branches' names.
         features: every symbolic intermediate by name.
         backbone_model: the network that `backbone` names, set by the subclass.
@@ -67,6 +68,7 @@ class BranchClassifier(keras.Model):
     HEAD_ARGUMENTS: ClassVar[tuple[str, ...]] = ("head_batch_norm",)
     HEAD_LAYERS: ClassVar[tuple[str, ...]] = ()
     PUBLISHED: ClassVar[str] = ""
+    is_prepared: bool = False
 
     backbone: str
     classes: int
@@ -110,7 +112,7 @@ class BranchClassifier(keras.Model):
 
         Args:
             settings: the arguments by name; those left out have their defaults.
-            channels: the fewest channels of a backbone's top-level map.
+            channels: the fewest channels of the map that the head takes.
         """
         return channels
 
@@ -123,8 +125,11 @@ class BranchClassifier(keras.Model):
         """Sets weights that start from the training photos; training calls it before the first step of a new run.
 
         Args:
-            batches: every photo once: `(photos, labels, weights)`, where a weight of 0 marks padding. They are gone
-                through several times.
+            batches: every photo once, gone through once: photos, RGB in 0…255 `(batch, image_size, image_size, 3)`,
+                labels `(batch,)`, and weights `(batch,)`, where 0 marks padding.
+
+        Raises:
+            CheckFailed: if features of the photos aren't finite.
         """
 
     def with_outputs(self, names: Iterable[str]) -> keras.Model:
@@ -246,10 +251,7 @@ def branch_head(x: Tensor, classes: int, branch: str, dropout: float = 0.0, batc
 
 def check_arguments(arguments: Mapping[str, Any]) -> None:
     """Raises a `ValueError` for constructor arguments that no `BranchClassifier` can have."""
-    for name, most in WHOLE_NUMBERS.items():
-        value = arguments.get(name)
-        if name in arguments and not (value is None and name in OPTIONAL) and not _is_whole(value, most):
-            raise ValueError(f"`{name}` must be a positive number up to {most:,}. Received: {name}={shown(value)}")
+    check_whole_numbers(arguments)
     for name, values in (
         ("combination", get_args(Combination)),
         ("resize_mode", get_args(ResizeMode)),
@@ -275,6 +277,14 @@ def check_arguments(arguments: Mapping[str, Any]) -> None:
             f"`resize_size` must be at least image_size, {arguments['image_size']}. Received: resize_size={resize_size}"
         )
     _check_names(arguments)
+
+
+def check_whole_numbers(arguments: Mapping[str, Any]) -> None:
+    """Raises a `ValueError` unless the arguments that are positive whole numbers are, within their limits."""
+    for name, most in WHOLE_NUMBERS.items():
+        value = arguments.get(name)
+        if name in arguments and not (value is None and name in OPTIONAL) and not _is_whole(value, most):
+            raise ValueError(f"`{name}` must be a positive number up to {most:,}. Received: {name}={shown(value)}")
 
 
 def _is_whole(value: Any, most: int) -> bool:

@@ -70,8 +70,9 @@ def copy_fitting(source: BranchClassifier, model: BranchClassifier) -> Transfer:
                 and _copy_classes(old, new, places)
             )
         elif new is not model.backbone_model:
-            branch = new.name.removeprefix("batch_norm_")
+            branch = "top" if new.name in model.HEAD_LAYERS else new.name.removeprefix("batch_norm_")
             layers[new.name] = (branch == new.name or _pool_alike(source, model, branch)) and _copy_layer(old, new)
+    model.is_prepared = bool(model.HEAD_LAYERS) and all(layers.get(name, False) for name in model.HEAD_LAYERS)
     return Transfer(
         backbone=(sum(copied), len(inner)),
         layers=tuple(name for name, is_copied in layers.items() if is_copied),

@@ -17,27 +17,24 @@ class Cost:
     Attributes:
         parameters: how many numbers training changes.
         macs: multiply-accumulates for one photo, matrix products of the network's own layers included.
-        file_bytes: size of its `.tflite` file in float32.
+        file_bytes: size of its `.tflite` file in float32; `None` if it can't be converted.
     """
 
     parameters: int
     macs: int
-    file_bytes: int
+    file_bytes: int | None
 
 
 def cost_of(job: Job, progress: Progress) -> Cost | None:
-    """Measures the model of a finished run; `None` if there is no file of it, or it can't be converted."""
+    """Measures the model of a finished run; `None` if there is no file of it."""
     if not job.run.best.exists():
         return None
-    try:
-        return _measured(job)
-    except CheckFailed as error:
-        progress.note(f"{job.run.path.name}: its cost isn't in the table: {error}")
-        return None
-
-
-def _measured(job: Job) -> Cost:
     with forgetting_graphs():
         model = load_model(job.run.best)
         counted = complexity(model)
-        return Cost(sum(counted.parameters.values()), counted.all_macs, len(tflite_bytes(model)))
+        try:
+            size = len(tflite_bytes(model))
+        except CheckFailed as error:
+            progress.note(f"{job.run.path.name}: can't be converted to TFLite, so its size isn't in the table: {error}")
+            size = None
+        return Cost(sum(counted.parameters.values()), counted.all_macs, size)

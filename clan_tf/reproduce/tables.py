@@ -226,7 +226,11 @@ def _accuracy_text(result: Result) -> str:
 def _cost_text(cost: Cost | None) -> tuple[str, ...]:
     if cost is None:
         return ("",) * len(COSTS)
-    return f"{cost.parameters / 1e6:.2f}", f"{cost.macs / 1e9:.2f}", f"{cost.file_bytes / 1e6:.1f}"
+    return (
+        f"{cost.parameters / 1e6:.2f}",
+        f"{cost.macs / 1e9:.2f}",
+        "not converted" if cost.file_bytes is None else f"{cost.file_bytes / 1e6:.1f}",
+    )
 
 
 def _difference_text(result: Result) -> tuple[str, str]:

@@ -123,16 +123,27 @@ def _missing_branch(key: str, branches: Sequence[str]) -> Iterator[str]:
 
 def _ignored(key: str, search: SearchConfig, experiment: Experiment) -> Iterator[str]:
     """Says with which architectures of the search a key of `model` would be ignored."""
+    if not key.startswith("model."):
+        return
     searched = search.parameters.get(ARCHITECTURE)
-    allowed = search.parameters[key].when.get(ARCHITECTURE) if searched else None
-    architectures = allowed or (_samples(searched) if searched else [experiment.model.architecture])
+    every = _samples(searched) if searched else [experiment.model.architecture]
     name = key.removeprefix("model.").partition(".")[0]
-    wrong = [each for each in architectures if name in ignored_keys(str(each))] if key.startswith("model.") else []
-    if wrong:
+    without = [each for each in every if each in _allowed(key, search, every) and name in ignored_keys(str(each))]
+    if without:
         takers = architectures_with(name)
-        way_out = f"when: {{{ARCHITECTURE}: [{takers}]}}" if searched else f"--set {ARCHITECTURE}={takers}"
-        without = ", ".join(map(str, wrong))
-        yield f"{key}: {without} has no use for it; {takers} has. Search another key, or use {way_out}."
+        one = " or ".join(f"--set {ARCHITECTURE}={taker}" for taker in takers)
+        way_out = f"when: {{{ARCHITECTURE}: [{', '.join(takers)}]}}" if searched else one
+        named = ", ".join(map(str, without))
+        yield f"{key}: of no use with {ARCHITECTURE}={named}. Search another key, or use {way_out}."
+
+
+def _allowed(key: str, search: SearchConfig, every: Sequence[Any]) -> Sequence[Any]:
+    """Returns the architectures with which the conditions of a key, and those of the keys it depends on, hold."""
+    allowed = list(every)
+    for parent, values in search.parameters[key].when.items():
+        possible = values if parent == ARCHITECTURE else _allowed(parent, search, every)
+        allowed = [each for each in allowed if each in possible]
+    return allowed
 
 
 def _with_layers(taps: Taps, experiment: Experiment) -> Choice:

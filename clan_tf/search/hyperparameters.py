@@ -1,7 +1,7 @@
 """Conversion between a search space and KerasTuner's `HyperParameters`."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -15,7 +15,7 @@ def make_hyperparameters(search: SearchConfig) -> keras_tuner.HyperParameters:
     space = keras_tuner.HyperParameters()
     for key, parameter in search.ordered().items():
         with ExitStack() as conditions:
-            for parent, allowed in parameter.when.items():
+            for parent, allowed in _conditions(search, key):
                 encoded = [_encode(search.parameters[parent], value) for value in allowed]
                 conditions.enter_context(space.conditional_scope(parent, encoded))
             _declare(space, key, parameter)
@@ -26,6 +26,13 @@ def decode(search: SearchConfig, values: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the experiment's values for a trial's hyperparameters, without those whose conditions aren't met."""
     decoded = {key: _decode(search.parameters[key], values[key]) for key in search.parameters if key in values}
     return search.active(decoded)
+
+
+def _conditions(search: SearchConfig, key: str) -> Iterator[tuple[str, Sequence[Any]]]:
+    """Yields the conditions of a key, each after those of the key it is about, which must exist for KerasTuner."""
+    for parent, allowed in search.parameters[key].when.items():
+        yield from _conditions(search, parent)
+        yield parent, allowed
 
 
 def _declare(space: keras_tuner.HyperParameters, key: str, parameter: Parameter) -> None:

@@ -1,12 +1,16 @@
 """A run that starts from a trained model: `model.init`."""
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from clan_tf.config import Experiment
+from clan_tf.data.pipeline import evaluation_batches
+from clan_tf.data.pipeline.reading import Reader
 from clan_tf.errors import CheckFailed, UserError
 from clan_tf.files import open_regular_file
 from clan_tf.inference import locate_keras
@@ -15,6 +19,7 @@ from clan_tf.models.transfer import copy_fitting
 from clan_tf.progress import Progress
 from clan_tf.run import RunDirectory
 from clan_tf.run.checkpoints import state_files
+from clan_tf.training.devices import require_agreement
 
 
 def start_from(
@@ -50,6 +55,54 @@ def require_start(run: RunDirectory, experiment: Experiment) -> None:
             f"{run.path}: has no checkpoint left to resume, and started from another model (model.init). Train again "
             "in another --run-dir."
         )
+
+
+def prepare_start(
+    experiment: Experiment,
+    model: BranchClassifier,
+    strategy: tf.distribute.Strategy,
+    reader: Reader,
+    labels: np.ndarray,
+    run: RunDirectory,
+    progress: Progress,
+) -> bool:
+    """Sets weights that start from the train photos, if the model has such and the run has no checkpoint.
+
+    As many photos are computed at a time as a device trains on. Every process of a run goes through all of them.
+
+    Args:
+        experiment: with numbers for `training.batch_size` and `training.accumulation`.
+        model: the model, made in the strategy's scope.
+        strategy: where it runs.
+        reader: of the train photos.
+        labels: their labels, int32 `(photos,)`.
+        run: the run.
+        progress: where progress is shown.
+
+    Returns:
+        Whether there were such weights.
+
+    Raises:
+        CheckFailed: if the photos' features aren't finite, or processes have computed other weights.
+    """
+    if not model.needs_photos_to_start or state_files(run.checkpoints):
+        return False
+    size = max(1, experiment.training.batch_size // experiment.training.parts // strategy.num_replicas_in_sync)
+    with progress.track("weights that start from the train photos", -(-len(labels) // size)) as advance:
+
+        def batches() -> Iterator[Any]:
+            for batch in evaluation_batches(reader, labels, size):
+                yield batch
+                advance()
+
+        with strategy.scope():
+            model.prepare(batches())
+    digest = hashlib.sha256()
+    for name in model.HEAD_LAYERS:
+        for values in model.get_layer(name).get_weights():
+            digest.update(values.tobytes())
+    require_agreement(strategy, weights_from_photos=digest.hexdigest())
+    return True
 
 
 def _digest(path: Path) -> str:

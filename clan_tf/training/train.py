@@ -14,13 +14,12 @@ from clan_tf.config.section import AUTO
 from clan_tf.data import Source, read_source
 from clan_tf.data.check import check_splits, require_ready
 from clan_tf.data.checked_photos import CheckedPhotos
-from clan_tf.data.pipeline import evaluation_batches, open_reader, training_view
+from clan_tf.data.pipeline import open_reader, training_view
 from clan_tf.data.pipeline.cache import decide_cache
 from clan_tf.data.pipeline.reading import Reader
 from clan_tf.data.pipeline.samples import write_augmented_samples, write_samples
 from clan_tf.environment import describe_devices, describe_environment
 from clan_tf.errors import UserError
-from clan_tf.limits import AUTO_BATCH_SIZE
 from clan_tf.models import BranchClassifier
 from clan_tf.models.build import build_model
 from clan_tf.progress import Progress
@@ -38,7 +37,7 @@ from clan_tf.training.devices import (
 )
 from clan_tf.training.disk import require_space
 from clan_tf.training.failures import explained, how_to_resume, recording
-from clan_tf.training.initial import require_start, start_from
+from clan_tf.training.initial import prepare_start, require_start, start_from
 from clan_tf.training.loop import TrainingLoop
 from clan_tf.training.memory import check_photos_for_heads, fit_batch
 from clan_tf.training.range_test import choose_learning_rate
@@ -158,11 +157,7 @@ def train(
             run.remove_checkpoints()  # of a start that was killed
         with recording(run, not existing, is_made, progress) if chief else nullcontext():
             labels = {split: photos.labels for split, photos in data.checked.items()}
-            prepares = not existing and not start and model.needs_photos_to_start
-            if prepares:
-                progress.note("going through the train photos, for weights that start from them")
-                with strategy.scope():
-                    model.prepare(evaluation_batches(data.readers["train"], labels["train"], AUTO_BATCH_SIZE))
+            prepares = prepare_start(experiment, model, strategy, data.readers["train"], labels["train"], run, progress)
             if experiment.training.learning_rate == AUTO:
                 experiment = _with_learning_rate(experiment, model, strategy, data, run if chief else None, progress)
             loop = TrainingLoop(experiment, model, strategy, data.readers, labels, run, chief, progress)

@@ -134,13 +134,14 @@ def test_a_model_needs_no_network_and_no_other_file(good: Path, doctor: Callable
     ("settings", "message"),
     [
         ({"spatial_kernel_size": 100_000}, "spatial_kernel_size` must be a positive number up to 63"),
-        ({"classes": 10**9}, "classes is 1000000000, but model.weights.h5 is too small for that"),
+        ({"classes": 10**9}, "`classes` must be a positive number up to 100,000"),
+        ({"classes": 10**5}, "classes is 100000, but model.weights.h5 is too small for that"),
         ({"classes": 90_000, "class_names": None}, "classes is 90000, but model.weights.h5 is too small"),
         ({"classes": "3"}, "`classes` must be a positive number"),
         ({"classes": True}, "`classes` must be a positive number"),
         ({"image_size": 10**9}, "`image_size` must be a positive number up to 4,096"),
         ({"image_size": -5}, "`image_size` must be"),
-        ({"embed_dim": 10**9}, "embed_dim is 1000000000, but model.weights.h5 is too small"),
+        ({"embed_dim": 10**9}, "`embed_dim` must be a positive number up to 8,192"),
         ({"embed_dim": 512}, "its weights aren't those of the model that its config.json describes"),
         ({"resize_size": 10**12}, "`resize_size` must be"),
         ({"resize_size": 8}, "`resize_size` must be at least image_size, 32"),
@@ -346,6 +347,7 @@ def test_a_model_that_is_no_regular_file_is_refused(tmp_path: Path) -> None:
     [
         (BCNN, {"reduced_dim": 64}, 64**2),
         (BCNN, {}, 128**2),
+        (BCNN, {"base": "stage1_relu2"}, 8**2),
         (CBP, {"sketch_dim": 300}, 300),
         (CBP, {}, 8192),
         (LRBP, {"projection_dim": 50, "rank": 4}, 200),
@@ -371,4 +373,21 @@ def test_more_classes_than_the_file_has_weights_for_are_refused(
         if classes == fitting:
             require_own_model(doctored)
     with pytest.raises(ValueError, match="classes is .* too small for that"):
+        require_own_model(doctored)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"projection_dim": "x" * 1000, "rank": 10**8}, {"projection_dim": 10**8}, {"rank": 1e200}]
+)
+def test_sizes_of_a_head_that_are_no_numbers_are_refused(settings: dict[str, Any], tmp_path: Path) -> None:
+    path, doctored = tmp_path / "good.keras", tmp_path / "doctored.keras"
+    save_model(LRBP("tiny", 3, 32), path)
+    with zipfile.ZipFile(path) as archive:
+        content = {each: archive.read(each) for each in archive.namelist()}
+    config = json.loads(content["config.json"])
+    config["config"] |= settings
+    with zipfile.ZipFile(doctored, "w", zipfile.ZIP_STORED) as archive:
+        for each, data in (content | {"config.json": json.dumps(config).encode()}).items():
+            archive.writestr(each, data)
+    with pytest.raises(ValueError, match="must be a positive number up to"):
         require_own_model(doctored)

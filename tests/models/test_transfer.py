@@ -141,6 +141,7 @@ def test_the_bilinear_heads_keep_the_classes_that_both_know(
     new = kind("tiny", 4, 32, class_names=NEW, **own)
     transfer = copy_fitting(old, new)
     assert transfer.heads == ("top",) and transfer.classes == (2, 4)
+    assert not new.needs_photos_to_start
     photos = rng.uniform(0, 255, (2, 32, 32, 3)).astype("float32")
     before, after = logits(old, photos)["top"], logits(new, photos)["top"]
     for was, now in COMMON.values():
@@ -164,6 +165,9 @@ def test_heads_on_other_features_start_anew(
     before = new.get_layer("logits_top").get_weights()
     transfer = copy_fitting(old, new)
     assert transfer.heads == () and "head of top" in transfer.new
+    # What lies between takes other features, too: principal components are those of the new ones.
+    assert not set(transfer.layers) & {"reduction", "projection"}
+    assert new.needs_photos_to_start == (kind is LRBP)
     for old_values, values in zip(before, new.get_layer("logits_top").get_weights(), strict=True):
         np.testing.assert_array_equal(values, old_values)
 

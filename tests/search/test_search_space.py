@@ -48,7 +48,7 @@ def test_shipped_spaces_suit_shipped_experiments(name: str, config: str) -> None
 def test_keys_that_the_architecture_ignores_are_not_searched(space: str, architecture: str) -> None:
     experiment = load_experiment(TINY_DEMO, [f"model.architecture={architecture}"])
     with pytest.raises(
-        UserError, match=rf"model\.\w+.*: {architecture} has no use for it; .*--set model.architecture="
+        UserError, match=rf"model\.\w+.*: of no use with model.architecture={architecture}. .*--set model.architecture="
     ):
         fit_to_experiment(load_search(space), experiment, space)
 
@@ -56,12 +56,19 @@ def test_keys_that_the_architecture_ignores_are_not_searched(space: str, archite
 def test_a_search_over_architectures_needs_conditions() -> None:
     architectures = {"kind": "choice", "values": ["clan", "plain"]}
     search = grid(model__architecture=architectures, model__relation=RELATION)
-    with pytest.raises(UserError, match=r"model.relation: plain has no use for it.*when: .model.architecture: .clan.."):
+    with pytest.raises(
+        UserError, match=r"model.relation: of no use with model.architecture=plain.*when: .model.architecture: .clan.."
+    ):
         fit_to_experiment(search, load_experiment(TINY_DEMO), "space")
     search = grid(
         model__architecture=architectures, model__relation={**RELATION, "when": {"model.architecture": ["clan"]}}
     )
     assert fit_to_experiment(search, load_experiment(TINY_DEMO), "space").parameters
+    # Conditions hold through other keys, too.
+    embed = {"kind": "int", "min": 2, "max": 4, "when": {"model.relation": ["dot_product"]}}
+    relation = {**RELATION, "when": {"model.architecture": ["clan"]}}
+    nested = grid(model__architecture=architectures, model__relation=relation, model__embed_dim=embed)
+    assert fit_to_experiment(nested, load_experiment(TINY_DEMO), "space").parameters
 
 
 def test_the_papers_space_is_relation_by_pooling() -> None:

@@ -54,6 +54,32 @@ def test_a_killed_training_goes_on_to_the_same_weights(run: RunDirectory, tmp_pa
         np.testing.assert_array_equal(values, expected)
 
 
+@pytest.mark.parametrize(("init", "rate"), [("pca", "auto"), ("random", "0.01")])
+def test_training_starts_from_the_train_photos(init: str, rate: str, tmp_path: Path) -> None:
+    own = ["model.architecture=lrbp", f"model.lrbp.projection_init={init}", f"training.learning_rate={rate}"]
+    kernels: list[np.ndarray] = []
+
+    def keep(logs: object) -> None:
+        kernels.append(np.array(keeper.model.get_layer("projection").kernel)[0, 0])
+
+    def stop(epoch: int, logs: object) -> None:
+        raise _Stop
+
+    keeper = keras.callbacks.LambdaCallback(on_train_begin=keep, on_epoch_end=stop)
+    experiment = load_experiment(TINY_DEMO, [*RECIPE, *OWN["lrbp"], *own])
+    run = RunDirectory(tmp_path / "run")
+    for resume in (False, True):
+        with pytest.raises(_Stop):
+            train(experiment if not resume else run.experiment(), str(run.path), callbacks=[keeper], resume=resume)
+        run.remove_checkpoints()
+    # The random matrix is longer: it keeps the length of the vectors.
+    channels, kept = kernels[0].shape
+    gain = 1 if init == "pca" else channels / kept
+    np.testing.assert_allclose(kernels[0].T @ kernels[0], gain * np.eye(kept), atol=1e-3)
+    # A run without a checkpoint starts as it had.
+    np.testing.assert_allclose(kernels[1], kernels[0], atol=1e-5)
+
+
 def test_it_is_evaluated_reported_and_exported(run: RunDirectory, tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["evaluate", str(run.path), "--json"])
     assert done.exit_code == 0, done.output
