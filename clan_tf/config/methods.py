@@ -20,7 +20,7 @@ class BCNNConfig(Section):
     reduced_dim: Annotated[int, up_to(limits.REDUCED_DIM)] | None = None
     """Channels to which a 1x1 convolution reduces the map before its pairs of channels are multiplied. By default it
     stays as it is up to 512 channels, and is reduced to 128 above."""
-    feature_scale: Annotated[float, Field(gt=0, le=limits.FEATURE_SCALE)] = 10.0
+    feature_scale: Annotated[float, Field(gt=0, le=limits.FEATURE_SCALE)] = 20.0
     """What the features, of norm 1, are multiplied by before the head. The head then learns as fast as with a learning
     rate that is larger by the square of it."""
 
@@ -37,7 +37,7 @@ class CBPConfig(Section):
     """Number of features."""
     sketch_seed: Annotated[int, up_to(limits.SEED)] = 1
     """Draws the sketch's hashes and signs, which aren't trained."""
-    feature_scale: Annotated[float, Field(gt=0, le=limits.FEATURE_SCALE)] = 10.0
+    feature_scale: Annotated[float, Field(gt=0, le=limits.FEATURE_SCALE)] = 20.0
     """As in `bcnn`."""
 
 

@@ -38,7 +38,8 @@ class BilinearClassifier(BranchClassifier):
         base: layer or alias of the map that is pooled; `None` for the last convolution's, which is before the last
             pooling of a VGG.
         feature_scale: what features of norm 1 are multiplied by before the last layer, which then learns as fast as
-            with a learning rate that is larger by the square of it. The papers' rates for this layer are about 1.
+            with a learning rate that is larger by the square of it. The papers' rates for this layer are about 1. 10 by
+            default for `LRBP`, whose score is quadratic in its weights.
         dropout: fraction of the last layer's inputs that is dropped in training.
         loss_weights: weight of the branch's loss; 1 if not given.
         class_names: the classes' names, which are saved with the model.
@@ -60,7 +61,7 @@ class BilinearClassifier(BranchClassifier):
         classes: int,
         image_size: int = 448,
         base: str | None = None,
-        feature_scale: float = 10.0,
+        feature_scale: float = 20.0,
         dropout: float = 0.0,
         loss_weights: Mapping[str, float] | None = None,
         class_names: Sequence[str] | None = None,
@@ -185,7 +186,11 @@ class CBP(BilinearClassifier):
         **keywords: Any,
     ) -> None:
         super().__init__(
-            *arguments, reduced_dim=reduced_dim, sketch_dim=sketch_dim, sketch_seed=sketch_seed, **keywords
+            *arguments,
+            reduced_dim=reduced_dim,
+            sketch_dim=sketch_dim,
+            sketch_seed=sketch_seed,
+            **keywords,
         )
 
     @classmethod
@@ -243,6 +248,7 @@ class LRBP(BilinearClassifier):
                 f"`projection_init` must be one of {', '.join(get_args(ProjectionInit))}. "
                 f"Received: projection_init={shown(projection_init)}"
             )
+        keywords.setdefault("feature_scale", 10.0)
         super().__init__(
             *arguments,
             projection_dim=projection_dim,

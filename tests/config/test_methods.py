@@ -6,7 +6,7 @@ from typing import Any, get_args
 import pytest
 
 from clan_tf.config import Experiment, ModelConfig, load_experiment, with_values
-from clan_tf.config.methods import OWN_KEYS, Architecture, ignored_keys
+from clan_tf.config.methods import METHODS, OWN_KEYS, Architecture, ignored_keys
 from clan_tf.errors import UserError
 from clan_tf.models.build import MODELS, build_model
 from clan_tf.models.classifier import argument_names
@@ -121,3 +121,10 @@ def test_a_base_that_is_no_map_is_refused() -> None:
     overrides = ["model.architecture=lrbp", "model.backbone=efficientnet_v2_b0", "model.lrbp.base=block4a_se_squeeze"]
     with pytest.raises(UserError, match="model.lrbp.base: 'block4a_se_squeeze' of efficientnet_v2_b0 isn't a map"):
         build_model(load_experiment("demo", overrides), 3, load_weights=False)
+
+
+@pytest.mark.parametrize("architecture", METHODS)
+def test_defaults_of_a_section_are_the_models(architecture: str) -> None:
+    model = MODELS[architecture]("tiny", 3, 32)
+    values = getattr(ModelConfig(), architecture).model_dump()
+    assert {name: getattr(model, name) for name in values} == values
