@@ -28,7 +28,6 @@ class Row:
     name: str
     build: Callable[[], keras.Model]
     takes_photos: bool = False
-    has_weights: bool = True
     gradient_tolerance: float = 1e-5
 
 
