@@ -271,11 +271,11 @@ class LRBP(BilinearClassifier):
     def prepare(self, batches: Iterable[Any]) -> None:
         """Sets `P` to the first principal components of the normalised features at all positions of the photos.
 
-        They are the eigenvectors of the features' mean products, without their mean subtracted: of what the score is
-        made of. Batches of so few photos as a training step's take less memory than it.
+        They are the eigenvectors of the features' mean products, from which the scores are made; no mean is subtracted.
+        With as many photos in a batch as a training step has, it takes less memory.
         """
         projection = self.get_layer("projection")
-        products = sum(x.T @ x for x in self._vectors("normalized", batches))
+        products = sum(x.T @ x for x in self._vectors(batches))
         if not np.isfinite(products).all():
             raise CheckFailed(
                 "The features of the train photos aren't finite, so that LRBP has no principal components to start "
@@ -290,11 +290,11 @@ class LRBP(BilinearClassifier):
         kernel[0, 0, :, : components.shape[1]] = components
         projection.kernel.assign(kernel)
 
-    def _vectors(self, feature: str, batches: Iterable[Any]) -> Iterator[np.ndarray]:
-        """Yields the vectors of a feature's map at all positions of each batch: float64 `(positions, channels)`."""
-        network = self.with_outputs([feature])
+    def _vectors(self, batches: Iterable[Any]) -> Iterator[np.ndarray]:
+        """Yields the normalised map's vectors at all positions of each batch: float64 `(positions, channels)`."""
+        network = self.with_outputs(["normalized"])
         for photos, _, weights in batches:
-            maps = keras.ops.convert_to_numpy(network(photos, training=False)[feature]).astype("float64")
+            maps = keras.ops.convert_to_numpy(network(photos, training=False)["normalized"]).astype("float64")
             maps = maps[keras.ops.convert_to_numpy(weights) > 0]
             yield maps.reshape(-1, maps.shape[-1])
 
