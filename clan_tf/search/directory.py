@@ -200,9 +200,11 @@ class SearchDirectory:
             )
         began = asdict(read_json(self._search_file, _Began, _RESTORE))
         before, given = dict(flatten(began)), dict(flatten(_identity(experiment, search)))
+        ignored = ignored_keys(experiment.model.architecture)
         for key, value in experiment.flat().items():
+            section, name = f"{key}.".split(".")[:2]
             # A search from before a method existed has no keys of it, and another method doesn't use them.
-            if key.split(".")[1:2] and key.split(".")[1] in ignored_keys(experiment.model.architecture):
+            if section == "model" and name in ignored:
                 before.setdefault(f"experiment.{key}", value)
         changeable = {f"experiment.{key}" for key in CHANGEABLE} | {f"search.{key}" for key in BUDGET}
         keys = [key for key in {**before, **given} if before.get(key) != given.get(key) and key not in changeable]
