@@ -17,14 +17,17 @@ if TYPE_CHECKING:
     from clan_tf.inference import predict
     from clan_tf.layers import (
         BilinearPooling,
+        ClassAverage,
         CompactBilinearPooling,
         CrossLayerContextAttention,
         CrossLayerSpatialAttention,
+        FilterAttention,
         LowRankBilinear,
         NonLocalBlock,
         PowerNormalization,
+        WeightedAverage,
     )
-    from clan_tf.models import BCNN, CBP, CLAN, LRBP, Plain, complexity, load_model
+    from clan_tf.models import BCNN, CBP, CLAN, DFB, LRBP, Plain, complexity, load_model
     from clan_tf.report import write_report
     from clan_tf.training import train
 
@@ -32,17 +35,21 @@ __all__ = [
     "BCNN",
     "CBP",
     "CLAN",
+    "DFB",
     "LRBP",
     "BilinearPooling",
+    "ClassAverage",
     "CompactBilinearPooling",
     "CrossLayerContextAttention",
     "CrossLayerSpatialAttention",
     "Experiment",
     "Explainer",
+    "FilterAttention",
     "LowRankBilinear",
     "NonLocalBlock",
     "Plain",
     "PowerNormalization",
+    "WeightedAverage",
     "complexity",
     "evaluate",
     "experiment_for_folder",
@@ -61,14 +68,17 @@ _ROOMS = {
     "clan_tf.inference": ("predict",),
     "clan_tf.layers": (
         "BilinearPooling",
+        "ClassAverage",
         "CompactBilinearPooling",
         "CrossLayerContextAttention",
         "CrossLayerSpatialAttention",
+        "FilterAttention",
         "LowRankBilinear",
         "NonLocalBlock",
         "PowerNormalization",
+        "WeightedAverage",
     ),
-    "clan_tf.models": ("BCNN", "CBP", "CLAN", "LRBP", "Plain", "complexity", "load_model"),
+    "clan_tf.models": ("BCNN", "CBP", "CLAN", "DFB", "LRBP", "Plain", "complexity", "load_model"),
     "clan_tf.report": ("write_report",),
     "clan_tf.training": ("train",),
 }

@@ -15,6 +15,8 @@ REDUCED_DIM = 1024
 """Channels whose pairs are features of bilinear pooling: there are as many as its square."""
 SKETCH_DIM = 65_536
 RANK = 64
+FILTERS = 100
+"""Filters of each class in a filter bank."""
 SEED = 2**31 - 1
 FEATURE_SCALE = 1e6
 LOSS_WEIGHT = 1e6

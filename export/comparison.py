@@ -100,7 +100,8 @@ class Comparison:
         """Compares an exported file with the model; the file holds its contract unless one is given."""
         if contract.class_names != tuple(self.model.class_names) or not set(contract.branches) <= set(self.answers):
             raise UserError(f"{path}: has other classes or branches than {self.path}. Give its own run: --run.")
-        expected = {PROBABILITIES: combine([self.answers[name] for name in contract.branches], contract.combination)}
+        own = [self.answers[name] for name in contract.branches]
+        expected = {PROBABILITIES: combine(own, contract.combination, contract.weights_of(contract.branches))}
         if contract.per_branch:
             expected |= {f"{PROBABILITIES}_{name}": self.answers[name] for name in contract.branches}
         expected |= dict.fromkeys(signatures, expected[PROBABILITIES])

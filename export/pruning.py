@@ -5,10 +5,12 @@ from typing import Any
 
 import keras
 
+from clan_tf.choices import chosen_weights
 from clan_tf.export.batch_norm import fold_batch_norm
 from clan_tf.export.folding import fold
 from clan_tf.layers.relation import Tensor
 from clan_tf.models import COMBINED, BranchClassifier
+from clan_tf.models.combination import combined_output
 from clan_tf.runtime.exported import PROBABILITIES
 
 
@@ -60,10 +62,8 @@ def _combined(model: BranchClassifier, branches: Sequence[str]) -> Tensor:
         return model.features[COMBINED]
     if len(branches) == 1:
         return model.features[branches[0]]
-    average = keras.layers.Average(dtype="float32")
-    if model.combination == "probabilities":
-        return average([model.features[branch] for branch in branches])
-    return keras.layers.Softmax(dtype="float32")(average([model.features[f"logits_{branch}"] for branch in branches]))
+    logits, probabilities = ([model.features[f"{kind}{name}"] for name in branches] for kind in ("logits_", ""))
+    return combined_output(logits, probabilities, model.combination, chosen_weights(branches, model.branch_weights))
 
 
 def _needed_maps(model: BranchClassifier, pruned: keras.Model) -> list[str]:

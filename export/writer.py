@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from clan_tf.choices import chosen_weights
 from clan_tf.errors import UserError
 from clan_tf.export.comparison import Comparison
 from clan_tf.export.gate import Limits
@@ -61,6 +62,7 @@ class ExportWriter:
             branches=branches,
             combination=model.combination,
             per_branch=options.per_branch,
+            branch_weights=chosen_weights(branches, model.branch_weights) or (),
         )
 
     def write(self, options: ExportOptions, contract: Contract, folder: Path) -> Path:

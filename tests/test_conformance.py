@@ -13,14 +13,17 @@ import pytest
 
 from clan_tf.layers import (
     BilinearPooling,
+    ClassAverage,
     CompactBilinearPooling,
     CrossLayerContextAttention,
     CrossLayerSpatialAttention,
+    FilterAttention,
     LowRankBilinear,
     NonLocalBlock,
     PowerNormalization,
+    WeightedAverage,
 )
-from clan_tf.models import BCNN, CBP, CLAN, LRBP, Plain
+from clan_tf.models import BCNN, CBP, CLAN, DFB, LRBP, Plain
 from helpers.models import BATCH, CLASSES, IMAGE_SIZE, MID_SHAPE, TOP_SHAPE, Arrays, Row, build, clan
 
 if keras.backend.backend() != "tensorflow":
@@ -55,6 +58,15 @@ def bilinear_layers() -> keras.Model:
     return keras.Model({"mid": mid}, {name: layer(mid) for name, layer in layers.items()})
 
 
+def filter_bank_layers() -> keras.Model:
+    """The layers of a filter bank one after the other."""
+    mid = keras.Input(MID_SHAPE, name="mid")
+    maxima = keras.layers.GlobalMaxPooling2D()(mid)
+    averages = ClassAverage(3)(maxima)
+    outputs = {"average": WeightedAverage([1, 0.5])([averages, ClassAverage(3)(-maxima)])}
+    return keras.Model({"mid": mid}, {**outputs, "attention": FilterAttention(3)(mid, averages)})
+
+
 ROWS = [
     Row("clca_gaussian", around(lambda: CrossLayerContextAttention("gaussian"), "mid", "top")),
     Row("clca_embedded", around(lambda: CrossLayerContextAttention("embedded_gaussian"), "mid", "top")),
@@ -86,6 +98,8 @@ ROWS = [
         takes_photos=True,
         gradient_tolerance=1e-4,
     ),
+    Row("filter_bank_layers", filter_bank_layers),
+    Row("dfb", lambda: DFB("tiny", CLASSES, IMAGE_SIZE, filters_per_class=3), takes_photos=True),
 ]
 rows = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 

@@ -8,7 +8,7 @@ from pydantic import Field
 from clan_tf import limits
 from clan_tf.config.section import Name, Section, up_to
 
-Architecture = Literal["clan", "plain", "bcnn", "cbp", "lrbp"]
+Architecture = Literal["clan", "plain", "bcnn", "cbp", "lrbp", "dfb"]
 """Values of `model.architecture`."""
 
 
@@ -60,6 +60,23 @@ class LRBPConfig(Section):
     it is."""
 
 
+class DFBConfig(Section):
+    """A bank of filters, the settings of `architecture: dfb`."""
+
+    base: Name | None = None
+    """Layer or alias of the map that the filters look at; by default the backbone's usual mid-level map, or `conv4_3`
+    of a VGG."""
+    filters_per_class: Annotated[int, up_to(limits.FILTERS)] = 10
+    """Number of filters of each class."""
+    filter_activation: Literal["bn_relu", "none"] = "bn_relu"
+    """What follows the filters: batch normalisation and a ReLU, or nothing."""
+    filter_init: Literal["kmeans", "random"] = "kmeans"
+    """What the filters start as: centres of clusters of what is at each class's strongest positions in the training
+    photos, or any directions."""
+    side_weight: Annotated[float, Field(ge=0, le=limits.LOSS_WEIGHT)] = 0.1
+    """Weight of the branch `side`, the mean of each class's own filters, in the loss and in the combination."""
+
+
 OWN_KEYS: Mapping[str, tuple[str, ...]] = {
     "clan": (
         "scales",
@@ -80,6 +97,7 @@ OWN_KEYS: Mapping[str, tuple[str, ...]] = {
     "bcnn": ("bcnn",),
     "cbp": ("cbp",),
     "lrbp": ("lrbp",),
+    "dfb": ("combination", "dfb"),
 }
 """Keys of `model` that an architecture takes beside those that all take."""
 

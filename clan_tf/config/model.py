@@ -9,7 +9,15 @@ from pydantic import Field, field_validator, model_validator
 
 from clan_tf import limits
 from clan_tf.choices import Combination, MidPooling
-from clan_tf.config.methods import Architecture, BCNNConfig, CBPConfig, LRBPConfig, architectures_with, ignored_keys
+from clan_tf.config.methods import (
+    Architecture,
+    BCNNConfig,
+    CBPConfig,
+    DFBConfig,
+    LRBPConfig,
+    architectures_with,
+    ignored_keys,
+)
 from clan_tf.config.section import Fraction, Name, Section, Text, require_utf8, up_to
 from clan_tf.errors import shown
 
@@ -19,7 +27,8 @@ class ModelConfig(Section):
 
     architecture: Architecture = "clan"
     """`clan`; `plain`, the backbone with global average pooling and one dense layer; `bcnn`, bilinear pooling; `cbp`,
-    compact, or `lrbp`, low-rank bilinear pooling. A key that an architecture ignores is refused."""
+    compact, or `lrbp`, low-rank bilinear pooling; `dfb`, a bank of filters. A key that an architecture ignores is
+    refused."""
     backbone: Name = "resnet50"
     """One of `vgg16`, `vgg19`, `vgg16_bn`, `resnet50`, `resnet101`, `resnet152`, `resnet50_v2`, `resnet101_v2`,
     `resnet152_v2`, `densenet121`, `densenet169`, `densenet201`, `mobilenet`, `mobilenet_v2`, `mobilenet_v3_small`,
@@ -73,6 +82,8 @@ class ModelConfig(Section):
     """The settings of `cbp`."""
     lrbp: LRBPConfig = LRBPConfig()
     """The settings of `lrbp`."""
+    dfb: DFBConfig = DFBConfig()
+    """The settings of `dfb`."""
 
     @field_validator("weights")
     @classmethod

@@ -117,7 +117,9 @@ def draw_sheet(picture: Picture, heading: str, at: tuple[int, int] | None, path:
 
 
 def attention_title(name: str, heat: np.ndarray) -> str:
-    """Describes a spatial attention map, with the values of its darkest and brightest positions."""
+    """Describes a map of attention, with the values of its darkest and brightest positions."""
+    if not name.startswith("mid_"):
+        return f"attention of {name}\n{heat.min():.2g} (dark) to {heat.max():.2g} (bright)"
     shut = ", nearly shut" if np.abs(heat).max() < NEARLY_SHUT else ""
     return f"CLSA of {name}{shut}\n{heat.min():.2g} (dark) to {heat.max():.2g} (bright)"
 

@@ -80,7 +80,7 @@ def missing_maps(model: BranchClassifier) -> list[str]:
     """Describes the maps that a model doesn't have."""
     notes = []
     if not any(name.startswith("attention_") for name in model.features):
-        notes.append("this model has no spatial attention (CLSA), so there are no maps of it.")
+        notes.append("this model has no attention maps.")
     if not getattr(model, "refinements", {}):
         notes.append("this model relates no positions (neither clca nor non_local), so --at isn't possible.")
     return notes

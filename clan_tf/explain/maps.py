@@ -27,6 +27,7 @@ class Explanation:
         probability: the combined prediction's probability of that class.
         gradcam: non-negative maps `(height, width)` by branch and stage: the evidence for the class.
         attention: the spatial attention's map of each mid-level map (eq. 8), by its name.
+        stages: the stage of the map that a branch's head takes, where it hasn't the branch's name.
         relation: the weights with which a position of each mid-level map gathers the others (eq. 2), by its name.
         window: the part of the photo that the model sees; the maps' cells cover it.
     """
@@ -36,11 +37,12 @@ class Explanation:
     gradcam: Mapping[tuple[str, str], np.ndarray]
     attention: Mapping[str, np.ndarray]
     window: Window
+    stages: Mapping[str, str] = field(default_factory=dict)
     relation: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def summary(self) -> np.ndarray:
         """Averages Grad-CAM of all branches, each at its own stage and divided by its maximum."""
-        own = [cam for (branch, stage), cam in self.gradcam.items() if branch == stage]
+        own = [cam for (branch, stage), cam in self.gradcam.items() if stage == self.stages.get(branch, branch)]
         return np.mean([_to_grid(cam / max(cam.max(), 1e-12)) for cam in own], axis=0)
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -103,6 +105,7 @@ class Explainer:
                 gradcam={tuple(key.split("/")): cam[index].numpy() for key, cam in gradcam.items()},
                 attention={name: values[index].numpy() for name, values in attention.items()},
                 window=window,
+                stages=self.model.STAGES,
             )
             for index, window in enumerate(windows)
         ]
@@ -180,8 +183,8 @@ def stages_of(model: BranchClassifier) -> dict[str, list[list[str]]]:
     A branch's gradient is taken with respect to the first alternative that it is computed from: `top` isn't computed
     from the refined mid-level maps, but from the backbone's.
     """
-    mids = [name.removeprefix("refined_") for name in model.features if name.startswith("refined_mid_")]
-    stages = {mid: [[f"refined_{mid}"], [f"backbone_{mid}"]] for mid in mids}
+    mids = [name.removeprefix("backbone_") for name in model.features if name.startswith("backbone_mid_")]
+    stages = {mid: [[name] for name in (f"refined_{mid}", f"backbone_{mid}") if name in model.features] for mid in mids}
     stages["top"] = [["backbone_top"]]
     attended = [name for name in model.features if name.startswith("attended_")]
     return {**stages, "refined_top": [attended]} if attended else stages

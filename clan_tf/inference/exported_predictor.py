@@ -100,7 +100,8 @@ class ExportedPredictor(Predictor):
         if set(self.chosen) == set(self.contract.branches):
             return answers | {COMBINED: outputs[PROBABILITIES]}
         own = [answers[branch] for branch in self.chosen]
-        return answers | {COMBINED: np.asarray(combine(own, self.contract.combination))}
+        weights = self.contract.weights_of(self.chosen)
+        return answers | {COMBINED: np.asarray(combine(own, self.contract.combination, weights))}
 
     def outputs(
         self,

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from clan_tf.choices import chosen_weights
 from clan_tf.data.checked_photos import CheckedPhotos
 from clan_tf.data.pipeline import PhotoReader, evaluation_batches
 from clan_tf.inference.locate import LocatedModel
@@ -74,7 +75,8 @@ class KerasPredictor(Predictor):
             answers = ProbabilityFunction(self.model)(batches, photos, advance)
         require_finite_answers(self.path, answers)
         own = [answers[branch] for branch in self.chosen]
-        return answers | {COMBINED: np.asarray(combine(own, self.model.combination))}
+        weights = chosen_weights(self.chosen, self.model.branch_weights)
+        return answers | {COMBINED: np.asarray(combine(own, self.model.combination, weights))}
 
 
 class ProbabilityFunction:

@@ -2,17 +2,22 @@
 
 from clan_tf.layers.bilinear import BilinearPooling
 from clan_tf.layers.context_attention import CrossLayerContextAttention
+from clan_tf.layers.filter_bank import ClassAverage, FilterAttention
 from clan_tf.layers.low_rank import LowRankBilinear, PowerNormalization
 from clan_tf.layers.non_local import NonLocalBlock
 from clan_tf.layers.spatial_attention import CrossLayerSpatialAttention
 from clan_tf.layers.tensor_sketch import CompactBilinearPooling
+from clan_tf.layers.weighted_average import WeightedAverage
 
 __all__ = [
     "BilinearPooling",
+    "ClassAverage",
     "CompactBilinearPooling",
     "CrossLayerContextAttention",
     "CrossLayerSpatialAttention",
+    "FilterAttention",
     "LowRankBilinear",
     "NonLocalBlock",
     "PowerNormalization",
+    "WeightedAverage",
 ]

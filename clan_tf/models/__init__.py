@@ -3,9 +3,11 @@
 from clan_tf.models.backbones import BACKBONES
 from clan_tf.models.bilinear import BCNN, CBP, LRBP
 from clan_tf.models.clan import CLAN
-from clan_tf.models.classifier import COMBINED, BranchClassifier, combine
+from clan_tf.models.classifier import BranchClassifier
+from clan_tf.models.combination import COMBINED, combine
 from clan_tf.models.complexity import Complexity, complexity
 from clan_tf.models.files import load_model, save_model
+from clan_tf.models.filter_bank import DFB
 from clan_tf.models.plain import Plain
 
 __all__ = [
@@ -14,6 +16,7 @@ __all__ = [
     "CBP",
     "CLAN",
     "COMBINED",
+    "DFB",
     "LRBP",
     "BranchClassifier",
     "Complexity",

@@ -32,6 +32,7 @@ class BackboneSpec:
         preprocessing: the preprocessing that its weights expect.
         mid: the mid-level layers or aliases for 2 and 3 scales, from shallow to deep.
         last: the last convolution's map, activated, if that isn't the backbone's output.
+        parts: the map whose positions show parts of what is in the photo, if that isn't the mid-level one for 2 scales.
         aliases: common names of maps, such as `conv4_x`, and their layers. `LAYER:input` is a layer's input.
         imagenet: where ImageNet weights come from: Keras downloads them, an installed package holds them, or there are
             none.
@@ -43,6 +44,7 @@ class BackboneSpec:
     aliases: Mapping[str, str] = field(default_factory=dict)
     imagenet: Literal["keras"] | WeightsPackage | None = "keras"
     last: str | None = None
+    parts: str | None = None
 
     @property
     def is_application(self) -> bool:
@@ -50,12 +52,22 @@ class BackboneSpec:
         return self.build.__module__.startswith("keras.")
 
 
-def _vgg_aliases(blocks: tuple[int, ...], layer: str = "conv") -> dict[str, str]:
-    return {
+def _vgg(
+    factory: Callable[..., keras.Model],
+    blocks: tuple[int, ...],
+    preprocessing: Preprocessing,
+    imagenet: Literal["keras"] | None = "keras",
+    layer: str = "conv",
+) -> BackboneSpec:
+    """Its usual mid-level map for 2 scales is as coarse as its last; those of single parts are finer."""
+    aliases = {
         f"conv{block}_{index}": f"block{block}_{layer}{index}"
         for block, convolutions in enumerate(blocks, start=1)
         for index in range(1, convolutions + 1)
     }
+    parts, last = f"conv4_{blocks[3]}", f"conv5_{blocks[4]}"
+    taps = {2: ("conv5_2",), 3: ("conv4_3", "conv5_2")}
+    return BackboneSpec(factory, preprocessing, taps, aliases, imagenet, last, parts)
 
 
 def _resnet(factory: Callable[..., keras.Model], conv3_blocks: int, conv4_blocks: int) -> BackboneSpec:
@@ -96,9 +108,6 @@ def _densenet(factory: Callable[..., keras.Model]) -> BackboneSpec:
     return BackboneSpec(factory, "torch", {2: ("pool4_relu",), 3: ("pool3_relu", "pool4_relu")})
 
 
-_VGG16_BLOCKS, _VGG19_BLOCKS = (2, 2, 3, 3, 3), (2, 2, 4, 4, 4)
-_VGG_MID = {2: ("conv5_2",), 3: ("conv4_3", "conv5_2")}
-
 BACKBONES: dict[str, BackboneSpec] = {
     "tiny": BackboneSpec(
         small_backbones.tiny,
@@ -106,11 +115,9 @@ BACKBONES: dict[str, BackboneSpec] = {
         {2: ("stage3_relu2",), 3: ("stage2_relu2", "stage3_relu2")},
         imagenet=None,
     ),
-    "vgg16_bn": BackboneSpec(
-        small_backbones.vgg16_bn, "torch", _VGG_MID, _vgg_aliases(_VGG16_BLOCKS, "relu"), imagenet=None, last="conv5_3"
-    ),
-    "vgg16": BackboneSpec(applications.VGG16, "caffe", _VGG_MID, _vgg_aliases(_VGG16_BLOCKS), last="conv5_3"),
-    "vgg19": BackboneSpec(applications.VGG19, "caffe", _VGG_MID, _vgg_aliases(_VGG19_BLOCKS), last="conv5_4"),
+    "vgg16_bn": _vgg(small_backbones.vgg16_bn, (2, 2, 3, 3, 3), "torch", None, "relu"),
+    "vgg16": _vgg(applications.VGG16, (2, 2, 3, 3, 3), "caffe"),
+    "vgg19": _vgg(applications.VGG19, (2, 2, 4, 4, 4), "caffe"),
     "resnet50": _resnet(applications.ResNet50, 4, 6),
     "resnet101": _resnet(applications.ResNet101, 4, 23),
     "resnet152": _resnet(applications.ResNet152, 8, 36),
@@ -170,6 +177,7 @@ def build_backbone(
     weights: str | None = None,
     top: str | None = None,
     top_key: str = "model.base",
+    mid_key: str = "model.mid",
 ) -> keras.Model:
     """Builds a backbone that outputs its tapped maps.
 
@@ -180,6 +188,7 @@ def build_backbone(
         weights: `None` or `"none"`, `"imagenet"`, or the path of a `.weights.h5`, `.h5` or `.keras` file.
         top: layer or alias of the map that is called `top`, in place of the backbone's output.
         top_key: the key of the config that gave it, for messages.
+        mid_key: the key of the config that gave `mid`.
 
     Returns:
         A model from preprocessed photos `(batch, image_size, image_size, 3)` to a dict of the maps `mid_1` … and `top`.
@@ -195,7 +204,7 @@ def build_backbone(
     for layer in base.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = BATCH_NORM_MOMENTUM
-    maps = {f"mid_{index}": tap(base, spec, layer) for index, layer in enumerate(mid, start=1)}
+    maps = {f"mid_{index}": tap(base, spec, layer, mid_key) for index, layer in enumerate(mid, start=1)}
     top_map = tap(base, spec, top, top_key) if top else base.output
     if len(top_map.shape) != 4:
         raise UserError(f"{top_key}: {top!r} of {name} isn't a map; its shape is {top_map.shape[1:]}.")
@@ -207,7 +216,7 @@ def build_backbone(
             )
         if len(tensor.shape) != 4 or tensor.shape[1] < top_map.shape[1] or tensor.shape[1] == 1:
             raise UserError(
-                f"model.mid: {layer!r} of {name} has shape {tensor.shape[1:]}; a mid-level map must be at least as "
+                f"{mid_key}: {layer!r} of {name} has shape {tensor.shape[1:]}; a mid-level map must be at least as "
                 f"fine as the top-level map, {top_map.shape[1:]}. The defaults are {', '.join(spec.mid[3])}."
             )
     return keras.Model(base.input, {**maps, "top": top_map}, name=name)

@@ -9,9 +9,17 @@ from clan_tf.config.section import Section
 from clan_tf.models.bilinear import BCNN, CBP, LRBP
 from clan_tf.models.clan import CLAN
 from clan_tf.models.classifier import BranchClassifier
+from clan_tf.models.filter_bank import DFB
 from clan_tf.models.plain import Plain
 
-MODELS: dict[str, type[BranchClassifier]] = {"clan": CLAN, "plain": Plain, "bcnn": BCNN, "cbp": CBP, "lrbp": LRBP}
+MODELS: dict[str, type[BranchClassifier]] = {
+    "clan": CLAN,
+    "plain": Plain,
+    "bcnn": BCNN,
+    "cbp": CBP,
+    "lrbp": LRBP,
+    "dfb": DFB,
+}
 """The classes by `model.architecture`."""
 
 

@@ -6,14 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, get_args
 
 import keras
-from keras import ops
 
 from clan_tf import limits
-from clan_tf.choices import FORMER_DEFAULTS, Combination, MidPooling, ResizeMode
+from clan_tf.choices import FORMER_DEFAULTS, Combination, MidPooling, ResizeMode, chosen_weights
 from clan_tf.errors import UserError, nearest, shown
 from clan_tf.layers.relation import Tensor
+from clan_tf.models.combination import COMBINED, combined_output
 
-COMBINED = "combined"
 WHOLE_NUMBERS = {
     "classes": limits.CLASSES,
     "image_size": limits.IMAGE_SIZE,
@@ -24,6 +23,7 @@ WHOLE_NUMBERS = {
     "sketch_seed": limits.SEED,
     "projection_dim": limits.REDUCED_DIM,
     "rank": limits.RANK,
+    "filters_per_class": limits.FILTERS,
     "spatial_kernel_size": limits.KERNEL_SIZE,
 }
 """Constructor arguments that are positive whole numbers, and their maxima."""
@@ -49,14 +49,19 @@ class BranchClassifier(keras.Model):
         features: symbolic intermediates by name, among them `logits_BRANCH` for every branch.
         branches: the branches' names, in the order of `logits_BRANCH`.
         arguments: the constructor arguments of the subclass, except the backbone's weights.
+        branch_weights: weights of branches in the combination, 1 where none is given; a branch of weight 0 has no part
+            in it.
 
     Attributes:
         HEAD_KIND: what a head takes; heads of another kind aren't copied from one model to another.
         HEAD_ARGUMENTS: arguments on which the head's features depend; nor are those that differ in one of them.
         HEAD_LAYERS: layers between the backbone and the head; nor are those for which these weren't copied.
+        CLASS_LAYERS: layers with weights of single classes; they are copied only between models of the same classes.
+        STAGES: the map of which a branch's head takes features, in `explain`, where it hasn't the branch's name.
         PUBLISHED: what is published of the method's size, in words; empty if nothing is.
         is_prepared: whether weights that start from photos have been taken over from another model.
         branches: the branches' names.
+        branch_weights: each branch's weight in the combination.
         features: every symbolic intermediate by name.
         backbone_model: the network that `backbone` names, set by the subclass.
 
@@ -67,6 +72,8 @@ class BranchClassifier(keras.Model):
     HEAD_KIND: ClassVar[str] = "pooled"
     HEAD_ARGUMENTS: ClassVar[tuple[str, ...]] = ("head_batch_norm",)
     HEAD_LAYERS: ClassVar[tuple[str, ...]] = ()
+    CLASS_LAYERS: ClassVar[tuple[str, ...]] = ()
+    STAGES: ClassVar[Mapping[str, str]] = {}
     PUBLISHED: ClassVar[str] = ""
     is_prepared: bool = False
 
@@ -88,6 +95,7 @@ class BranchClassifier(keras.Model):
         features: Mapping[str, Tensor],
         branches: Sequence[str],
         arguments: Mapping[str, Any],
+        branch_weights: Mapping[str, float] | None = None,
         **kwargs: Any,
     ) -> None:
         logits = [features[f"logits_{branch}"] for branch in branches]
@@ -96,9 +104,12 @@ class BranchClassifier(keras.Model):
             for branch, branch_logits in zip(branches, logits, strict=True)
         }
         rule = arguments.get("combination", self.combination)
-        outputs[COMBINED] = _combined_output(logits, list(outputs.values()), rule)
+        weights = {branch: 1.0 for branch in branches} | dict(branch_weights or {})
+        combined_by = chosen_weights(branches, weights)
+        outputs[COMBINED] = combined_output(logits, list(outputs.values()), rule, combined_by, COMBINED)
         super().__init__(inputs=inputs, outputs=outputs, **kwargs)
         self.branches = tuple(branches)
+        self.branch_weights = weights
         self.features = {**features, **outputs}
         for name, value in arguments.items():
             setattr(self, name, value)
@@ -115,6 +126,16 @@ class BranchClassifier(keras.Model):
             channels: the fewest channels of the map that the head takes.
         """
         return channels
+
+    @classmethod
+    def head_arguments(cls, branch: str) -> tuple[str, ...]:
+        """Returns those of `HEAD_ARGUMENTS` that matter to one branch's head."""
+        return cls.HEAD_ARGUMENTS
+
+    @classmethod
+    def head_layers(cls, branch: str) -> tuple[str, ...]:
+        """Returns those of `HEAD_LAYERS` that are before one branch's head."""
+        return cls.HEAD_LAYERS
 
     @property
     def needs_photos_to_start(self) -> bool:
@@ -213,21 +234,6 @@ def argument_names(kind: type[BranchClassifier]) -> list[str]:
     return list(names)
 
 
-def combine(probabilities: Sequence[Tensor], rule: Combination) -> Tensor:
-    """Combines the branches by the mean of their probabilities, or the softmax of their mean log-probabilities.
-
-    The latter equals the softmax of the mean logits, because softmax is invariant to a constant added to its logits.
-
-    Args:
-        probabilities: one array or tensor `(…, classes)` per branch.
-        rule: `"probabilities"` or `"logits"`.
-    """
-    if rule == "probabilities":
-        return sum(probabilities) / len(probabilities)
-    tiny = 1e-30  # the smallest order of magnitude whose logarithm float32 holds
-    return ops.softmax(sum(ops.log(ops.maximum(p, tiny)) for p in probabilities) / len(probabilities), axis=-1)
-
-
 def branch_head(x: Tensor, classes: int, branch: str, dropout: float = 0.0, batch_norm: bool = False) -> Tensor:
     """Computes logits of a pooled feature vector by a dense layer, in float32 regardless of the graph's precision.
 
@@ -267,6 +273,11 @@ def check_arguments(arguments: Mapping[str, Any]) -> None:
         raise ValueError(
             f"`feature_scale` must be above 0 and at most {limits.FEATURE_SCALE:,.0f}. "
             f"Received: feature_scale={shown(scale)}"
+        )
+    side = arguments.get("side_weight", 0.0)
+    if not (isinstance(side, numbers.Real) and 0 <= float(side) <= limits.LOSS_WEIGHT):
+        raise ValueError(
+            f"`side_weight` must be from 0 to {limits.LOSS_WEIGHT:,.0f}. Received: side_weight={shown(side)}"
         )
     for name in SWITCHES:
         if not isinstance(arguments.get(name, True), bool):
@@ -323,16 +334,6 @@ def full_loss_weights(given: Mapping[str, float] | None, branches: Sequence[str]
                 f"model.loss_weights: {name} must be from 0 to {limits.LOSS_WEIGHT:,.0f}; received {weight}."
             )
     return weights
-
-
-def _combined_output(logits: list[Tensor], probabilities: list[Tensor], rule: Combination) -> Tensor:
-    average = keras.layers.Average if len(logits) > 1 else keras.layers.Identity
-    if rule == "probabilities":
-        tensors, name = probabilities, COMBINED
-    else:
-        tensors, name = logits, "mean_logits"
-    joined = average(dtype="float32", name=name)(tensors if len(tensors) > 1 else tensors[0])
-    return joined if rule == "probabilities" else keras.layers.Softmax(dtype="float32", name=COMBINED)(joined)
 
 
 def _plain(value: Any) -> Any:

@@ -43,7 +43,8 @@ class Transfer:
 def copy_fitting(source: BranchClassifier, model: BranchClassifier) -> Transfer:
     """Copies all weights of `source` that have a place in `model`; the others stay as they are.
 
-    Layers are found by name, and copied if all their weights have the same shapes. In the heads, if their
+    Layers are found by name, and copied if all their weights have the same shapes and don't belong to other classes. In
+    the heads, if their
     features are pooled and normalised alike, the weights of each class are copied that both models know by its name.
     The size of the photos may differ.
 
@@ -64,14 +65,19 @@ def copy_fitting(source: BranchClassifier, model: BranchClassifier) -> Transfer:
     # Heads come after the layers that make their features.
     for new, old in sorted(_pairs(source, model), key=lambda pair: pair[0].name in branches):
         if new.name in branches:
-            heads[branches[new.name]] = (
-                _pool_alike(source, model, branches[new.name])
-                and all(layers.get(name, True) for name in model.HEAD_LAYERS)
+            branch = branches[new.name]
+            heads[branch] = (
+                _pool_alike(source, model, branch)
+                and all(layers.get(name, True) for name in model.head_layers(branch))
                 and _copy_classes(old, new, places)
             )
         elif new is not model.backbone_model:
-            branch = "top" if new.name in model.HEAD_LAYERS else new.name.removeprefix("batch_norm_")
-            layers[new.name] = (branch == new.name or _pool_alike(source, model, branch)) and _copy_layer(old, new)
+            branch = model.branches[-1] if new.name in model.HEAD_LAYERS else new.name.removeprefix("batch_norm_")
+            layers[new.name] = (
+                (branch == new.name or _pool_alike(source, model, branch))
+                and (new.name not in model.CLASS_LAYERS or source.class_names == model.class_names)
+                and _copy_layer(old, new)
+            )
     model.is_prepared = bool(model.HEAD_LAYERS) and all(layers.get(name, False) for name in model.HEAD_LAYERS)
     return Transfer(
         backbone=(sum(copied), len(inner)),
@@ -88,7 +94,7 @@ def copy_fitting(source: BranchClassifier, model: BranchClassifier) -> Transfer:
 
 def _pool_alike(source: BranchClassifier, model: BranchClassifier, branch: str) -> bool:
     """Returns whether the head of a branch takes features of the same kind in both models."""
-    names = (*model.HEAD_ARGUMENTS, *(["mid_pooling"] if branch.startswith("mid_") else []))
+    names = (*model.head_arguments(branch), *(["mid_pooling"] if branch.startswith("mid_") else []))
     kinds = [(each.HEAD_KIND, *(getattr(each, name, None) for name in names)) for each in (source, model)]
     return kinds[0] == kinds[1]
 

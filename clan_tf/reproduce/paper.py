@@ -193,6 +193,12 @@ TABLES: dict[str, Table] = {
             Row("CBP", Network("cbp", {"architecture": "cbp"}), printed=_vgg(84.0), key="cbp"),
             Row("LRBP", Network("lrbp", {"architecture": "lrbp"}), printed=_vgg(84.2, 90.9, 87.3), key="lrbp"),
             Row(
+                "DFB-CNN",
+                Network("dfb", {"architecture": "dfb"}),
+                key="dfb",
+                printed={"resnet50": _all_three(87.4, 93.8, 92.0)},
+            ),
+            Row(
                 "CLAN(2-scale)",
                 clan(2, spatial_pooling="avg_max"),
                 key="clan",

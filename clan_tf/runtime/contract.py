@@ -2,12 +2,13 @@
 
 import json
 import zipfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from clan_tf import limits
-from clan_tf.choices import Combination, ResizeMode
+from clan_tf.choices import Combination, ResizeMode, chosen_weights
 from clan_tf.errors import UserError, shown
 from clan_tf.files import open_regular_file, parse_json, read_regular_file, require_regular_file
 
@@ -36,6 +37,7 @@ class Contract:
         branches: whose predictions are combined.
         combination: what is averaged over the branches: `probabilities` or `logits`.
         per_branch: whether the branches' own probabilities are among the outputs.
+        branch_weights: the weight of each of `branches` in their combination; none if they are equal.
     """
 
     class_names: tuple[str, ...]
@@ -46,6 +48,7 @@ class Contract:
     branches: tuple[str, ...]
     combination: Combination = "probabilities"
     per_branch: bool = False
+    branch_weights: tuple[float, ...] = ()
 
     @property
     def labels(self) -> str:
@@ -53,8 +56,16 @@ class Contract:
         return "".join(f"{name}\n" for name in self.class_names)
 
     def to_json(self) -> str:
-        """Returns the text stored in the file."""
-        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+        """Returns the text stored in the file; equal weights aren't named, which versions without them can read."""
+        values = asdict(self)
+        if not self.branch_weights:
+            del values["branch_weights"]
+        return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
+
+    def weights_of(self, branches: Sequence[str]) -> tuple[float, ...] | None:
+        """Returns the weights of some branches in their combination; `None` if they are equal."""
+        equal = (1.0,) * len(self.branches)
+        return chosen_weights(branches, dict(zip(self.branches, self.branch_weights or equal, strict=True)))
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "Contract":
@@ -68,7 +79,8 @@ class Contract:
             raise ValueError(f"it must have the keys {', '.join(sorted(known))}")
         names = _names(values.pop("class_names"), "class_names", limits.CLASSES)
         branches = _names(values.pop("branches"), "branches", 2 * limits.TAPS)
-        contract = cls(names, branches=branches, **values)
+        weights = _weights(values.pop("branch_weights", []), branches)
+        contract = cls(names, branches=branches, branch_weights=weights, **values)
         contract._check_preprocessing()
         return contract
 
@@ -92,6 +104,18 @@ def _names(values: Any, key: str, most: int) -> tuple[str, ...]:
     if len(set(values)) < len(values):
         raise ValueError(f"{key} names one twice")
     return tuple(values)
+
+
+def _weights(values: Any, branches: tuple[str, ...]) -> tuple[float, ...]:
+    """Returns the weights of branches after checking that they are numbers of which one is above 0."""
+    if not isinstance(values, list) or len(values) not in (0, len(branches)):
+        raise ValueError(f"branch_weights must be a list of {len(branches)} numbers; received {shown(values)}")
+    for value in values:
+        if type(value) not in (int, float) or not 0 <= value <= limits.LOSS_WEIGHT:
+            raise ValueError(f"branch_weights must be from 0 to {limits.LOSS_WEIGHT:,.0f}; received {shown(value)}")
+    if values and not any(values):
+        raise ValueError("branch_weights are all 0")
+    return tuple(float(value) for value in values)
 
 
 def file_of_export(folder: Path) -> Path | None:

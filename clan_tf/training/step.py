@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from clan_tf.choices import chosen_weights
 from clan_tf.config import TrainingConfig
 from clan_tf.models import COMBINED, BranchClassifier, combine
 from clan_tf.runtime import are_in_top
@@ -130,7 +131,8 @@ class TrainStep:
         variables = [variable.value for variable in self._variables]
         gradients = ordered_gradients(self.optimizer.scale_loss(loss), variables)
         probabilities = [tf.nn.softmax(logits[branch]) for branch in self.model.branches]
-        probabilities.append(combine(probabilities, self.model.combination))
+        weights = chosen_weights(self.model.branches, self.model.branch_weights)
+        probabilities.append(combine(probabilities, self.model.combination, weights))
         accuracies = [_count_correct(labels, values) / batch_size for values in probabilities]
         return gradients, tf.stack([loss, *losses, *accuracies, stop])
 

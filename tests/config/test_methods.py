@@ -82,6 +82,7 @@ def test_a_file_that_names_both_is_refused(tmp_path: Path) -> None:
             {"sketch_dim": 32, "sketch_seed": 4},
         ),
         ("lrbp", {"lrbp": {"rank": 4, "sqrt_features": False}}, {"rank": 4, "sqrt_features": False}),
+        ("dfb", {"dfb": {"side_weight": 0.2, "filter_init": "random"}}, {"side_weight": 0.2, "filter_init": "random"}),
         ("plain", {"head_batch_norm": True}, {"head_batch_norm": True}),
     ],
 )

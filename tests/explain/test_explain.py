@@ -330,7 +330,7 @@ def test_a_model_without_attention_gives_what_it_has(folder: Path, tmp_path: Pat
     save_model(make(Plain), path)
     done = CliRunner().invoke(app, ["explain", str(path), str(folder / "a.png"), "--output", str(tmp_path / "out")])
     assert done.exit_code == 0
-    assert "no spatial attention" in done.stderr and "--at isn't possible" in done.stderr
+    assert "no attention maps" in done.stderr and "--at isn't possible" in done.stderr
     assert set(load(tmp_path / "out" / "a.npz")) == {"gradcam.top.top", "window"}
     with pytest.raises(UserError, match="--at: this model .* relates no positions"):
         explain_photos(str(path), [str(folder / "a.png")], tmp_path / "again", at=(1, 1))

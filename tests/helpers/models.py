@@ -56,6 +56,7 @@ def randomize_heads(model: Any) -> Any:
     """Gives a model's heads, which start at 0, random weights, so that its answers differ; returns the model."""
     rng = np.random.default_rng(0)
     for branch in model.branches:
-        kernel = model.get_layer(f"logits_{branch}").kernel
-        kernel.assign(rng.normal(0, 0.5, kernel.shape))
+        head = model.get_layer(f"logits_{branch}")
+        if head.weights:
+            head.kernel.assign(rng.normal(0, 0.5, head.kernel.shape))
     return model

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from clan_tf.errors import UserError
-from clan_tf.models import BCNN, CBP, CLAN, LRBP, BranchClassifier, Plain
+from clan_tf.models import BCNN, CBP, CLAN, DFB, LRBP, BranchClassifier, Plain
 from clan_tf.models.transfer import copy_fitting
 from helpers import ROOT
 from helpers.models import randomize_heads
@@ -176,3 +176,27 @@ def test_heads_on_other_features_start_anew(
 def test_a_head_of_another_kind_starts_anew(kind: Any, rng: np.random.Generator) -> None:
     transfer = copy_fitting(trained(Plain("tiny", 3, 32), rng), kind("tiny", 3, 32))
     assert transfer.heads == () and transfer.backbone == (16, 16)
+
+
+@pytest.mark.parametrize("names", [OLD, ["crow", "owl", "wren"]])
+def test_the_filters_of_classes_are_kept_between_the_same_classes_alone(
+    names: list[str], rng: np.random.Generator
+) -> None:
+    old = trained(DFB("tiny", 3, 32, filters_per_class=2, class_names=OLD), rng)
+    new = DFB("tiny", 3, 32, filters_per_class=2, class_names=names)
+    transfer = copy_fitting(old, new)
+    same = names == OLD
+    assert transfer.heads == (("global", "part") if same else ("global",))
+    assert ("filter_bank" in transfer.layers) == ("batch_norm_bank" in transfer.layers) == same
+    assert new.needs_photos_to_start == (not same)
+    photos = rng.uniform(0, 255, (2, 32, 32, 3)).astype("float32")
+    before, after = logits(old, photos), logits(new, photos)
+    np.testing.assert_allclose(after["global"][:, [0, 2]], before["global"][:, [0, 2]], rtol=1e-4)
+    if same:
+        np.testing.assert_allclose(after["side"], before["side"], rtol=1e-4)
+
+
+def test_the_head_on_the_top_level_map_does_not_depend_on_the_filters(rng: np.random.Generator) -> None:
+    old = trained(DFB("tiny", 3, 32, filters_per_class=2), rng)
+    transfer = copy_fitting(old, DFB("tiny", 3, 32, filters_per_class=4, base="stage2_relu2"))
+    assert transfer.heads == ("global",) and not transfer.layers

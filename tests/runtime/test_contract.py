@@ -4,6 +4,7 @@ import json
 import os
 import time
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,16 @@ def changed(**values: Any) -> str:
 def test_a_contract_reads_back_as_it_was_written() -> None:
     assert Contract.from_json(GOOD.to_json()) == GOOD
     assert Contract.from_json(changed(input_size=None)).input_size is None
+    weighted = replace(GOOD, branch_weights=(1.0, 0.1))
+    assert Contract.from_json(weighted.to_json()) == weighted
+    # Versions before the weights read files without them.
+    assert "branch_weights" not in GOOD.to_json()
+
+
+def test_weights_of_some_branches_are_none_if_they_are_equal() -> None:
+    weighted = replace(GOOD, branches=("a", "b", "c"), branch_weights=(1.0, 1.0, 0.1))
+    assert weighted.weights_of(("c", "a")) == (0.1, 1.0)
+    assert weighted.weights_of(("a", "b")) is None and GOOD.weights_of(GOOD.branches) is None
 
 
 @pytest.mark.parametrize(
@@ -47,6 +58,11 @@ def test_a_contract_reads_back_as_it_was_written() -> None:
         (changed(branches=[f"mid_{index}" for index in range(1000)]), "branches must be a list of 1 to 32"),
         (changed(combination="sum"), "the combination of the branches is unknown"),
         (changed(per_branch="no"), "the combination of the branches is unknown"),
+        (changed(branch_weights=[1.0]), "branch_weights must be a list of 2 numbers"),
+        (changed(branch_weights=[1.0, "a"]), "branch_weights must be from 0 to"),
+        (changed(branch_weights=[1.0, -1]), "branch_weights must be from 0 to"),
+        (changed(branch_weights=[0, 0]), "branch_weights are all 0"),
+        (changed(branch_weights=0.5), "branch_weights must be a list"),
         (changed(more=1), "it must have the keys"),
         ("{}", "it must have the keys"),
         ("[]", "it doesn't hold a contract"),

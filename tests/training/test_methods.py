@@ -21,9 +21,9 @@ from helpers import TINY_DEMO
 from helpers.photos import write_photo
 
 OWN = {
-    "bcnn": ["model.bcnn.reduced_dim=8"],
     "cbp": ["model.cbp.sketch_dim=64", "model.cbp.reduced_dim=16"],
     "lrbp": ["model.lrbp.projection_dim=12", "model.lrbp.rank=2"],
+    "dfb": ["model.dfb.filters_per_class=2"],
 }
 RECIPE = [
     "data={source: generated, image_size: 32, resize_size: 36, generated_photos: {train: 24, val: 8, test: 8}}",
@@ -42,7 +42,7 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     return train(experiment, str(folder)).run
 
 
-@pytest.mark.parametrize("run", ["lrbp"], indirect=True)  # the only one whose start is its own
+@pytest.mark.parametrize("run", ["lrbp", "dfb"], indirect=True)  # those whose start is their own
 def test_a_killed_training_goes_on_to_the_same_weights(run: RunDirectory, tmp_path: Path) -> None:
     def stop(epoch: int, logs: object) -> None:
         raise _Stop
@@ -81,7 +81,8 @@ def test_training_starts_from_the_train_photos(tmp_path: Path) -> None:
 def test_it_is_evaluated_reported_and_exported(run: RunDirectory, tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["evaluate", str(run.path), "--json"])
     assert done.exit_code == 0, done.output
-    assert "bilinear pooling" in write_report(str(run.path)).read_text(encoding="utf-8")
+    description = {"dfb": "a bank of 2 filters"}.get(run.experiment().model.architecture, "bilinear pooling")
+    assert description in write_report(str(run.path)).read_text(encoding="utf-8")
     # A TFLite file of each is made in test_conformance.py.
     assert not export(str(run.path), ExportOptions(format="onnx"), output=str(tmp_path / "onnx")).report.failures
     write_photo(tmp_path / "photo.png", (200, 60, 60), size=(40, 40))
@@ -95,7 +96,8 @@ def test_it_is_explained(run: RunDirectory, tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["explain", str(run.path), str(tmp_path / "photo.png"), "--output", str(output)])
     assert done.exit_code == 0, done.output
     with np.load(output / "photo.npz") as maps:
-        assert "gradcam.top.top" in maps
+        own = {"dfb": {"gradcam.global.top", "gradcam.part.mid_1", "gradcam.side.mid_1", "attention.part"}}
+        assert own.get(run.experiment().model.architecture, {"gradcam.top.top"}) <= set(maps)
 
 
 def test_two_devices_start_as_one(rng: np.random.Generator) -> None:
