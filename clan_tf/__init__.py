@@ -23,11 +23,13 @@ if TYPE_CHECKING:
         CrossLayerSpatialAttention,
         FilterAttention,
         LowRankBilinear,
+        MeanAttention,
         NonLocalBlock,
+        OneSqueezeMultiExcitation,
         PowerNormalization,
         WeightedAverage,
     )
-    from clan_tf.models import BCNN, CBP, CLAN, DFB, LRBP, Plain, complexity, load_model
+    from clan_tf.models import BCNN, CBP, CLAN, DFB, LRBP, MAMC, Plain, complexity, load_model
     from clan_tf.report import write_report
     from clan_tf.training import train
 
@@ -37,6 +39,7 @@ __all__ = [
     "CLAN",
     "DFB",
     "LRBP",
+    "MAMC",
     "BilinearPooling",
     "ClassAverage",
     "CompactBilinearPooling",
@@ -46,7 +49,9 @@ __all__ = [
     "Explainer",
     "FilterAttention",
     "LowRankBilinear",
+    "MeanAttention",
     "NonLocalBlock",
+    "OneSqueezeMultiExcitation",
     "Plain",
     "PowerNormalization",
     "WeightedAverage",
@@ -74,11 +79,13 @@ _ROOMS = {
         "CrossLayerSpatialAttention",
         "FilterAttention",
         "LowRankBilinear",
+        "MeanAttention",
         "NonLocalBlock",
+        "OneSqueezeMultiExcitation",
         "PowerNormalization",
         "WeightedAverage",
     ),
-    "clan_tf.models": ("BCNN", "CBP", "CLAN", "DFB", "LRBP", "Plain", "complexity", "load_model"),
+    "clan_tf.models": ("BCNN", "CBP", "CLAN", "DFB", "LRBP", "MAMC", "Plain", "complexity", "load_model"),
     "clan_tf.report": ("write_report",),
     "clan_tf.training": ("train",),
 }

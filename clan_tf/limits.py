@@ -17,6 +17,10 @@ SKETCH_DIM = 65_536
 RANK = 64
 FILTERS = 100
 """Filters of each class in a filter bank."""
+ATTENTIONS = 8
+"""Attentions over channels."""
+EMBEDDING_GRID = 64
+"""Side of the grid of positions whose every number has a weight."""
 SEED = 2**31 - 1
 FEATURE_SCALE = 1e6
 LOSS_WEIGHT = 1e6

@@ -77,13 +77,18 @@ def draw_curves(axes: Axes, rows: Sequence[Mapping[str, str]], kind: str) -> Non
     """
     epochs = [int(row["epoch"]) for row in rows]
     validated = [name for name in rows[0] if name.startswith("val_") and name.endswith(kind)]
-    colors = (f"C{index}" for index in range(len(validated)))
+    only_trained = [name for name in rows[0] if name.endswith(f"_{kind}") and f"val_{name}" not in rows[0]]
+    only_trained = [name for name in only_trained if name not in validated]
+    colors = (f"C{index}" for index in range(len(validated) + len(only_trained)))
     for column in validated:
         name = column.removeprefix("val_")
         color = "black" if name in ("loss", "combined_accuracy") else next(colors)
         label = name.removesuffix(f"_{kind}").replace("_", " ")
         axes.plot(epochs, [float(row[column]) for row in rows], "-", color=color, label=label, marker=".")
         axes.plot(epochs, [float(row[name]) for row in rows], "--", color=color, alpha=0.5)
+    for name in only_trained:
+        label = name.removesuffix(f"_{kind}").replace("_", " ")
+        axes.plot(epochs, [float(row[name]) for row in rows], "--", color=next(colors), alpha=0.5, label=label)
     axes.set(xlabel="epoch", ylabel=kind, xlim=(epochs[0] - 0.5, epochs[-1] + 0.5))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(fontsize=8)

@@ -19,11 +19,13 @@ from clan_tf.layers import (
     CrossLayerSpatialAttention,
     FilterAttention,
     LowRankBilinear,
+    MeanAttention,
     NonLocalBlock,
+    OneSqueezeMultiExcitation,
     PowerNormalization,
     WeightedAverage,
 )
-from clan_tf.models import BCNN, CBP, CLAN, DFB, LRBP, Plain
+from clan_tf.models import BCNN, CBP, CLAN, DFB, LRBP, MAMC, Plain
 from helpers.models import BATCH, CLASSES, IMAGE_SIZE, MID_SHAPE, TOP_SHAPE, Arrays, Row, build, clan
 
 if keras.backend.backend() != "tensorflow":
@@ -58,13 +60,15 @@ def bilinear_layers() -> keras.Model:
     return keras.Model({"mid": mid}, {name: layer(mid) for name, layer in layers.items()})
 
 
-def filter_bank_layers() -> keras.Model:
-    """The layers of a filter bank one after the other."""
+def part_layers() -> keras.Model:
+    """The layers of a filter bank one after the other, and those of attentions over channels."""
     mid = keras.Input(MID_SHAPE, name="mid")
     maxima = keras.layers.GlobalMaxPooling2D()(mid)
     averages = ClassAverage(3)(maxima)
     outputs = {"average": WeightedAverage([1, 0.5])([averages, ClassAverage(3)(-maxima)])}
-    return keras.Model({"mid": mid}, {**outputs, "attention": FilterAttention(3)(mid, averages)})
+    first, second = OneSqueezeMultiExcitation(2, reduction=2)(mid)
+    outputs |= {"attention": FilterAttention(3)(mid, averages), "first": first, "mean": MeanAttention()(second)}
+    return keras.Model({"mid": mid}, outputs)
 
 
 ROWS = [
@@ -98,8 +102,9 @@ ROWS = [
         takes_photos=True,
         gradient_tolerance=1e-4,
     ),
-    Row("filter_bank_layers", filter_bank_layers),
+    Row("part_layers", part_layers),
     Row("dfb", lambda: DFB("tiny", CLASSES, IMAGE_SIZE, filters_per_class=3), takes_photos=True),
+    Row("mamc", lambda: MAMC("tiny", CLASSES, IMAGE_SIZE, feature_dim=16), takes_photos=True),
 ]
 rows = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 

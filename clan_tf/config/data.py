@@ -12,7 +12,7 @@ from clan_tf.config.section import Section, Share, Text, require_utf8, up_to
 from clan_tf.config.sources import SOURCES
 from clan_tf.errors import nearest, shown
 
-Sampling = Literal["shuffle", "class_balanced"]
+Sampling = Literal["auto", "shuffle", "class_balanced", "pairs"]
 CacheMode = Literal["auto", "none", "memory", "disk"]
 GeneratedPhotos = dict[Literal["train", "val", "test"], Annotated[int, up_to(limits.GENERATED_PHOTOS)]]
 
@@ -91,8 +91,10 @@ class DataConfig(Section):
     """Whether train photos are mirrored left to right, each with probability 1/2."""
     augmentation: AugmentationConfig = AugmentationConfig()
     """Further augmentation."""
-    sampling: Sampling = "shuffle"
-    """Order of the train photos: each once per epoch, or `class_balanced`: every class equally often."""
+    sampling: Sampling = "auto"
+    """Order of the train photos: `shuffle`, each once per epoch; `class_balanced`, every class equally often; or
+    `pairs`, the same with two photos of a class side by side. `auto` is `pairs` for a model with a loss over pairs, and
+    `shuffle` for all others."""
     repeats: Annotated[int, up_to(limits.REPEATS)] = 1
     """How many places in a row of a batch hold the same photo, each augmented in its own way; an epoch then shows one
     photo in `repeats`."""

@@ -1,18 +1,19 @@
 """The whole experiment, as pydantic checks it."""
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import yaml
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from clan_tf.config.data import DataConfig
+from clan_tf.config.data import DataConfig, Sampling
 from clan_tf.config.model import ModelConfig
 from clan_tf.config.section import AUTO, Section
 from clan_tf.config.training import TrainingConfig
 
 UNDECIDED = {
     "data.cache": AUTO,
+    "data.sampling": AUTO,
     "training.precision": AUTO,
     "training.learning_rate": AUTO,
     "training.batch_size": AUTO,
@@ -32,6 +33,23 @@ class Experiment(Section):
     """The network."""
     training: TrainingConfig = TrainingConfig()
     """The recipe."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        mixed = [name for name in ("mixup", "cutmix") if getattr(self.data.augmentation, name)]
+        if mixed and self.model.compares_pairs:
+            raise ValueError(
+                f"data.augmentation.{mixed[0]} mixes photos of several classes, and the loss over pairs of mamc takes "
+                f"photos of one class each. Set data.augmentation.{mixed[0]}=0, or model.mamc.pair_loss_weight=0"
+            )
+        return self
+
+    @property
+    def sampling(self) -> Sampling:
+        """The order of the train photos: `data.sampling` with `auto` resolved."""
+        if self.data.sampling != AUTO:
+            return self.data.sampling
+        return "pairs" if self.model.compares_pairs else "shuffle"
 
     def flat(self) -> dict[str, Any]:
         """Returns every value by its whole key, such as `training.epochs`."""

@@ -8,7 +8,7 @@ from pydantic import Field
 from clan_tf import limits
 from clan_tf.config.section import Name, Section, up_to
 
-Architecture = Literal["clan", "plain", "bcnn", "cbp", "lrbp", "dfb"]
+Architecture = Literal["clan", "plain", "bcnn", "cbp", "lrbp", "dfb", "mamc"]
 """Values of `model.architecture`."""
 
 
@@ -77,6 +77,24 @@ class DFBConfig(Section):
     """Weight of the branch `side`, the mean of each class's own filters, in the loss and in the combination."""
 
 
+class MAMCConfig(Section):
+    """Several attentions over channels, the settings of `architecture: mamc`."""
+
+    attentions: Annotated[int, up_to(limits.ATTENTIONS)] = 2
+    """Number of attentions."""
+    feature_dim: Annotated[int, up_to(limits.EMBED_DIM)] = 1024
+    """Length of each attention's embedding."""
+    reduction: Annotated[int, up_to(limits.REDUCED_DIM)] = 16
+    """How many times fewer numbers than channels an attention's gate has inside."""
+    embedding_grid: Annotated[int, up_to(limits.EMBEDDING_GRID)] = 7
+    """Side of the grid to which each attention's map is averaged before its embedding, whose layer has
+    `embedding_grid`² · channels · `feature_dim` weights."""
+    pair_loss_weight: Annotated[float, Field(ge=0, le=limits.LOSS_WEIGHT)] = 0.5
+    """Weight of the loss over pairs of photos."""
+    normalize_features: bool = True
+    """Whether the loss over pairs divides the embeddings by their norms."""
+
+
 OWN_KEYS: Mapping[str, tuple[str, ...]] = {
     "clan": (
         "scales",
@@ -98,6 +116,7 @@ OWN_KEYS: Mapping[str, tuple[str, ...]] = {
     "cbp": ("cbp",),
     "lrbp": ("lrbp",),
     "dfb": ("combination", "dfb"),
+    "mamc": ("mamc",),
 }
 """Keys of `model` that an architecture takes beside those that all take."""
 

@@ -15,6 +15,7 @@ from clan_tf.config.methods import (
     CBPConfig,
     DFBConfig,
     LRBPConfig,
+    MAMCConfig,
     architectures_with,
     ignored_keys,
 )
@@ -27,8 +28,8 @@ class ModelConfig(Section):
 
     architecture: Architecture = "clan"
     """`clan`; `plain`, the backbone with global average pooling and one dense layer; `bcnn`, bilinear pooling; `cbp`,
-    compact, or `lrbp`, low-rank bilinear pooling; `dfb`, a bank of filters. A key that an architecture ignores is
-    refused."""
+    compact, or `lrbp`, low-rank bilinear pooling; `dfb`, a bank of filters; `mamc`, several attentions over
+    channels. A key that an architecture ignores is refused."""
     backbone: Name = "resnet50"
     """One of `vgg16`, `vgg19`, `vgg16_bn`, `resnet50`, `resnet101`, `resnet152`, `resnet50_v2`, `resnet101_v2`,
     `resnet152_v2`, `densenet121`, `densenet169`, `densenet201`, `mobilenet`, `mobilenet_v2`, `mobilenet_v3_small`,
@@ -84,6 +85,8 @@ class ModelConfig(Section):
     """The settings of `lrbp`."""
     dfb: DFBConfig = DFBConfig()
     """The settings of `dfb`."""
+    mamc: MAMCConfig = MAMCConfig()
+    """The settings of `mamc`."""
 
     @field_validator("weights")
     @classmethod
@@ -101,6 +104,11 @@ class ModelConfig(Section):
     def heads_are_normalised(self) -> bool:
         """Whether the heads normalise their features: `head_batch_norm` with its default resolved."""
         return self.architecture == "clan" if self.head_batch_norm is None else self.head_batch_norm
+
+    @property
+    def compares_pairs(self) -> bool:
+        """Whether there is a loss over pairs of photos."""
+        return self.architecture == "mamc" and self.mamc.pair_loss_weight > 0
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -2,6 +2,7 @@
 
 from clan_tf.layers.bilinear import BilinearPooling
 from clan_tf.layers.context_attention import CrossLayerContextAttention
+from clan_tf.layers.excitation import MeanAttention, OneSqueezeMultiExcitation
 from clan_tf.layers.filter_bank import ClassAverage, FilterAttention
 from clan_tf.layers.low_rank import LowRankBilinear, PowerNormalization
 from clan_tf.layers.non_local import NonLocalBlock
@@ -17,7 +18,9 @@ __all__ = [
     "CrossLayerSpatialAttention",
     "FilterAttention",
     "LowRankBilinear",
+    "MeanAttention",
     "NonLocalBlock",
+    "OneSqueezeMultiExcitation",
     "PowerNormalization",
     "WeightedAverage",
 ]

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from clan_tf.layers.excitation import as_shown
 from clan_tf.layers.non_local import Shape, require_map
 from clan_tf.layers.relation import Tensor
 
@@ -98,8 +99,7 @@ class FilterAttention(_ByClass):
         probabilities = ops.softmax(ops.cast(logits, responses.dtype), axis=-1)
         weights = ops.repeat(probabilities, channels // self.classes, axis=-1)
         evidence = ops.matmul(responses, ops.expand_dims(weights, -1))
-        largest = ops.maximum(ops.max(evidence, axis=1, keepdims=True), keras.config.epsilon())
-        return ops.reshape(evidence / largest, (-1, height, width, 1))
+        return as_shown(ops.reshape(evidence, (-1, height, width, 1)))
 
     def compute_output_shape(self, maps_shape: Shape, logits_shape: Shape) -> Shape:
         """Returns `(batch, height, width, 1)`."""

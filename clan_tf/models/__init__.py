@@ -8,6 +8,7 @@ from clan_tf.models.combination import COMBINED, combine
 from clan_tf.models.complexity import Complexity, complexity
 from clan_tf.models.files import load_model, save_model
 from clan_tf.models.filter_bank import DFB
+from clan_tf.models.mamc import MAMC
 from clan_tf.models.plain import Plain
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "COMBINED",
     "DFB",
     "LRBP",
+    "MAMC",
     "BranchClassifier",
     "Complexity",
     "Plain",

@@ -21,7 +21,8 @@ import keras
 from clan_tf.errors import shown
 from clan_tf.files import open_regular_file, parse_json
 from clan_tf.limits import NAME_LENGTH
-from clan_tf.models.classifier import BranchClassifier, argument_names, check_whole_numbers
+from clan_tf.models.arguments import check_whole_numbers
+from clan_tf.models.classifier import BranchClassifier, argument_names
 from clan_tf.models.foreign import require_known_layers
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"

@@ -10,6 +10,7 @@ from clan_tf.models.bilinear import BCNN, CBP, LRBP
 from clan_tf.models.clan import CLAN
 from clan_tf.models.classifier import BranchClassifier
 from clan_tf.models.filter_bank import DFB
+from clan_tf.models.mamc import MAMC
 from clan_tf.models.plain import Plain
 
 MODELS: dict[str, type[BranchClassifier]] = {
@@ -19,6 +20,7 @@ MODELS: dict[str, type[BranchClassifier]] = {
     "cbp": CBP,
     "lrbp": LRBP,
     "dfb": DFB,
+    "mamc": MAMC,
 }
 """The classes by `model.architecture`."""
 

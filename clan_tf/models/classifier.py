@@ -1,34 +1,17 @@
 """The base of CLAN and the plain baseline: branches, their combination, and training on one label per photo."""
 
 import inspect
-import numbers
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar, get_args
+from typing import Any, ClassVar
 
 import keras
 
 from clan_tf import limits
-from clan_tf.choices import FORMER_DEFAULTS, Combination, MidPooling, ResizeMode, chosen_weights
-from clan_tf.errors import UserError, nearest, shown
+from clan_tf.choices import FORMER_DEFAULTS, Combination, ResizeMode, chosen_weights
+from clan_tf.errors import UserError, nearest
 from clan_tf.layers.relation import Tensor
 from clan_tf.models.combination import COMBINED, combined_output
 
-WHOLE_NUMBERS = {
-    "classes": limits.CLASSES,
-    "image_size": limits.IMAGE_SIZE,
-    "resize_size": limits.RESIZE_SIZE,
-    "embed_dim": limits.EMBED_DIM,
-    "reduced_dim": limits.REDUCED_DIM,
-    "sketch_dim": limits.SKETCH_DIM,
-    "sketch_seed": limits.SEED,
-    "projection_dim": limits.REDUCED_DIM,
-    "rank": limits.RANK,
-    "filters_per_class": limits.FILTERS,
-    "spatial_kernel_size": limits.KERNEL_SIZE,
-}
-"""Constructor arguments that are positive whole numbers, and their maxima."""
-SWITCHES = ("spatial_attention", "spatial_batch_norm", "head_batch_norm", "sqrt_features")
-OPTIONAL = ("resize_size", "embed_dim", "reduced_dim")
 NOT_SAVED = ("weights", "scales")
 """Constructor arguments that a saved model doesn't need: it has its own weights and names its layers."""
 _CATCH_ALL = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -57,6 +40,7 @@ class BranchClassifier(keras.Model):
         HEAD_ARGUMENTS: arguments on which the head's features depend; nor are those that differ in one of them.
         HEAD_LAYERS: layers between the backbone and the head; nor are those for which these weren't copied.
         CLASS_LAYERS: layers with weights of single classes; they are copied only between models of the same classes.
+        LOSS_FEATURES: features that the model's own losses take.
         STAGES: the map of which a branch's head takes features, in `explain`, where it hasn't the branch's name.
         PUBLISHED: what is published of the method's size, in words; empty if nothing is.
         is_prepared: whether weights that start from photos have been taken over from another model.
@@ -73,6 +57,7 @@ class BranchClassifier(keras.Model):
     HEAD_ARGUMENTS: ClassVar[tuple[str, ...]] = ("head_batch_norm",)
     HEAD_LAYERS: ClassVar[tuple[str, ...]] = ()
     CLASS_LAYERS: ClassVar[tuple[str, ...]] = ()
+    LOSS_FEATURES: ClassVar[tuple[str, ...]] = ()
     STAGES: ClassVar[Mapping[str, str]] = {}
     PUBLISHED: ClassVar[str] = ""
     is_prepared: bool = False
@@ -167,8 +152,33 @@ class BranchClassifier(keras.Model):
                 )
         return keras.Model(self.input, {name: self.features[name] for name in names})
 
+    @property
+    def own_loss_weights(self) -> dict[str, float]:
+        """Weights of the losses that the model has beside the branches' cross-entropies, by name."""
+        return {}
+
+    def own_losses(self, features: Mapping[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
+        """Computes the model's own losses; `clan-tf train` adds them to the branches', and Keras' `fit` doesn't.
+
+        A loss that compares photos sees those that are computed at a time: one device's part of a batch, or of one of
+        the parts in which it is accumulated.
+
+        Args:
+            features: those of `LOSS_FEATURES`.
+            labels: int `(photos,)`.
+
+        Returns:
+            Each photo's value `(photos,)` by the names of `own_loss_weights`.
+        """
+        return {}
+
+    def training_model(self) -> keras.Model:
+        """Returns a model with the same weights that outputs logits by branch, and the `LOSS_FEATURES`."""
+        logits = {branch: self.features[f"logits_{branch}"] for branch in self.branches}
+        return keras.Model(self.input, {**logits, **{name: self.features[name] for name in self.LOSS_FEATURES}})
+
     def logits_model(self) -> keras.Model:
-        """Returns a model with the same weights that outputs a dict of logits by branch, for training."""
+        """Returns a model with the same weights that outputs a dict of logits by branch."""
         return keras.Model(self.input, {branch: self.features[f"logits_{branch}"] for branch in self.branches})
 
     def compile(
@@ -253,69 +263,6 @@ def branch_head(x: Tensor, classes: int, branch: str, dropout: float = 0.0, batc
     if dropout:
         x = keras.layers.Dropout(dropout, name=f"dropout_{branch}")(x)
     return keras.layers.Dense(classes, kernel_initializer="zeros", dtype="float32", name=f"logits_{branch}")(x)
-
-
-def check_arguments(arguments: Mapping[str, Any]) -> None:
-    """Raises a `ValueError` for constructor arguments that no `BranchClassifier` can have."""
-    check_whole_numbers(arguments)
-    for name, values in (
-        ("combination", get_args(Combination)),
-        ("resize_mode", get_args(ResizeMode)),
-        ("mid_pooling", get_args(MidPooling)),
-    ):
-        if arguments.get(name, values[0]) not in values:
-            raise ValueError(f"`{name}` must be one of {', '.join(values)}. Received: {name}={shown(arguments[name])}")
-    dropout = arguments["dropout"]
-    if not (isinstance(dropout, numbers.Real) and 0 <= float(dropout) < 1):
-        raise ValueError(f"`dropout` must be at least 0 and below 1. Received: dropout={shown(dropout)}")
-    scale = arguments.get("feature_scale", 1.0)
-    if not (isinstance(scale, numbers.Real) and 0 < float(scale) <= limits.FEATURE_SCALE):
-        raise ValueError(
-            f"`feature_scale` must be above 0 and at most {limits.FEATURE_SCALE:,.0f}. "
-            f"Received: feature_scale={shown(scale)}"
-        )
-    side = arguments.get("side_weight", 0.0)
-    if not (isinstance(side, numbers.Real) and 0 <= float(side) <= limits.LOSS_WEIGHT):
-        raise ValueError(
-            f"`side_weight` must be from 0 to {limits.LOSS_WEIGHT:,.0f}. Received: side_weight={shown(side)}"
-        )
-    for name in SWITCHES:
-        if not isinstance(arguments.get(name, True), bool):
-            raise ValueError(f"`{name}` must be true or false. Received: {name}={shown(arguments[name])}")
-    resize_size = arguments["resize_size"]
-    if resize_size is not None and resize_size < arguments["image_size"]:
-        raise ValueError(
-            f"`resize_size` must be at least image_size, {arguments['image_size']}. Received: resize_size={resize_size}"
-        )
-    _check_names(arguments)
-
-
-def check_whole_numbers(arguments: Mapping[str, Any]) -> None:
-    """Raises a `ValueError` unless the arguments that are positive whole numbers are, within their limits."""
-    for name, most in WHOLE_NUMBERS.items():
-        value = arguments.get(name)
-        if name in arguments and not (value is None and name in OPTIONAL) and not _is_whole(value, most):
-            raise ValueError(f"`{name}` must be a positive number up to {most:,}. Received: {name}={shown(value)}")
-
-
-def _is_whole(value: Any, most: int) -> bool:
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool) and 1 <= int(value) <= most
-
-
-def _check_names(arguments: Mapping[str, Any]) -> None:
-    base = arguments.get("base")
-    named = {"base": () if base is None else (base,), **{name: arguments.get(name) for name in ("class_names", "mid")}}
-    for name, texts in named.items():
-        for text in texts or ():
-            if not isinstance(text, str) or len(text) > limits.NAME_LENGTH:
-                raise ValueError(
-                    f"`{name}` must hold texts of at most {limits.NAME_LENGTH:,} characters. Received: {shown(text)}"
-                )
-    names = arguments["class_names"]
-    if names is not None and len(names) != arguments["classes"]:
-        raise ValueError(f"`class_names` must have {arguments['classes']} names. Received: {len(names)} names")
-    if len(arguments.get("mid", ())) > limits.TAPS:
-        raise ValueError(f"`mid` must name at most {limits.TAPS} layers. Received: {len(arguments['mid'])} layers")
 
 
 def full_loss_weights(given: Mapping[str, float] | None, branches: Sequence[str]) -> dict[str, float]:

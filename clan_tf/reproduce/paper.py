@@ -193,6 +193,12 @@ TABLES: dict[str, Table] = {
             Row("CBP", Network("cbp", {"architecture": "cbp"}), printed=_vgg(84.0), key="cbp"),
             Row("LRBP", Network("lrbp", {"architecture": "lrbp"}), printed=_vgg(84.2, 90.9, 87.3), key="lrbp"),
             Row(
+                "MAMC",
+                Network("mamc", {"architecture": "mamc"}),
+                key="mamc",
+                printed={"resnet50": {"cub": 86.2, "cars": 92.8}, "resnet101": {"cub": 86.5, "cars": 93.0}},
+            ),
+            Row(
                 "DFB-CNN",
                 Network("dfb", {"architecture": "dfb"}),
                 key="dfb",

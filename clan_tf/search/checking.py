@@ -78,18 +78,20 @@ def check_models(search: SearchConfig, experiment: Experiment, space: str | Path
     """
     classes = len(read_source(experiment.data).class_names)
     branches: dict[str, None] = {}
+    own_losses: dict[str, None] = {}
     mistakes = []
     for values in _structures(search):
         try:
             model = build_model(with_values(experiment, values), classes, load_weights=False)
             branches |= dict.fromkeys(model.branches)
+            own_losses |= dict.fromkeys(model.own_loss_weights)
         except UserError as error:
             mistakes += str(error).splitlines()
     mistakes = mistakes or [text for key in search.parameters for text in _missing_branch(key, list(branches))]
     if mistakes:
         raise mistakes_in(space, list(dict.fromkeys(mistakes)))
-    columns = metric_columns(list(branches))
-    valid = [*(f"val_{name}" for name in columns), *columns]
+    validated, trained = metric_columns(list(branches)), metric_columns(list(branches), own_losses)
+    valid = [*(f"val_{name}" for name in validated), *trained]
     if search.objective not in valid:
         raise UserError(
             f"objective: there is no {search.objective!r}.{nearest(search.objective, valid)} "

@@ -14,7 +14,7 @@ LOPSIDED = 5
 def advice(experiment: Experiment, source: Source) -> Iterator[str]:
     """Yields a note for lopsided classes, and one for random weights where pretrained ones exist."""
     counts = Counter(photo.label for photo in source.photos("train"))
-    if counts and experiment.data.sampling == "shuffle":
+    if counts and experiment.sampling == "shuffle":
         (most, many), (least, few) = counts.most_common(1)[0], counts.most_common()[-1]
         if many >= LOPSIDED * few:
             yield (

@@ -63,7 +63,7 @@ class TrainingLoop:
         training = experiment.training
         self.experiment, self.training, self.model, self.strategy = experiment, training, model, strategy
         self.readers, self.labels, self.run, self.chief, self.progress = readers, labels, run, chief, progress
-        self.columns = metric_columns(model.branches)
+        self.columns = metric_columns(model.branches, model.own_loss_weights)
         self.steps = steps_per_epoch(len(labels["train"]), training.batch_size)
         with strategy.scope():
             self.optimizer = make_optimizer(training, model, self.steps, strategy.num_replicas_in_sync)

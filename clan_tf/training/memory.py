@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from clan_tf.config import Experiment, TrainingConfig
 from clan_tf.config.section import AUTO
-from clan_tf.data.check.readiness import ONE_PHOTO_FOR_HEADS
+from clan_tf.data.check.readiness import ONE_PHOTO_FOR_HEADS, divided_pair
 from clan_tf.data.pipeline.cache import available_memory
 from clan_tf.errors import UserError
 from clan_tf.limits import AUTO_BATCH_SIZE
@@ -56,13 +56,12 @@ def fit_batch(
     values: dict[str, int] = {"accumulation": training.parts}
     if training.batch_size == AUTO:
         unit = replicas * training.parts
-        values["batch_size"] = size = unit * _auto_photos(
-            room, unit, photos, FEWEST_PHOTOS if model.head_batch_norm else 1
-        )
+        least = FEWEST_PHOTOS if model.head_batch_norm or experiment.sampling == "pairs" else 1
+        values["batch_size"] = size = unit * _auto_photos(room, unit, photos, least)
         note(f"training.batch_size is {size}: {room.describe(size // unit)}; it is at most {AUTO_BATCH_SIZE}")
     elif training.accumulation is None:
         own = training.batch_size // replicas
-        values["accumulation"] = parts = _parts(room, own)
+        values["accumulation"] = parts = _parts(room, own, 2 if experiment.sampling == "pairs" else 1)
         if parts > 1:
             note(
                 f"training.accumulation is {parts}: {room.describe(own)}, so batches of {training.batch_size} are "
@@ -72,16 +71,20 @@ def fit_batch(
     return experiment.model_copy(update={"training": training.model_copy(update=values)})
 
 
-def check_photos_for_heads(experiment: Experiment, note: Callable[[str], None]) -> None:
+def check_photos_at_a_time(experiment: Experiment, replicas: int, note: Callable[[str], None]) -> None:
     """Notes if the heads normalise their features over few photos.
 
     Args:
         experiment: with numbers for `training.batch_size` and `training.accumulation`.
+        replicas: how many devices share a batch.
         note: called with the note.
 
     Raises:
-        UserError: if it is one photo, which then has no influence on its own features.
+        UserError: if it is one photo, which then has no influence on its own features; or if photos come in pairs and
+            a pair would be divided.
     """
+    if problem := divided_pair(experiment, replicas):
+        raise UserError(problem)
     photos = experiment.training.batch_size // experiment.training.parts
     if not experiment.model.heads_are_normalised or photos >= FEW_FOR_HEADS:
         return
@@ -149,10 +152,13 @@ def _auto_photos(room: _Room, unit: int, photos: int, least: int) -> int:
     return size
 
 
-def _parts(room: _Room, own: int) -> int:
-    """Returns in how many parts a device computes its `own` photos of a batch, so that each fits."""
+def _parts(room: _Room, own: int, together: int) -> int:
+    """Returns in how many parts a device computes its `own` photos of a batch, so that each fits.
+
+    Each has whole groups of `together` photos.
+    """
     parts = 1
-    while not room.takes(own // parts) and own % (2 * parts) == 0 and own // (2 * parts) >= FEWEST_PHOTOS:
+    while not room.takes(own // parts) and own % (2 * parts * together) == 0 and own // (2 * parts) >= FEWEST_PHOTOS:
         parts *= 2
     return parts
 

@@ -20,7 +20,7 @@ from clan_tf.run import RunDirectory
 from clan_tf.training.devices import choose_precision
 from clan_tf.training.disk import disk_bytes
 from clan_tf.training.initial import start_from
-from clan_tf.training.memory import check_photos_for_heads, fit_batch, step_bytes
+from clan_tf.training.memory import check_photos_at_a_time, fit_batch, step_bytes
 from clan_tf.training.range_test import MOST_STEPS
 from clan_tf.training.recipe import check_loss_weight_schedules, learning_rates_at
 
@@ -100,7 +100,7 @@ def plan_training(experiment: Experiment, run_dir: str | None) -> TrainingPlan:
     photos = len(source.photos("train"))
     training = fit_batch(decided, model, tf.distribute.get_strategy(), photos, notes.append).training
     experiment = experiment.model_copy(update={"training": training})
-    check_photos_for_heads(experiment, notes.append)
+    check_photos_at_a_time(experiment, 1, notes.append)
     steps = steps_per_epoch(photos, training.batch_size)
     cost = complexity(model)
     counts = ", ".join(f"{len(photos)} {split}" for split, photos in source.splits.items())

@@ -1,6 +1,6 @@
 """One training step on one or several devices, and the metrics that training and validation report."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -22,8 +22,9 @@ Operators = Callable[[keras.Model, tf.distribute.Strategy], AbstractContextManag
 class TrainStep:
     """One step on one global batch: its gradient, and the update of the weights.
 
-    The loss is the branches' weighted sum (eqs. 12-14) of the mean cross-entropies over the global batch. Batch norm
-    takes its statistics over all devices, for each part of the batch.
+    The loss is the branches' weighted sum (eqs. 12-14) of the mean cross-entropies over the global batch, plus the
+    model's own losses, each of which sees one device's part of the batch. Batch norm takes its statistics over all
+    devices, for each part of the batch.
 
     Args:
         model: the model, made in the strategy's scope.
@@ -49,7 +50,7 @@ class TrainStep:
         self.model, self.optimizer, self.strategy, self.training = model, optimizer, strategy, training
         self.average, self._operators = average, operators
         self._variables = model.trainable_variables
-        self._logits = model.logits_model()
+        self._network = model.training_model()
         self._cross_entropy = keras.losses.CategoricalCrossentropy(
             from_logits=True, label_smoothing=training.label_smoothing, reduction=None
         )
@@ -123,18 +124,23 @@ class TrainStep:
         classes, batch_size = self.model.classes, self.training.batch_size
         shares = tf.one_hot(labels, classes) if labels.shape.rank == 1 else labels
         labels = tf.argmax(shares, axis=1, output_type=tf.int32)
-        logits = self._logits(photos, training=True)
+        outputs = self._network(photos, training=True)
         losses = [
-            tf.reduce_sum(self._cross_entropy(shares, logits[branch])) / batch_size for branch in self.model.branches
+            tf.reduce_sum(self._cross_entropy(shares, outputs[branch])) / batch_size for branch in self.model.branches
         ]
         loss = tf.tensordot(weights, tf.stack(losses), axes=1)
+        own_losses: list[tf.Tensor] = []
+        if own_weights := self.model.own_loss_weights:
+            values = self.model.own_losses(outputs, labels)
+            own_losses = [tf.reduce_sum(values[name]) / batch_size for name in own_weights]
+            loss += tf.tensordot(tf.constant(list(own_weights.values())), tf.stack(own_losses), axes=1)
         variables = [variable.value for variable in self._variables]
         gradients = ordered_gradients(self.optimizer.scale_loss(loss), variables)
-        probabilities = [tf.nn.softmax(logits[branch]) for branch in self.model.branches]
+        probabilities = [tf.nn.softmax(outputs[branch]) for branch in self.model.branches]
         weights = chosen_weights(self.model.branches, self.model.branch_weights)
         probabilities.append(combine(probabilities, self.model.combination, weights))
         accuracies = [_count_correct(labels, values) / batch_size for values in probabilities]
-        return gradients, tf.stack([loss, *losses, *accuracies, stop])
+        return gradients, tf.stack([loss, *losses, *own_losses, *accuracies, stop])
 
     def _apply(self, gradients: list[tf.Tensor]) -> None:
         replicas = self.strategy.num_replicas_in_sync
@@ -167,11 +173,16 @@ def set_trainable(model: BranchClassifier, backbone: bool, freeze_batch_norm: bo
             layer.trainable = False
 
 
-def metric_columns(branches: Sequence[str]) -> list[str]:
-    """Returns the names of the metrics: the loss, each branch's loss, each branch's accuracy and the combined one."""
+def metric_columns(branches: Sequence[str], own_losses: Iterable[str] = ()) -> list[str]:
+    """Returns the names of the metrics: the loss, each branch's and each own loss, and the accuracies.
+
+    Args:
+        branches: the model's branches.
+        own_losses: names of its own losses, which only training has.
+    """
     return [
         "loss",
-        *(f"{branch}_loss" for branch in branches),
+        *(f"{name}_loss" for name in (*branches, *own_losses)),
         *(f"{name}_accuracy" for name in (*branches, COMBINED)),
     ]
 
@@ -179,7 +190,7 @@ def metric_columns(branches: Sequence[str]) -> list[str]:
 def branch_metrics(
     model: BranchClassifier, probabilities: dict[str, np.ndarray], labels: np.ndarray
 ) -> dict[str, float]:
-    """Computes the values of `metric_columns` from every photo's probabilities `(photos, classes)` by branch."""
+    """Computes the branches' metrics from every photo's probabilities `(photos, classes)` by branch."""
     rows = np.arange(len(labels))
     losses = {
         branch: float(-np.log(np.maximum(probabilities[branch][rows, labels], 1e-30)).mean())

@@ -39,7 +39,7 @@ from clan_tf.training.disk import require_space
 from clan_tf.training.failures import explained, how_to_resume, recording
 from clan_tf.training.initial import prepare_start, require_start, start_from
 from clan_tf.training.loop import TrainingLoop
-from clan_tf.training.memory import check_photos_for_heads, fit_batch
+from clan_tf.training.memory import check_photos_at_a_time, fit_batch
 from clan_tf.training.range_test import choose_learning_rate
 from clan_tf.training.recipe import check_loss_weight_schedules
 from clan_tf.training.repeatable import make_repeatable, must_be_repeatable
@@ -145,10 +145,10 @@ def train(
             for note in advice(experiment, source):
                 progress.note(f"note: {note}")
         data = _checked_data(experiment, source, own, data, progress)
-        experiment = _with_cache(experiment, data)
+        experiment = _with_data_decided(experiment, data)
         if not existing:
             experiment = fit_batch(experiment, model, strategy, len(data.checked["train"].labels), progress.note)
-            check_photos_for_heads(experiment, progress.note)
+            check_photos_at_a_time(experiment, strategy.num_replicas_in_sync, progress.note)
         is_made = run_dir is None or not Path(run_dir).exists()
         run = existing or _new_run(experiment, run_dir, runs_root, chief)
         if chief and not existing:
@@ -279,8 +279,9 @@ def _with_precision(experiment: Experiment) -> Experiment:
     return experiment.model_copy(update={"training": experiment.training.model_copy(update={"precision": chosen})})
 
 
-def _with_cache(experiment: Experiment, data: TrainingData) -> Experiment:
-    return experiment.model_copy(update={"data": experiment.data.model_copy(update={"cache": data.cache})})
+def _with_data_decided(experiment: Experiment, data: TrainingData) -> Experiment:
+    decided = {"cache": data.cache, "sampling": experiment.sampling}
+    return experiment.model_copy(update={"data": experiment.data.model_copy(update=decided)})
 
 
 def _with_learning_rate(

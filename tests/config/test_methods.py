@@ -10,6 +10,7 @@ from clan_tf.config.methods import METHODS, OWN_KEYS, Architecture, ignored_keys
 from clan_tf.errors import UserError
 from clan_tf.models.build import MODELS, build_model
 from clan_tf.models.classifier import argument_names
+from clan_tf.report.report import _describe_network
 
 SHARED = {"architecture", "backbone", "weights", "init", "dropout", "loss_weights"}
 
@@ -83,6 +84,7 @@ def test_a_file_that_names_both_is_refused(tmp_path: Path) -> None:
         ),
         ("lrbp", {"lrbp": {"rank": 4, "sqrt_features": False}}, {"rank": 4, "sqrt_features": False}),
         ("dfb", {"dfb": {"side_weight": 0.2, "filter_init": "random"}}, {"side_weight": 0.2, "filter_init": "random"}),
+        ("mamc", {"mamc": {"attentions": 3, "pair_loss_weight": 0.1}}, {"attentions": 3, "pair_loss_weight": 0.1}),
         ("plain", {"head_batch_norm": True}, {"head_batch_norm": True}),
     ],
 )
@@ -129,3 +131,24 @@ def test_defaults_of_a_section_are_the_models(architecture: str) -> None:
     model = MODELS[architecture]("tiny", 3, 32)
     values = getattr(ModelConfig(), architecture).model_dump()
     assert {name: getattr(model, name) for name in values} == values
+
+
+def test_photos_of_several_classes_have_no_pairs() -> None:
+    mixed = ["model.architecture=mamc", "data.augmentation.cutmix=0.5"]
+    with pytest.raises(
+        UserError, match=r"data\.augmentation\.cutmix mixes photos .*or model\.mamc\.pair_loss_weight=0"
+    ):
+        load_experiment("demo", mixed)
+    assert load_experiment("demo", [*mixed, "model.mamc.pair_loss_weight=0"]).sampling == "shuffle"
+
+
+def test_photos_come_in_pairs_where_a_loss_compares_them() -> None:
+    assert load_experiment("demo").sampling == "shuffle"
+    assert load_experiment("demo", ["model.architecture=mamc"]).sampling == "pairs"
+    assert load_experiment("demo", ["model.architecture=mamc", "data.sampling=shuffle"]).sampling == "shuffle"
+
+
+@pytest.mark.parametrize("architecture", METHODS)
+def test_a_report_describes_it(architecture: str) -> None:
+    description = _describe_network(load_experiment("demo", [f"model.architecture={architecture}"]))
+    assert description.startswith("efficientnet_lite0 with ") and "CLAN" not in description

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,9 @@ def memory_for(model: BranchClassifier, monkeypatch: pytest.MonkeyPatch) -> Reme
 def fit(experiment: Experiment, model: BranchClassifier) -> Fit:
     def fitted(photos: int = 1000, **values: Any) -> tuple[Experiment, list[str]]:
         notes: list[str] = []
-        given = with_values(experiment, {f"training.{key}": value for key, value in values.items()})
+        given = with_values(
+            experiment, {key if "." in key else f"training.{key}": value for key, value in values.items()}
+        )
         return memory.fit_batch(given, model, tf.distribute.get_strategy(), photos, notes.append), notes
 
     return fitted
@@ -91,7 +94,7 @@ def test_a_batch_that_does_not_fit_is_computed_in_parts(
 def test_few_photos_at_a_time_are_noted_for_heads_that_normalise_and_one_is_refused(fit: Fit) -> None:
     def notes_of(**values: Any) -> list[str]:
         notes: list[str] = []
-        memory.check_photos_for_heads(fit(**values)[0], notes.append)
+        memory.check_photos_at_a_time(fit(**values)[0], 1, notes.append)
         return notes
 
     assert notes_of(batch_size=24, accumulation=3) == []
@@ -99,6 +102,30 @@ def test_few_photos_at_a_time_are_noted_for_heads_that_normalise_and_one_is_refu
     assert "over the 6 photos that are computed at a time" in note
     with pytest.raises(UserError, match=r"which is one\. .*model\.head_batch_norm=false"):
         notes_of(photos=36, batch_size="auto", accumulation=20)
+
+
+@pytest.mark.parametrize(
+    ("values", "replicas", "message"),
+    [
+        ({"batch_size": 6}, 1, ""),
+        ({"batch_size": 5}, 1, "5 divides a pair of photos, .*Use a multiple of 2"),
+        ({"batch_size": 6}, 2, "6 on 2 devices divides a pair .*Use a multiple of 4"),
+        ({"batch_size": 6, "accumulation": 2}, 1, "6 in 2 parts divides a pair .*Use a multiple of 4"),
+    ],
+)
+def test_no_pair_of_photos_is_divided(values: dict[str, int], replicas: int, message: str) -> None:
+    pairs = {"training": values, "model": {"architecture": "mamc"}}
+    with pytest.raises(UserError, match=message) if message else nullcontext():
+        memory.check_photos_at_a_time(Experiment.model_validate(pairs), replicas, lambda note: None)
+    shuffled = {**pairs, "data": {"sampling": "shuffle"}}
+    memory.check_photos_at_a_time(Experiment.model_validate(shuffled), replicas, lambda note: None)
+
+
+@pytest.mark.parametrize(("batch_size", "parts"), [(36, 2), (24, 4), (40, 4)])
+def test_parts_hold_whole_pairs(batch_size: int, parts: int, fit: Fit, memory_for: Remember) -> None:
+    memory_for(1)
+    fitted, _ = fit(batch_size=batch_size, **{"data.sampling": "pairs"})
+    assert fitted.training.accumulation == parts
 
 
 def test_a_number_of_parts_that_is_given_stays(fit: Fit, memory_for: Remember) -> None:

@@ -16,6 +16,25 @@ ONE_PHOTO_FOR_HEADS = (
 )
 
 
+def divided_pair(experiment: Experiment, replicas: int = 1) -> str | None:
+    """Describes a batch size that would divide two photos that stand side by side as a pair; `None` if it doesn't.
+
+    Args:
+        experiment: with a number for `training.batch_size`.
+        replicas: how many devices share a batch.
+    """
+    training = experiment.training
+    unit = 2 * replicas * training.parts
+    if experiment.sampling != "pairs" or training.batch_size % unit == 0:
+        return None
+    shared = f" on {replicas} devices" if replicas > 1 else ""
+    parts = f" in {training.parts} parts" if training.parts > 1 else ""
+    return (
+        f"training.batch_size: {training.batch_size}{shared}{parts} divides a pair of photos of a class, which "
+        f"data.sampling: {experiment.data.sampling} puts side by side. Use a multiple of {unit}."
+    )
+
+
 def training_problems(experiment: Experiment, source: Source, broken: Collection[str] = ()) -> list[str]:
     """Returns what keeps training from starting on these photos, one sentence per problem.
 
@@ -101,3 +120,5 @@ def _batch_size(experiment: Experiment, train: Sequence[Photo]) -> Iterator[str]
     training = experiment.training
     if experiment.model.heads_are_normalised and training.batch_size == training.parts:
         yield ONE_PHOTO_FOR_HEADS
+    if problem := divided_pair(experiment):
+        yield problem

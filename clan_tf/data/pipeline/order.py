@@ -21,11 +21,13 @@ def photo_order(labels: np.ndarray, sampling: Sampling, repeats: int, seed: int)
     Args:
         labels: int `(photos,)`.
         sampling: `"shuffle"` takes each photo at most once an epoch; `"class_balanced"` takes the classes in turn, in
-            an order drawn afresh for every turn, and shuffles the photos of each class.
+            an order drawn afresh for every turn, and shuffles the photos of each class; `"pairs"` takes two photos of
+            a class at each of its turns, which are one photo twice if it has no other.
         repeats: how many places in a row hold the same photo, each to be augmented in its own way.
         seed: of the whole order.
     """
-    order = _shuffled(len(labels), seed) if sampling == "shuffle" else _class_balanced(labels, seed)
+    together = 2 if sampling == "pairs" else 1
+    order = _shuffled(len(labels), seed) if sampling == "shuffle" else _by_class(labels, seed, together)
     return order if repeats == 1 else lambda epoch, place: order(epoch, place // repeats)
 
 
@@ -33,7 +35,8 @@ def _shuffled(photos: int, seed: int) -> PhotoAt:
     return lambda epoch, place: _shuffle(place, photos, [seed, epoch])
 
 
-def _class_balanced(labels: np.ndarray, seed: int) -> PhotoAt:
+def _by_class(labels: np.ndarray, seed: int, together: int) -> PhotoAt:
+    """Takes the classes in turn, and `together` photos of a class at each of its turns."""
     members = list(members_by_label(labels.tolist()).values())
     by_class = tf.constant(np.concatenate(members).astype("int32"))
     counts = np.array([len(photos) for photos in members], dtype="int32")
@@ -41,11 +44,11 @@ def _class_balanced(labels: np.ndarray, seed: int) -> PhotoAt:
     sizes, classes = tf.constant(counts), len(members)
 
     def photo_at(epoch: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
-        turn = place // classes
-        label = _shuffle(place % classes, classes, [seed, epoch, turn])
-        size = sizes[label]
+        turn, place_in_turn = place // together // classes, place // together % classes
+        label = _shuffle(place_in_turn, classes, [seed, epoch, turn])
+        size, taken = sizes[label], turn * together + place % together
         # After all its photos were taken, a class is shuffled again.
-        member = _shuffle(turn % size, size, [seed, epoch, -1 - label, turn // size])
+        member = _shuffle(taken % size, size, [seed, epoch, -1 - label, taken // size])
         return by_class[starts[label] + member]
 
     return photo_at

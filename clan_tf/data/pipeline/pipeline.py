@@ -82,7 +82,7 @@ def training_batches(
     if training.batch_size % worker.count:
         raise UserError(f"training.batch_size: {training.batch_size} can't be divided among {worker.count} workers.")
     own_size, seed = training.batch_size // worker.count, training.seed
-    order = photo_order(labels, data.sampling, data.repeats, seed)
+    order = photo_order(labels, experiment.sampling, data.repeats, seed)
     augment = photo_augmentation(data.augmentation, data.image_size)
     mix = batch_augmentation(data.augmentation)
     all_labels = tf.constant(labels)

@@ -39,6 +39,22 @@ def test_class_balanced_order_takes_every_class_equally_and_no_photo_again_befor
     assert found != indices(photo_order(labels, "class_balanced", 1, seed=0), 2, 36)
 
 
+def test_pairs_are_two_photos_of_a_class_side_by_side() -> None:
+    labels = np.array([0] * 12 + [1] * 3 + [2] * 5 + [3])
+    found = indices(photo_order(labels, "pairs", 1, seed=0), 1, 48)
+    pairs = np.array(found).reshape(-1, 2)
+    assert (labels[pairs[:, 0]] == labels[pairs[:, 1]]).all()
+    for start in range(0, len(pairs), 4):
+        assert sorted(labels[pairs[start : start + 4, 0]]) == [0, 1, 2, 3]
+    for label, count in ((0, 12), (1, 3), (2, 5)):
+        own = [index for index in found if labels[index] == label]
+        for start in range(0, len(own) - count + 1, count):
+            assert len(set(own[start : start + count])) == count
+    assert {tuple(pair) for pair in pairs if labels[pair[0]] == 3} == {(20, 20)}
+    assert found != indices(photo_order(labels, "pairs", 1, seed=0), 2, 48)
+    assert found != indices(photo_order(labels, "pairs", 1, seed=1), 1, 48)
+
+
 EVERYTHING = "data.augmentation={policy: rand_augment, color_jitter: 0.3, random_erasing: 0.5, mixup: 0.5, cutmix: 0.5}"
 
 
