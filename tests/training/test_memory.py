@@ -108,7 +108,7 @@ def test_few_photos_at_a_time_are_noted_for_heads_that_normalise_and_one_is_refu
     ("values", "replicas", "message"),
     [
         ({"batch_size": 6}, 1, ""),
-        ({"batch_size": 5}, 1, "5 divides a pair of photos, .*Use a multiple of 2"),
+        ({"batch_size": 5}, 1, "5 divides a pair of photos .*Use a multiple of 2"),
         ({"batch_size": 6}, 2, "6 on 2 devices divides a pair .*Use a multiple of 4"),
         ({"batch_size": 6, "accumulation": 2}, 1, "6 in 2 parts divides a pair .*Use a multiple of 4"),
     ],

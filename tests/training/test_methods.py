@@ -48,7 +48,7 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     return train(experiment, str(folder)).run
 
 
-@pytest.mark.parametrize("run", ["lrbp", "dfb"], indirect=True)  # those whose start is their own
+@pytest.mark.parametrize("run", ["dfb", "mamc"], indirect=True)  # whose start and order of photos are their own
 def test_a_killed_training_goes_on_to_the_same_weights(run: RunDirectory, tmp_path: Path) -> None:
     def stop(epoch: int, logs: object) -> None:
         raise _Stop
