@@ -135,9 +135,7 @@ def test_defaults_of_a_section_are_the_models(architecture: str) -> None:
 
 def test_photos_of_several_classes_have_no_pairs() -> None:
     mixed = ["model.architecture=mamc", "data.augmentation.cutmix=0.5"]
-    with pytest.raises(
-        UserError, match=r"augmentation\.cutmix mixes photos .*or model\.mamc\.pair_loss_weight=0"
-    ):
+    with pytest.raises(UserError, match=r"augmentation\.cutmix mixes photos .*or model\.mamc\.pair_loss_weight=0"):
         load_experiment("demo", mixed)
     assert load_experiment("demo", [*mixed, "model.mamc.pair_loss_weight=0"]).sampling == "shuffle"
 
