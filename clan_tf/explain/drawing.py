@@ -79,7 +79,7 @@ class Picture:
 def draw_sheet(picture: Picture, heading: str, at: tuple[int, int] | None, path: Path) -> None:
     """Writes a PNG of one photo: the photo, attention and relation maps above, Grad-CAM by branch and stage below.
 
-    A single map of Grad-CAM stands beside the photo.
+    A single map of Grad-CAM stands in the first row, too.
     """
     explanation = picture.explanation
     stages = list(dict.fromkeys(stage for _, stage in explanation.gradcam))
@@ -93,7 +93,7 @@ def draw_sheet(picture: Picture, heading: str, at: tuple[int, int] | None, path:
         colors = "red adds, blue subtracts" if is_signed else "yellow is the most"
         first_row.append((f"what + gathers in {name}\n{colors}", drawn))
     rows = [[(branch, stage) for stage in stages] for branch in branches]
-    beside = rows.pop() if len(explanation.gradcam) == len(first_row) == 1 else []
+    beside = rows.pop() if len(explanation.gradcam) == 1 else []
     columns = max(len(first_row) + len(beside), len(stages))
     height, width = picture.pixels.shape[:2]
     figure, grid = frameless_grid(1 + len(rows), columns, (2.6, 2.6 * height / width + 0.6))
@@ -119,7 +119,7 @@ def draw_sheet(picture: Picture, heading: str, at: tuple[int, int] | None, path:
 def attention_title(name: str, heat: np.ndarray) -> str:
     """Describes a map of attention, with the values of its darkest and brightest positions."""
     if not name.startswith("mid_"):
-        return f"attention of {name}\n{heat.min():.2g} (dark) to {heat.max():.2g} (bright)"
+        return f"attention {name}\n{heat.min():.2g} (dark) to {heat.max():.2g} (bright)"
     shut = ", nearly shut" if np.abs(heat).max() < NEARLY_SHUT else ""
     return f"CLSA of {name}{shut}\n{heat.min():.2g} (dark) to {heat.max():.2g} (bright)"
 
