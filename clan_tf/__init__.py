@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         CrossLayerContextAttention,
         CrossLayerSpatialAttention,
         FilterAttention,
+        GroupBilinear,
         LowRankBilinear,
         MeanAttention,
         NonLocalBlock,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
         PowerNormalization,
         WeightedAverage,
     )
-    from clan_tf.models import BCNN, CBP, CLAN, DFB, LRBP, MAMC, Plain, complexity, load_model
+    from clan_tf.models import BCNN, CBP, CLAN, DBT, DFB, LRBP, MAMC, Plain, complexity, load_model
     from clan_tf.report import write_report
     from clan_tf.training import train
 
@@ -37,6 +38,7 @@ __all__ = [
     "BCNN",
     "CBP",
     "CLAN",
+    "DBT",
     "DFB",
     "LRBP",
     "MAMC",
@@ -48,6 +50,7 @@ __all__ = [
     "Experiment",
     "Explainer",
     "FilterAttention",
+    "GroupBilinear",
     "LowRankBilinear",
     "MeanAttention",
     "NonLocalBlock",
@@ -78,6 +81,7 @@ _ROOMS = {
         "CrossLayerContextAttention",
         "CrossLayerSpatialAttention",
         "FilterAttention",
+        "GroupBilinear",
         "LowRankBilinear",
         "MeanAttention",
         "NonLocalBlock",
@@ -85,7 +89,7 @@ _ROOMS = {
         "PowerNormalization",
         "WeightedAverage",
     ),
-    "clan_tf.models": ("BCNN", "CBP", "CLAN", "DFB", "LRBP", "MAMC", "Plain", "complexity", "load_model"),
+    "clan_tf.models": ("BCNN", "CBP", "CLAN", "DBT", "DFB", "LRBP", "MAMC", "Plain", "complexity", "load_model"),
     "clan_tf.report": ("write_report",),
     "clan_tf.training": ("train",),
 }

@@ -19,6 +19,8 @@ FILTERS = 100
 """Filters of each class in a filter bank."""
 ATTENTIONS = 8
 """Attentions over channels."""
+GROUPS = 4096
+"""Groups of channels."""
 EMBEDDING_GRID = 64
 """Side of the grid of positions whose every number has a weight."""
 SEED = 2**31 - 1

@@ -18,6 +18,7 @@ from clan_tf.layers import (
     CrossLayerContextAttention,
     CrossLayerSpatialAttention,
     FilterAttention,
+    GroupBilinear,
     LowRankBilinear,
     MeanAttention,
     NonLocalBlock,
@@ -25,7 +26,7 @@ from clan_tf.layers import (
     PowerNormalization,
     WeightedAverage,
 )
-from clan_tf.models import BCNN, CBP, CLAN, DFB, LRBP, MAMC, Plain
+from clan_tf.models import BCNN, CBP, CLAN, DBT, DFB, LRBP, MAMC, Plain
 from helpers.models import BATCH, CLASSES, IMAGE_SIZE, MID_SHAPE, TOP_SHAPE, Arrays, Row, build, clan
 
 if keras.backend.backend() != "tensorflow":
@@ -68,6 +69,7 @@ def part_layers() -> keras.Model:
     outputs = {"average": WeightedAverage([1, 0.5])([averages, ClassAverage(3)(-maxima)])}
     first, second = OneSqueezeMultiExcitation(2, reduction=2)(mid)
     outputs |= {"attention": FilterAttention(3)(mid, averages), "first": first, "mean": MeanAttention()(second)}
+    outputs["products"] = GroupBilinear(2)(mid)
     return keras.Model({"mid": mid}, outputs)
 
 
@@ -104,6 +106,7 @@ ROWS = [
     ),
     Row("part_layers", part_layers),
     Row("dfb", lambda: DFB("tiny", CLASSES, IMAGE_SIZE, filters_per_class=3), takes_photos=True),
+    Row("dbt", lambda: DBT("tiny", CLASSES, IMAGE_SIZE, groups=4), takes_photos=True),
     Row("mamc", lambda: MAMC("tiny", CLASSES, IMAGE_SIZE, feature_dim=16), takes_photos=True),
 ]
 rows = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)

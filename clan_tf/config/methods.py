@@ -8,7 +8,7 @@ from pydantic import Field
 from clan_tf import limits
 from clan_tf.config.section import Name, Section, up_to
 
-Architecture = Literal["clan", "plain", "bcnn", "cbp", "lrbp", "dfb", "mamc"]
+Architecture = Literal["clan", "plain", "bcnn", "cbp", "lrbp", "dfb", "mamc", "dbt"]
 """Values of `model.architecture`."""
 
 
@@ -95,6 +95,15 @@ class MAMCConfig(Section):
     """Whether the loss over pairs divides the embeddings by their norms."""
 
 
+class DBTConfig(Section):
+    """Products of channels within groups, the settings of `architecture: dbt`."""
+
+    groups: Annotated[int, up_to(limits.GROUPS)] = 32
+    """Number of groups, which divides the channels of the backbone's last map."""
+    group_loss_weight: Annotated[float, Field(ge=0, le=limits.LOSS_WEIGHT)] = 1e-4
+    """Weight of the loss that makes channels alike within their groups and unlike between them."""
+
+
 OWN_KEYS: Mapping[str, tuple[str, ...]] = {
     "clan": (
         "scales",
@@ -117,6 +126,7 @@ OWN_KEYS: Mapping[str, tuple[str, ...]] = {
     "lrbp": ("lrbp",),
     "dfb": ("combination", "dfb"),
     "mamc": ("mamc",),
+    "dbt": ("dbt",),
 }
 """Keys of `model` that an architecture takes beside those that all take."""
 

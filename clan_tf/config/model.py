@@ -13,6 +13,7 @@ from clan_tf.config.methods import (
     Architecture,
     BCNNConfig,
     CBPConfig,
+    DBTConfig,
     DFBConfig,
     LRBPConfig,
     MAMCConfig,
@@ -29,7 +30,7 @@ class ModelConfig(Section):
     architecture: Architecture = "clan"
     """`clan`; `plain`, the backbone with global average pooling and one dense layer; `bcnn`, bilinear pooling; `cbp`,
     compact, or `lrbp`, low-rank bilinear pooling; `dfb`, a bank of filters; `mamc`, several attentions over
-    channels. A key that an architecture ignores is refused."""
+    channels; `dbt`, products of channels within groups. A key that an architecture ignores is refused."""
     backbone: Name = "resnet50"
     """One of `vgg16`, `vgg19`, `vgg16_bn`, `resnet50`, `resnet101`, `resnet152`, `resnet50_v2`, `resnet101_v2`,
     `resnet152_v2`, `densenet121`, `densenet169`, `densenet201`, `mobilenet`, `mobilenet_v2`, `mobilenet_v3_small`,
@@ -87,6 +88,8 @@ class ModelConfig(Section):
     """The settings of `dfb`."""
     mamc: MAMCConfig = MAMCConfig()
     """The settings of `mamc`."""
+    dbt: DBTConfig = DBTConfig()
+    """The settings of `dbt`."""
 
     @field_validator("weights")
     @classmethod

@@ -4,6 +4,7 @@ from clan_tf.layers.bilinear import BilinearPooling
 from clan_tf.layers.context_attention import CrossLayerContextAttention
 from clan_tf.layers.excitation import MeanAttention, OneSqueezeMultiExcitation
 from clan_tf.layers.filter_bank import ClassAverage, FilterAttention
+from clan_tf.layers.group_bilinear import GroupBilinear
 from clan_tf.layers.low_rank import LowRankBilinear, PowerNormalization
 from clan_tf.layers.non_local import NonLocalBlock
 from clan_tf.layers.spatial_attention import CrossLayerSpatialAttention
@@ -17,6 +18,7 @@ __all__ = [
     "CrossLayerContextAttention",
     "CrossLayerSpatialAttention",
     "FilterAttention",
+    "GroupBilinear",
     "LowRankBilinear",
     "MeanAttention",
     "NonLocalBlock",

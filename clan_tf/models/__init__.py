@@ -6,6 +6,7 @@ from clan_tf.models.clan import CLAN
 from clan_tf.models.classifier import BranchClassifier
 from clan_tf.models.combination import COMBINED, combine
 from clan_tf.models.complexity import Complexity, complexity
+from clan_tf.models.dbt import DBT
 from clan_tf.models.files import load_model, save_model
 from clan_tf.models.filter_bank import DFB
 from clan_tf.models.mamc import MAMC
@@ -17,6 +18,7 @@ __all__ = [
     "CBP",
     "CLAN",
     "COMBINED",
+    "DBT",
     "DFB",
     "LRBP",
     "MAMC",

@@ -23,6 +23,7 @@ WHOLE_NUMBERS = {
     "feature_dim": limits.EMBED_DIM,
     "reduction": limits.REDUCED_DIM,
     "embedding_grid": limits.EMBEDDING_GRID,
+    "groups": limits.GROUPS,
     "spatial_kernel_size": limits.KERNEL_SIZE,
 }
 """Constructor arguments that are positive whole numbers, and their maxima."""
@@ -49,7 +50,7 @@ def check_arguments(arguments: Mapping[str, Any]) -> None:
             f"`feature_scale` must be above 0 and at most {limits.FEATURE_SCALE:,.0f}. "
             f"Received: feature_scale={shown(scale)}"
         )
-    for name in ("side_weight", "pair_loss_weight"):
+    for name in ("side_weight", "pair_loss_weight", "group_loss_weight"):
         weight = arguments.get(name, 0.0)
         if not (isinstance(weight, numbers.Real) and 0 <= float(weight) <= limits.LOSS_WEIGHT):
             raise ValueError(f"`{name}` must be from 0 to {limits.LOSS_WEIGHT:,.0f}. Received: {name}={shown(weight)}")

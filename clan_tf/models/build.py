@@ -9,6 +9,7 @@ from clan_tf.config.section import Section
 from clan_tf.models.bilinear import BCNN, CBP, LRBP
 from clan_tf.models.clan import CLAN
 from clan_tf.models.classifier import BranchClassifier
+from clan_tf.models.dbt import DBT
 from clan_tf.models.filter_bank import DFB
 from clan_tf.models.mamc import MAMC
 from clan_tf.models.plain import Plain
@@ -21,6 +22,7 @@ MODELS: dict[str, type[BranchClassifier]] = {
     "lrbp": LRBP,
     "dfb": DFB,
     "mamc": MAMC,
+    "dbt": DBT,
 }
 """The classes by `model.architecture`."""
 

@@ -13,6 +13,7 @@ import keras
 
 from clan_tf.layers import CrossLayerContextAttention, CrossLayerSpatialAttention, NonLocalBlock
 from clan_tf.layers.bilinear import SecondOrderPooling
+from clan_tf.layers.group_bilinear import GroupBilinear
 from clan_tf.models.classifier import BranchClassifier
 
 PARTS = ("backbone", "clca", "non_local", "clsa", "heads")
@@ -71,7 +72,7 @@ def complexity(model: BranchClassifier) -> Complexity:
             cost.activation_bytes += 4 * _size(_output_shape(leaf))
             if hasattr(leaf, "working_bytes"):
                 cost.activation_bytes += leaf.working_bytes(_input_shape(leaf))
-        if isinstance(layer, NonLocalBlock | SecondOrderPooling):
+        if isinstance(layer, NonLocalBlock | SecondOrderPooling | GroupBilinear):
             # A refined map has the shape of the map that it is made of.
             shape = layer.output.shape if isinstance(layer, NonLocalBlock) else layer.input.shape
             macs, size = layer.product_cost(shape)

@@ -193,6 +193,12 @@ TABLES: dict[str, Table] = {
             Row("CBP", Network("cbp", {"architecture": "cbp"}), printed=_vgg(84.0), key="cbp"),
             Row("LRBP", Network("lrbp", {"architecture": "lrbp"}), printed=_vgg(84.2, 90.9, 87.3), key="lrbp"),
             Row(
+                "DBT-Net",
+                Network("dbt", {"architecture": "dbt"}),
+                key="dbt",
+                printed={"resnet50": _all_three(87.5, 94.1, 91.2), "resnet101": _all_three(88.1, 94.5, 91.6)},
+            ),
+            Row(
                 "MAMC",
                 Network("mamc", {"architecture": "mamc"}),
                 key="mamc",

@@ -85,6 +85,7 @@ def test_a_file_that_names_both_is_refused(tmp_path: Path) -> None:
         ("lrbp", {"lrbp": {"rank": 4, "sqrt_features": False}}, {"rank": 4, "sqrt_features": False}),
         ("dfb", {"dfb": {"side_weight": 0.2, "filter_init": "random"}}, {"side_weight": 0.2, "filter_init": "random"}),
         ("mamc", {"mamc": {"attentions": 3, "pair_loss_weight": 0.1}}, {"attentions": 3, "pair_loss_weight": 0.1}),
+        ("dbt", {"dbt": {"groups": 4, "group_loss_weight": 0}}, {"groups": 4, "group_loss_weight": 0}),
         ("plain", {"head_batch_norm": True}, {"head_batch_norm": True}),
     ],
 )

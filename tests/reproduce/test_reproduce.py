@@ -313,7 +313,10 @@ def test_some_rows_alone_are_trained_and_the_others_named(
     assert sorted(training.runs) == ["bcnn-seed0", "plain-seed0"]
     assert [row["method"] for row in done.rows] == ["Finetuned backbone", "B-CNN"]
     page = (tmp_path / "table6.md").read_text(encoding="utf-8")
-    assert "Rows left out by --rows: cbp, lrbp, mamc, dfb, clan, clan_3." in page and "percentage points above" in page
+    assert (
+        "Rows left out by --rows: cbp, lrbp, dbt, mamc, dfb, clan, clan_3." in page
+        and "percentage points above" in page
+    )
 
 
 def test_without_the_baseline_nothing_is_compared(

@@ -24,11 +24,13 @@ OWN = {
     "lrbp": ["model.lrbp.projection_dim=12", "model.lrbp.rank=2"],
     "dfb": ["model.dfb.filters_per_class=2"],
     "mamc": ["model.mamc.feature_dim=16"],
+    "dbt": ["model.dbt.groups=4", "model.dbt.group_loss_weight=0.1"],
 }
 MAPS = {
     "cbp": {"gradcam.top.top"},
     "lrbp": {"gradcam.top.top"},
     "dfb": {"gradcam.global.top", "gradcam.part.mid_1", "gradcam.side.mid_1", "attention.part"},
+    "dbt": {"gradcam.top.top"},
     "mamc": {"gradcam.top.top", "attention.1", "attention.2"},
 }
 RECIPE = [
