@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from clan_tf.explain import Explainer, explain_photos
     from clan_tf.inference import predict
     from clan_tf.layers import (
+        AttentionSampler,
         BilinearPooling,
         ClassAverage,
         CompactBilinearPooling,
@@ -28,9 +29,10 @@ if TYPE_CHECKING:
         NonLocalBlock,
         OneSqueezeMultiExcitation,
         PowerNormalization,
+        TrilinearAttention,
         WeightedAverage,
     )
-    from clan_tf.models import BCNN, CBP, CLAN, DBT, DFB, LRBP, MAMC, Plain, complexity, load_model
+    from clan_tf.models import BCNN, CBP, CLAN, DBT, DFB, LRBP, MAMC, TASN, Plain, complexity, load_model
     from clan_tf.report import write_report
     from clan_tf.training import train
 
@@ -42,6 +44,8 @@ __all__ = [
     "DFB",
     "LRBP",
     "MAMC",
+    "TASN",
+    "AttentionSampler",
     "BilinearPooling",
     "ClassAverage",
     "CompactBilinearPooling",
@@ -57,6 +61,7 @@ __all__ = [
     "OneSqueezeMultiExcitation",
     "Plain",
     "PowerNormalization",
+    "TrilinearAttention",
     "WeightedAverage",
     "complexity",
     "evaluate",
@@ -75,6 +80,7 @@ _ROOMS = {
     "clan_tf.explain": ("Explainer", "explain_photos"),
     "clan_tf.inference": ("predict",),
     "clan_tf.layers": (
+        "AttentionSampler",
         "BilinearPooling",
         "ClassAverage",
         "CompactBilinearPooling",
@@ -87,9 +93,22 @@ _ROOMS = {
         "NonLocalBlock",
         "OneSqueezeMultiExcitation",
         "PowerNormalization",
+        "TrilinearAttention",
         "WeightedAverage",
     ),
-    "clan_tf.models": ("BCNN", "CBP", "CLAN", "DBT", "DFB", "LRBP", "MAMC", "Plain", "complexity", "load_model"),
+    "clan_tf.models": (
+        "BCNN",
+        "CBP",
+        "CLAN",
+        "DBT",
+        "DFB",
+        "LRBP",
+        "MAMC",
+        "TASN",
+        "Plain",
+        "complexity",
+        "load_model",
+    ),
     "clan_tf.report": ("write_report",),
     "clan_tf.training": ("train",),
 }

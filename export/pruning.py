@@ -39,19 +39,16 @@ def inference_model(
         outputs |= {f"{PROBABILITIES}_{branch}": model.features[branch] for branch in branches}
     outputs |= {name: model.features[name] for name in features}
     pruned = keras.Model(model.input, outputs, name=model.name)
-    maps = {name: model.backbone_model.output[name] for name in _needed_maps(model, pruned)}
-    backbone = keras.Model(model.backbone_model.input, maps, name=model.backbone_model.name)
-    if folded:
-        backbone = fold_batch_norm(backbone)
+    backbones = {id(each): _with_maps(each, _needed_maps(each, model, pruned), folded) for each in model.backbones}
 
     def replace(layer: keras.layers.Layer) -> keras.layers.Layer:
         return fold(layer) if folded else layer
 
     def call(layer: keras.layers.Layer, *args: Any, **kwargs: Any) -> Any:
-        if layer is not model.backbone_model:
+        if id(layer) not in backbones:
             return layer(*args, **kwargs)
         # Maps that no output needs have no value; nothing uses them.
-        return {**dict.fromkeys(layer.output), **backbone(*args)}
+        return {**dict.fromkeys(layer.output), **backbones[id(layer)](*args)}
 
     whole = keras.models.clone_model(pruned, clone_function=replace, call_function=call)
     return fold_batch_norm(whole) if folded else whole
@@ -66,8 +63,17 @@ def _combined(model: BranchClassifier, branches: Sequence[str]) -> Tensor:
     return combined_output(logits, probabilities, model.combination, chosen_weights(branches, model.branch_weights))
 
 
-def _needed_maps(model: BranchClassifier, pruned: keras.Model) -> list[str]:
+def _with_maps(backbone: keras.Model, names: Sequence[str], folded: bool) -> keras.Model:
+    """Returns the part of a backbone that computes some of its maps; the backbone itself if none is needed."""
+    if not names:
+        return backbone
+    part = keras.Model(backbone.input, {name: backbone.output[name] for name in names}, name=backbone.name)
+    return fold_batch_norm(part) if folded else part
+
+
+def _needed_maps(backbone: keras.Model, model: BranchClassifier, pruned: keras.Model) -> list[str]:
     """Returns the backbone's maps that the pruned model's other layers use."""
-    others = [layer for layer in pruned.operations if layer is not model.backbone_model]
-    taken = {id(tensor) for layer in others for tensor in keras.tree.flatten(layer.input)}
-    return [name for name in model.backbone_model.output if id(model.features[f"backbone_{name}"]) in taken]
+    others = [layer for layer in pruned.operations if layer not in model.backbones]
+    names = keras.tree.flatten({name: name for name in backbone.output})
+    taken = [tensor._keras_history for layer in others for tensor in keras.tree.flatten(layer.input)]
+    return list(dict.fromkeys(names[each.tensor_index] for each in taken if each.operation is backbone))

@@ -48,7 +48,7 @@ class ExportWriter:
             UserError: if a branch isn't one of the model's, or a class name has several lines.
         """
         model = self._model
-        branches = choose_branches(model.branches, options.branches)
+        branches = choose_branches(model.branches, options.branches, model.branch_weights)
         require_lines(self._source.path, model.class_names)
         # Phone libraries stretch photos to the file's size: they pass the whole photo, and the file crops the centre.
         whole_size = model.resize_size if model.resize_mode == "stretch" else model.image_size

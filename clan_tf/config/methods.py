@@ -8,7 +8,7 @@ from pydantic import Field
 from clan_tf import limits
 from clan_tf.config.section import Name, Section, up_to
 
-Architecture = Literal["clan", "plain", "bcnn", "cbp", "lrbp", "dfb", "mamc", "dbt"]
+Architecture = Literal["clan", "plain", "bcnn", "cbp", "lrbp", "dfb", "mamc", "dbt", "tasn"]
 """Values of `model.architecture`."""
 
 
@@ -104,6 +104,24 @@ class DBTConfig(Section):
     """Weight of the loss that makes channels alike within their groups and unlike between them."""
 
 
+class TASNConfig(Section):
+    """Photos resampled by attention, the settings of `architecture: tasn`."""
+
+    base: Name | None = None
+    """Layer or alias of the map from which attention is made; by default the backbone's usual mid-level map."""
+    sampled_size: Annotated[int, Field(ge=16, le=limits.IMAGE_SIZE)] | None = None
+    """Side of the resampled photos in pixels; by default half of `data.image_size`, but at least 96,
+    or `data.image_size` if that is less."""
+    attention_scale: Annotated[float, Field(gt=0, le=limits.FEATURE_SCALE)] = 7.0
+    """How sharp the attention is."""
+    auxiliary_weight: Annotated[float, Field(ge=0, le=limits.LOSS_WEIGHT)] = 0.5
+    """Weight of the loss of a head that both resampled photos share."""
+    distillation_weight: Annotated[float, Field(ge=0, le=limits.LOSS_WEIGHT)] = 1.0
+    """Weight of the loss by which the branch `structure` learns from `detail`."""
+    distillation_temperature: Annotated[float, Field(gt=0, le=limits.FEATURE_SCALE)] = 10.0
+    """What the logits are divided by in that loss."""
+
+
 OWN_KEYS: Mapping[str, tuple[str, ...]] = {
     "clan": (
         "scales",
@@ -127,6 +145,7 @@ OWN_KEYS: Mapping[str, tuple[str, ...]] = {
     "dfb": ("combination", "dfb"),
     "mamc": ("mamc",),
     "dbt": ("dbt",),
+    "tasn": ("tasn",),
 }
 """Keys of `model` that an architecture takes beside those that all take."""
 

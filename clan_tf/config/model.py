@@ -17,6 +17,7 @@ from clan_tf.config.methods import (
     DFBConfig,
     LRBPConfig,
     MAMCConfig,
+    TASNConfig,
     architectures_with,
     ignored_keys,
 )
@@ -29,8 +30,9 @@ class ModelConfig(Section):
 
     architecture: Architecture = "clan"
     """`clan`; `plain`, the backbone with global average pooling and one dense layer; `bcnn`, bilinear pooling; `cbp`,
-    compact, or `lrbp`, low-rank bilinear pooling; `dfb`, a bank of filters; `mamc`, several attentions over
-    channels; `dbt`, products of channels within groups. A key that an architecture ignores is refused."""
+    compact, or `lrbp`, low-rank bilinear pooling; `dfb`, a bank of filters; `mamc`, several attentions over channels;
+    `dbt`, products of channels within groups; `tasn`, photos resampled by attention. A key that an architecture ignores
+    is refused."""
     backbone: Name = "resnet50"
     """One of `vgg16`, `vgg19`, `vgg16_bn`, `resnet50`, `resnet101`, `resnet152`, `resnet50_v2`, `resnet101_v2`,
     `resnet152_v2`, `densenet121`, `densenet169`, `densenet201`, `mobilenet`, `mobilenet_v2`, `mobilenet_v3_small`,
@@ -90,6 +92,8 @@ class ModelConfig(Section):
     """The settings of `mamc`."""
     dbt: DBTConfig = DBTConfig()
     """The settings of `dbt`."""
+    tasn: TASNConfig = TASNConfig()
+    """The settings of `tasn`."""
 
     @field_validator("weights")
     @classmethod

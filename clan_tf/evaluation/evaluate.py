@@ -91,7 +91,7 @@ def evaluate(
         model: a run directory, a `.keras` file, an exported `.tflite` or `.onnx` file or SavedModel folder, or the
             folder of an export.
         split: `train`, `val` or `test`.
-        branches: which to combine; all if `None`.
+        branches: which to combine; those that the model combines if `None`.
         config: the config whose data to use; the run's own if `None`.
         overrides: `KEY=VALUE` strings that override the config.
         output: folder for tables and pictures. If `None`, one in the run's `evaluation/` if the run's best model is
@@ -121,7 +121,7 @@ def evaluate(
         require_same_classes(path, predictor.class_names, data.source)
         checked = check_noted(data, split, data.photos(split), progress)
         probabilities = predictor.answers(checked, progress)
-    some = None if predictor.chosen == predictor.branches else predictor.chosen
+    some = None if branches is None or predictor.chosen == predictor.branches else predictor.chosen
     own = run if run and path == run.best and not config and not overrides else None
     folder = EvaluationFolder(output) if output else own.evaluation(split, some) if own else None
     notes = (*data.notes, *data.content_notes(split, checked))

@@ -76,7 +76,8 @@ class Explainer:
         self.attentions = [name for name in model.features if name.startswith("attention_")]
         self._maps_of_stages = [name for stage in self.stages.values() for names in stage for name in names]
         logits = [f"logits_{branch}" for branch in self.branches]
-        self._network = model.with_outputs(dict.fromkeys([*self._maps_of_stages, *self.attentions, *logits, COMBINED]))
+        wanted = [*self._maps_of_stages, *self.attentions, *logits, *model.WARPED.values(), COMBINED]
+        self._network = model.with_outputs(dict.fromkeys(wanted))
         self._refinements = getattr(model, "refinements", {})
         self._backbone = model.with_outputs(["backbone_top", *(f"backbone_{name}" for name in self._refinements)])
 
@@ -173,6 +174,9 @@ class Explainer:
                 if connected:
                     weighted = [_weighted_sum(maps[name], gradients[name]) for name in connected[0]]
                     gradcam[f"{branch}/{stage}"] = tf.nn.relu(tf.add_n(weighted))
+        for stage, positions in self.model.WARPED.items():
+            for key in [key for key in gradcam if key.endswith(f"/{stage}")]:
+                gradcam[key] = unwarped(gradcam[key], outputs[positions], photos.shape[1])
         attention = {name.removeprefix("attention_"): outputs[name][..., 0] for name in self.attentions}
         return label, tf.gather(outputs[COMBINED], label, batch_dims=1), gradcam, attention
 
@@ -188,6 +192,32 @@ def stages_of(model: BranchClassifier) -> dict[str, list[list[str]]]:
     stages["top"] = [["backbone_top"]]
     attended = [name for name in model.features if name.startswith("attended_")]
     return {**stages, "refined_top": [attended]} if attended else stages
+
+
+def unwarped(maps: tf.Tensor, positions: tf.Tensor, size: int, grid: int = ANY_SIZE) -> tf.Tensor:
+    """Brings maps of resampled photos back to the photos, bilinear between cell centres.
+
+    Args:
+        maps: float32 `(photos, rows, columns)`.
+        positions: where the rows and columns of the resampled photos lie in the photos, in pixels from the first one's
+            centre, rising, `(photos, 2, samples)`.
+        size: side of the photos in pixels.
+        grid: side of the result.
+
+    Returns:
+        `(photos, grid, grid)`; beyond the first and the last sample it has their values.
+    """
+    places = (np.arange(grid) + 0.5) * size / grid - 0.5
+    samples = np.arange(positions.shape[2])
+    result = []
+    for heat, axes in zip(maps.numpy(), positions.numpy(), strict=True):
+        for cells, axis in zip(heat.shape, axes, strict=True):
+            # From the photo's pixels to those of the resampled photo, and from them to the map's cells.
+            cell = (np.interp(places, axis, samples) + 0.5) * cells / len(samples) - 0.5
+            weights = np.maximum(0, 1 - np.abs(cell.clip(0, cells - 1)[:, None] - np.arange(cells)))
+            heat = np.tensordot(weights, heat, axes=(1, 0)).T
+        result.append(heat)
+    return tf.constant(np.array(result, "float32"))
 
 
 def _weighted_sum(activations: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:

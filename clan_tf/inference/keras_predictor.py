@@ -39,7 +39,7 @@ class KerasPredictor(Predictor):
         self.model, self.path = model, path
         self.class_names = model.class_names
         self.branches = model.branches
-        self.chosen = choose_branches(model.branches, branches)
+        self.chosen = choose_branches(model.branches, branches, model.branch_weights)
         self.batch_size = batch_size
         self._run = tf.function(lambda batch: model(batch, training=False)[COMBINED], autograph=False)
 

@@ -1,7 +1,7 @@
 """The interface of every model that predicts photos, regardless of the runtime."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -73,8 +73,10 @@ class Predictor(ABC):
         self.close()
 
 
-def choose_branches(available: Sequence[str], names: Sequence[str] | None) -> tuple[str, ...]:
-    """Selects the branches to combine, each once; all if `names` is `None`.
+def choose_branches(
+    available: Sequence[str], names: Sequence[str] | None, weights: Mapping[str, float] | None = None
+) -> tuple[str, ...]:
+    """Selects the branches to combine, each once; all with a weight above 0 in `weights` if `names` is `None`.
 
     Raises:
         UserError: for a name that isn't a branch.
@@ -85,7 +87,9 @@ def choose_branches(available: Sequence[str], names: Sequence[str] | None) -> tu
                 f"--branches: no branch {name!r}.{nearest(name, list(available))} "
                 f"This model's branches: {', '.join(available)}."
             )
-    return tuple(dict.fromkeys(names)) if names else tuple(available)
+    if names:
+        return tuple(dict.fromkeys(names))
+    return tuple(name for name in available if weights is None or weights[name] > 0)
 
 
 def require_finite_answers(path: Path, answers: dict[str, np.ndarray]) -> None:

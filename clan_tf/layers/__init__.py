@@ -7,11 +7,14 @@ from clan_tf.layers.filter_bank import ClassAverage, FilterAttention
 from clan_tf.layers.group_bilinear import GroupBilinear
 from clan_tf.layers.low_rank import LowRankBilinear, PowerNormalization
 from clan_tf.layers.non_local import NonLocalBlock
+from clan_tf.layers.sampling import AttentionSampler
 from clan_tf.layers.spatial_attention import CrossLayerSpatialAttention
 from clan_tf.layers.tensor_sketch import CompactBilinearPooling
+from clan_tf.layers.trilinear_attention import TrilinearAttention
 from clan_tf.layers.weighted_average import WeightedAverage
 
 __all__ = [
+    "AttentionSampler",
     "BilinearPooling",
     "ClassAverage",
     "CompactBilinearPooling",
@@ -24,5 +27,6 @@ __all__ = [
     "NonLocalBlock",
     "OneSqueezeMultiExcitation",
     "PowerNormalization",
+    "TrilinearAttention",
     "WeightedAverage",
 ]

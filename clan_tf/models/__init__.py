@@ -11,6 +11,7 @@ from clan_tf.models.files import load_model, save_model
 from clan_tf.models.filter_bank import DFB
 from clan_tf.models.mamc import MAMC
 from clan_tf.models.plain import Plain
+from clan_tf.models.tasn import TASN
 
 __all__ = [
     "BACKBONES",
@@ -22,6 +23,7 @@ __all__ = [
     "DFB",
     "LRBP",
     "MAMC",
+    "TASN",
     "BranchClassifier",
     "Complexity",
     "Plain",

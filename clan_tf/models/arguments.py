@@ -24,11 +24,12 @@ WHOLE_NUMBERS = {
     "reduction": limits.REDUCED_DIM,
     "embedding_grid": limits.EMBEDDING_GRID,
     "groups": limits.GROUPS,
+    "sampled_size": limits.IMAGE_SIZE,
     "spatial_kernel_size": limits.KERNEL_SIZE,
 }
 """Constructor arguments that are positive whole numbers, and their maxima."""
 SWITCHES = ("spatial_attention", "spatial_batch_norm", "head_batch_norm", "sqrt_features", "normalize_features")
-OPTIONAL = ("resize_size", "embed_dim", "reduced_dim")
+OPTIONAL = ("resize_size", "embed_dim", "reduced_dim", "sampled_size")
 
 
 def check_arguments(arguments: Mapping[str, Any]) -> None:
@@ -44,13 +45,13 @@ def check_arguments(arguments: Mapping[str, Any]) -> None:
     dropout = arguments["dropout"]
     if not (isinstance(dropout, numbers.Real) and 0 <= float(dropout) < 1):
         raise ValueError(f"`dropout` must be at least 0 and below 1. Received: dropout={shown(dropout)}")
-    scale = arguments.get("feature_scale", 1.0)
-    if not (isinstance(scale, numbers.Real) and 0 < float(scale) <= limits.FEATURE_SCALE):
-        raise ValueError(
-            f"`feature_scale` must be above 0 and at most {limits.FEATURE_SCALE:,.0f}. "
-            f"Received: feature_scale={shown(scale)}"
-        )
-    for name in ("side_weight", "pair_loss_weight", "group_loss_weight"):
+    for name in ("feature_scale", "attention_scale", "distillation_temperature"):
+        scale = arguments.get(name, 1.0)
+        if not (isinstance(scale, numbers.Real) and 0 < float(scale) <= limits.FEATURE_SCALE):
+            raise ValueError(
+                f"`{name}` must be above 0 and at most {limits.FEATURE_SCALE:,.0f}. Received: {name}={shown(scale)}"
+            )
+    for name in ("side_weight", "pair_loss_weight", "group_loss_weight", "auxiliary_weight", "distillation_weight"):
         weight = arguments.get(name, 0.0)
         if not (isinstance(weight, numbers.Real) and 0 <= float(weight) <= limits.LOSS_WEIGHT):
             raise ValueError(f"`{name}` must be from 0 to {limits.LOSS_WEIGHT:,.0f}. Received: {name}={shown(weight)}")

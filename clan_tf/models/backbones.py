@@ -178,6 +178,7 @@ def build_backbone(
     top: str | None = None,
     top_key: str = "model.base",
     mid_key: str = "model.mid",
+    model_name: str | None = None,
 ) -> keras.Model:
     """Builds a backbone that outputs its tapped maps.
 
@@ -189,6 +190,7 @@ def build_backbone(
         top: layer or alias of the map that is called `top`, in place of the backbone's output.
         top_key: the key of the config that gave it, for messages.
         mid_key: the key of the config that gave `mid`.
+        model_name: the model's name; `name` by default.
 
     Returns:
         A model from preprocessed photos `(batch, image_size, image_size, 3)` to a dict of the maps `mid_1` … and `top`.
@@ -219,7 +221,7 @@ def build_backbone(
                 f"{mid_key}: {layer!r} of {name} has shape {tensor.shape[1:]}; a mid-level map must be at least as "
                 f"fine as the top-level map, {top_map.shape[1:]}. The defaults are {', '.join(spec.mid[3])}."
             )
-    return keras.Model(base.input, {**maps, "top": top_map}, name=name)
+    return keras.Model(base.input, {**maps, "top": top_map}, name=model_name or name)
 
 
 def tap(base: keras.Model, spec: BackboneSpec, layer: str, key: str = "model.mid") -> Any:

@@ -13,6 +13,7 @@ from clan_tf.models.dbt import DBT
 from clan_tf.models.filter_bank import DFB
 from clan_tf.models.mamc import MAMC
 from clan_tf.models.plain import Plain
+from clan_tf.models.tasn import TASN
 
 MODELS: dict[str, type[BranchClassifier]] = {
     "clan": CLAN,
@@ -23,6 +24,7 @@ MODELS: dict[str, type[BranchClassifier]] = {
     "dfb": DFB,
     "mamc": MAMC,
     "dbt": DBT,
+    "tasn": TASN,
 }
 """The classes by `model.architecture`."""
 

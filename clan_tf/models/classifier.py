@@ -41,6 +41,8 @@ class BranchClassifier(keras.Model):
         HEAD_LAYERS: layers between the backbone and the head; nor are those for which these weren't copied.
         CLASS_LAYERS: layers with weights of single classes; they are copied only between models of the same classes.
         LOSS_FEATURES: features that the model's own losses take.
+        WARPED: stages whose map is of a resampled photo, and the feature that holds where its rows and columns lie in
+            the photo, in pixels: `(batch, 2, size)`.
         STAGES: the map of which a branch's head takes features, in `explain`, where it hasn't the branch's name.
         PUBLISHED: what is published of the method's size, in words; empty if nothing is.
         is_prepared: whether weights that start from photos have been taken over from another model.
@@ -59,6 +61,7 @@ class BranchClassifier(keras.Model):
     CLASS_LAYERS: ClassVar[tuple[str, ...]] = ()
     LOSS_FEATURES: ClassVar[tuple[str, ...]] = ()
     STAGES: ClassVar[Mapping[str, str]] = {}
+    WARPED: ClassVar[Mapping[str, str]] = {}
     PUBLISHED: ClassVar[str] = ""
     is_prepared: bool = False
 
@@ -157,15 +160,24 @@ class BranchClassifier(keras.Model):
         """Weights of the losses that the model has beside the branches' cross-entropies, by name."""
         return {}
 
-    def own_losses(self, features: Mapping[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
+    @property
+    def backbones(self) -> tuple[keras.Model, ...]:
+        """All networks that start from the weights of `backbone`."""
+        return (self.backbone_model,)
+
+    def calls_in_training(self, layer: keras.layers.Layer) -> int:
+        """Returns how many times training computes one of the model's layers for a photo."""
+        return 1
+
+    def own_losses(self, outputs: Mapping[str, Tensor], shares: Tensor) -> dict[str, Tensor]:
         """Computes the model's own losses; `clan-tf train` adds them to the branches', and Keras' `fit` doesn't.
 
         A loss that compares photos sees those that are computed at a time: one device's part of a batch, or of one of
         the parts in which it is accumulated.
 
         Args:
-            features: those of `LOSS_FEATURES`.
-            labels: int `(photos,)`.
+            outputs: those of `training_model`.
+            shares: of each photo's classes, one of 1 without MixUp and CutMix, float32 `(photos, classes)`.
 
         Returns:
             Each photo's value `(photos,)` by the names of `own_loss_weights`.

@@ -14,6 +14,7 @@ import keras
 from clan_tf.layers import CrossLayerContextAttention, CrossLayerSpatialAttention, NonLocalBlock
 from clan_tf.layers.bilinear import SecondOrderPooling
 from clan_tf.layers.group_bilinear import GroupBilinear
+from clan_tf.layers.trilinear_attention import TrilinearAttention
 from clan_tf.models.classifier import BranchClassifier
 
 PARTS = ("backbone", "clca", "non_local", "clsa", "heads")
@@ -69,10 +70,10 @@ def complexity(model: BranchClassifier) -> Complexity:
         for leaf in leaf_layers(layer):
             cost.parameters[part] += sum(prod(weight.shape) for weight in leaf.trainable_weights)
             cost.macs[part] += _macs(leaf)
-            cost.activation_bytes += 4 * _size(_output_shape(leaf))
+            cost.activation_bytes += model.calls_in_training(layer) * 4 * _size(_output_shape(leaf))
             if hasattr(leaf, "working_bytes"):
                 cost.activation_bytes += leaf.working_bytes(_input_shape(leaf))
-        if isinstance(layer, NonLocalBlock | SecondOrderPooling | GroupBilinear):
+        if isinstance(layer, NonLocalBlock | SecondOrderPooling | GroupBilinear | TrilinearAttention):
             # A refined map has the shape of the map that it is made of.
             shape = layer.output.shape if isinstance(layer, NonLocalBlock) else layer.input.shape
             macs, size = layer.product_cost(shape)
@@ -128,9 +129,9 @@ def _ends_in_relu(layer: keras.layers.Layer) -> bool:
 
 
 def _input_shape(layer: keras.layers.Layer) -> Shape:
-    """Returns the input shape from the graph or, for layers inside other layers, from the build."""
+    """Returns the first input's shape from the graph or, for layers inside other layers, from the build."""
     try:
-        tensor = layer.input
+        tensor = next(iter(keras.tree.flatten(layer.input)), None)
     except (AttributeError, ValueError):
         return layer.get_build_config()["input_shape"]
     return getattr(tensor, "shape", ())

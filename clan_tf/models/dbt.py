@@ -131,9 +131,9 @@ class DBT(BranchClassifier):
         """The loss over groups, unless its weight is 0."""
         return {"groups": self.group_loss_weight} if self.group_loss_weight else {}
 
-    def own_losses(self, features: Mapping[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
+    def own_losses(self, outputs: Mapping[str, Tensor], shares: Tensor) -> dict[str, Tensor]:
         """Computes the loss over the groups of all these photos, which each of them has as its value."""
-        grouped = features["grouped"]
+        grouped = outputs["grouped"]
         return {"groups": ops.broadcast_to(group_loss(grouped, self.groups), ops.shape(grouped)[:1])}
 
 

@@ -138,9 +138,10 @@ class MAMC(BranchClassifier):
         """The loss over pairs, unless its weight is 0."""
         return {"pairs": self.pair_loss_weight} if self.pair_loss_weight else {}
 
-    def own_losses(self, features: Mapping[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
+    def own_losses(self, outputs: Mapping[str, Tensor], shares: Tensor) -> dict[str, Tensor]:
         """Computes the loss over all pairs of these photos."""
-        return {"pairs": pair_losses(features["embeddings"], labels, self.normalize_features)}
+        labels = keras.ops.argmax(shares, axis=-1)
+        return {"pairs": pair_losses(outputs["embeddings"], labels, self.normalize_features)}
 
 
 def to_grid(maps: Tensor, side: int) -> Tensor:

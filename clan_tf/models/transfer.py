@@ -56,7 +56,7 @@ def copy_fitting(source: BranchClassifier, model: BranchClassifier) -> Transfer:
         UserError: if the models have other backbones, or mid-level maps of other layers.
     """
     _require_same_maps(source, model)
-    inner = _pairs(source.backbone_model, model.backbone_model)
+    inner = [pair for old, new in _backbone_pairs(source, model) for pair in _pairs(old, new)]
     copied = [_copy_layer(old, new) for new, old in inner]
     layers: dict[str, bool] = {}
     heads: dict[str, bool] = {}
@@ -71,7 +71,7 @@ def copy_fitting(source: BranchClassifier, model: BranchClassifier) -> Transfer:
                 and all(layers.get(name, True) for name in model.head_layers(branch))
                 and _copy_classes(old, new, places)
             )
-        elif new is not model.backbone_model:
+        elif new not in model.backbones:
             branch = model.branches[-1] if new.name in model.HEAD_LAYERS else new.name.removeprefix("batch_norm_")
             layers[new.name] = (
                 (branch == new.name or _pool_alike(source, model, branch))
@@ -113,6 +113,13 @@ def _require_same_maps(source: BranchClassifier, model: BranchClassifier) -> Non
             f"its mid-level maps are {', '.join(other)}, and this model's are {', '.join(own)}. Use --set "
             f"'model.mid=[{', '.join(other)}]', or start from another model"
         )
+
+
+def _backbone_pairs(source: BranchClassifier, model: BranchClassifier) -> list[tuple[keras.Model, keras.Model]]:
+    """Returns each backbone of `model` with the one that it is copied from: its counterpart, or the classifying one."""
+    if len(source.backbones) == len(model.backbones):
+        return list(zip(source.backbones, model.backbones, strict=True))
+    return [(source.backbone_model, each) for each in model.backbones]
 
 
 def _pairs(source: keras.Model, model: keras.Model) -> list[tuple[keras.layers.Layer, keras.layers.Layer | None]]:

@@ -242,6 +242,7 @@ def _describe_network(experiment: Experiment) -> str:
         "plain": "one head",
         "bcnn": "bilinear pooling",
         "cbp": f"compact bilinear pooling to {model.cbp.sketch_dim:,} features",
+        "tasn": "photos resampled by trilinear attention",
         "dbt": f"products of channels within {model.dbt.groups} groups",
         "mamc": f"{model.mamc.attentions} attentions over channels",
         "dfb": f"a bank of {model.dfb.filters_per_class} filters for each class",

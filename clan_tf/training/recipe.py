@@ -29,7 +29,7 @@ def make_optimizer(
     # Keras clips each device's gradient, which `TrainStep` makes a share of the whole batch's.
     clipnorm = training.clipnorm and training.clipnorm / replicas
     rate = learning_rate_schedule(training, steps) if constant_rate is None else constant_rate
-    backbone = model.backbone_model.trainable_variables
+    backbone = [variable for each in model.backbones for variable in each.trainable_variables]
     inner: VariableRates
     if training.optimizer == "adamw":
         inner = DecoupledAdam(rate, training.weight_decay, global_clipnorm=clipnorm)
@@ -44,8 +44,9 @@ def make_optimizer(
         heads = [variable for variable in model.trainable_variables if id(variable) not in of_backbone]
         inner.scale_learning_rate(heads, training.head_learning_rate_factor)
     if training.layer_decay != 1:
-        for distance, group in enumerate(reversed(depth_groups(model.backbone_model)), start=1):
-            inner.scale_learning_rate(group, training.layer_decay**distance)
+        for each in model.backbones:
+            for distance, group in enumerate(reversed(depth_groups(each)), start=1):
+                inner.scale_learning_rate(group, training.layer_decay**distance)
     optimizer = keras.optimizers.LossScaleOptimizer(inner) if training.precision == "mixed_float16" else inner
     optimizer.build(model.trainable_variables)
     return optimizer

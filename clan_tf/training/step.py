@@ -131,7 +131,7 @@ class TrainStep:
         loss = tf.tensordot(weights, tf.stack(losses), axes=1)
         own_losses: list[tf.Tensor] = []
         if own_weights := self.model.own_loss_weights:
-            values = self.model.own_losses(outputs, labels)
+            values = self.model.own_losses(outputs, shares)
             own_losses = [tf.reduce_sum(values[name]) / batch_size for name in own_weights]
             loss += tf.tensordot(tf.constant(list(own_weights.values())), tf.stack(own_losses), axes=1)
         variables = [variable.value for variable in self._variables]
@@ -166,11 +166,12 @@ class TrainStep:
 
 
 def set_trainable(model: BranchClassifier, backbone: bool, freeze_batch_norm: bool) -> None:
-    """Freezes or unfreezes the backbone; its batch norm is unfrozen only if it isn't frozen for the whole run."""
-    model.backbone_model.trainable = backbone
-    for layer in model.backbone_model.layers:
-        if freeze_batch_norm and isinstance(layer, keras.layers.BatchNormalization):
-            layer.trainable = False
+    """Freezes or unfreezes the backbones; their batch norm is unfrozen only if it isn't frozen for the whole run."""
+    for each in model.backbones:
+        each.trainable = backbone
+        for layer in each.layers:
+            if freeze_batch_norm and isinstance(layer, keras.layers.BatchNormalization):
+                layer.trainable = False
 
 
 def metric_columns(branches: Sequence[str], own_losses: Iterable[str] = ()) -> list[str]:

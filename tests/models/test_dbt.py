@@ -73,7 +73,7 @@ def test_every_photo_has_the_batchs_loss(rng: np.random.Generator) -> None:
     model = DBT("tiny", 3, 32, groups=4)
     photos = rng.integers(0, 256, (4, 32, 32, 3)).astype("float32")
     outputs = model.training_model()(photos, training=False)
-    losses = np.asarray(model.own_losses(outputs, np.zeros(4, "int32"))["groups"])
+    losses = np.asarray(model.own_losses(outputs, np.eye(3, dtype="float32")[[0, 1, 2, 0]])["groups"])
     expected = loss_of_loops(np.asarray(outputs["grouped"], "float64"), 4)
     np.testing.assert_allclose(losses, np.full(4, expected), rtol=1e-4)
     assert not DBT("tiny", 3, 32, groups=4, group_loss_weight=0).own_loss_weights
