@@ -121,7 +121,7 @@ class ExportWriter:
     def _attention_maps(self) -> list[str]:
         maps = [name for name in self._model.features if name.startswith("attention_")]
         if not maps:
-            raise UserError("--explain: this model has no spatial attention, and so no attention maps.")
+            raise UserError("--explain: this model has no attention maps.")
         return maps
 
     def _calibration(self, options: ExportOptions, contract: Contract) -> list[np.ndarray]:

@@ -51,6 +51,11 @@ class Experiment(Section):
             return self.data.sampling
         return "pairs" if self.model.compares_pairs else "shuffle"
 
+    @property
+    def batch_unit(self) -> int:
+        """What a batch on one device must be a multiple of, so that no part of it divides a pair of photos."""
+        return self.training.parts * (2 if self.sampling == "pairs" else 1)
+
     def flat(self) -> dict[str, Any]:
         """Returns every value by its whole key, such as `training.epochs`."""
         return dict(flatten(self.model_dump(mode="json")))

@@ -64,8 +64,8 @@ class DFBConfig(Section):
     """A bank of filters, the settings of `architecture: dfb`."""
 
     base: Name | None = None
-    """Layer or alias of the map that the filters look at; by default the backbone's usual mid-level map, or `conv4_3`
-    of a VGG."""
+    """Layer or alias of the map that the filters look at; by default the backbone's usual mid-level map, or the
+    last one of a VGG's fourth block."""
     filters_per_class: Annotated[int, up_to(limits.FILTERS)] = 10
     """Number of filters of each class."""
     filter_activation: Literal["bn_relu", "none"] = "bn_relu"

@@ -52,8 +52,8 @@ def experiment_for_folder(
     if not overridden & {"training", "training.epochs"}:
         chosen["training.epochs"] = epochs_for(photos)
     if not overridden & {"training", "training.batch_size"} and 0 < fewest < experiment.training.batch_size:
-        parts = experiment.training.parts
-        chosen["training.batch_size"] = max(1, fewest // parts) * parts
+        unit = experiment.batch_unit
+        chosen["training.batch_size"] = max(1, fewest // unit) * unit
     return with_values(experiment, chosen)
 
 

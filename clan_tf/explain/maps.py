@@ -26,7 +26,7 @@ class Explanation:
         label: index of the explained class.
         probability: the combined prediction's probability of that class.
         gradcam: non-negative maps `(height, width)` by branch and stage: the evidence for the class.
-        attention: the spatial attention's map of each mid-level map (eq. 8), by its name.
+        attention: the model's attention maps by name, such as the spatial attention's of each mid-level map (eq. 8).
         stages: the stage of the map that a branch's head takes, where it hasn't the branch's name.
         relation: the weights with which a position of each mid-level map gathers the others (eq. 2), by its name.
         window: the part of the photo that the model sees; the maps' cells cover it.

@@ -61,6 +61,10 @@ class OneSqueezeMultiExcitation(keras.layers.Layer):
         means = ops.mean(maps, axis=(1, 2))
         return tuple(maps * excite(squeeze(means))[:, None, None, :] for squeeze, excite in self.gates)
 
+    def working_bytes(self, shape: Shape) -> int:
+        """Counts the float32 bytes of the weighted maps of one photo, which training keeps."""
+        return 4 * self.attentions * shape[1] * shape[2] * shape[3]
+
     @property
     def sublayers(self) -> list[keras.layers.Layer]:
         """The layers with parameters inside this one, available once it is built."""

@@ -1,4 +1,4 @@
-"""CLAN, the plain baseline, their backbones, and the files in which they are saved."""
+"""CLAN, the plain baseline, other methods, their backbones, and the files in which they are saved."""
 
 from clan_tf.models.backbones import BACKBONES
 from clan_tf.models.bilinear import BCNN, CBP, LRBP

@@ -219,7 +219,7 @@ def build_backbone(
         if len(tensor.shape) != 4 or tensor.shape[1] < top_map.shape[1] or tensor.shape[1] == 1:
             raise UserError(
                 f"{mid_key}: {layer!r} of {name} has shape {tensor.shape[1:]}; a mid-level map must be at least as "
-                f"fine as the top-level map, {top_map.shape[1:]}. The defaults are {', '.join(spec.mid[3])}."
+                f"fine as the top-level map, {top_map.shape[1:]}. Usual ones are {', '.join(spec.mid[3])}."
             )
     return keras.Model(base.input, {**maps, "top": top_map}, name=model_name or name)
 

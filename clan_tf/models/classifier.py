@@ -1,4 +1,4 @@
-"""The base of CLAN and the plain baseline: branches, their combination, and training on one label per photo."""
+"""The base of all models: branches, their combination, and training on one label per photo."""
 
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,7 +25,7 @@ class BranchClassifier(keras.Model):
 
     `model.features` names every symbolic intermediate; `model.with_outputs(...)` returns a model that outputs any of
     them. `fit`, `evaluate` and `predict` work as for any Keras classifier: one label per photo trains every branch with
-    its weight.
+    its weight. Losses of a model's own (`own_losses`) are trained by `clan-tf train` alone.
 
     Args:
         inputs: the symbolic photos.
@@ -41,6 +41,7 @@ class BranchClassifier(keras.Model):
         HEAD_LAYERS: layers between the backbone and the head; nor are those for which these weren't copied.
         CLASS_LAYERS: layers with weights of single classes; they are copied only between models of the same classes.
         LOSS_FEATURES: features that the model's own losses take.
+        LOSSES_OVER_PHOTOS: which of these compare or average photos that are computed at a time.
         WARPED: stages whose map is of a resampled photo, and the feature that holds where its rows and columns lie in
             the photo, in pixels: `(batch, 2, size)`.
         STAGES: the map of which a branch's head takes features, in `explain`, where it hasn't the branch's name.
@@ -60,6 +61,7 @@ class BranchClassifier(keras.Model):
     HEAD_LAYERS: ClassVar[tuple[str, ...]] = ()
     CLASS_LAYERS: ClassVar[tuple[str, ...]] = ()
     LOSS_FEATURES: ClassVar[tuple[str, ...]] = ()
+    LOSSES_OVER_PHOTOS: ClassVar[tuple[str, ...]] = ()
     STAGES: ClassVar[Mapping[str, str]] = {}
     WARPED: ClassVar[Mapping[str, str]] = {}
     PUBLISHED: ClassVar[str] = ""
@@ -114,6 +116,15 @@ class BranchClassifier(keras.Model):
             channels: the fewest channels of the map that the head takes.
         """
         return channels
+
+    @classmethod
+    def fewest_weights(cls, settings: Mapping[str, Any]) -> dict[str, int]:
+        """Returns the number of weights, or less, of parts that can be large, by the argument that makes them so.
+
+        Args:
+            settings: the constructor's arguments by name; those left out have their defaults.
+        """
+        return {}
 
     @classmethod
     def head_arguments(cls, branch: str) -> tuple[str, ...]:
@@ -186,8 +197,8 @@ class BranchClassifier(keras.Model):
 
     def training_model(self) -> keras.Model:
         """Returns a model with the same weights that outputs logits by branch, and the `LOSS_FEATURES`."""
-        logits = {branch: self.features[f"logits_{branch}"] for branch in self.branches}
-        return keras.Model(self.input, {**logits, **{name: self.features[name] for name in self.LOSS_FEATURES}})
+        features = {name: self.features[name] for name in self.LOSS_FEATURES}
+        return keras.Model(self.input, {**self.logits_model().output, **features})
 
     def logits_model(self) -> keras.Model:
         """Returns a model with the same weights that outputs a dict of logits by branch."""

@@ -73,6 +73,8 @@ def complexity(model: BranchClassifier) -> Complexity:
             cost.activation_bytes += model.calls_in_training(layer) * 4 * _size(_output_shape(leaf))
             if hasattr(leaf, "working_bytes"):
                 cost.activation_bytes += leaf.working_bytes(_input_shape(leaf))
+        if hasattr(layer, "working_bytes") and hasattr(layer, "sublayers"):
+            cost.activation_bytes += layer.working_bytes(_input_shape(layer))
         if isinstance(layer, NonLocalBlock | SecondOrderPooling | GroupBilinear | TrilinearAttention):
             # A refined map has the shape of the map that it is made of.
             shape = layer.output.shape if isinstance(layer, NonLocalBlock) else layer.input.shape

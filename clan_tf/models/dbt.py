@@ -58,6 +58,7 @@ class DBT(BranchClassifier):
     HEAD_LAYERS = ("grouping", "batch_norm_grouping", "batch_norm_products")
     PUBLISHED = "2,048 features with ResNet-50, and 4,194,304 weights of the grouping layer"
     LOSS_FEATURES = ("grouped",)
+    LOSSES_OVER_PHOTOS = ("groups",)
 
     def __init__(
         self,

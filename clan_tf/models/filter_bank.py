@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from scipy.ndimage import maximum_filter
 from sklearn.cluster import KMeans
+from threadpoolctl import threadpool_limits
 
 from clan_tf.choices import Combination, ResizeMode
 from clan_tf.errors import CheckFailed, shown
@@ -17,8 +18,11 @@ from clan_tf.models.classifier import BranchClassifier, branch_head
 
 FilterActivation = Literal["bn_relu", "none"]
 FilterInit = Literal["kmeans", "random"]
-PHOTOS_OF_A_CLASS = 200
-"""From how many photos of each class, at most, its filters are made."""
+FILTERS = 10
+POSITIONS_OF_A_PHOTO = 5
+"""From how many positions of a photo, at most, the filters of its class are made."""
+POSITIONS_OF_A_FILTER = 40
+"""From how many positions of a class's photos for each of its filters, at most, these are made."""
 
 
 @keras.saving.register_keras_serializable(package="clan_tf")
@@ -34,9 +38,11 @@ class DFB(BranchClassifier):
         backbone: a name in `clan_tf.models.BACKBONES`.
         classes: number of classes.
         image_size: side of the square photos in pixels.
-        base: layer or alias of the filters' map; `None` for the backbone's usual mid-level map, `conv4_3` of a VGG.
+        base: layer or alias of the filters' map; `None` for the backbone's usual mid-level map, or the last one of a
+            VGG's fourth block.
         filters_per_class: how many filters each class has.
-        filter_activation: what follows the filters: `"bn_relu"`, batch normalisation and a ReLU, or `"none"`.
+        filter_activation: what follows the filters: `"bn_relu"`, batch normalisation and a ReLU, or `"none"`, which is
+            the paper's formula.
         filter_init: what the filters start as in `clan-tf train`, or after `prepare`: `"kmeans"`, the centres of
             clusters of each class's strongest positions, as in the paper, or `"random"`, all in any direction.
         side_weight: weight of the branch `side` in the loss and in the combination.
@@ -76,7 +82,7 @@ class DFB(BranchClassifier):
         classes: int,
         image_size: int = 448,
         base: str | None = None,
-        filters_per_class: int = 10,
+        filters_per_class: int = FILTERS,
         filter_activation: FilterActivation = "bn_relu",
         filter_init: FilterInit = "kmeans",
         side_weight: float = 0.1,
@@ -155,6 +161,11 @@ class DFB(BranchClassifier):
         self.backbone_model = backbone_model
 
     @classmethod
+    def head_inputs(cls, settings: Mapping[str, Any], channels: int) -> int:
+        """Returns the number of all filters, which the head of `part` takes, or the channels if those are more."""
+        return max(channels, settings.get("classes", 1) * settings.get("filters_per_class", FILTERS))
+
+    @classmethod
     def head_arguments(cls, branch: str) -> tuple[str, ...]:
         """Returns the bank's arguments, but none for `global`, whose features are the backbone's."""
         return () if branch == "global" else cls.HEAD_ARGUMENTS
@@ -172,15 +183,16 @@ class DFB(BranchClassifier):
     def prepare(self, batches: Iterable[Any]) -> None:
         """Sets each class's filters to the centres of clusters of what is at the strongest positions of its photos.
 
-        A position is strong if the length of the map's vector there is the largest among its neighbours. The vectors
-        have norm 1 when they are clustered, and so have the centres, or, without `filter_activation`, the mean length's
-        inverse. A class with fewer different vectors than filters keeps the random ones for the others.
+        A position is strong if the length of the map's vector there is the largest among its neighbours; of each photo
+        the longest few count, and of each class so many as its filters need. The vectors have norm 1 when they are
+        clustered, and so have the centres, or, without `filter_activation`, the mean length's inverse. A class with
+        fewer different vectors than filters keeps the random ones for the others.
         """
         layer = self.get_layer("filter_bank")
         kernel, bias = layer.get_weights()
         vectors = self._strongest(batches)
-        lengths = np.linalg.norm(np.concatenate(vectors), axis=1)
-        norm = 1.0 if self.filter_activation == "bn_relu" or not len(lengths) else 1 / lengths.mean()
+        lengths = [length for own in vectors for length in np.linalg.norm(own, axis=1)]
+        norm = 1.0 if self.filter_activation == "bn_relu" or not lengths else 1 / np.mean(lengths)
         for label, own in enumerate(vectors):
             directions = own / np.linalg.norm(own, axis=1, keepdims=True)
             count = min(self.filters_per_class, len(np.unique(directions, axis=0)))
@@ -202,25 +214,31 @@ class DFB(BranchClassifier):
                     "training.precision=float32, other weights of the backbone, or model.dfb.filter_init=random."
                 )
             for each, label, weight in zip(maps, np.asarray(labels), np.asarray(weights), strict=True):
-                if weight > 0 and len(vectors[label]) <= PHOTOS_OF_A_CLASS:
-                    vectors[label].append(strongest_vectors(each))
+                room = POSITIONS_OF_A_FILTER * self.filters_per_class - sum(map(len, vectors[label]))
+                if weight > 0 and room > 0:
+                    vectors[label].append(strongest_vectors(each, min(room, POSITIONS_OF_A_PHOTO)))
         return [np.concatenate(own) for own in vectors]
 
 
-def strongest_vectors(values: np.ndarray) -> np.ndarray:
-    """Returns a map's vectors where their norm isn't 0 and no neighbour's is larger.
+def strongest_vectors(values: np.ndarray, most: int) -> np.ndarray:
+    """Returns a map's longest vectors, where their norm isn't 0 and no neighbour's is larger.
 
     Args:
         values: the map `(height, width, channels)`.
+        most: how many, at most.
 
     Returns:
-        `(positions, channels)`.
+        `(positions, channels)`, the longest first.
     """
     norm = np.linalg.norm(values, axis=-1)
-    return values[(norm == maximum_filter(norm, size=3, mode="nearest")) & (norm > 0)]
+    strong = (norm == maximum_filter(norm, size=3, mode="nearest")) & (norm > 0)
+    longest = np.argsort(-norm[strong], kind="stable")[:most]
+    return values[strong][longest]
 
 
 def centres(vectors: np.ndarray, count: int) -> np.ndarray:
     """Returns the centres of clusters of unit vectors, each divided by its norm: `(count, channels)`."""
-    means = KMeans(count, n_init=3, random_state=0).fit(vectors).cluster_centers_
+    # With several threads, sums are added in the order in which they finish.
+    with threadpool_limits(1):
+        means = KMeans(count, n_init=3, random_state=0).fit(vectors).cluster_centers_
     return means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)

@@ -19,7 +19,7 @@ def group_loss(maps: Tensor, groups: int) -> Tensor:
         groups: number of groups of channels that stand side by side.
 
     Returns:
-        Float32 `()`, or 0 without photos.
+        Float32 `()`.
 
     Reference:
         Zheng, Fu, Zha and Luo, Learning Deep Bilinear Transformation for Fine-grained Image Representation,

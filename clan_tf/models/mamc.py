@@ -14,7 +14,7 @@ from clan_tf.models.backbones import backbone_spec, build_backbone, preprocess
 from clan_tf.models.classifier import BranchClassifier, branch_head
 from clan_tf.models.pair_loss import pair_losses
 
-FEATURE_DIM = 1024
+FEATURE_DIM, GRID = 1024, 7
 
 
 @keras.saving.register_keras_serializable(package="clan_tf")
@@ -62,6 +62,7 @@ class MAMC(BranchClassifier):
     HEAD_LAYERS = ("excitation", *(f"embedding_{number}" for number in range(1, limits.ATTENTIONS + 1)))
     PUBLISHED = "526,464 weights in the gate of each attention with ResNet-50"
     LOSS_FEATURES = ("embeddings",)
+    LOSSES_OVER_PHOTOS = ("pairs",)
 
     def __init__(
         self,
@@ -71,7 +72,7 @@ class MAMC(BranchClassifier):
         attentions: int = 2,
         feature_dim: int = FEATURE_DIM,
         reduction: int = 16,
-        embedding_grid: int = 7,
+        embedding_grid: int = GRID,
         pair_loss_weight: float = 0.5,
         normalize_features: bool = True,
         dropout: float = 0.0,
@@ -107,7 +108,8 @@ class MAMC(BranchClassifier):
         names = [str(number) for number in range(1, attentions + 1)]
         embed = [keras.layers.Dense(feature_dim, dtype="float32", name=f"embedding_{name}") for name in names]
         show = [MeanAttention(dtype="float32", name=f"attention_{name}") for name in names]
-        join = keras.layers.Add(dtype="float32", name="sum") if attentions > 1 else keras.layers.Identity(name="sum")
+        join = keras.layers.Add if attentions > 1 else keras.layers.Identity
+        stack = keras.layers.Concatenate(axis=1, dtype="float32", name="stacked")
 
         # Graph
         inputs = keras.Input((image_size, image_size, 3), name="photos")
@@ -115,11 +117,10 @@ class MAMC(BranchClassifier):
         maps = excitation(top)
         flatten = keras.layers.Flatten(data_format="channels_last", name="flatten")
         embeddings = [layer(flatten(to_grid(each, embedding_grid))) for layer, each in zip(embed, maps, strict=True)]
-        stacked = keras.layers.Concatenate(axis=1, name="stacked")([keras.ops.expand_dims(x, 1) for x in embeddings])
-        joined = join(embeddings if attentions > 1 else embeddings[0])
+        joined = join(dtype="float32", name="sum")(embeddings if attentions > 1 else embeddings[0])
         features = {
             "backbone_top": top,
-            "embeddings": stacked,
+            "embeddings": stack([keras.ops.expand_dims(each, 1) for each in embeddings]),
             **{f"attention_{name}": layer(each) for name, layer, each in zip(names, show, maps, strict=True)},
             "logits_top": branch_head(joined, classes, "top", dropout),
         }
@@ -132,6 +133,13 @@ class MAMC(BranchClassifier):
     def head_inputs(cls, settings: Mapping[str, Any], channels: int) -> int:
         """Returns the length of an embedding."""
         return settings.get("feature_dim", FEATURE_DIM)
+
+    @classmethod
+    def fewest_weights(cls, settings: Mapping[str, Any]) -> dict[str, int]:
+        """Returns the weights of the embeddings of a last map with 128 channels and a 32nd of the photo's side."""
+        grid = min(settings.get("embedding_grid", GRID), max(1, settings.get("image_size", 448) // 32))
+        numbers = settings.get("attentions", 2) * settings.get("feature_dim", FEATURE_DIM)
+        return {"embedding_grid": 128 * grid**2 * numbers}
 
     @property
     def own_loss_weights(self) -> dict[str, float]:

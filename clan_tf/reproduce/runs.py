@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from clan_tf.config import Experiment
+from clan_tf.config import Experiment, with_values
+from clan_tf.config.section import AUTO
 from clan_tf.data import Source
+from clan_tf.data.check.readiness import divided_pair
 from clan_tf.errors import CheckFailed, UserError
 from clan_tf.evaluation import evaluate
 from clan_tf.models.memory import forgetting_graphs
@@ -66,7 +68,7 @@ def plan_jobs(networks: Iterable[Network], experiment: Experiment, seeds: Sequen
     """Makes a job for each network and seed, all networks of one seed before the next seed.
 
     Raises:
-        UserError: if there is already a run with another config.
+        UserError: if there is already a run with another config, or a network can't be trained with this one.
     """
     unique = {network.name: network for network in networks}
     jobs = [
@@ -81,6 +83,8 @@ def plan_jobs(networks: Iterable[Network], experiment: Experiment, seeds: Sequen
     ]
     for job in jobs:
         job.require_same_config()
+        if job.experiment.training.batch_size != AUTO and (problem := divided_pair(job.experiment)):
+            raise UserError(f"{job.network.name}: {problem}")
     return jobs
 
 
@@ -126,4 +130,5 @@ def _is_evaluated(run: RunDirectory, split: str, branches: tuple[str, ...] | Non
 def _changed(experiment: Experiment, network: Network, seed: int) -> Experiment:
     model = network.applied_to(experiment.model)
     training = experiment.training.model_copy(update={"seed": seed})
-    return experiment.model_copy(update={"name": network.name, "model": model, "training": training})
+    changed = experiment.model_copy(update={"name": network.name, "model": model, "training": training})
+    return with_values(changed, {})  # checks the whole

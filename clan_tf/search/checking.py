@@ -17,8 +17,18 @@ from clan_tf.search.space import Choice, Integer, Parameter, Range, SearchConfig
 from clan_tf.training.step import metric_columns
 
 ARCHITECTURE = "model.architecture"
-STRUCTURE = (ARCHITECTURE, "model.backbone", "model.scales", "model.mid")
-"""Keys that determine the branches, and whose valid values depend on the backbone."""
+STRUCTURE = (
+    ARCHITECTURE,
+    "model.backbone",
+    "model.scales",
+    "model.mid",
+    *(f"model.{name}.base" for name in ("bcnn", "cbp", "lrbp", "dfb", "tasn")),
+    "model.dbt.groups",
+    "model.dbt.group_loss_weight",
+    "model.mamc.pair_loss_weight",
+    "model.tasn.sampled_size",
+)
+"""Keys that determine the branches and losses, and those whose valid values depend on the backbone or the photos."""
 BY_BRANCH = ("model.loss_weights.", "training.loss_weight_schedules.")
 """Prefixes of keys that end with a branch."""
 
@@ -78,19 +88,21 @@ def check_models(search: SearchConfig, experiment: Experiment, space: str | Path
     """
     classes = len(read_source(experiment.data).class_names)
     branches: dict[str, None] = {}
-    own_losses: dict[str, None] = {}
+    own_losses: list[set[str]] = []
     mistakes = []
     for values in _structures(search):
         try:
             model = build_model(with_values(experiment, values), classes, load_weights=False)
             branches |= dict.fromkeys(model.branches)
-            own_losses |= dict.fromkeys(model.own_loss_weights)
+            own_losses.append(set(model.own_loss_weights))
         except UserError as error:
             mistakes += str(error).splitlines()
     mistakes = mistakes or [text for key in search.parameters for text in _missing_branch(key, list(branches))]
     if mistakes:
         raise mistakes_in(space, list(dict.fromkeys(mistakes)))
-    validated, trained = metric_columns(list(branches)), metric_columns(list(branches), own_losses)
+    # A loss that only some of the trials have can't rank them all.
+    shared = sorted(set.intersection(*own_losses))
+    validated, trained = metric_columns(list(branches)), metric_columns(list(branches), shared)
     valid = [*(f"val_{name}" for name in validated), *trained]
     if search.objective not in valid:
         raise UserError(

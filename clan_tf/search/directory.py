@@ -10,6 +10,7 @@ from typing import Any
 from filelock import FileLock
 
 from clan_tf.config import Experiment, flatten, ignored_keys
+from clan_tf.config.section import AUTO
 from clan_tf.errors import UserError
 from clan_tf.files import only_process, read_json, write_json
 from clan_tf.files.temporary import is_temporary
@@ -17,6 +18,8 @@ from clan_tf.files.writing import LOCK
 from clan_tf.run import RunDirectory
 from clan_tf.search.space import SearchConfig
 from clan_tf.training.resuming import CHANGEABLE
+
+SAMPLING = "experiment.data.sampling"
 
 _RESTORE = "Restore it from a copy, or start another search: give another --search-dir."
 BUDGET = ("trials", "hours", "max_failures")
@@ -200,6 +203,9 @@ class SearchDirectory:
             )
         began = asdict(read_json(self._search_file, _Began, _RESTORE))
         before, given = dict(flatten(began)), dict(flatten(_identity(experiment, search)))
+        for values in (before, given):
+            if values.get(SAMPLING) == AUTO:
+                values[SAMPLING] = experiment.sampling
         ignored = ignored_keys(experiment.model.architecture)
         for key, value in experiment.flat().items():
             section, name = f"{key}.".split(".")[:2]

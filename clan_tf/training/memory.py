@@ -63,16 +63,17 @@ def fit_batch(
         own = training.batch_size // replicas
         values["accumulation"] = parts = _parts(room, own, 2 if experiment.sampling == "pairs" else 1)
         if parts > 1:
+            what = "".join(f"the loss {name} and " for name in model.LOSSES_OVER_PHOTOS) + "batch norm"
             note(
                 f"training.accumulation is {parts}: {room.describe(own)}, so batches of {training.batch_size} are "
-                f"computed in {parts} parts; batch norm sees one part at a time. Set training.accumulation to decide "
+                f"computed in {parts} parts; {what} sees one part at a time. Set training.accumulation to decide "
                 "otherwise"
             )
     return experiment.model_copy(update={"training": training.model_copy(update=values)})
 
 
 def check_photos_at_a_time(experiment: Experiment, replicas: int, note: Callable[[str], None]) -> None:
-    """Notes if the heads normalise their features over few photos.
+    """Checks that as many photos are computed at a time as the model needs, and notes if they are few.
 
     Args:
         experiment: with numbers for `training.batch_size` and `training.accumulation`.

@@ -23,7 +23,7 @@ class TrainStep:
     """One step on one global batch: its gradient, and the update of the weights.
 
     The loss is the branches' weighted sum (eqs. 12-14) of the mean cross-entropies over the global batch, plus the
-    model's own losses, each of which sees one device's part of the batch. Batch norm takes its statistics over all
+    model's own losses, which see the photos that are computed at a time. Batch norm takes its statistics over all
     devices, for each part of the batch.
 
     Args:
@@ -137,8 +137,8 @@ class TrainStep:
         variables = [variable.value for variable in self._variables]
         gradients = ordered_gradients(self.optimizer.scale_loss(loss), variables)
         probabilities = [tf.nn.softmax(outputs[branch]) for branch in self.model.branches]
-        weights = chosen_weights(self.model.branches, self.model.branch_weights)
-        probabilities.append(combine(probabilities, self.model.combination, weights))
+        combined_by = chosen_weights(self.model.branches, self.model.branch_weights)
+        probabilities.append(combine(probabilities, self.model.combination, combined_by))
         accuracies = [_count_correct(labels, values) / batch_size for values in probabilities]
         return gradients, tf.stack([loss, *losses, *own_losses, *accuracies, stop])
 

@@ -148,7 +148,8 @@ def train(
         experiment = _with_data_decided(experiment, data)
         if not existing:
             experiment = fit_batch(experiment, model, strategy, len(data.checked["train"].labels), progress.note)
-            check_photos_at_a_time(experiment, strategy.num_replicas_in_sync, progress.note)
+        shown = Progress() if existing else progress
+        check_photos_at_a_time(experiment, strategy.num_replicas_in_sync, shown.note)
         is_made = run_dir is None or not Path(run_dir).exists()
         run = existing or _new_run(experiment, run_dir, runs_root, chief)
         if chief and not existing:

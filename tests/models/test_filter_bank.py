@@ -8,7 +8,7 @@ import tensorflow as tf
 from clan_tf.errors import CheckFailed
 from clan_tf.export.pruning import inference_model
 from clan_tf.models import DFB, combine, complexity
-from clan_tf.models.filter_bank import centres, strongest_vectors
+from clan_tf.models.filter_bank import POSITIONS_OF_A_PHOTO, centres, strongest_vectors
 from helpers.layer_loops import Arrays
 from helpers.layers import assert_slopes_match
 
@@ -103,8 +103,10 @@ def test_the_strongest_positions_have_no_stronger_neighbour(rng: np.random.Gener
             around = norm[max(0, y - 1) : y + 2, max(0, x - 1) : x + 2]
             if norm[y, x] == around.max():
                 expected.append(values[y, x])
-    np.testing.assert_array_equal(strongest_vectors(values), expected)
-    assert not len(strongest_vectors(np.zeros((4, 4, 3))))
+    expected.sort(key=lambda vector: -np.linalg.norm(vector))
+    np.testing.assert_array_equal(strongest_vectors(values, 99), expected)
+    np.testing.assert_array_equal(strongest_vectors(values, 2), expected[:2])
+    assert not len(strongest_vectors(np.zeros((4, 4, 3)), 5))
 
 
 @pytest.mark.parametrize("activation", ["bn_relu", "none"])
@@ -116,7 +118,7 @@ def test_each_class_starts_from_its_own_photos(activation: str, photos: np.ndarr
     model.prepare([(photos[:4], labels[:4], weights[:4]), (photos[4:], labels[4:], weights[4:])])
     filters = np.array(model.get_layer("filter_bank").kernel)[0, 0]
     maps = np.array(model.with_outputs(["backbone_mid_1"])(photos)["backbone_mid_1"])
-    strongest = [strongest_vectors(each) for each in maps]
+    strongest = [strongest_vectors(each, POSITIONS_OF_A_PHOTO) for each in maps]
     lengths = np.linalg.norm(np.concatenate(strongest[:5]), axis=1)
     scale = 1.0 if activation == "bn_relu" else 1 / lengths.mean()
     for label, own in ((0, strongest[0:3:2]), (1, [strongest[1], *strongest[3:5]])):

@@ -17,7 +17,7 @@ import pytest
 
 from clan_tf.errors import CheckFailed, UserError
 from clan_tf.inference import KerasPredictor, locate, predict
-from clan_tf.models import BCNN, CBP, CLAN, LRBP, BranchClassifier, load_model, save_model
+from clan_tf.models import BCNN, CBP, CLAN, DFB, LRBP, MAMC, BranchClassifier, load_model, save_model
 from clan_tf.models.archive import require_own_model
 from helpers.strangers import LAMBDA, LOOKUP
 
@@ -352,6 +352,7 @@ def test_a_model_that_is_no_regular_file_is_refused(tmp_path: Path) -> None:
         (CBP, {}, 8192),
         (LRBP, {"projection_dim": 50, "rank": 4}, 200),
         (LRBP, {}, 800),
+        (MAMC, {"feature_dim": 40}, 40),
     ],
 )
 def test_more_classes_than_the_file_has_weights_for_are_refused(
@@ -390,4 +391,37 @@ def test_sizes_of_a_head_that_are_no_numbers_are_refused(settings: dict[str, Any
         for each, data in (content | {"config.json": json.dumps(config).encode()}).items():
             archive.writestr(each, data)
     with pytest.raises(ValueError, match="must be a positive number up to"):
+        require_own_model(doctored)
+
+
+@pytest.mark.parametrize(
+    ("model", "settings", "message"),
+    [
+        (
+            lambda: DFB("tiny", 3, 32, filters_per_class=2),
+            {"classes": 3000, "filters_per_class": 100},
+            "classes is 3000",
+        ),
+        (
+            lambda: MAMC("tiny", 3, 32, feature_dim=8),
+            {"embedding_grid": 64, "image_size": 4096, "resize_size": 4096, "feature_dim": 8192},
+            "embedding_grid is 64",
+        ),
+    ],
+    ids=["dfb", "mamc"],
+)
+def test_products_of_sizes_that_the_file_has_no_weights_for_are_refused(
+    model: Any, settings: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    path, doctored = tmp_path / "good.keras", tmp_path / "doctored.keras"
+    save_model(model(), path)
+    require_own_model(path)
+    with zipfile.ZipFile(path) as archive:
+        content = {each: archive.read(each) for each in archive.namelist()}
+    config = json.loads(content["config.json"])
+    config["config"] |= {**settings, "class_names": None}
+    with zipfile.ZipFile(doctored, "w", zipfile.ZIP_STORED) as archive:
+        for each, data in (content | {"config.json": json.dumps(config).encode()}).items():
+            archive.writestr(each, data)
+    with pytest.raises(ValueError, match=f"{message}.* is too small for that"):
         require_own_model(doctored)

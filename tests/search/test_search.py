@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from clan_tf.progress import Progress
 from clan_tf.run import RunDirectory
 from clan_tf.run.checkpoints import state_files
 from clan_tf.search import SearchConfig, SearchOutcome, plan_search, search
+from clan_tf.search.checking import check_models
 from clan_tf.search.directory import SearchDirectory
 from clan_tf.search.trials import TrialTrainer
 from clan_tf.training import train
@@ -156,6 +158,14 @@ def test_a_chief_without_a_role_is_refused(tmp_path: Path) -> None:
         search(tiny(), rates(0.1), tmp_path / "search", chief="localhost:5000")
 
 
+@pytest.mark.parametrize(("weights", "fits"), [([0.0, 0.5], False), ([0.1, 0.5], True)])
+def test_a_loss_that_only_some_trials_have_is_no_objective(weights: list[float], fits: bool) -> None:
+    parameters = {"model.mamc.pair_loss_weight": {"kind": "choice", "values": weights}}
+    values = {"parameters": parameters, "algorithm": "grid", "objective": "pairs_loss"}
+    with nullcontext() if fits else pytest.raises(UserError, match="no 'pairs_loss'"):
+        check_models(SearchConfig.model_validate(values), tiny("model.architecture=mamc"), "space")
+
+
 def test_a_search_killed_while_it_made_its_directory_begins(tmp_path: Path) -> None:
     directory = SearchDirectory(tmp_path)
     with temporary_file(tmp_path / "search.json") as own:
@@ -171,6 +181,8 @@ def test_a_search_from_before_a_method_existed_goes_on(tmp_path: Path) -> None:
     directory.begin(tiny(), rates(0.1))
     began = json.loads(file.read_text(encoding="utf-8"))
     del began["experiment"]["model"]["bcnn"], began["experiment"]["model"]["lrbp"]
+    # The order of the photos was one that is chosen now.
+    began["experiment"]["data"]["sampling"] = "shuffle"
     file.write_text(json.dumps(began), encoding="utf-8")
     directory.begin(tiny(), rates(0.1))
     began["experiment"]["model"].pop("relation")

@@ -24,7 +24,7 @@ def divided_pair(experiment: Experiment, replicas: int = 1) -> str | None:
         replicas: how many devices share a batch.
     """
     training = experiment.training
-    unit = 2 * replicas * training.parts
+    unit = replicas * experiment.batch_unit
     if experiment.sampling != "pairs" or training.batch_size % unit == 0:
         return None
     shared = f" on {replicas} devices" if replicas > 1 else ""
@@ -65,12 +65,13 @@ def require_ready(experiment: Experiment, source: Source, checked: Mapping[str, 
 
 def fitting_batch(experiment: Experiment, source: Source, broken: Collection[str] = ()) -> dict[str, int]:
     """Returns the keys and values with which training can start, if only the batch is too large for the photos."""
-    photos, parts = len(_readable(source, broken)["train"]), experiment.training.parts
+    photos, unit = len(_readable(source, broken)["train"]), experiment.batch_unit
     if not photos or experiment.training.batch_size == AUTO or experiment.training.batch_size <= photos:
         return {}
-    batch = {"training.batch_size": photos // parts * parts}
-    if photos < parts * (1 + experiment.model.heads_are_normalised):
-        batch = {"training.batch_size": photos, "training.accumulation": 1}
+    batch = {"training.batch_size": photos // unit * unit}
+    if photos < unit * (1 + experiment.model.heads_are_normalised):
+        pairs = unit // experiment.training.parts
+        batch = {"training.batch_size": photos // pairs * pairs, "training.accumulation": 1}
     return {} if training_problems(with_values(experiment, batch), source, broken) else batch
 
 

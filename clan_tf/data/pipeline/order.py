@@ -47,8 +47,9 @@ def _by_class(labels: np.ndarray, seed: int, together: int) -> PhotoAt:
         turn, place_in_turn = place // together // classes, place // together % classes
         label = _shuffle(place_in_turn, classes, [seed, epoch, turn])
         size, taken = sizes[label], turn * together + place % together
-        # After all its photos were taken, a class is shuffled again.
-        member = _shuffle(taken % size, size, [seed, epoch, -1 - label, taken // size])
+        # After all its photos were taken, a class is shuffled again; those that would be in two rounds are left out.
+        whole = tf.maximum(size - size % together, 1)
+        member = _shuffle(taken % whole, size, [seed, epoch, -1 - label, taken // whole])
         return by_class[starts[label] + member]
 
     return photo_at
