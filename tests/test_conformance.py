@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from clan_tf.layers import (
+    AttentionSampler,
     BilinearPooling,
     ClassAverage,
     CompactBilinearPooling,
@@ -24,9 +25,10 @@ from clan_tf.layers import (
     NonLocalBlock,
     OneSqueezeMultiExcitation,
     PowerNormalization,
+    TrilinearAttention,
     WeightedAverage,
 )
-from clan_tf.models import BCNN, CBP, CLAN, DBT, DFB, LRBP, MAMC, Plain
+from clan_tf.models import BCNN, CBP, CLAN, DBT, DFB, LRBP, MAMC, TASN, Plain
 from helpers.models import BATCH, CLASSES, IMAGE_SIZE, MID_SHAPE, TOP_SHAPE, Arrays, Row, build, clan
 
 if keras.backend.backend() != "tensorflow":
@@ -70,6 +72,8 @@ def part_layers() -> keras.Model:
     first, second = OneSqueezeMultiExcitation(2, reduction=2)(mid)
     outputs |= {"attention": FilterAttention(3)(mid, averages), "first": first, "mean": MeanAttention()(second)}
     outputs["products"] = GroupBilinear(2)(mid)
+    outputs["structure"], outputs["detail"] = TrilinearAttention()(mid)
+    outputs["sampled"], outputs["positions"] = AttentionSampler(3)(mid, outputs["structure"])
     return keras.Model({"mid": mid}, outputs)
 
 
@@ -107,6 +111,7 @@ ROWS = [
     Row("part_layers", part_layers),
     Row("dfb", lambda: DFB("tiny", CLASSES, IMAGE_SIZE, filters_per_class=3), takes_photos=True),
     Row("dbt", lambda: DBT("tiny", CLASSES, IMAGE_SIZE, groups=4), takes_photos=True),
+    Row("tasn", lambda: TASN("tiny", CLASSES, IMAGE_SIZE), takes_photos=True),
     Row("mamc", lambda: MAMC("tiny", CLASSES, IMAGE_SIZE, feature_dim=16), takes_photos=True),
 ]
 rows = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)

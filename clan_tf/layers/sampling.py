@@ -32,7 +32,7 @@ class AttentionSampler(keras.layers.Layer):
         attention: not negative, `(batch, rows, columns, 1)`.
 
     Returns:
-        The photos `(batch, size, size, channels)`, float32, and where their rows and columns lie in the given ones, in
+        The photos `(batch, size, size, channels)` and where their rows and columns lie in the given ones, in
         pixels from the first one's centre: `(batch, 2, size)`.
 
     Raises:
@@ -64,7 +64,8 @@ class AttentionSampler(keras.layers.Layer):
             sample_positions(density, self.size, length)
             for density, length in zip(densities, x.shape[1:3], strict=True)
         )
-        return resample(x, rows, columns), ops.stack([rows, columns], axis=1)
+        found = resample(x, rows, columns), ops.stack([rows, columns], axis=1)
+        return tuple(ops.cast(each, self.compute_dtype) for each in found)
 
     def multiply_accumulates(self, photos_shape: Shape) -> int:
         """Counts the multiply-accumulates for one photo: those of two matrix products."""
@@ -79,11 +80,6 @@ class AttentionSampler(keras.layers.Layer):
     def compute_output_shape(self, photos_shape: Shape, attention_shape: Shape) -> tuple[Shape, Shape]:
         """Returns the shapes of the photos and of the places of their rows and columns."""
         return (photos_shape[0], self.size, self.size, photos_shape[3]), (photos_shape[0], 2, self.size)
-
-    def compute_output_spec(self, photos: Any, attention: Any) -> tuple[Any, Any]:
-        """Returns the outputs' shapes, in float32 whatever the layer's precision is."""
-        shapes = self.compute_output_shape(photos.shape, attention.shape)
-        return keras.KerasTensor(shapes[0], "float32"), keras.KerasTensor(shapes[1], "float32")
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor arguments, as plain values."""

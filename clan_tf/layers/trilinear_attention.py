@@ -18,7 +18,7 @@ class TrilinearAttention(keras.layers.Layer):
     With the map as a matrix `M (channels, positions)`, negative values cut off and divided by its root mean square:
     `N = softmax(scale M)` over the positions, `B = softmax(N M^T)` over the channels, `T = B M`. The first map is the
     mean of all channels of `T`; the second one channel, drawn at random for each photo in training, and else the one
-    that the others are most alike to. No gradient passes.
+    that the others are most alike to. No gradient passes, and all is computed in float32.
 
     Args:
         scale: how sharp the softmax over the positions is.
@@ -28,7 +28,7 @@ class TrilinearAttention(keras.layers.Layer):
         maps: `(batch, height, width, channels)`, of a known height and width.
 
     Returns:
-        Two maps, float32, not negative, `(batch, height, width, 1)`.
+        Two maps, not negative, `(batch, height, width, 1)`.
 
     Raises:
         ValueError: if an argument is invalid, or the input isn't a map of a known size.
@@ -61,26 +61,26 @@ class TrilinearAttention(keras.layers.Layer):
         weights = ops.mean(related, axis=1, keepdims=True)
         if training:
             drawn = keras.random.uniform(ops.shape(maps)[:1], 0, channels, seed=self.seed_generator)
-            channel = ops.minimum(ops.cast(drawn, "int32"), channels - 1)
+            chosen = ops.one_hot(ops.minimum(ops.cast(drawn, "int32"), channels - 1), channels, dtype="float32")
+            chosen = ops.expand_dims(chosen, 1)
         else:
-            channel = ops.argmax(weights[:, 0], axis=1)
-        one = ops.matmul(ops.expand_dims(ops.one_hot(channel, channels, dtype="float32"), 1), related)
-        structure, detail = (ops.matmul(each, by_channel) for each in (weights, one))
-        shape = (-1, height, width, 1)
-        return (
-            ops.stop_gradient(ops.reshape(structure, shape)),
-            ops.stop_gradient(ops.reshape(detail, shape) + _LEAST_DETAIL),
-        )
+            # Keras' `argmax` has no built-in TFLite operators; channels that are equal share.
+            chosen = ops.cast(weights >= ops.max(weights, axis=2, keepdims=True), "float32")
+            chosen = chosen / ops.sum(chosen, axis=2, keepdims=True)
+        found = []
+        for each, least in ((weights, 0.0), (ops.matmul(chosen, related), _LEAST_DETAIL)):
+            attention = ops.reshape(ops.matmul(each, by_channel), (-1, height, width, 1)) + least
+            found.append(ops.stop_gradient(ops.cast(attention, self.compute_dtype)))
+        return found[0], found[1]
 
     def product_cost(self, shape: Shape) -> tuple[int, int]:
         """Counts multiply-accumulates and float32 bytes of the products of one photo's channels."""
         positions, channels = shape[1] * shape[2], shape[3]
         return positions * channels**2, 2 * 4 * channels**2
 
-    def compute_output_spec(self, maps: Any, training: Any = None) -> tuple[Any, Any]:
-        """Returns the maps' shapes, in float32 whatever the layer's precision is."""
-        spec = keras.KerasTensor((*maps.shape[:3], 1), "float32")
-        return spec, keras.KerasTensor(spec.shape, "float32")
+    def compute_output_shape(self, shape: Shape) -> tuple[Shape, Shape]:
+        """Returns `(batch, height, width, 1)` twice."""
+        return (*shape[:3], 1), (*shape[:3], 1)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor arguments, as plain values."""

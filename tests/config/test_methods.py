@@ -86,6 +86,7 @@ def test_a_file_that_names_both_is_refused(tmp_path: Path) -> None:
         ("dfb", {"dfb": {"side_weight": 0.2, "filter_init": "random"}}, {"side_weight": 0.2, "filter_init": "random"}),
         ("mamc", {"mamc": {"attentions": 3, "pair_loss_weight": 0.1}}, {"attentions": 3, "pair_loss_weight": 0.1}),
         ("dbt", {"dbt": {"groups": 4, "group_loss_weight": 0}}, {"groups": 4, "group_loss_weight": 0}),
+        ("tasn", {"tasn": {"sampled_size": 16, "base": "stage2_relu2"}}, {"sampled_size": 16, "base": "stage2_relu2"}),
         ("plain", {"head_batch_norm": True}, {"head_batch_norm": True}),
     ],
 )

@@ -25,12 +25,14 @@ OWN = {
     "dfb": ["model.dfb.filters_per_class=2"],
     "mamc": ["model.mamc.feature_dim=16"],
     "dbt": ["model.dbt.groups=4", "model.dbt.group_loss_weight=0.1"],
+    "tasn": [],
 }
 MAPS = {
     "cbp": {"gradcam.top.top"},
     "lrbp": {"gradcam.top.top"},
     "dfb": {"gradcam.global.top", "gradcam.part.mid_1", "gradcam.side.mid_1", "attention.part"},
     "dbt": {"gradcam.top.top"},
+    "tasn": {"gradcam.structure.top", "attention.structure", "attention.detail"},
     "mamc": {"gradcam.top.top", "attention.1", "attention.2"},
 }
 RECIPE = [
@@ -50,7 +52,7 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     return train(experiment, str(folder)).run
 
 
-@pytest.mark.parametrize("run", ["dfb", "mamc"], indirect=True)  # whose start and order of photos are their own
+@pytest.mark.parametrize("run", ["dfb", "tasn"], indirect=True)  # whose start and random numbers are their own
 def test_a_killed_training_goes_on_to_the_same_weights(run: RunDirectory, tmp_path: Path) -> None:
     def stop(epoch: int, logs: object) -> None:
         raise _Stop
