@@ -95,6 +95,15 @@ def test_a_branch_has_one_colour_in_losses_and_accuracies() -> None:
     assert colors["loss"] == colors["accuracy"] and len(set(colors["loss"].values())) == 2
 
 
+def test_a_loss_that_validation_lacks_is_drawn_dashed_in_a_colour_of_its_own() -> None:
+    row = {"epoch": "1", "loss": "2", "top_loss": "1", "pairs_loss": "3", "val_loss": "1", "val_top_loss": "1"}
+    axes = Figure().subplots()
+    draw_curves(axes, [row, {**row, "epoch": "2"}], "loss")
+    lines = {text.get_text(): line for text, line in _legend(axes)}
+    assert list(lines) == ["loss", "top", "pairs"] and lines["pairs"].get_linestyle() == "--"
+    assert len({line.get_color() for line in lines.values()}) == 3
+
+
 def _legend(axes: Axes) -> list[tuple[Text, Line2D]]:
     legend = axes.get_legend()
     return list(zip(legend.get_texts(), legend.get_lines(), strict=True))

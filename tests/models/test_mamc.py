@@ -127,3 +127,25 @@ def test_training_adds_the_loss_over_the_pairs(rng: np.random.Generator) -> None
     assert steps[0.5]["pairs_loss"] == pytest.approx(loss_of_loops(unit, labels), rel=1e-3)
     assert steps[0.5]["loss"] == pytest.approx(steps[0.0]["loss"] + 0.5 * steps[0.5]["pairs_loss"], rel=1e-4)
     assert steps[0.5]["top_loss"] == pytest.approx(steps[0.0]["top_loss"], rel=1e-4)
+
+
+def test_each_part_of_a_batch_has_the_loss_over_its_own_pairs(rng: np.random.Generator) -> None:
+    photos, labels = rng.integers(0, 256, (8, 32, 32, 3)).astype("float32"), np.array([0, 0, 1, 1, 2, 2, 0, 0], "int32")
+    keras.utils.set_random_seed(0)
+    model = MAMC("tiny", 3, 32, feature_dim=8)
+    training = Experiment.model_validate({"training": {"batch_size": 8, "accumulation": 2}}).training
+    optimizer = CoupledSGD(0.0)
+    optimizer.build(model.trainable_variables)
+    parts = [slice(0, 4), slice(4, 8)]
+    expected = []
+    for part in parts:
+        embeddings = np.asarray(
+            model.with_outputs(["embeddings"])(photos[part], training=True)["embeddings"], "float64"
+        )
+        unit = embeddings / np.linalg.norm(embeddings, axis=-1, keepdims=True)
+        expected.append(loss_of_loops(unit, labels[part]))
+    step = TrainStep(model, optimizer, tf.distribute.get_strategy(), training)
+    batches = [(tf.constant(photos[part]), tf.constant(labels[part])) for part in parts]
+    values, _ = step(iter(batches), np.ones(1, "float32"))
+    found = dict(zip(metric_columns(model.branches, model.own_loss_weights), values, strict=True))
+    assert found["pairs_loss"] == pytest.approx(np.mean(expected), rel=1e-3)
