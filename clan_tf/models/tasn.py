@@ -73,7 +73,7 @@ class TASN(BranchClassifier):
     HEAD_ARGUMENTS = ()
     STAGES = {"attention": "mid_1", "structure": "top"}
     WARPED = {"top": "positions"}
-    PUBLISHED = "none but that of its backbones: 224 x 224 pixels are sampled from 448 x 448"
+    PUBLISHED = "224 x 224 pixels, resampled from 448 x 448, on ResNet-50"
     LOSS_FEATURES = ("auxiliary_detail", "auxiliary_structure")
 
     def __init__(
