@@ -26,7 +26,7 @@ def evaluate(
     model: ModelArgument,
     split: Annotated[str, typer.Option("--split", help="train, val or test.")] = "test",
     branches: Annotated[
-        str | None, typer.Option("--branches", metavar="A,B", help="Combine these branches instead of all.")
+        str | None, typer.Option("--branches", metavar="A,B", help="Combine these branches instead of the usual ones.")
     ] = None,
     config: Annotated[
         str | None,

@@ -172,7 +172,7 @@ def _layers_that_compute(model: keras.Model) -> list[str]:
             names += [inner.name for inner in layer.layers if inner.weights and not _is_folded_away(inner)]
         elif not isinstance(layer, keras.layers.InputLayer):
             names.append(layer.name)
-    return names
+    return list(dict.fromkeys(names))  # two networks may have layers of the same names
 
 
 def _is_folded_away(layer: keras.layers.Layer) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from clan_tf.benchmark.comparison import Difference, output_difference, random_batch
+from clan_tf.choices import chosen_weights
 from clan_tf.export.onnx import classifier_to_onnx
 from clan_tf.export.pruning import inference_model
 from clan_tf.export.saved_model import write_servable
@@ -75,7 +76,10 @@ class ExportedContenders:
     def _contract(self, input_size: int | None) -> Contract:
         model = self._model
         names, size = tuple(map(str, range(model.classes))), model.image_size
-        return Contract(names, size, size, "stretch", input_size, model.branches, model.combination)
+        weights = chosen_weights(model.branches, model.branch_weights) or ()
+        return Contract(
+            names, size, size, "stretch", input_size, model.branches, model.combination, branch_weights=weights
+        )
 
     def _saved_model(self) -> Prediction:
         write_servable(self._network, self._contract(None), self._folder / "1")

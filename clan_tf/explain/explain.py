@@ -43,7 +43,7 @@ def explain_photos(
         paths: photos, and folders of photos, as for `predict`.
         output: the folder to make.
         at: column and row of a pixel of the upright photo whose relations are shown, too.
-        branches: the branches whose Grad-CAM is wanted; all if `None`.
+        branches: the branches whose Grad-CAM is wanted; those that are combined if `None`.
         label: name of the class to explain; each photo's predicted class if `None`.
         progress: where progress is shown.
 

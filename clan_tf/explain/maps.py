@@ -10,6 +10,7 @@ from PIL import Image
 
 from clan_tf.errors import CheckFailed
 from clan_tf.explain.geometry import Window, seen_window
+from clan_tf.inference.predictor import choose_branches
 from clan_tf.inference.views import seen_by_model, view_of_model
 from clan_tf.layers import CrossLayerContextAttention
 from clan_tf.models import COMBINED, BranchClassifier
@@ -63,7 +64,7 @@ class Explainer:
 
     Args:
         model: the model.
-        branches: the branches whose Grad-CAM is wanted; all if `None`.
+        branches: the branches whose Grad-CAM is wanted; those that are combined if `None`.
 
     Reference:
         Selvaraju et al., Grad-CAM, ICCV 2017.
@@ -71,7 +72,7 @@ class Explainer:
 
     def __init__(self, model: BranchClassifier, branches: Sequence[str] | None = None) -> None:
         self.model = model
-        self.branches = tuple(branches or model.branches)
+        self.branches = choose_branches(model.branches, branches, model.branch_weights)
         self.stages = stages_of(model)
         self.attentions = [name for name in model.features if name.startswith("attention_")]
         self._maps_of_stages = [name for stage in self.stages.values() for names in stage for name in names]
@@ -190,8 +191,14 @@ def stages_of(model: BranchClassifier) -> dict[str, list[list[str]]]:
     mids = [name.removeprefix("backbone_") for name in model.features if name.startswith("backbone_mid_")]
     stages = {mid: [[name] for name in (f"refined_{mid}", f"backbone_{mid}") if name in model.features] for mid in mids}
     stages["top"] = [["backbone_top"]]
+    others = [name for name in model.features if name.startswith("backbone_") and name not in (*_listed(stages),)]
+    stages |= {name.removeprefix("backbone_"): [[name]] for name in others}
     attended = [name for name in model.features if name.startswith("attended_")]
     return {**stages, "refined_top": [attended]} if attended else stages
+
+
+def _listed(stages: Mapping[str, list[list[str]]]) -> list[str]:
+    return [name for alternatives in stages.values() for names in alternatives for name in names]
 
 
 def unwarped(maps: tf.Tensor, positions: tf.Tensor, size: int, grid: int = ANY_SIZE) -> tf.Tensor:

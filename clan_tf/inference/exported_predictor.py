@@ -27,7 +27,7 @@ class ExportedPredictor(Predictor):
     Args:
         model: the running file.
         path: the name for messages and tables.
-        branches: which to combine; all if `None`.
+        branches: which to combine; those that the file combines if `None`.
         batch_size: how many views it gets at a time, at most.
 
     Attributes:

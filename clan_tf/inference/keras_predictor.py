@@ -22,7 +22,7 @@ class KerasPredictor(Predictor):
     Args:
         model: the model.
         path: the model's file, for messages.
-        branches: which to combine; all if `None`.
+        branches: which to combine; those that the model combines if `None`.
         batch_size: how many photos it processes at a time.
 
     Raises:

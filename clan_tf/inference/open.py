@@ -12,7 +12,7 @@ def open_predictor(model: LocatedModel, branches: Sequence[str] | None = None, b
 
     Args:
         model: the located model.
-        branches: which to combine; all if `None`.
+        branches: which to combine; those that the model combines if `None`.
         batch_size: how many photos the model gets at a time, at most.
 
     Raises:

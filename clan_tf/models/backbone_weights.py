@@ -15,7 +15,11 @@ from clan_tf.models.packaged_weights import WeightsPackage
 
 
 def build_with_weights(
-    name: str, spec: BackboneSpec, input_shape: tuple[int, int, int], weights: str | None
+    name: str,
+    spec: BackboneSpec,
+    input_shape: tuple[int, int, int],
+    weights: str | None,
+    size_key: str = "data.image_size",
 ) -> keras.Model:
     """Builds a whole backbone with its initial weights.
 
@@ -24,40 +28,45 @@ def build_with_weights(
         spec: its row in the table.
         input_shape: `(height, width, 3)`.
         weights: `None` or `"none"`, `"imagenet"`, or the path of a weights file.
+        size_key: the key of the config that gave the size, for messages.
 
     Raises:
         UserError: for a size that the backbone can't take, or weights that can't be loaded.
     """
     if weights == "imagenet":
-        return _with_imagenet_weights(name, spec, input_shape)
-    base = _build(spec, input_shape)
+        return _with_imagenet_weights(name, spec, input_shape, size_key)
+    base = _build(spec, input_shape, size_key=size_key)
     if weights not in (None, "none"):
         _load_weights(base, name, Path(os.path.expanduser(weights)))
     return base
 
 
-def _build(spec: BackboneSpec, input_shape: tuple[int, int, int], weights: str | None = None) -> keras.Model:
+def _build(
+    spec: BackboneSpec, input_shape: tuple[int, int, int], weights: str | None = None, size_key: str = "data.image_size"
+) -> keras.Model:
     try:
         if not spec.is_application:
             return spec.build(input_shape)
         return spec.build(include_top=False, input_shape=input_shape, weights=weights)
     except ValueError as error:
         reason = " ".join(str(error).split())[:200]
-        raise UserError(f"data.image_size: {input_shape[0]} can't be used with this backbone: {reason}") from error
+        raise UserError(f"{size_key}: {input_shape[0]} can't be used with this backbone: {reason}") from error
 
 
-def _with_imagenet_weights(name: str, spec: BackboneSpec, input_shape: tuple[int, int, int]) -> keras.Model:
+def _with_imagenet_weights(
+    name: str, spec: BackboneSpec, input_shape: tuple[int, int, int], size_key: str
+) -> keras.Model:
     if spec.imagenet is None:
         raise UserError(
             f"model.weights: there are no ImageNet weights for {name!r}. "
             "Give the path of a weights file, or `none` to start from random weights."
         )
     if isinstance(spec.imagenet, WeightsPackage):
-        base = _build(spec, input_shape)
+        base = _build(spec, input_shape, size_key=size_key)
         assign_torch_weights(base, spec.imagenet.read(name))
         return base
     try:
-        return _build(spec, input_shape, "imagenet")
+        return _build(spec, input_shape, "imagenet", size_key)
     except Exception as error:
         # Keras raises a plain `Exception` for a failed download.
         if "URL fetch failure" not in str(error):

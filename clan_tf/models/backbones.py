@@ -178,6 +178,7 @@ def build_backbone(
     top: str | None = None,
     top_key: str = "model.base",
     mid_key: str = "model.mid",
+    size_key: str = "data.image_size",
     model_name: str | None = None,
 ) -> keras.Model:
     """Builds a backbone that outputs its tapped maps.
@@ -190,6 +191,7 @@ def build_backbone(
         top: layer or alias of the map that is called `top`, in place of the backbone's output.
         top_key: the key of the config that gave it, for messages.
         mid_key: the key of the config that gave `mid`.
+        size_key: the key of the config that gave `image_size`.
         model_name: the model's name; `name` by default.
 
     Returns:
@@ -202,7 +204,7 @@ def build_backbone(
     from clan_tf.models.backbone_weights import build_with_weights
 
     spec = backbone_spec(name)
-    base = build_with_weights(name, spec, (image_size, image_size, 3), weights)
+    base = build_with_weights(name, spec, (image_size, image_size, 3), weights, size_key)
     for layer in base.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = BATCH_NORM_MOMENTUM
@@ -213,7 +215,7 @@ def build_backbone(
     for layer, tensor in zip(mid, maps.values(), strict=True):
         if len(tensor.shape) == 4 and tensor.shape[1] == top_map.shape[1] == 1:
             raise UserError(
-                f"data.image_size: {image_size} is too small for {name}, whose map {layer!r} would have one position. "
+                f"{size_key}: {image_size} is too small for {name}, whose map {layer!r} would have one position. "
                 f"Use {2 * image_size} or more."
             )
         if len(tensor.shape) != 4 or tensor.shape[1] < top_map.shape[1] or tensor.shape[1] == 1:

@@ -172,6 +172,11 @@ class BranchClassifier(keras.Model):
         return {}
 
     @property
+    def other_heads(self) -> dict[str, keras.layers.Layer]:
+        """Dense layers on pooled features, with a column for each class, that no output is made of, by name."""
+        return {}
+
+    @property
     def backbones(self) -> tuple[keras.Model, ...]:
         """All networks that start from the weights of `backbone`."""
         return (self.backbone_model,)

@@ -34,8 +34,9 @@ class Complexity:
     """Cost of a model for one photo.
 
     Attributes:
-        parameters: parameters by part, without those that aren't trained (batch-norm statistics), as in Table 5.
-        macs: multiply-accumulates by part, without the relations' matrix products.
+        parameters: parameters by part, without those that aren't trained (batch-norm statistics), as in Table 5; those
+            of all branches, but not of heads that only a loss takes.
+        macs: multiply-accumulates by part, without the relations' matrix products, each layer once.
         relations: the products of positions or channels in each refinement layer and bilinear pooling.
         activation_bytes: float32 bytes of all layers' outputs, which training keeps for the backward pass.
         variables: the number of all values in a checkpoint, batch-norm statistics included.

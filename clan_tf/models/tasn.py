@@ -26,14 +26,15 @@ class TASN(BranchClassifier):
 
     A first backbone, up to a mid-level map, sees the whole photo; `TrilinearAttention` makes two attention maps of it.
     `AttentionSampler` makes two smaller photos by them: one of all channels' attention, which keeps the structure, and
-    one of a single channel's, which shows a detail. A second backbone, the same for both, classifies them. The branches
+    one of a single channel's, which shows a detail. A second backbone, the same for both, classifies them. Its
+    batch norm normalises each kind by its own statistics in training, and averages them for both. The branches
     are `attention`, a head on the first backbone's map, `detail` and `structure`. The prediction is that of `structure`
     alone, and exports compute nothing else; the other branches teach it. `clan-tf train` adds two losses: `auxiliary`,
     the cross-entropies of one head for both resampled photos, and `distillation`, by which `structure` learns from
     `detail`; Keras' `fit` trains the branches' cross-entropies alone. `features` holds `backbone_mid_1` (the first
     backbone's map), `attention_structure`, `attention_detail`, `sampled_structure`, `sampled_detail`, `positions` (of
-    the rows and columns of `sampled_structure`), `backbone_top` (the second backbone's map of it), `auxiliary_detail`,
-    `auxiliary_structure` and the logits.
+    the rows and columns of `sampled_structure`), `backbone_top` (the second backbone's map of it), `positions_detail`
+    and `backbone_detail` (those of `sampled_detail`), `auxiliary_detail`, `auxiliary_structure` and the logits.
 
     Args:
         backbone: a name in `clan_tf.models.BACKBONES`, of both backbones.
@@ -70,9 +71,9 @@ class TASN(BranchClassifier):
     distillation_temperature: float
 
     HEAD_KIND = "sampled"
-    HEAD_ARGUMENTS = ()
-    STAGES = {"attention": "mid_1", "structure": "top"}
-    WARPED = {"top": "positions"}
+    HEAD_ARGUMENTS = ("base",)
+    STAGES = {"attention": "mid_1", "structure": "top", "detail": "detail"}
+    WARPED = {"top": "positions", "detail": "positions_detail"}
     PUBLISHED = "224 x 224 pixels, resampled from 448 x 448, on ResNet-50"
     LOSS_FEATURES = ("auxiliary_detail", "auxiliary_structure")
 
@@ -130,7 +131,8 @@ class TASN(BranchClassifier):
             top_key="model.tasn.base",
             model_name=f"{backbone}_attention",
         )
-        backbone_model = build_backbone(backbone, size, weights=weights)
+        size_key = "data.image_size" if sampled_size is None else "model.tasn.sampled_size"
+        backbone_model = build_backbone(backbone, size, weights=weights, size_key=size_key)
         attend = TrilinearAttention(attention_scale, dtype="float32", name="trilinear_attention")
         kinds = ("structure", "detail")
         samplers = {name: AttentionSampler(size, dtype="float32", name=f"sample_{name}") for name in kinds}
@@ -152,8 +154,8 @@ class TASN(BranchClassifier):
                 f"sampled_{name}": sampled,
                 f"auxiliary_{name}": auxiliary(vectors[name]),
             }
-            if name == "structure":
-                features |= {"positions": positions, "backbone_top": top}
+            names = {"structure": ("positions", "backbone_top"), "detail": ("positions_detail", "backbone_detail")}
+            features |= dict(zip(names[name], (positions, top), strict=True))
         branches = tuple(BRANCH_LOSS_WEIGHTS)
         features |= {f"logits_{name}": branch_head(vectors[name], classes, name, dropout) for name in branches}
         weights_of_branches = {"attention": 0.0, "detail": 0.0, "structure": 1.0}
@@ -162,8 +164,19 @@ class TASN(BranchClassifier):
         # Config
         self.backbone_model = backbone_model
         self.attention_model = attention_model
+        self.sampled_size = size
         # No output is made of this layer: the model has it by this attribute alone.
         self.auxiliary = auxiliary
+
+    @classmethod
+    def head_arguments(cls, branch: str) -> tuple[str, ...]:
+        """Returns `base` for the head on its map, and nothing for those on the second backbone's."""
+        return cls.HEAD_ARGUMENTS if branch == "attention" else ()
+
+    @property
+    def other_heads(self) -> dict[str, keras.layers.Layer]:
+        """The head that both resampled photos share."""
+        return {"auxiliary": self.auxiliary}
 
     @property
     def backbones(self) -> tuple[keras.Model, ...]:

@@ -78,6 +78,8 @@ def copy_fitting(source: BranchClassifier, model: BranchClassifier) -> Transfer:
                 and (new.name not in model.CLASS_LAYERS or source.class_names == model.class_names)
                 and _copy_layer(old, new)
             )
+    for name, head in model.other_heads.items():
+        heads[name] = _pool_alike(source, model, name) and _copy_classes(source.other_heads.get(name), head, places)
     model.is_prepared = bool(model.HEAD_LAYERS) and all(layers.get(name, False) for name in model.HEAD_LAYERS)
     return Transfer(
         backbone=(sum(copied), len(inner)),

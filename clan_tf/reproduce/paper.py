@@ -41,7 +41,7 @@ class Row:
         method: the row's name in the paper.
         network: what is trained.
         group: the column it is in, if the table has several; rows are compared within their group.
-        branches: which branches are combined; all if `None`.
+        branches: which branches are combined; those that the model combines if `None`.
         printed: the paper's accuracy.
         key: what `--rows` calls it; the network's name if it is empty.
     """

@@ -100,8 +100,10 @@ def check_models(search: SearchConfig, experiment: Experiment, space: str | Path
     mistakes = mistakes or [text for key in search.parameters for text in _missing_branch(key, list(branches))]
     if mistakes:
         raise mistakes_in(space, list(dict.fromkeys(mistakes)))
-    # A loss that only some of the trials have can't rank them all.
-    shared = sorted(set.intersection(*own_losses))
+    # A loss that only some of the trials have can't rank them all. Where it depends on searched keys, the experiment as
+    # it is needn't be a trial.
+    decided = any(key in search.parameters for key in STRUCTURE)
+    shared = sorted(set.intersection(*own_losses[1 if decided else 0 :]))
     validated, trained = metric_columns(list(branches)), metric_columns(list(branches), shared)
     valid = [*(f"val_{name}" for name in validated), *trained]
     if search.objective not in valid:

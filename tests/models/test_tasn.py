@@ -9,6 +9,8 @@ import tensorflow as tf
 
 from clan_tf.config import Experiment
 from clan_tf.errors import UserError
+from clan_tf.explain import Explainer
+from clan_tf.explain.geometry import Window
 from clan_tf.explain.maps import unwarped
 from clan_tf.export.pruning import inference_model
 from clan_tf.models import TASN, Plain, complexity
@@ -142,26 +144,52 @@ def test_training_keeps_the_maps_of_both_resampled_photos() -> None:
     assert once - complexity(model).activation_bytes == pytest.approx(alone, rel=0.05)
 
 
-def test_maps_of_resampled_photos_are_brought_back() -> None:
+@pytest.mark.parametrize("at", [(1, 1), (2, 3), (3, 0)])
+def test_maps_of_resampled_photos_are_brought_back(at: tuple[int, int]) -> None:
     size, samples = 40, 20
-    # The left half of the photo gets three quarters of the samples, so that the map's cells there are narrower.
+    # The left half of the photo gets three quarters of the columns' samples, so that the map's cells are narrower there.
     columns = np.concatenate([np.linspace(0.17, 19.5, 15), np.linspace(21.5, 38, 5)])
     rows = (np.arange(samples) + 0.5) * size / samples - 0.5
     positions = tf.constant(np.array([[rows, columns]], "float32"))
     heat = np.zeros((1, 4, 4), "float32")
-    heat[0, 1, 0] = 1
+    heat[0, at[0], at[1]] = 1
     found = unwarped(tf.constant(heat), positions, size, grid=40).numpy()[0]
     assert found.shape == (40, 40)
-    # The cell's centre, sample 2 of the columns and 7 of the rows, lies at these pixels.
-    y, x = np.unravel_index(found.argmax(), found.shape)
-    assert abs(y - rows[7]) <= 1 and x <= np.interp(2, np.arange(samples), columns) + 1
-    even = unwarped(tf.constant(heat), tf.constant(np.array([[rows, rows]], "float32")), size, grid=40).numpy()[0]
-    assert found.sum() < 0.8 * even.sum()
+    # A cell's centre lies in the middle of its five samples.
+    centre = [np.interp(5 * cell + 2, np.arange(samples), axis) for cell, axis in zip(at, (rows, columns), strict=True)]
+    middle = [(np.arange(40) * found.sum(axis=axis)).sum() / found.sum() for axis in (1, 0)]
+    peak = np.unravel_index(found.argmax(), found.shape)
+    assert peak[0] == pytest.approx(centre[0], abs=1.5) and peak[1] == pytest.approx(centre[1], abs=3)
+    if at == (1, 1):
+        assert middle == pytest.approx(centre, abs=1)
     assert unwarped(tf.constant(np.ones((1, 3, 3), "float32")), positions, size).numpy() == pytest.approx(1)
+
+
+def test_every_branch_is_explained_on_the_photo(photos: np.ndarray) -> None:
+    model = make()
+    window = Window(0, 0, SIZE, SIZE)
+    (explanation, *_) = Explainer(model, model.branches)(photos.astype("uint8"), [window] * len(photos))
+    assert set(explanation.gradcam) == {("attention", "mid_1"), ("structure", "top"), ("detail", "detail")}
+    assert np.isfinite(explanation.summary()).all()
+    (usual, *_) = Explainer(model)(photos.astype("uint8"), [window] * len(photos))
+    assert set(usual.gradcam) == {("structure", "top")}
+
+
+def test_heads_are_copied_between_models_of_the_same_map() -> None:
+    model = make()
+    other = TASN("tiny", 3, SIZE, sampled_size=48)
+    transfer = copy_fitting(model, other)
+    assert set(transfer.heads) == {"attention", "detail", "structure", "auxiliary"}
+    np.testing.assert_array_equal(other.auxiliary.kernel, model.auxiliary.kernel)
+    another = TASN("tiny", 3, SIZE, sampled_size=32, base="stage3_relu1")
+    assert set(copy_fitting(model, another).heads) == {"detail", "structure", "auxiliary"}
 
 
 def test_the_sampled_size_follows_from_the_photos_and_is_not_larger() -> None:
     sizes = {side: TASN("tiny", 3, side).get_layer("sample_structure").size for side in (48, 96, 128, 224)}
     assert sizes == {48: 48, 96: 96, 128: 96, 224: 112}
+    assert TASN("tiny", 3, 128).get_config()["sampled_size"] == 96
+    with pytest.raises(UserError, match="model.tasn.sampled_size: 16 can't be used"):
+        TASN("mobilenet_v2", 3, SIZE, sampled_size=16)
     with pytest.raises(UserError, match="model.tasn.sampled_size: 80 is larger than data.image_size, 64"):
         TASN("tiny", 3, SIZE, sampled_size=80)

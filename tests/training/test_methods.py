@@ -52,7 +52,9 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     return train(experiment, str(folder)).run
 
 
-@pytest.mark.parametrize("run", ["dfb", "tasn"], indirect=True)  # whose start and random numbers are their own
+@pytest.mark.parametrize(
+    "run", ["dfb", "mamc", "tasn"], indirect=True
+)  # what is their own: start, order, random numbers
 def test_a_killed_training_goes_on_to_the_same_weights(run: RunDirectory, tmp_path: Path) -> None:
     def stop(epoch: int, logs: object) -> None:
         raise _Stop

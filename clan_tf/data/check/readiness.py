@@ -72,6 +72,8 @@ def fitting_batch(experiment: Experiment, source: Source, broken: Collection[str
     if photos < unit * (1 + experiment.model.heads_are_normalised):
         pairs = unit // experiment.training.parts
         batch = {"training.batch_size": photos // pairs * pairs, "training.accumulation": 1}
+    if not batch["training.batch_size"]:
+        return {}
     return {} if training_problems(with_values(experiment, batch), source, broken) else batch
 
 
