@@ -25,7 +25,8 @@ class ExportOptions:
     Attributes:
         format: `saved_model`, `tflite`, `onnx`, or `keras`, the whole model for further training.
         quantize: for `tflite`, how numbers are stored and computed.
-        branches: the branches whose predictions are combined; those that the model combines if `None`. Parts that no output needs are removed.
+        branches: the branches whose predictions are combined; those that the model combines if `None`. Parts that no
+            output needs are removed.
         io: the type of photos that the file takes; for `saved_model`, that of `serving_default`. If `None`, float32 for
             `tflite`, else uint8.
         any_batch: for `tflite`, whether the file takes any number of photos at once, instead of one.

@@ -68,10 +68,11 @@ def complexity(model: BranchClassifier) -> Complexity:
     cost = Complexity(variables=model.count_params())
     for layer in model.layers:
         part = _part(layer)
+        calls = model.calls_in_training(layer) if isinstance(model, BranchClassifier) else 1
         for leaf in leaf_layers(layer):
             cost.parameters[part] += sum(prod(weight.shape) for weight in leaf.trainable_weights)
             cost.macs[part] += _macs(leaf)
-            cost.activation_bytes += model.calls_in_training(layer) * 4 * _size(_output_shape(leaf))
+            cost.activation_bytes += calls * 4 * _size(_output_shape(leaf))
             if hasattr(leaf, "working_bytes"):
                 cost.activation_bytes += leaf.working_bytes(_input_shape(leaf))
         if hasattr(layer, "working_bytes") and hasattr(layer, "sublayers"):

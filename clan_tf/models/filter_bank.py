@@ -5,9 +5,6 @@ from typing import Any, Literal, get_args
 
 import keras
 import numpy as np
-from scipy.ndimage import maximum_filter
-from sklearn.cluster import KMeans
-from threadpoolctl import threadpool_limits
 
 from clan_tf.choices import Combination, ResizeMode
 from clan_tf.errors import CheckFailed, shown
@@ -230,6 +227,8 @@ def strongest_vectors(values: np.ndarray, most: int) -> np.ndarray:
     Returns:
         `(positions, channels)`, the longest first.
     """
+    from scipy.ndimage import maximum_filter
+
     norm = np.linalg.norm(values, axis=-1)
     strong = (norm == maximum_filter(norm, size=3, mode="nearest")) & (norm > 0)
     longest = np.argsort(-norm[strong], kind="stable")[:most]
@@ -238,6 +237,10 @@ def strongest_vectors(values: np.ndarray, most: int) -> np.ndarray:
 
 def centres(vectors: np.ndarray, count: int) -> np.ndarray:
     """Returns the centres of clusters of unit vectors, each divided by its norm: `(count, channels)`."""
+    # Imported here, because they take long and most commands don't need them.
+    from sklearn.cluster import KMeans
+    from threadpoolctl import threadpool_limits
+
     # With several threads, sums are added in the order in which they finish.
     with threadpool_limits(1):
         means = KMeans(count, n_init=3, random_state=0).fit(vectors).cluster_centers_

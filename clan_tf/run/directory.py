@@ -174,7 +174,7 @@ class RunDirectory:
         return self.path / "tensorboard"
 
     def evaluation(self, split: str, branches: Sequence[str] | None = None) -> EvaluationFolder:
-        """Returns the folder of an evaluation of the usual branches (`None`) or of others; each has tables of its own."""
+        """Returns the folder of an evaluation of the usual branches (`None`) or of others, with its own tables."""
         name = f"{split}-{'+'.join(branches)}" if branches else split
         return EvaluationFolder(self.path / "evaluation" / name)
 

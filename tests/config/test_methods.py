@@ -132,7 +132,9 @@ def test_a_base_that_is_no_map_is_refused() -> None:
 def test_defaults_of_a_section_are_the_models(architecture: str) -> None:
     model = MODELS[architecture]("tiny", 3, 32)
     values = getattr(ModelConfig(), architecture).model_dump()
-    assert {name: getattr(model, name) for name in values} == values
+    for name, value in values.items():
+        # A model has a number where the config leaves it to the photos.
+        assert getattr(model, name) == value or value is None, name
 
 
 def test_photos_of_several_classes_have_no_pairs() -> None:

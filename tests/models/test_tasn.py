@@ -147,7 +147,7 @@ def test_training_keeps_the_maps_of_both_resampled_photos() -> None:
 @pytest.mark.parametrize("at", [(1, 1), (2, 3), (3, 0)])
 def test_maps_of_resampled_photos_are_brought_back(at: tuple[int, int]) -> None:
     size, samples = 40, 20
-    # The left half of the photo gets three quarters of the columns' samples, so that the map's cells are narrower there.
+    # The left half of the photo gets three quarters of the columns' samples: the map's cells are narrower there.
     columns = np.concatenate([np.linspace(0.17, 19.5, 15), np.linspace(21.5, 38, 5)])
     rows = (np.arange(samples) + 0.5) * size / samples - 0.5
     positions = tf.constant(np.array([[rows, columns]], "float32"))
