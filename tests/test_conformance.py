@@ -91,8 +91,7 @@ ROWS = [
         takes_photos=True,
     ),
     Row("clan_lite", lambda: CLAN("efficientnet_lite0", CLASSES, IMAGE_SIZE, scales=3), takes_photos=True),
-    Row("clan_gap_3", clan(scales=3, mid_refinement="gap"), takes_photos=True),
-    Row("clan_non_local", clan(mid_refinement="non_local", spatial_attention=False), takes_photos=True),
+    Row("clan_non_local_3", clan(scales=3, mid_refinement="non_local", spatial_attention=False), takes_photos=True),
     Row("plain_batch_norm", lambda: Plain("tiny", CLASSES, IMAGE_SIZE, head_batch_norm=True), takes_photos=True),
     Row("plain", lambda: Plain("tiny", CLASSES, IMAGE_SIZE), takes_photos=True),
     Row(

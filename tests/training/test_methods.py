@@ -90,10 +90,10 @@ def test_training_starts_from_the_train_photos(tmp_path: Path) -> None:
     np.testing.assert_allclose(kernels[1], kernels[0], atol=1e-5)
 
 
+@pytest.mark.parametrize("run", ["lrbp", "dfb", "mamc", "tasn"], indirect=True)  # a TFLite file of each: conformance
 def test_it_is_evaluated_and_exported(run: RunDirectory, tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["evaluate", str(run.path), "--json"])
     assert done.exit_code == 0, done.output
-    # A TFLite file of each is made in test_conformance.py.
     assert not export(str(run.path), ExportOptions(format="onnx"), output=str(tmp_path / "onnx")).report.failures
     write_photo(tmp_path / "photo.png", (200, 60, 60), size=(40, 40))
     own, other = (predict(model, tmp_path / "photo.png") for model in (run.path, tmp_path / "onnx"))
