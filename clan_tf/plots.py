@@ -77,8 +77,8 @@ def draw_curves(axes: Axes, rows: Sequence[Mapping[str, str]], kind: str) -> Non
     """
     epochs = [int(row["epoch"]) for row in rows]
     validated = [name for name in rows[0] if name.startswith("val_") and name.endswith(kind)]
-    only_trained = [name for name in rows[0] if name.endswith(f"_{kind}") and f"val_{name}" not in rows[0]]
-    only_trained = [name for name in only_trained if name not in validated]
+    trained = [name for name in rows[0] if name.endswith(f"_{kind}") and not name.startswith("val_")]
+    only_trained = [name for name in trained if f"val_{name}" not in rows[0]]
     colors = (f"C{index}" for index in range(len(validated) + len(only_trained)))
     for column in validated:
         name = column.removeprefix("val_")

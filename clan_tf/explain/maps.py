@@ -188,17 +188,14 @@ def stages_of(model: BranchClassifier) -> dict[str, list[list[str]]]:
     A branch's gradient is taken with respect to the first alternative that it is computed from: `top` isn't computed
     from the refined mid-level maps, but from the backbone's.
     """
-    mids = [name.removeprefix("backbone_") for name in model.features if name.startswith("backbone_mid_")]
-    stages = {mid: [[name] for name in (f"refined_{mid}", f"backbone_{mid}") if name in model.features] for mid in mids}
-    stages["top"] = [["backbone_top"]]
-    others = [name for name in model.features if name.startswith("backbone_") and name not in (*_listed(stages),)]
-    stages |= {name.removeprefix("backbone_"): [[name]] for name in others}
+    stages = {}
+    for name in model.features:
+        if name.startswith("backbone_"):
+            stage = name.removeprefix("backbone_")
+            is_refined = stage.startswith("mid_") and f"refined_{stage}" in model.features
+            stages[stage] = [*([[f"refined_{stage}"]] if is_refined else []), [name]]
     attended = [name for name in model.features if name.startswith("attended_")]
     return {**stages, "refined_top": [attended]} if attended else stages
-
-
-def _listed(stages: Mapping[str, list[list[str]]]) -> list[str]:
-    return [name for alternatives in stages.values() for names in alternatives for name in names]
 
 
 def unwarped(maps: tf.Tensor, positions: tf.Tensor, size: int, grid: int = ANY_SIZE) -> tf.Tensor:

@@ -55,11 +55,14 @@ def require_own_model(path: Path) -> None:
         owner = keras.saving.get_registered_object(config["registered_name"])
         check_whole_numbers(settings)
         channels = SMALLEST_TOP if settings.get("base") is None else SMALLEST_MAP
-        _require_weight("classes", settings.get("classes"), owner.head_inputs(settings, channels), weights)
-        for name, least in owner.fewest_weights(settings).items():
-            _require_weight(name, settings.get(name), 1, weights, least)
+        least = {"classes": settings.get("classes", 0) * owner.head_inputs(settings, channels)}
         if settings.get("mid_refinement") != "gap":
-            _require_weight("embed_dim", settings.get("embed_dim"), SMALLEST_MAP, weights)
+            least["embed_dim"] = SMALLEST_MAP * (settings.get("embed_dim") or 0)
+        for name, number in (least | owner.fewest_weights(settings)).items():
+            # Before they are allocated; they are float32.
+            if 4 * number > weights:
+                text = f"{name} is {shown(settings.get(name))}, but {WEIGHTS} is too small for that: {weights:,} bytes"
+                raise ValueError(text)
         require_plain_weights(_open_weights(file, archive))
 
 
@@ -228,14 +231,3 @@ def _require_plain_value(name: str, value: Any) -> None:
         raise ValueError(f"{CONFIG}: {name} must hold plain values; received {shown(value)}")
     if isinstance(value, str) and len(value) > NAME_LENGTH:
         raise ValueError(f"{CONFIG}: {name} has {len(value):,} characters; at most {NAME_LENGTH:,} are read")
-
-
-def _require_weight(name: str, number: Any, inputs: int, weights: int, least: int | None = None) -> None:
-    """Raises a `ValueError` if the file has too few float32 weights for so many outputs, before they are allocated.
-
-    There are `least` weights or, by default, `inputs` for each output.
-    """
-    if least is None:
-        least = inputs * number if isinstance(number, int) else 0
-    if 4 * least > weights:
-        raise ValueError(f"{name} is {shown(number)}, but {WEIGHTS} is too small for that: {weights:,} bytes")
