@@ -145,6 +145,7 @@ class TASN(BranchClassifier):
         attention = dict(zip(kinds, attend(mid), strict=True))
         features: dict[str, Tensor] = {"backbone_mid_1": mid}
         vectors = {"attention": pools["attention"](mid)}
+        names = {"structure": ("positions", "backbone_top"), "detail": ("positions_detail", "backbone_detail")}
         for name, sampler in samplers.items():
             sampled, positions = sampler(inputs, attention[name])
             top = backbone_model(preprocess(sampled, spec.preprocessing))["top"]
@@ -154,7 +155,6 @@ class TASN(BranchClassifier):
                 f"sampled_{name}": sampled,
                 f"auxiliary_{name}": auxiliary(vectors[name]),
             }
-            names = {"structure": ("positions", "backbone_top"), "detail": ("positions_detail", "backbone_detail")}
             features |= dict(zip(names[name], (positions, top), strict=True))
         branches = tuple(BRANCH_LOSS_WEIGHTS)
         features |= {f"logits_{name}": branch_head(vectors[name], classes, name, dropout) for name in branches}

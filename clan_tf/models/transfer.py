@@ -44,9 +44,8 @@ def copy_fitting(source: BranchClassifier, model: BranchClassifier) -> Transfer:
     """Copies all weights of `source` that have a place in `model`; the others stay as they are.
 
     Layers are found by name, and copied if all their weights have the same shapes and don't belong to other classes. In
-    the heads, if their
-    features are pooled and normalised alike, the weights of each class are copied that both models know by its name.
-    The size of the photos may differ.
+    the heads, if their features are pooled and normalised alike, the weights of each class are copied that both models
+    know by its name. The size of the photos may differ.
 
     Args:
         source: the trained model.
