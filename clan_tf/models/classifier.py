@@ -11,6 +11,7 @@ from clan_tf.choices import FORMER_DEFAULTS, Combination, ResizeMode, chosen_wei
 from clan_tf.errors import UserError, nearest
 from clan_tf.layers.relation import Tensor
 from clan_tf.models.combination import COMBINED, combined_output
+from clan_tf.models.phases import ALL, Phase
 
 NOT_SAVED = ("weights", "scales")
 """Constructor arguments that a saved model doesn't need: it has its own weights and names its layers."""
@@ -184,6 +185,10 @@ class BranchClassifier(keras.Model):
     def calls_in_training(self, layer: keras.layers.Layer) -> int:
         """Returns how many times training computes one of the model's layers for a photo."""
         return 1
+
+    def phase(self, epoch: int) -> Phase:
+        """Returns what an epoch trains in `clan-tf train`, counted from 0; Keras' `fit` always trains all."""
+        return ALL
 
     def own_losses(self, outputs: Mapping[str, Tensor], shares: Tensor) -> dict[str, Tensor]:
         """Computes the model's own losses; `clan-tf train` adds them to the branches', and Keras' `fit` doesn't.

@@ -22,6 +22,7 @@ from clan_tf.files import write_rows
 from clan_tf.inference import ProbabilityFunction
 from clan_tf.models import BranchClassifier, save_model
 from clan_tf.models.files import damage_in_model
+from clan_tf.models.phases import Phase
 from clan_tf.plots import plot_curves
 from clan_tf.progress import Progress
 from clan_tf.run import Outcome, RunDirectory
@@ -76,6 +77,7 @@ class TrainingLoop:
             lambda worker: evaluation_batches(readers["val"], labels["val"], size, worker),
             size,
         )
+        self._steps: dict[tuple[bool, Phase], TrainStep] = {}
         self._marked = time.monotonic()
 
     def outcome(self) -> Outcome:
@@ -112,22 +114,26 @@ class TrainingLoop:
 
     def _epochs(self, callbacks: keras.callbacks.CallbackList, signals: StopSignals) -> None:
         batches = iter(self._batches())
-        step: TrainStep | None = None
         for epoch in range(len(self.state.rows), self.training.epochs):
             if self._is_over():
                 self.progress.note(f"stopped early after epoch {epoch}")
                 break
-            if step is None or epoch == self.training.freeze_epochs:
-                frozen = epoch < self.training.freeze_epochs
-                step = TrainStep(self.model, self.optimizer, self.strategy, self.training, self.average, frozen)
             callbacks.on_epoch_begin(epoch)
             started = time.perf_counter()
-            self._train_epoch(epoch, step, batches, callbacks, signals)
+            self._train_epoch(epoch, self._step(epoch), batches, callbacks, signals)
             row = self._finish_epoch(epoch, signals)
             seconds = time.perf_counter() - started
             self._save()
             self._keep_best()
             callbacks.on_epoch_end(epoch, {**row, "seconds": seconds})
+
+    def _step(self, epoch: int) -> TrainStep:
+        """Returns the step of an epoch, whose graph is traced once for all epochs that train the same."""
+        key = frozen, phase = epoch < self.training.freeze_epochs, self.model.phase(epoch)
+        if key not in self._steps:
+            own = (self.model, self.optimizer, self.strategy, self.training, self.average, frozen, phase)
+            self._steps[key] = TrainStep(*own)
+        return self._steps[key]
 
     def _is_over(self) -> bool:
         """Returns whether accuracy hasn't risen for `early_stopping` epochs, or a callback asked to stop."""

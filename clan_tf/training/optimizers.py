@@ -1,7 +1,8 @@
 """Optimizers that Keras lacks."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
 from typing import Any
 
 import keras
@@ -99,15 +100,21 @@ class DecoupledAdam(VariableRates, keras.optimizers.Adam):
                 f"Received: decoupled_weight_decay={decoupled_weight_decay}"
             )
         self.decoupled_weight_decay = decoupled_weight_decay
-        self._skipped: dict[Any, int] = {}
+        self._skipped: dict[Any, tuple[int, list[int]]] = {}
 
-    def skip_steps(self, variables: Iterable[keras.Variable], steps: int) -> None:
-        """Counts the steps `t` of some variables from the one after `steps`, until when they aren't trained.
+    def skip_epochs(self, variables: Iterable[keras.Variable], trained: Sequence[bool], steps: int) -> None:
+        """Counts as steps `t` of some variables only those of the epochs in which they are trained.
 
         Otherwise the first of their averages, which start at 0, would be taken for averages of many gradients, and the
         first updates be three times too large.
+
+        Args:
+            variables: the variables.
+            trained: of each epoch, whether they are trained.
+            steps: the number of steps of an epoch.
         """
-        self._skipped |= {self._var_key(variable): steps for variable in variables}
+        skipped = [steps * count for count in accumulate((not each for each in trained[:-1]), initial=0)]
+        self._skipped |= {self._var_key(variable): (steps, skipped) for variable in variables}
 
     def update_step(self, gradient, variable, learning_rate):
         """Applies the gradient's averages and the weight decay, both at the variable's own learning rate."""
@@ -115,7 +122,7 @@ class DecoupledAdam(VariableRates, keras.optimizers.Adam):
         m, v = self._momentums[index], self._velocities[index]
         gradient = ops.cast(gradient, dtype)
         # Steps that mixed_float16 skips aren't counted, so that this could be below 1.
-        step = ops.maximum(self.iterations + 1 - self._skipped.get(self._var_key(variable), 0), 1)
+        step = ops.maximum(self.iterations + 1 - self._skipped_steps(variable), 1)
         # 1 - beta^t, without the cancellation that costs half of float32's digits at the first steps.
         m_share, v_share = (-ops.expm1(ops.cast(step, dtype) * math.log(beta)) for beta in (self.beta_1, self.beta_2))
         self.assign_add(m, (gradient - m) * (1 - self.beta_1))
@@ -124,6 +131,14 @@ class DecoupledAdam(VariableRates, keras.optimizers.Adam):
         if self._use_weight_decay(variable):
             update = update + ops.cast(self.decoupled_weight_decay, dtype) * variable
         self.assign_sub(variable, ops.cast(self._own_rate(variable, learning_rate), dtype) * update)
+
+    def _skipped_steps(self, variable: Any) -> Any:
+        """Returns how many of the steps so far didn't train a variable."""
+        if self._var_key(variable) not in self._skipped:
+            return 0
+        steps, skipped = self._skipped[self._var_key(variable)]
+        epoch = keras.ops.minimum(self.iterations // steps, len(skipped) - 1)
+        return keras.ops.take(keras.ops.convert_to_tensor(skipped, self.iterations.dtype), epoch)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor arguments, as plain values."""

@@ -15,6 +15,7 @@ from clan_tf.data.sources.generated import CLASS_NAMES
 from clan_tf.errors import UserError
 from clan_tf.models import complexity
 from clan_tf.models.build import build_model
+from clan_tf.models.phases import describe_phases
 from clan_tf.progress import Progress
 from clan_tf.run import RunDirectory
 from clan_tf.training.devices import choose_precision
@@ -115,6 +116,8 @@ def plan_training(experiment: Experiment, run_dir: str | None) -> TrainingPlan:
         "decoded photos": _decoded_size(source, data),
         "disk": f"{disk_bytes(cost.variables, training) / 1e6:.0f} MB at most for models and checkpoints",
     }
+    if phases := describe_phases([model.phase(epoch) for epoch in range(training.epochs)]):
+        rows["phases"] = phases
     if notes:
         rows["batch"] = "; ".join(notes)
     is_auto = training.learning_rate == AUTO

@@ -179,7 +179,7 @@ def _losses(
 def _as_before(model: BranchClassifier, strategy: tf.distribute.Strategy) -> Iterator[None]:
     """Gives the model back its variables, the states of random layers included, and what of it is trained."""
     values = [np.array(variable) for variable in model.variables]
-    layers = [layer for each in model.backbones for layer in (each, *each.layers)]
+    layers = [layer for each in (model, *model.backbones) for layer in each.layers]
     trainable = [layer.trainable for layer in layers]
     try:
         yield

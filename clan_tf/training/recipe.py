@@ -1,6 +1,6 @@
 """The optimizer, its learning rate and the loss weights of an experiment's `training` section."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import keras
 import numpy as np
@@ -33,7 +33,8 @@ def make_optimizer(
     inner: VariableRates
     if training.optimizer == "adamw":
         inner = DecoupledAdam(rate, training.weight_decay, global_clipnorm=clipnorm)
-        inner.skip_steps(backbone, training.freeze_epochs * steps)
+        for variables, trained in _trained_epochs(training, model):
+            inner.skip_epochs(variables, trained, steps)
     else:
         inner = CoupledSGD(rate, training.momentum, training.weight_decay, global_clipnorm=clipnorm)
     if training.weight_decay_on == "kernels":
@@ -50,6 +51,18 @@ def make_optimizer(
     optimizer = keras.optimizers.LossScaleOptimizer(inner) if training.precision == "mixed_float16" else inner
     optimizer.build(model.trainable_variables)
     return optimizer
+
+
+def _trained_epochs(
+    training: TrainingConfig, model: BranchClassifier
+) -> Iterator[tuple[list[keras.Variable], list[bool]]]:
+    """Yields the variables that some epochs don't train, and of each epoch whether it does."""
+    phases = [model.phase(epoch) for epoch in range(training.epochs)]
+    for layer in model.layers:
+        first = training.freeze_epochs if layer in model.backbones else 0
+        trained = [epoch >= first and phase.trains(layer) for epoch, phase in enumerate(phases)]
+        if not all(trained):
+            yield layer.trainable_variables, trained
 
 
 class WarmUp(LearningRateSchedule):

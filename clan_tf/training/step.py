@@ -11,6 +11,7 @@ import tensorflow as tf
 from clan_tf.choices import chosen_weights
 from clan_tf.config import TrainingConfig
 from clan_tf.models import COMBINED, BranchClassifier, combine
+from clan_tf.models.phases import ALL, Phase
 from clan_tf.runtime import are_in_top
 from clan_tf.training.operators import training_operators
 from clan_tf.training.repeatable import ordered_gradients
@@ -33,6 +34,7 @@ class TrainStep:
         training: the recipe; `batch_size` is the global batch, computed in `parts`.
         average: the moving average of the weights, if there is one.
         frozen_backbone: whether the backbone, its batch norm included, is frozen.
+        phase: what is trained; that of the first epoch if `None`.
         operators: makes the context in which the step's graph is traced.
     """
 
@@ -44,11 +46,13 @@ class TrainStep:
         training: TrainingConfig,
         average: WeightAverage | None = None,
         frozen_backbone: bool = False,
+        phase: Phase | None = None,
         operators: Operators = training_operators,
     ) -> None:
-        set_trainable(model, not frozen_backbone, training.freeze_batch_norm)
+        self.phase, self._frozen_backbone = phase or model.phase(0), frozen_backbone
         self.model, self.optimizer, self.strategy, self.training = model, optimizer, strategy, training
         self.average, self._operators = average, operators
+        self._set_trainable()
         self._variables = model.trainable_variables
         self._network = model.training_model()
         self._cross_entropy = keras.losses.CategoricalCrossentropy(
@@ -121,6 +125,7 @@ class TrainStep:
         self, photos: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor, stop: tf.Tensor
     ) -> tuple[list[tf.Tensor], tf.Tensor]:
         """Computes one device's part of the gradient and of the step's metrics."""
+        self._set_trainable()  # as another phase may have been trained before this one's graph is traced
         classes, batch_size = self.model.classes, self.training.batch_size
         shares = tf.one_hot(labels, classes) if labels.shape.rank == 1 else labels
         labels = tf.argmax(shares, axis=1, output_type=tf.int32)
@@ -128,19 +133,23 @@ class TrainStep:
         losses = [
             tf.reduce_sum(self._cross_entropy(shares, outputs[branch])) / batch_size for branch in self.model.branches
         ]
-        loss = tf.tensordot(weights, tf.stack(losses), axes=1)
-        own_losses: list[tf.Tensor] = []
-        if own_weights := self.model.own_loss_weights:
-            values = self.model.own_losses(outputs, shares)
-            own_losses = [tf.reduce_sum(values[name]) / batch_size for name in own_weights]
-            loss += tf.tensordot(tf.constant(list(own_weights.values())), tf.stack(own_losses), axes=1)
+        of_branches = tf.tensordot(weights, tf.stack(losses), axes=1)
+        values = self.model.own_losses(outputs, shares)
+        own_losses = {name: tf.reduce_sum(values[name]) / batch_size for name in self.model.own_loss_weights}
+        weighted = {name: weight * own_losses[name] for name, weight in self.model.own_loss_weights.items()}
+        minimized = [loss for name, loss in weighted.items() if self.phase.minimizes(name)]
+        objective = tf.add_n([*([of_branches] if self.phase.branches else []), *minimized])
         variables = [variable.value for variable in self._variables]
-        gradients = ordered_gradients(self.optimizer.scale_loss(loss), variables)
+        gradients = ordered_gradients(self.optimizer.scale_loss(objective), variables)
         probabilities = [tf.nn.softmax(outputs[branch]) for branch in self.model.branches]
         combined_by = chosen_weights(self.model.branches, self.model.branch_weights)
         probabilities.append(combine(probabilities, self.model.combination, combined_by))
         accuracies = [_count_correct(labels, values) / batch_size for values in probabilities]
-        return gradients, tf.stack([loss, *losses, *own_losses, *accuracies, stop])
+        loss = tf.add_n([of_branches, *weighted.values()])
+        return gradients, tf.stack([loss, *losses, *own_losses.values(), *accuracies, stop])
+
+    def _set_trainable(self) -> None:
+        set_trainable(self.model, not self._frozen_backbone, self.training.freeze_batch_norm, self.phase)
 
     def _apply(self, gradients: list[tf.Tensor]) -> None:
         replicas = self.strategy.num_replicas_in_sync
@@ -165,10 +174,14 @@ class TrainStep:
         )
 
 
-def set_trainable(model: BranchClassifier, backbone: bool, freeze_batch_norm: bool) -> None:
-    """Freezes or unfreezes the backbones; their batch norm is unfrozen only if it isn't frozen for the whole run."""
+def set_trainable(model: BranchClassifier, backbone: bool, freeze_batch_norm: bool, phase: Phase = ALL) -> None:
+    """Freezes or unfreezes the backbones and what a phase doesn't train.
+
+    The backbones' batch norm is unfrozen only if it isn't frozen for the whole run.
+    """
+    for layer in (*model.layers, *model.other_heads.values()):
+        layer.trainable = phase.trains(layer) and (backbone or layer not in model.backbones)
     for each in model.backbones:
-        each.trainable = backbone
         for layer in each.layers:
             if freeze_batch_norm and isinstance(layer, keras.layers.BatchNormalization):
                 layer.trainable = False

@@ -22,6 +22,7 @@ from clan_tf.environment import describe_devices, describe_environment
 from clan_tf.errors import UserError
 from clan_tf.models import BranchClassifier
 from clan_tf.models.build import build_model
+from clan_tf.models.phases import describe_phases
 from clan_tf.progress import Progress
 from clan_tf.run import Outcome, RunData, RunDirectory, is_run
 from clan_tf.run.directory import is_unstarted, require_unstarted
@@ -166,7 +167,7 @@ def train(
                 loop.save_start()
             if chief:
                 _write_start(experiment, run, data, start, not existing)
-            _announce(experiment, run, strategy, progress)
+            _announce(experiment, model, run, strategy, progress)
             outcome = loop.run_all(callbacks)
         if chief:
             run.remove_checkpoints()
@@ -298,7 +299,13 @@ def _with_learning_rate(
     return experiment.model_copy(update={"training": experiment.training.model_copy(update={"learning_rate": chosen})})
 
 
-def _announce(experiment: Experiment, run: RunDirectory, strategy: tf.distribute.Strategy, progress: Progress) -> None:
+def _announce(
+    experiment: Experiment,
+    model: BranchClassifier,
+    run: RunDirectory,
+    strategy: tf.distribute.Strategy,
+    progress: Progress,
+) -> None:
     training, replicas = experiment.training, strategy.num_replicas_in_sync
     each = f", {training.batch_size // replicas} photos on each of {replicas} devices" if replicas > 1 else ""
     parts = f" in {training.parts} parts" if training.parts > 1 else ""
@@ -307,6 +314,8 @@ def _announce(experiment: Experiment, run: RunDirectory, strategy: tf.distribute
         f"{', '.join(describe_devices())}, {training.precision}: batches of {training.batch_size}{parts}{each}; "
         f"learning rate {training.learning_rate:g}, for any number of devices"
     )
+    if phases := describe_phases([model.phase(epoch) for epoch in range(training.epochs)]):
+        progress.note(f"trains {phases}")
 
 
 def describe_data(experiment: Experiment, source: Source, checked: Mapping[str, CheckedPhotos]) -> dict[str, object]:

@@ -1,0 +1,65 @@
+"""What of a model an epoch trains, where it isn't all of it."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import keras
+
+
+@dataclass(frozen=True)
+class Phase:
+    """What an epoch trains.
+
+    Attributes:
+        name: what it is called, for the user.
+        frozen: names of the model's layers whose weights stay as they are, and which compute as in inference.
+        branches: whether the branches' cross-entropies are minimised.
+        own_losses: names of the model's own losses that are minimised; all of them if `None`.
+    """
+
+    name: str = "all"
+    frozen: frozenset[str] = frozenset()
+    branches: bool = True
+    own_losses: tuple[str, ...] | None = None
+
+    def trains(self, layer: keras.layers.Layer) -> bool:
+        """Returns whether a layer of the model learns."""
+        return layer.name not in self.frozen
+
+    def minimizes(self, own_loss: str) -> bool:
+        """Returns whether one of the model's own losses is minimised."""
+        return self.own_losses is None or own_loss in self.own_losses
+
+
+ALL = Phase()
+MOST_NAMED = 5
+"""How many epochs of a phase are named."""
+
+
+def alternating_phases(layers: Iterable[keras.layers.Layer], attention: Iterable[str]) -> tuple[Phase, Phase]:
+    """Returns a phase that trains all but the attention, by the branches, and one that trains it alone, by own losses.
+
+    Args:
+        layers: all layers of the model.
+        attention: names of those whose weights make the attention.
+    """
+    own = frozenset(attention)
+    others = frozenset(layer.name for layer in layers if layer.weights) - own
+    return Phase("classification", own, own_losses=()), Phase("attention", others, branches=False)
+
+
+def describe_phases(phases: Sequence[Phase]) -> str | None:
+    """Says in words what each epoch trains; `None` if it is the same in all.
+
+    Args:
+        phases: that of each epoch.
+    """
+    usual, *later = dict.fromkeys(phases)
+    if not later:
+        return None
+    epochs = {phase: [str(epoch) for epoch, each in enumerate(phases, 1) if each == phase] for phase in later}
+    texts = [
+        f"{phase.name} in {len(of)} epochs ({', '.join(of[:MOST_NAMED])}{', …' if len(of) > MOST_NAMED else ''})"
+        for phase, of in epochs.items()
+    ]
+    return f"{', '.join(texts)}, {usual.name} in the others"
