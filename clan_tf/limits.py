@@ -19,6 +19,10 @@ FILTERS = 100
 """Filters of each class in a filter bank."""
 ATTENTIONS = 8
 """Attentions over channels."""
+CROPS = 3
+"""Squares of a photo, one in the other."""
+PHOTO_PARTS = 8
+"""Parts of a photo, each with an attention map."""
 GROUPS = 4096
 """Groups of channels."""
 EMBEDDING_GRID = 64

@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from clan_tf import limits
-from clan_tf.config.section import Name, Section, up_to
+from clan_tf.config.section import Fraction, Name, Section, up_to
 
-Architecture = Literal["clan", "plain", "bcnn", "cbp", "lrbp", "dfb", "mamc", "dbt", "tasn"]
+Architecture = Literal["clan", "plain", "bcnn", "cbp", "lrbp", "dfb", "mamc", "dbt", "tasn", "ra_cnn", "ma_cnn"]
 """Values of `model.architecture`."""
 
 
@@ -122,6 +122,59 @@ class TASNConfig(Section):
     """What the logits are divided by in that loss."""
 
 
+class RACNNConfig(Section):
+    """Ever smaller squares of a photo, the settings of `architecture: ra_cnn`."""
+
+    crops: Annotated[int, up_to(limits.CROPS)] = 2
+    """Number of squares, one in the other."""
+    crop_size: Annotated[int, Field(ge=16, le=limits.IMAGE_SIZE)] | None = None
+    """Side of the enlarged squares in pixels; by default half of `data.image_size`, but at least 96,
+    or `data.image_size` if that is less."""
+    proposal_grid: Annotated[int, up_to(limits.EMBEDDING_GRID)] = 7
+    """Side of the grid to which a map is averaged before a square is proposed from it, by a layer with
+    `proposal_grid`² · channels · `proposal_units` weights."""
+    proposal_units: Annotated[int, up_to(limits.EMBED_DIM)] = 1024
+    """Length of the layer inside a proposal."""
+    mask_slope: Annotated[float, Field(gt=0, le=limits.FEATURE_SCALE)] = 10.0
+    """How steep a square's edges are, for each pixel of the photo."""
+    square_init: Literal["peaks", "middle"] = "peaks"
+    """Where the squares, of half the side, start: around the peaks of the maps, or in the middle."""
+    ranking_weight: Annotated[float, Field(ge=0, le=limits.LOSS_WEIGHT)] = 1.0
+    """Weight of the loss by which each square is to make the network surer of the true class."""
+    ranking_margin: Fraction = 0.05
+    """By how much its probability is to rise."""
+    attention_every: Annotated[int, Field(ge=2, le=limits.EPOCHS)] = 4
+    """The last of this many epochs trains the squares' proposals alone, the others all else. With more than there are
+    epochs, the squares stay where they start."""
+    attention_rate: Annotated[float, Field(gt=0, le=limits.FEATURE_SCALE)] = 3e-4
+    """What the learning rate of the squares' proposals is multiplied by."""
+    feature_scale: Annotated[float, Field(gt=0, le=limits.FEATURE_SCALE)] = 20.0
+    """What the pooled maps, of norm 1, are multiplied by before the head of `fused`."""
+
+
+class MACNNConfig(Section):
+    """Attention to parts, the settings of `architecture: ma_cnn`."""
+
+    base: Name | None = None
+    """Layer or alias of the map that attention is paid to; by default the last convolution's."""
+    parts: Annotated[int, Field(ge=2, le=limits.PHOTO_PARTS)] = 4
+    """Number of parts."""
+    normalize_maps: bool = True
+    """Whether what the attention maps are made of is normalised over the positions; the published formula isn't."""
+    group_init: Literal["kmeans", "random"] = "kmeans"
+    """What the grouping of channels starts as: clusters of those that peak at the same places in the train photos, or
+    any."""
+    compactness_weight: Annotated[float, Field(ge=0, le=limits.LOSS_WEIGHT)] = 1.0
+    """Weight of the loss that makes each attention map compact."""
+    diversity_weight: Annotated[float, Field(ge=0, le=limits.LOSS_WEIGHT)] = 1.0
+    """Weight of the loss that makes the attention maps unlike each other."""
+    attention_every: Annotated[int, Field(ge=2, le=limits.EPOCHS)] = 4
+    """The last of this many epochs trains the grouping of channels alone, the others all else. With more than there are
+    epochs, the grouping stays as it starts."""
+    attention_rate: Annotated[float, Field(gt=0, le=limits.FEATURE_SCALE)] = 30.0
+    """What the learning rate of the grouping is multiplied by."""
+
+
 OWN_KEYS: Mapping[str, tuple[str, ...]] = {
     "clan": (
         "scales",
@@ -146,6 +199,8 @@ OWN_KEYS: Mapping[str, tuple[str, ...]] = {
     "mamc": ("mamc",),
     "dbt": ("dbt",),
     "tasn": ("tasn",),
+    "ra_cnn": ("ra_cnn",),
+    "ma_cnn": ("ma_cnn",),
 }
 """Keys of `model` that an architecture takes beside those that all take."""
 

@@ -16,7 +16,9 @@ from clan_tf.config.methods import (
     DBTConfig,
     DFBConfig,
     LRBPConfig,
+    MACNNConfig,
     MAMCConfig,
+    RACNNConfig,
     TASNConfig,
     architectures_with,
     ignored_keys,
@@ -31,8 +33,8 @@ class ModelConfig(Section):
     architecture: Architecture = "clan"
     """`clan`; `plain`, the backbone with global average pooling and one dense layer; `bcnn`, bilinear pooling; `cbp`,
     compact, or `lrbp`, low-rank bilinear pooling; `dfb`, a bank of filters; `mamc`, several attentions over channels;
-    `dbt`, products of channels within groups; `tasn`, photos resampled by attention. A key that an architecture ignores
-    is refused."""
+    `dbt`, products of channels within groups; `tasn`, photos resampled by attention; `ra_cnn`, ever smaller squares;
+    `ma_cnn`, attention to parts. A key that an architecture ignores is refused."""
     backbone: Name = "resnet50"
     """One of `vgg16`, `vgg19`, `vgg16_bn`, `resnet50`, `resnet101`, `resnet152`, `resnet50_v2`, `resnet101_v2`,
     `resnet152_v2`, `densenet121`, `densenet169`, `densenet201`, `mobilenet`, `mobilenet_v2`, `mobilenet_v3_small`,
@@ -94,6 +96,10 @@ class ModelConfig(Section):
     """The settings of `dbt`."""
     tasn: TASNConfig = TASNConfig()
     """The settings of `tasn`."""
+    ra_cnn: RACNNConfig = RACNNConfig()
+    """The settings of `ra_cnn`."""
+    ma_cnn: MACNNConfig = MACNNConfig()
+    """The settings of `ma_cnn`."""
 
     @field_validator("weights")
     @classmethod

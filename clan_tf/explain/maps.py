@@ -77,7 +77,8 @@ class Explainer:
         self.attentions = [name for name in model.features if name.startswith("attention_")]
         self._maps_of_stages = [name for stage in self.stages.values() for names in stage for name in names]
         logits = [f"logits_{branch}" for branch in self.branches]
-        wanted = [*self._maps_of_stages, *self.attentions, *logits, *model.WARPED.values(), COMBINED]
+        self._warped = {stage: name for stage, name in model.WARPED.items() if name in model.features}
+        wanted = [*self._maps_of_stages, *self.attentions, *logits, *self._warped.values(), COMBINED]
         self._network = model.with_outputs(dict.fromkeys(wanted))
         self._refinements = getattr(model, "refinements", {})
         self._backbone = model.with_outputs(["backbone_top", *(f"backbone_{name}" for name in self._refinements)])
@@ -175,7 +176,7 @@ class Explainer:
                 if connected:
                     weighted = [_weighted_sum(maps[name], gradients[name]) for name in connected[0]]
                     gradcam[f"{branch}/{stage}"] = tf.nn.relu(tf.add_n(weighted))
-        for stage, positions in self.model.WARPED.items():
+        for stage, positions in self._warped.items():
             for key in [key for key in gradcam if key.endswith(f"/{stage}")]:
                 gradcam[key] = unwarped(gradcam[key], outputs[positions], photos.shape[1])
         attention = {name.removeprefix("attention_"): outputs[name][..., 0] for name in self.attentions}

@@ -7,8 +7,10 @@ from clan_tf.layers.filter_bank import ClassAverage, FilterAttention
 from clan_tf.layers.group_bilinear import GroupBilinear
 from clan_tf.layers.low_rank import LowRankBilinear, PowerNormalization
 from clan_tf.layers.non_local import NonLocalBlock
+from clan_tf.layers.part_attention import PartAttention
 from clan_tf.layers.sampling import AttentionSampler
 from clan_tf.layers.spatial_attention import CrossLayerSpatialAttention
+from clan_tf.layers.squares import SquareCrop, SquareMap, SquareProposal
 from clan_tf.layers.tensor_sketch import CompactBilinearPooling
 from clan_tf.layers.trilinear_attention import TrilinearAttention
 from clan_tf.layers.weighted_average import WeightedAverage
@@ -26,7 +28,11 @@ __all__ = [
     "MeanAttention",
     "NonLocalBlock",
     "OneSqueezeMultiExcitation",
+    "PartAttention",
     "PowerNormalization",
+    "SquareCrop",
+    "SquareMap",
+    "SquareProposal",
     "TrilinearAttention",
     "WeightedAverage",
 ]

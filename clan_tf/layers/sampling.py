@@ -12,8 +12,36 @@ _ITERATIONS = 5
 _SMALLEST = 1e-6
 
 
+class Resampler(keras.layers.Layer):
+    """The base of layers that resample photos to a square of another size, by `resample`."""
+
+    def __init__(self, size: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if size < 1:
+            raise ValueError(f"`size` must be a positive number. Received: size={size!r}")
+        self.size = size
+
+    def multiply_accumulates(self, photos_shape: Shape) -> int:
+        """Counts the multiply-accumulates for one photo: those of two matrix products."""
+        height, width, channels = photos_shape[1:]
+        return self.size * height * width * channels + self.size**2 * width * channels
+
+    def working_bytes(self, photos_shape: Shape) -> int:
+        """Counts the float32 bytes of one resampled photo, and of the matrices that make it."""
+        height, width, channels = photos_shape[1:]
+        return 4 * (self.size**2 * channels + self.size * (width * channels + height + width))
+
+    def resampled_shapes(self, photos_shape: Shape) -> tuple[Shape, Shape]:
+        """Returns the shapes of the resampled photos and of the places of their rows and columns."""
+        return (photos_shape[0], self.size, self.size, photos_shape[3]), (photos_shape[0], 2, self.size)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor arguments, as plain values."""
+        return {**super().get_config(), "size": self.size}
+
+
 @keras.saving.register_keras_serializable(package="clan_tf")
-class AttentionSampler(keras.layers.Layer):
+class AttentionSampler(Resampler):
     """Resamples photos to a smaller size, densely where attention is high and sparsely where it is low.
 
     Rows and columns are resampled independently of each other, so that straight lines stay so. The attention's maxima
@@ -43,12 +71,9 @@ class AttentionSampler(keras.layers.Layer):
     """
 
     def __init__(self, size: int, dense: float = 4.0, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        if size < 1:
-            raise ValueError(f"`size` must be a positive number. Received: size={size!r}")
+        super().__init__(size, **kwargs)
         if not dense >= 1:
             raise ValueError(f"`dense` must be at least 1. Received: dense={dense!r}")
-        self.size = size
         self.dense = dense
 
     def build(self, photos_shape: Shape, attention_shape: Shape) -> None:
@@ -67,23 +92,13 @@ class AttentionSampler(keras.layers.Layer):
         found = resample(x, rows, columns), ops.stack([rows, columns], axis=1)
         return tuple(ops.cast(each, self.compute_dtype) for each in found)
 
-    def multiply_accumulates(self, photos_shape: Shape) -> int:
-        """Counts the multiply-accumulates for one photo: those of two matrix products."""
-        height, width, channels = photos_shape[1:]
-        return self.size * height * width * channels + self.size**2 * width * channels
-
-    def working_bytes(self, photos_shape: Shape) -> int:
-        """Counts the float32 bytes of one resampled photo, and of the matrices that make it."""
-        height, width, channels = photos_shape[1:]
-        return 4 * (self.size**2 * channels + self.size * (width * channels + height + width))
-
     def compute_output_shape(self, photos_shape: Shape, attention_shape: Shape) -> tuple[Shape, Shape]:
         """Returns the shapes of the photos and of the places of their rows and columns."""
-        return (photos_shape[0], self.size, self.size, photos_shape[3]), (photos_shape[0], 2, self.size)
+        return self.resampled_shapes(photos_shape)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor arguments, as plain values."""
-        return {**super().get_config(), "size": self.size, "dense": self.dense}
+        return {**super().get_config(), "dense": self.dense}
 
 
 def sampling_densities(attention: Tensor, size: int, dense: float) -> tuple[Tensor, Tensor]:

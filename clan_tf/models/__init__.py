@@ -9,8 +9,10 @@ from clan_tf.models.complexity import Complexity, complexity
 from clan_tf.models.dbt import DBT
 from clan_tf.models.files import load_model, save_model
 from clan_tf.models.filter_bank import DFB
+from clan_tf.models.ma_cnn import MACNN
 from clan_tf.models.mamc import MAMC
 from clan_tf.models.plain import Plain
+from clan_tf.models.ra_cnn import RACNN
 from clan_tf.models.tasn import TASN
 
 __all__ = [
@@ -22,7 +24,9 @@ __all__ = [
     "DBT",
     "DFB",
     "LRBP",
+    "MACNN",
     "MAMC",
+    "RACNN",
     "TASN",
     "BranchClassifier",
     "Complexity",

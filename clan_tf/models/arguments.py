@@ -24,12 +24,39 @@ WHOLE_NUMBERS = {
     "reduction": limits.REDUCED_DIM,
     "embedding_grid": limits.EMBEDDING_GRID,
     "groups": limits.GROUPS,
+    "crops": limits.CROPS,
+    "crop_size": limits.IMAGE_SIZE,
+    "proposal_grid": limits.EMBEDDING_GRID,
+    "proposal_units": limits.EMBED_DIM,
+    "attention_every": limits.EPOCHS,
+    "parts": limits.PHOTO_PARTS,
     "sampled_size": limits.IMAGE_SIZE,
     "spatial_kernel_size": limits.KERNEL_SIZE,
 }
 """Constructor arguments that are positive whole numbers, and their maxima."""
-SWITCHES = ("spatial_attention", "spatial_batch_norm", "head_batch_norm", "sqrt_features", "normalize_features")
-OPTIONAL = ("resize_size", "embed_dim", "reduced_dim", "sampled_size")
+LEAST = {"attention_every": 2, "parts": 2}
+"""Those that are more than 1, and their minima."""
+SWITCHES = (
+    "spatial_attention",
+    "spatial_batch_norm",
+    "head_batch_norm",
+    "sqrt_features",
+    "normalize_features",
+    "normalize_maps",
+)
+LOSS_WEIGHTS = (
+    "side_weight",
+    "pair_loss_weight",
+    "group_loss_weight",
+    "auxiliary_weight",
+    "distillation_weight",
+    "ranking_weight",
+    "ranking_margin",
+    "compactness_weight",
+    "diversity_weight",
+)
+"""Constructor arguments that aren't negative."""
+OPTIONAL = ("resize_size", "embed_dim", "reduced_dim", "sampled_size", "crop_size")
 
 
 def check_arguments(arguments: Mapping[str, Any]) -> None:
@@ -45,13 +72,13 @@ def check_arguments(arguments: Mapping[str, Any]) -> None:
     dropout = arguments["dropout"]
     if not (isinstance(dropout, numbers.Real) and 0 <= float(dropout) < 1):
         raise ValueError(f"`dropout` must be at least 0 and below 1. Received: dropout={shown(dropout)}")
-    for name in ("feature_scale", "attention_scale", "distillation_temperature"):
+    for name in ("feature_scale", "attention_scale", "distillation_temperature", "mask_slope", "attention_rate"):
         scale = arguments.get(name, 1.0)
         if not (isinstance(scale, numbers.Real) and 0 < float(scale) <= limits.FEATURE_SCALE):
             raise ValueError(
                 f"`{name}` must be above 0 and at most {limits.FEATURE_SCALE:,.0f}. Received: {name}={shown(scale)}"
             )
-    for name in ("side_weight", "pair_loss_weight", "group_loss_weight", "auxiliary_weight", "distillation_weight"):
+    for name in LOSS_WEIGHTS:
         weight = arguments.get(name, 0.0)
         if not (isinstance(weight, numbers.Real) and 0 <= float(weight) <= limits.LOSS_WEIGHT):
             raise ValueError(f"`{name}` must be from 0 to {limits.LOSS_WEIGHT:,.0f}. Received: {name}={shown(weight)}")
@@ -70,12 +97,14 @@ def check_whole_numbers(arguments: Mapping[str, Any]) -> None:
     """Raises a `ValueError` unless the arguments that are positive whole numbers are, within their limits."""
     for name, most in WHOLE_NUMBERS.items():
         value = arguments.get(name)
-        if name in arguments and not (value is None and name in OPTIONAL) and not _is_whole(value, most):
-            raise ValueError(f"`{name}` must be a positive number up to {most:,}. Received: {name}={shown(value)}")
+        least = LEAST.get(name, 1)
+        if name in arguments and not (value is None and name in OPTIONAL) and not _is_whole(value, least, most):
+            rule = "positive number" if least == 1 else f"whole number from {least}"
+            raise ValueError(f"`{name}` must be a {rule} up to {most:,}. Received: {name}={shown(value)}")
 
 
-def _is_whole(value: Any, most: int) -> bool:
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool) and 1 <= int(value) <= most
+def _is_whole(value: Any, least: int, most: int) -> bool:
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool) and least <= int(value) <= most
 
 
 def _check_names(arguments: Mapping[str, Any]) -> None:

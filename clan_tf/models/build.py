@@ -11,8 +11,10 @@ from clan_tf.models.clan import CLAN
 from clan_tf.models.classifier import BranchClassifier
 from clan_tf.models.dbt import DBT
 from clan_tf.models.filter_bank import DFB
+from clan_tf.models.ma_cnn import MACNN
 from clan_tf.models.mamc import MAMC
 from clan_tf.models.plain import Plain
+from clan_tf.models.ra_cnn import RACNN
 from clan_tf.models.tasn import TASN
 
 MODELS: dict[str, type[BranchClassifier]] = {
@@ -25,6 +27,8 @@ MODELS: dict[str, type[BranchClassifier]] = {
     "mamc": MAMC,
     "dbt": DBT,
     "tasn": TASN,
+    "ra_cnn": RACNN,
+    "ma_cnn": MACNN,
 }
 """The classes by `model.architecture`."""
 

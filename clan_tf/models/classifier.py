@@ -11,7 +11,7 @@ from clan_tf.choices import FORMER_DEFAULTS, Combination, ResizeMode, chosen_wei
 from clan_tf.errors import UserError, nearest
 from clan_tf.layers.relation import Tensor
 from clan_tf.models.combination import COMBINED, combined_output
-from clan_tf.models.phases import ALL, Phase
+from clan_tf.models.phases import Phase, phase_of
 
 NOT_SAVED = ("weights", "scales")
 """Constructor arguments that a saved model doesn't need: it has its own weights and names its layers."""
@@ -40,6 +40,7 @@ class BranchClassifier(keras.Model):
         HEAD_KIND: what a head takes; heads of another kind aren't copied from one model to another.
         HEAD_ARGUMENTS: arguments on which the head's features depend; nor are those that differ in one of them.
         HEAD_LAYERS: layers between the backbone and the head; nor are those for which these weren't copied.
+        ATTENTION_LAYERS: layers that are trained alone, by the model's own losses, in one of `attention_every` epochs.
         CLASS_LAYERS: layers with weights of single classes; they are copied only between models of the same classes.
         LOSS_FEATURES: features that the model's own losses take.
         LOSSES_OVER_PHOTOS: which of these compare or average photos that are computed at a time.
@@ -60,6 +61,7 @@ class BranchClassifier(keras.Model):
     HEAD_KIND: ClassVar[str] = "pooled"
     HEAD_ARGUMENTS: ClassVar[tuple[str, ...]] = ("head_batch_norm",)
     HEAD_LAYERS: ClassVar[tuple[str, ...]] = ()
+    ATTENTION_LAYERS: ClassVar[tuple[str, ...]] = ()
     CLASS_LAYERS: ClassVar[tuple[str, ...]] = ()
     LOSS_FEATURES: ClassVar[tuple[str, ...]] = ()
     LOSSES_OVER_PHOTOS: ClassVar[tuple[str, ...]] = ()
@@ -74,6 +76,8 @@ class BranchClassifier(keras.Model):
     combination: Combination = "logits"
     dropout: float
     head_batch_norm: bool = False
+    attention_every: int | None = None
+    attention_rate: float = 1.0
     loss_weights: dict[str, float]
     class_names: list[str]
     resize_size: int
@@ -188,7 +192,7 @@ class BranchClassifier(keras.Model):
 
     def phase(self, epoch: int) -> Phase:
         """Returns what an epoch trains in `clan-tf train`, counted from 0; Keras' `fit` always trains all."""
-        return ALL
+        return phase_of(epoch, self.attention_every, self.layers, self.ATTENTION_LAYERS)
 
     def own_losses(self, outputs: Mapping[str, Tensor], shares: Tensor) -> dict[str, Tensor]:
         """Computes the model's own losses; `clan-tf train` adds them to the branches', and Keras' `fit` doesn't.

@@ -14,6 +14,7 @@ import keras
 from clan_tf.layers import CrossLayerContextAttention, CrossLayerSpatialAttention, NonLocalBlock
 from clan_tf.layers.bilinear import SecondOrderPooling
 from clan_tf.layers.group_bilinear import GroupBilinear
+from clan_tf.layers.part_attention import PartAttention
 from clan_tf.layers.trilinear_attention import TrilinearAttention
 from clan_tf.models.classifier import BranchClassifier
 
@@ -77,7 +78,7 @@ def complexity(model: BranchClassifier) -> Complexity:
                 cost.activation_bytes += leaf.working_bytes(_input_shape(leaf))
         if hasattr(layer, "working_bytes") and hasattr(layer, "sublayers"):
             cost.activation_bytes += layer.working_bytes(_input_shape(layer))
-        if isinstance(layer, NonLocalBlock | SecondOrderPooling | GroupBilinear | TrilinearAttention):
+        if isinstance(layer, NonLocalBlock | SecondOrderPooling | GroupBilinear | TrilinearAttention | PartAttention):
             # A refined map has the shape of the map that it is made of.
             shape = layer.output.shape if isinstance(layer, NonLocalBlock) else layer.input.shape
             macs, size = layer.product_cost(shape)

@@ -12,6 +12,7 @@ from clan_tf.layers.relation import Tensor
 from clan_tf.models.arguments import check_arguments
 from clan_tf.models.backbones import backbone_spec, build_backbone, preprocess
 from clan_tf.models.classifier import BranchClassifier, branch_head
+from clan_tf.models.grid import to_grid
 from clan_tf.models.pair_loss import pair_losses
 
 FEATURE_DIM, GRID = 1024, 7
@@ -150,13 +151,3 @@ class MAMC(BranchClassifier):
         """Computes the loss over all pairs of these photos."""
         labels = keras.ops.argmax(shares, axis=-1)
         return {"pairs": pair_losses(outputs["embeddings"], labels, self.normalize_features)}
-
-
-def to_grid(maps: Tensor, side: int) -> Tensor:
-    """Averages a map to `side` x `side` windows of one size, which cover it evenly; coarser maps stay as they are."""
-    height, width = maps.shape[1:3]
-    strides = [max(1, length // side) for length in (height, width)]
-    windows = [max(1, length - (side - 1) * stride) for length, stride in zip((height, width), strides, strict=True)]
-    if windows == [1, 1]:
-        return maps
-    return keras.layers.AveragePooling2D(windows, strides, data_format="channels_last")(maps)

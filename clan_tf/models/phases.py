@@ -36,16 +36,23 @@ MOST_NAMED = 5
 """How many epochs of a phase are named."""
 
 
-def alternating_phases(layers: Iterable[keras.layers.Layer], attention: Iterable[str]) -> tuple[Phase, Phase]:
-    """Returns a phase that trains all but the attention, by the branches, and one that trains it alone, by own losses.
+def phase_of(
+    epoch: int, attention_every: int | None, layers: Iterable[keras.layers.Layer], attention: Sequence[str]
+) -> Phase:
+    """Returns what an epoch trains: the attention alone, by a model's own losses, or all else, by the branches.
 
     Args:
+        epoch: counted from 0.
+        attention_every: of how many epochs the last one trains the attention; all is trained in all of them if `None`.
         layers: all layers of the model.
         attention: names of those whose weights make the attention.
     """
-    own = frozenset(attention)
-    others = frozenset(layer.name for layer in layers if layer.weights) - own
-    return Phase("classification", own, own_losses=()), Phase("attention", others, branches=False)
+    if attention_every is None:
+        return ALL
+    if epoch % attention_every != attention_every - 1:
+        return Phase("classification", frozenset(attention), own_losses=())
+    others = frozenset(layer.name for layer in layers if layer.weights and layer.name not in attention)
+    return Phase("attention", others, branches=False)
 
 
 def describe_phases(phases: Sequence[Phase]) -> str | None:

@@ -79,7 +79,8 @@ def copy_fitting(source: BranchClassifier, model: BranchClassifier) -> Transfer:
             )
     for name, head in model.other_heads.items():
         heads[name] = _pool_alike(source, model, name) and _copy_classes(source.other_heads.get(name), head, places)
-    model.is_prepared = bool(model.HEAD_LAYERS) and all(layers.get(name, False) for name in model.HEAD_LAYERS)
+    prepared = [is_copied for name, is_copied in layers.items() if name in model.HEAD_LAYERS]
+    model.is_prepared = bool(prepared) and all(prepared)
     return Transfer(
         backbone=(sum(copied), len(inner)),
         layers=tuple(name for name, is_copied in layers.items() if is_copied),

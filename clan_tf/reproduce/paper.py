@@ -217,6 +217,18 @@ TABLES: dict[str, Table] = {
                 printed={"resnet50": {"cub": 87.9, "cars": 93.8}},
             ),
             Row(
+                "RA-CNN",
+                Network("ra_cnn", {"architecture": "ra_cnn"}),
+                key="ra_cnn",
+                printed={"vgg19": _all_three(85.3, 92.5, 88.2)},
+            ),
+            Row(
+                "MA-CNN (first stage)",
+                Network("ma_cnn", {"architecture": "ma_cnn"}),
+                key="ma_cnn",
+                printed={"vgg19": _all_three(86.5, 92.8, 89.9)},
+            ),
+            Row(
                 "CLAN(2-scale)",
                 clan(2, spatial_pooling="avg_max"),
                 key="clan",
@@ -232,7 +244,8 @@ TABLES: dict[str, Table] = {
         caption=(
             "The other methods are trained by this project's recipe on the config's backbone. They don't reproduce "
             "their papers, and the printed accuracies are of the papers' own recipes; that of DBT-Net is of a network "
-            "with its transformation in many blocks, where this one has it after the last map alone."
+            "with its transformation in many blocks, where this one has it after the last map alone, and that of "
+            "MA-CNN of one that also cuts out what it attends to."
         ),
         shows_costs=True,
     ),

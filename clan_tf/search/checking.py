@@ -22,11 +22,13 @@ STRUCTURE = (
     "model.backbone",
     "model.scales",
     "model.mid",
-    *(f"model.{name}.base" for name in ("bcnn", "cbp", "lrbp", "dfb", "tasn")),
+    *(f"model.{name}.base" for name in ("bcnn", "cbp", "lrbp", "dfb", "tasn", "ma_cnn")),
     "model.dbt.groups",
     "model.dbt.group_loss_weight",
     "model.mamc.pair_loss_weight",
     "model.tasn.sampled_size",
+    *(f"model.ra_cnn.{name}" for name in ("crops", "crop_size", "proposal_grid", "proposal_units", "square_init")),
+    "model.ma_cnn.parts",
 )
 """Keys that determine the branches and losses, and those whose valid values depend on the backbone or the photos."""
 BY_BRANCH = ("model.loss_weights.", "training.loss_weight_schedules.")

@@ -98,8 +98,8 @@ def prepare_start(
         with strategy.scope():
             model.prepare(batches())
     digest = hashlib.sha256()
-    for name in model.HEAD_LAYERS:
-        for values in model.get_layer(name).get_weights():
+    for layer in model.layers:
+        for values in layer.get_weights() if layer.name in model.HEAD_LAYERS else ():
             digest.update(values.tobytes())
     require_agreement(strategy, weights_from_photos=digest.hexdigest())
     return True

@@ -44,6 +44,10 @@ def make_optimizer(
         of_backbone = {id(variable) for variable in backbone}
         heads = [variable for variable in model.trainable_variables if id(variable) not in of_backbone]
         inner.scale_learning_rate(heads, training.head_learning_rate_factor)
+    if model.attention_rate != 1:
+        attention = [layer for layer in model.layers if layer.name in model.ATTENTION_LAYERS]
+        for layer in attention:
+            inner.scale_learning_rate(layer.trainable_variables, model.attention_rate)
     if training.layer_decay != 1:
         for each in model.backbones:
             for distance, group in enumerate(reversed(depth_groups(each)), start=1):

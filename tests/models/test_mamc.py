@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from clan_tf.config import Experiment
 from clan_tf.models import MAMC
-from clan_tf.models.mamc import to_grid
+from clan_tf.models.grid import to_grid
 from clan_tf.models.pair_loss import pair_losses
 from clan_tf.training.optimizers import CoupledSGD
 from clan_tf.training.step import TrainStep, metric_columns
