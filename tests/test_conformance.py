@@ -24,11 +24,15 @@ from clan_tf.layers import (
     MeanAttention,
     NonLocalBlock,
     OneSqueezeMultiExcitation,
+    PartAttention,
     PowerNormalization,
+    SquareCrop,
+    SquareMap,
+    SquareProposal,
     TrilinearAttention,
     WeightedAverage,
 )
-from clan_tf.models import BCNN, CBP, CLAN, DBT, DFB, LRBP, MAMC, TASN, Plain
+from clan_tf.models import BCNN, CBP, CLAN, DBT, DFB, LRBP, MACNN, MAMC, RACNN, TASN, Plain
 from helpers.models import BATCH, CLASSES, IMAGE_SIZE, MID_SHAPE, TOP_SHAPE, Arrays, Row, build, clan
 
 if keras.backend.backend() != "tensorflow":
@@ -74,6 +78,11 @@ def part_layers() -> keras.Model:
     outputs["products"] = GroupBilinear(2)(mid)
     outputs["structure"], outputs["detail"] = TrilinearAttention()(mid)
     outputs["sampled"], outputs["positions"] = AttentionSampler(3)(mid, outputs["structure"])
+    square = SquareProposal(8)(mid)
+    outputs["square"] = SquareProposal(8)(first, square)
+    outputs["cut"], outputs["places"] = SquareCrop(3)(mid, outputs["square"])
+    outputs["shown"] = SquareMap(5)(square)
+    outputs["part_maps"], outputs["parts"] = PartAttention(2)(mid)
     return keras.Model({"mid": mid}, outputs)
 
 
@@ -111,6 +120,8 @@ ROWS = [
     Row("dfb", lambda: DFB("tiny", CLASSES, IMAGE_SIZE, filters_per_class=3), takes_photos=True),
     Row("dbt", lambda: DBT("tiny", CLASSES, IMAGE_SIZE, groups=4), takes_photos=True),
     Row("tasn", lambda: TASN("tiny", CLASSES, IMAGE_SIZE), takes_photos=True),
+    Row("ra_cnn", lambda: RACNN("tiny", CLASSES, IMAGE_SIZE, crops=1, proposal_units=16), takes_photos=True),
+    Row("ma_cnn", lambda: MACNN("tiny", CLASSES, IMAGE_SIZE), takes_photos=True),
     Row("mamc", lambda: MAMC("tiny", CLASSES, IMAGE_SIZE, feature_dim=16), takes_photos=True),
 ]
 rows = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)

@@ -210,9 +210,10 @@ def unwarped(maps: tf.Tensor, positions: tf.Tensor, size: int, grid: int = ANY_S
         grid: side of the result.
 
     Returns:
-        `(photos, grid, grid)`; beyond the first and the last sample it has their values.
+        `(photos, grid, grid)`; beyond the first and the last sample it has their values, and more than the distance of
+        two samples away from them 0.
     """
-    places = (np.arange(grid) + 0.5) * size / grid - 0.5
+    places = ((np.arange(grid) + 0.5) * size / grid - 0.5).clip(0, size - 1)
     samples = np.arange(positions.shape[2])
     result = []
     for heat, axes in zip(maps.numpy(), positions.numpy(), strict=True):
@@ -220,6 +221,8 @@ def unwarped(maps: tf.Tensor, positions: tf.Tensor, size: int, grid: int = ANY_S
             # From the photo's pixels to those of the resampled photo, and from them to the map's cells.
             cell = (np.interp(places, axis, samples) + 0.5) * cells / len(samples) - 0.5
             weights = np.maximum(0, 1 - np.abs(cell.clip(0, cells - 1)[:, None] - np.arange(cells)))
+            is_seen = (places >= 2 * axis[0] - axis[1]) & (places <= 2 * axis[-1] - axis[-2])
+            weights *= is_seen[:, None]
             heat = np.tensordot(weights, heat, axes=(1, 0)).T
         result.append(heat)
     return tf.constant(np.array(result, "float32"))

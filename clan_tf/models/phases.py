@@ -65,8 +65,8 @@ def describe_phases(phases: Sequence[Phase]) -> str | None:
     if not later:
         return None
     epochs = {phase: [str(epoch) for epoch, each in enumerate(phases, 1) if each == phase] for phase in later}
-    texts = [
-        f"{phase.name} in {len(of)} epochs ({', '.join(of[:MOST_NAMED])}{', …' if len(of) > MOST_NAMED else ''})"
-        for phase, of in epochs.items()
-    ]
+    texts = []
+    for phase, of in epochs.items():
+        named = ", ".join([*of[:MOST_NAMED], *(["…"] if len(of) > MOST_NAMED else [])])
+        texts.append(f"{phase.name} in {len(of)} epoch{'s' if len(of) > 1 else ''} ({named})")
     return f"{', '.join(texts)}, {usual.name} in the others"

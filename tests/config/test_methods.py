@@ -87,6 +87,8 @@ def test_a_file_that_names_both_is_refused(tmp_path: Path) -> None:
         ("mamc", {"mamc": {"attentions": 3, "pair_loss_weight": 0.1}}, {"attentions": 3, "pair_loss_weight": 0.1}),
         ("dbt", {"dbt": {"groups": 4, "group_loss_weight": 0}}, {"groups": 4, "group_loss_weight": 0}),
         ("tasn", {"tasn": {"sampled_size": 16, "base": "stage2_relu2"}}, {"sampled_size": 16, "base": "stage2_relu2"}),
+        ("ra_cnn", {"ra_cnn": {"crops": 1, "proposal_units": 8}}, {"crops": 1, "proposal_units": 8, "crop_size": 32}),
+        ("ma_cnn", {"ma_cnn": {"parts": 3, "base": "stage2_relu2"}}, {"parts": 3, "base": "stage2_relu2"}),
         ("plain", {"head_batch_norm": True}, {"head_batch_norm": True}),
     ],
 )

@@ -314,7 +314,7 @@ def test_some_rows_alone_are_trained_and_the_others_named(
     assert [row["method"] for row in done.rows] == ["Finetuned backbone", "B-CNN"]
     page = (tmp_path / "table6.md").read_text(encoding="utf-8")
     assert (
-        "Rows left out by --rows: cbp, lrbp, dbt, mamc, dfb, tasn, clan, clan_3." in page
+        "Rows left out by --rows: cbp, lrbp, dbt, mamc, dfb, tasn, ra_cnn, ma_cnn, clan, clan_3." in page
         and "percentage points above" in page
     )
 

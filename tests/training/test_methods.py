@@ -26,6 +26,8 @@ OWN = {
     "mamc": ["model.mamc.feature_dim=16"],
     "dbt": ["model.dbt.groups=4", "model.dbt.group_loss_weight=0.1"],
     "tasn": [],
+    "ra_cnn": ["model.ra_cnn.proposal_units=8", "model.ra_cnn.attention_every=2", "model.ra_cnn.attention_rate=1"],
+    "ma_cnn": ["model.ma_cnn.attention_every=2"],
 }
 MAPS = {
     "cbp": {"gradcam.top.top"},
@@ -33,6 +35,8 @@ MAPS = {
     "dfb": {"gradcam.global.top", "gradcam.part.mid_1", "gradcam.side.mid_1", "attention.part"},
     "dbt": {"gradcam.top.top"},
     "tasn": {"gradcam.structure.top", "attention.structure", "attention.detail"},
+    "ra_cnn": {"gradcam.fused.top", "gradcam.fused.scale_2", "gradcam.fused.scale_3", "attention.scale_2"},
+    "ma_cnn": {"gradcam.joint.top", "attention.part_1", "attention.part_4"},
     "mamc": {"gradcam.top.top", "attention.1", "attention.2"},
 }
 RECIPE = [
@@ -53,8 +57,8 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 
 @pytest.mark.parametrize(
-    "run", ["dfb", "mamc", "tasn"], indirect=True
-)  # what is their own: start, order, random numbers
+    "run", ["dfb", "mamc", "tasn", "ra_cnn"], indirect=True
+)  # what is their own: start, order, random numbers, phases
 def test_a_killed_training_goes_on_to_the_same_weights(run: RunDirectory, tmp_path: Path) -> None:
     def stop(epoch: int, logs: object) -> None:
         raise _Stop
@@ -90,7 +94,9 @@ def test_training_starts_from_the_train_photos(tmp_path: Path) -> None:
     np.testing.assert_allclose(kernels[1], kernels[0], atol=1e-5)
 
 
-@pytest.mark.parametrize("run", ["lrbp", "dfb", "mamc", "tasn"], indirect=True)  # a TFLite file of each: conformance
+@pytest.mark.parametrize(
+    "run", ["lrbp", "dfb", "mamc", "tasn", "ra_cnn", "ma_cnn"], indirect=True
+)  # a TFLite file of each: conformance
 def test_it_is_evaluated_and_exported(run: RunDirectory, tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["evaluate", str(run.path), "--json"])
     assert done.exit_code == 0, done.output
