@@ -72,7 +72,9 @@ class SquareProposal(keras.layers.Layer):
         half = SMALLEST + (LARGEST - SMALLEST) * share[:, 2:]
         centre = half + (1 - 2 * half) * share[:, :2]
         proposed = ops.concatenate([centre, half], axis=1)
-        return proposed if within is None else inside(within, proposed)
+        if within is not None:
+            proposed = inside(ops.cast(within, "float32"), proposed)
+        return ops.cast(proposed, self.compute_dtype)
 
     @property
     def sublayers(self) -> list[keras.layers.Layer]:
