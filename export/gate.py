@@ -54,10 +54,15 @@ class Limits:
     agreement: float | None = None
 
     @classmethod
-    def of(cls, options: ExportOptions) -> "Limits":
-        """Returns the limits for a file exported with these options."""
+    def of(cls, options: ExportOptions, rounding: float = 1.0) -> "Limits":
+        """Returns the limits for a file exported with these options.
+
+        Args:
+            options: the options.
+            rounding: the model's `ROUNDING`, which raises the limit of float32 files.
+        """
         if options.quantize == "none":
-            return cls(difference=FLOAT32_DIFFERENCE)
+            return cls(difference=rounding * FLOAT32_DIFFERENCE)
         if options.quantize == "float16":
             return cls(difference=FLOAT16_DIFFERENCE)
         agreement = AGREEMENT.get(options.quantize) if options.min_agreement is None else options.min_agreement

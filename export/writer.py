@@ -93,7 +93,9 @@ class ExportWriter:
         with self._source.own_files(options):
             with self._source.progress.track("looking for sensitive layers", len(quantizer.layers)) as advance:
                 ranked = quantizer.ranked_layers(few, advance)
-            yield from quantizer.layers_to_keep(ranked, views, checked.labels, Limits.of(options))
+            yield from quantizer.layers_to_keep(
+                ranked, views, checked.labels, Limits.of(options, self._source.model.ROUNDING)
+            )
 
     def _inference_model(self, *how: Any) -> keras.Model:
         """Makes each model once: Keras keeps those that share layers as long as the layers."""

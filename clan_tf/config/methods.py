@@ -133,8 +133,8 @@ class RACNNConfig(Section):
     proposal_grid: Annotated[int, up_to(limits.EMBEDDING_GRID)] = 7
     """Side of the grid to which a map is averaged before a square is proposed from it, by a layer with
     `proposal_grid`² · channels · `proposal_units` weights."""
-    proposal_units: Annotated[int, up_to(limits.EMBED_DIM)] = 1024
-    """Length of the layer inside a proposal."""
+    proposal_units: Annotated[int, up_to(limits.EMBED_DIM)] = 256
+    """Length of the layer inside a proposal; the paper has 1024."""
     mask_slope: Annotated[float, Field(gt=0, le=limits.FEATURE_SCALE)] = 10.0
     """How steep a square's edges are, for each pixel of the photo."""
     square_init: Literal["peaks", "middle"] = "peaks"

@@ -48,6 +48,7 @@ class BranchClassifier(keras.Model):
             the photo, in pixels: `(batch, 2, size)`.
         STAGES: the map of which a branch's head takes features, in `explain`, where it hasn't the branch's name.
         PUBLISHED: what is published of the method's size, in words; empty if nothing is.
+        ROUNDING: how many times larger than others' the differences are that rounding makes in the probabilities.
         is_prepared: whether weights that start from photos have been taken over from another model.
         branches: the branches' names.
         branch_weights: each branch's weight in the combination.
@@ -68,6 +69,7 @@ class BranchClassifier(keras.Model):
     STAGES: ClassVar[Mapping[str, str]] = {}
     WARPED: ClassVar[Mapping[str, str]] = {}
     PUBLISHED: ClassVar[str] = ""
+    ROUNDING: ClassVar[float] = 1.0
     is_prepared: bool = False
 
     backbone: str

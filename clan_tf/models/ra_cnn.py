@@ -18,7 +18,7 @@ from clan_tf.models.classifier import BranchClassifier, branch_head
 from clan_tf.models.grid import to_grid
 
 SquareInit = Literal["peaks", "middle"]
-CROPS, UNITS, GRID, FEWEST_PIXELS = 2, 1024, 7, 96
+CROPS, UNITS, GRID, FEWEST_PIXELS = 2, 256, 7, 96
 RIDGE = 1.0
 """Of the regression by which square proposals start."""
 _LEAST_SHARE, _TINY = 0.05, 1e-6
@@ -87,6 +87,8 @@ class RACNN(BranchClassifier):
     ATTENTION_LAYERS = HEAD_LAYERS
     STAGES = {"scale_1": "top", "fused": "top"}
     WARPED = {f"scale_{number}": f"positions_{number}" for number in range(2, limits.CROPS + 2)}
+    # A square moves with what its map is rounded to, and edges in the photo with it.
+    ROUNDING = 20.0
     PUBLISHED = "102,764,547 weights in each of two square proposals, on 14 x 14 positions of VGG-19's last map"
 
     def __init__(

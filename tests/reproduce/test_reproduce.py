@@ -119,7 +119,9 @@ def test_every_network_of_the_tables_can_be_built(experiment: Experiment, tmp_pa
             if job.network.name not in names:
                 names.add(job.network.name)
                 model = build_model(job.experiment, 8, load_weights=False)
-                assert job.experiment.training.seed == 3 and {"top", "global", "structure", "fused", "joint"} & {*model.branches}
+                assert job.experiment.training.seed == 3 and {"top", "global", "structure", "fused", "joint"} & {
+                    *model.branches
+                }
     # Table 1 shares its 3-scale dot product with Table 2, Table 3 its CLAN with Tables 4 and 6.
     assert len(names) == 24
 
