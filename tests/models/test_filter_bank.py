@@ -55,6 +55,7 @@ def loss_of_loops(arrays: Arrays, labels: list[int]) -> float:
 
 
 def test_losses_and_gradients_are_those_of_loops(photos: np.ndarray, rng: np.random.Generator) -> None:
+    keras.utils.set_random_seed(0)  # with some weights two positions are nearly equal, and a difference has a kink
     model, labels = make(filter_activation="none"), [0, 2, 1, 1, 0, 2]
     bank, head = model.get_layer("filter_bank"), model.get_layer("logits_part")
     head.kernel.assign(rng.normal(0, 0.5, head.kernel.shape))
