@@ -44,14 +44,16 @@ class Limits:
 
     Attributes:
         difference: the maximum difference of any probability. If set, the most probable class must be the same for all
-            photos whose two most probable classes are further apart than `DECIDED_MARGIN`.
+            photos whose two most probable classes are further apart than `margin`.
         drop: the maximum drop in accuracy, in percentage points.
         agreement: the minimum percentage of photos with the same most probable class.
+        margin: see `difference`.
     """
 
     difference: float | None = None
     drop: float | None = None
     agreement: float | None = None
+    margin: float = DECIDED_MARGIN
 
     @classmethod
     def of(cls, options: ExportOptions, rounding: float = 1.0) -> "Limits":
@@ -62,7 +64,9 @@ class Limits:
             rounding: the model's `ROUNDING`, which raises the limit of float32 files.
         """
         if options.quantize == "none":
-            return cls(difference=rounding * FLOAT32_DIFFERENCE)
+            difference = rounding * FLOAT32_DIFFERENCE
+            # Both probabilities may differ.
+            return cls(difference=difference, margin=max(DECIDED_MARGIN, 2 * difference))
         if options.quantize == "float16":
             return cls(difference=FLOAT16_DIFFERENCE)
         agreement = AGREEMENT.get(options.quantize) if options.min_agreement is None else options.min_agreement
@@ -156,7 +160,7 @@ def check_file(
                     answers = predictor.outputs(checked, advance, signatures, not_served)
                 answers[PREDICT], other_views = _as_predict_sees(predictor, checked, answers[PROBABILITIES].shape[1])
                 file = model.path
-    figures = compare({**expected, PREDICT: expected[PROBABILITIES]}, answers, checked.labels)
+    figures = compare({**expected, PREDICT: expected[PROBABILITIES]}, answers, checked.labels, limits.margin)
     return GateReport(
         photos=len(checked.photos),
         **figures,
@@ -235,7 +239,10 @@ def file_bytes(path: Path) -> int:
 
 
 def compare(
-    expected: Mapping[str, np.ndarray], answers: Mapping[str, np.ndarray], labels: np.ndarray
+    expected: Mapping[str, np.ndarray],
+    answers: Mapping[str, np.ndarray],
+    labels: np.ndarray,
+    margin: float = DECIDED_MARGIN,
 ) -> dict[str, Any]:
     """Computes the fields of a `GateReport` that follow from the outputs alone.
 
@@ -243,12 +250,13 @@ def compare(
         expected: probabilities by output, `(photos, classes)`.
         answers: the file's outputs of the same names, and maybe more; NaN in these for photos that weren't sent.
         labels: int `(photos,)`.
+        margin: how far apart the two most probable classes are where rounding can't exchange them.
     """
     largest = {name: _largest_difference(values, answers[name]) for name, values in expected.items()}
     largest_in = max(largest, key=largest.__getitem__)
     own, other = expected[PROBABILITIES], answers[PROBABILITIES]
     ordered = np.sort(own, axis=1)
-    decided = ordered[:, -1] - ordered[:, -2] > DECIDED_MARGIN
+    decided = ordered[:, -1] - ordered[:, -2] > margin
     same = are_in_top(own.argmax(axis=1), other, 1)
     return {
         "agreement": float(same.mean()),

@@ -146,11 +146,14 @@ def _loss_and_gradients(
     """Returns the loss of one training step and its gradients by the paths of their weights."""
     changes = {"batch_size": len(photos), "accumulation": 1, "precision": "float32"}
     training = prepared.experiment.training.model_copy(update=changes)
-    recorder = _Recorder([tf.Variable(tf.zeros(variable.shape)) for variable in model.trainable_variables])
+    recorder = _Recorder()
     step = TrainStep(model, recorder, tf.distribute.get_strategy(), training, operators=_OPERATORS[name])
+    # Some variables are frozen from here on.
+    recorder.gradients = [tf.Variable(tf.zeros(variable.shape)) for variable in step.variables]
     values, _ = step(iter([(tf.constant(photos), tf.constant(labels))]), prepared.loss_weights)
     # Layers that Keras names may have other names in a copy.
-    paths = [variable.path for variable in prepared.model.trainable_variables]
+    own = {id(variable): path.path for variable, path in zip(model.variables, prepared.model.variables, strict=True)}
+    paths = [own[id(variable)] for variable in step.variables]
     gradients = [gradient.numpy() for gradient in recorder.gradients]
     return float(values[0]), dict(zip(paths, gradients, strict=True))
 

@@ -28,7 +28,7 @@ class Explanation:
         probability: the combined prediction's probability of that class.
         gradcam: non-negative maps `(height, width)` by branch and stage: the evidence for the class.
         attention: the model's attention maps by name, such as the spatial attention's of each mid-level map (eq. 8).
-        stages: the stage of the map that a branch's head takes, where it hasn't the branch's name.
+        stages: the stages of the maps that a branch's head takes, where it isn't one of the branch's name.
         relation: the weights with which a position of each mid-level map gathers the others (eq. 2), by its name.
         window: the part of the photo that the model sees; the maps' cells cover it.
     """
@@ -38,12 +38,12 @@ class Explanation:
     gradcam: Mapping[tuple[str, str], np.ndarray]
     attention: Mapping[str, np.ndarray]
     window: Window
-    stages: Mapping[str, str] = field(default_factory=dict)
+    stages: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     relation: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def summary(self) -> np.ndarray:
-        """Averages Grad-CAM of all branches, each at its own stage and divided by its maximum."""
-        own = [cam for (branch, stage), cam in self.gradcam.items() if stage == self.stages.get(branch, branch)]
+        """Averages Grad-CAM of all branches, each at its own stages and divided by its maximum."""
+        own = [cam for (branch, stage), cam in self.gradcam.items() if stage in self.stages.get(branch, (branch,))]
         return np.mean([_to_grid(cam / max(cam.max(), 1e-12)) for cam in own], axis=0)
 
     def arrays(self) -> dict[str, np.ndarray]:

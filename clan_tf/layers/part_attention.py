@@ -50,9 +50,8 @@ class PartAttention(keras.layers.Layer):
     def build(self, shape: Shape) -> None:
         """Creates the dense layers that group the channels, from the shape of `maps`."""
         require_map("maps", shape, static_size=True)
-        self.groups = []
-        for number in range(1, self.parts + 1):
-            group = tuple(
+        self.inner, self.outer = (
+            [
                 keras.layers.Dense(
                     shape[-1],
                     activation,
@@ -60,18 +59,19 @@ class PartAttention(keras.layers.Layer):
                     dtype="float32",
                     name=f"{name}_{number}",
                 )
-                for name, activation in (("inner", "tanh"), ("group", "sigmoid"))
-            )
-            for layer in group:
-                layer.build((shape[0], shape[-1]))
-            self.groups.append(group)
+                for number in range(1, self.parts + 1)
+            ]
+            for name, activation in (("inner", "tanh"), ("outer", "sigmoid"))
+        )
+        for layer in self.sublayers:
+            layer.build((shape[0], shape[-1]))
 
     def call(self, maps):
         """Computes the parts' maps and features."""
         height, width, channels = maps.shape[1:]
         x = ops.cast(ops.reshape(maps, (-1, height * width, channels)), "float32")
         means = ops.mean(x, axis=1)
-        belongs = ops.stack([outer(inner(means)) for inner, outer in self.groups], axis=2)
+        belongs = ops.stack([outer(inner(means)) for inner, outer in zip(self.inner, self.outer, strict=True)], axis=2)
         weights = part_maps(ops.matmul(x, belongs) / channels, self.normalize_maps)
         pooled = ops.matmul(ops.transpose(weights, (0, 2, 1)), x)
         found = ops.reshape(weights, (-1, height, width, self.parts)), pooled
@@ -85,7 +85,7 @@ class PartAttention(keras.layers.Layer):
     @property
     def sublayers(self) -> list[keras.layers.Layer]:
         """The layers with parameters inside this one, available once it is built."""
-        return [layer for group in self.groups for layer in group]
+        return [*self.inner, *self.outer]
 
     def compute_output_shape(self, shape: Shape) -> tuple[Shape, Shape]:
         """Returns the shapes of the maps and of the features."""

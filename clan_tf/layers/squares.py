@@ -66,15 +66,18 @@ class SquareProposal(keras.layers.Layer):
 
     def call(self, maps, within=None):
         """Proposes a square for each map."""
-        x = ops.cast(ops.reshape(maps, (-1, self.inner.kernel.shape[0])), "float32")
-        x = x * ops.rsqrt(ops.mean(ops.square(x), axis=1, keepdims=True) + 1e-12)
-        share = self.outer(self.inner(x))
+        share = self.outer(self.inside_units(maps))
         half = SMALLEST + (LARGEST - SMALLEST) * share[:, 2:]
         centre = half + (1 - 2 * half) * share[:, :2]
         proposed = ops.concatenate([centre, half], axis=1)
         if within is not None:
             proposed = inside(ops.cast(within, "float32"), proposed)
         return ops.cast(proposed, self.compute_dtype)
+
+    def inside_units(self, maps: Tensor) -> Tensor:
+        """Computes what the last layer takes of `maps`, once this layer is built: `(batch, units)`."""
+        x = ops.cast(ops.reshape(maps, (-1, self.inner.kernel.shape[0])), "float32")
+        return self.inner(x * ops.rsqrt(ops.mean(ops.square(x), axis=1, keepdims=True) + 1e-12))
 
     @property
     def sublayers(self) -> list[keras.layers.Layer]:
@@ -158,10 +161,15 @@ class SquareMap(keras.layers.Layer):
 
     Returns:
         `(batch, cells, cells, 1)`.
+
+    Raises:
+        ValueError: if `cells` isn't positive.
     """
 
     def __init__(self, cells: int = 28, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        if cells < 1:
+            raise ValueError(f"`cells` must be a positive number. Received: cells={cells!r}")
         self.cells = cells
 
     def call(self, squares):

@@ -51,7 +51,6 @@ LOSS_WEIGHTS = (
     "auxiliary_weight",
     "distillation_weight",
     "ranking_weight",
-    "ranking_margin",
     "compactness_weight",
     "diversity_weight",
 )
@@ -78,6 +77,9 @@ def check_arguments(arguments: Mapping[str, Any]) -> None:
             raise ValueError(
                 f"`{name}` must be above 0 and at most {limits.FEATURE_SCALE:,.0f}. Received: {name}={shown(scale)}"
             )
+    margin = arguments.get("ranking_margin", 0.0)
+    if not (isinstance(margin, numbers.Real) and 0 <= float(margin) < 1):
+        raise ValueError(f"`ranking_margin` must be at least 0 and below 1. Received: ranking_margin={shown(margin)}")
     for name in LOSS_WEIGHTS:
         weight = arguments.get(name, 0.0)
         if not (isinstance(weight, numbers.Real) and 0 <= float(weight) <= limits.LOSS_WEIGHT):

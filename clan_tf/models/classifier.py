@@ -46,10 +46,10 @@ class BranchClassifier(keras.Model):
         LOSSES_OVER_PHOTOS: which of these compare or average photos that are computed at a time.
         WARPED: stages whose map is of a resampled photo, and the feature that holds where its rows and columns lie in
             the photo, in pixels: `(batch, 2, size)`.
-        STAGES: the map of which a branch's head takes features, in `explain`, where it hasn't the branch's name.
+        STAGES: the maps of which a branch's head takes features, in `explain`, where it isn't one of the branch's name.
         PUBLISHED: what is published of the method's size, in words; empty if nothing is.
         ROUNDING: how many times larger than others' the differences are that rounding makes in the probabilities.
-        is_prepared: whether weights that start from photos have been taken over from another model.
+        prepared: those of `HEAD_LAYERS` whose weights have been taken over from another model.
         branches: the branches' names.
         branch_weights: each branch's weight in the combination.
         features: every symbolic intermediate by name.
@@ -66,11 +66,11 @@ class BranchClassifier(keras.Model):
     CLASS_LAYERS: ClassVar[tuple[str, ...]] = ()
     LOSS_FEATURES: ClassVar[tuple[str, ...]] = ()
     LOSSES_OVER_PHOTOS: ClassVar[tuple[str, ...]] = ()
-    STAGES: ClassVar[Mapping[str, str]] = {}
+    STAGES: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     WARPED: ClassVar[Mapping[str, str]] = {}
     PUBLISHED: ClassVar[str] = ""
     ROUNDING: ClassVar[float] = 1.0
-    is_prepared: bool = False
+    prepared: frozenset[str] = frozenset()
 
     backbone: str
     classes: int
@@ -143,6 +143,17 @@ class BranchClassifier(keras.Model):
         """Returns those of `HEAD_LAYERS` that are before one branch's head."""
         return cls.HEAD_LAYERS
 
+    @classmethod
+    def layer_arguments(cls) -> tuple[str, ...]:
+        """Returns those of `HEAD_ARGUMENTS` that matter to the `HEAD_LAYERS`."""
+        return cls.HEAD_ARGUMENTS
+
+    @property
+    def is_prepared(self) -> bool:
+        """Whether all weights that start from photos have been taken over from another model."""
+        own = {layer.name for layer in self.layers} & {*self.HEAD_LAYERS}
+        return bool(own) and own <= self.prepared
+
     @property
     def needs_photos_to_start(self) -> bool:
         """Whether some weights start from what `prepare` sees."""
@@ -194,10 +205,11 @@ class BranchClassifier(keras.Model):
 
     def phase(self, epoch: int) -> Phase:
         """Returns what an epoch trains in `clan-tf train`, counted from 0; Keras' `fit` always trains all."""
-        return phase_of(epoch, self.attention_every, self.layers, self.ATTENTION_LAYERS)
+        learns = any(self.own_loss_weights.values())
+        return phase_of(epoch, self.attention_every, self.layers, self.ATTENTION_LAYERS, learns)
 
     def own_losses(self, outputs: Mapping[str, Tensor], shares: Tensor) -> dict[str, Tensor]:
-        """Computes the model's own losses; `clan-tf train` adds them to the branches', and Keras' `fit` doesn't.
+        """Computes the model's own losses, which `clan-tf train` minimises as `phase` says, and Keras' `fit` doesn't.
 
         A loss that compares photos sees those that are computed at a time: one device's part of a batch, or of one of
         the parts in which it is accumulated.
@@ -281,6 +293,11 @@ def argument_names(kind: type[BranchClassifier]) -> list[str]:
         if all(each.kind is not inspect.Parameter.VAR_KEYWORD for each in parameters):
             break
     return list(names)
+
+
+def mean_pool(branch: str) -> keras.layers.Layer:
+    """Makes the layer that averages a branch's map over its positions."""
+    return keras.layers.GlobalAveragePooling2D(data_format="channels_last", name=f"pool_{branch}")
 
 
 def branch_head(x: Tensor, classes: int, branch: str, dropout: float = 0.0, batch_norm: bool = False) -> Tensor:

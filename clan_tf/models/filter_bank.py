@@ -12,6 +12,7 @@ from clan_tf.layers.filter_bank import ClassAverage, FilterAttention
 from clan_tf.models.arguments import check_arguments
 from clan_tf.models.backbones import backbone_spec, build_backbone, preprocess
 from clan_tf.models.classifier import BranchClassifier, branch_head
+from clan_tf.models.clusters import k_means
 
 FilterActivation = Literal["bn_relu", "none"]
 FilterInit = Literal["kmeans", "random"]
@@ -70,7 +71,7 @@ class DFB(BranchClassifier):
     HEAD_ARGUMENTS = ("base", "filters_per_class", "filter_activation")
     HEAD_LAYERS = ("filter_bank",)
     CLASS_LAYERS = ("filter_bank", "batch_norm_bank")
-    STAGES = {"global": "top", "part": "mid_1", "side": "mid_1"}
+    STAGES = {"global": ("top",), "part": ("mid_1",), "side": ("mid_1",)}
     PUBLISHED = "2,000 filters for 200 classes, with VGG-16 1,026,000 weights, and 400,200 in the head on them"
 
     def __init__(
@@ -237,11 +238,5 @@ def strongest_vectors(values: np.ndarray, most: int) -> np.ndarray:
 
 def centres(vectors: np.ndarray, count: int) -> np.ndarray:
     """Returns the centres of clusters of unit vectors, each divided by its norm: `(count, channels)`."""
-    # Imported here, because they take long and most commands don't need them.
-    from sklearn.cluster import KMeans
-    from threadpoolctl import threadpool_limits
-
-    # With several threads, sums are added in the order in which they finish.
-    with threadpool_limits(1):
-        means = KMeans(count, n_init=3, random_state=0).fit(vectors).cluster_centers_
+    means = k_means(vectors, count).cluster_centers_
     return means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)

@@ -8,13 +8,14 @@ import numpy as np
 
 from clan_tf import limits
 from clan_tf.choices import ResizeMode
-from clan_tf.errors import CheckFailed, shown
+from clan_tf.errors import CheckFailed, UserError, shown
 from clan_tf.layers.excitation import MeanAttention
 from clan_tf.layers.part_attention import PartAttention
 from clan_tf.layers.relation import Tensor
-from clan_tf.models.arguments import check_arguments
+from clan_tf.models.arguments import check_arguments, check_whole_numbers
 from clan_tf.models.backbones import backbone_spec, build_backbone, preprocess
 from clan_tf.models.classifier import BranchClassifier, branch_head
+from clan_tf.models.clusters import k_means
 from clan_tf.models.part_losses import compactness_losses, diversity_losses
 
 GroupInit = Literal["kmeans", "random"]
@@ -79,7 +80,7 @@ class MACNN(BranchClassifier):
     HEAD_ARGUMENTS = ("base", "parts", "normalize_maps")
     HEAD_LAYERS = ("part_attention",)
     ATTENTION_LAYERS = HEAD_LAYERS
-    STAGES = {**{f"part_{number}": "top" for number in range(1, limits.PHOTO_PARTS + 1)}, "joint": "top"}
+    STAGES = dict.fromkeys(["joint", *(f"part_{number}" for number in range(1, limits.PHOTO_PARTS + 1))], ("top",))
     PUBLISHED = "525,312 weights in the grouping of each part with VGG-19, 2,101,248 in all four"
     LOSS_FEATURES = ("part_maps",)
 
@@ -104,6 +105,7 @@ class MACNN(BranchClassifier):
         weights: str | None = None,
         **kwargs: Any,
     ) -> None:
+        check_whole_numbers({"parts": parts})
         of_parts = {f"part_{number}": 1 / parts for number in range(1, parts + 1)}
         arguments = {
             "backbone": backbone,
@@ -145,6 +147,11 @@ class MACNN(BranchClassifier):
         # Graph
         inputs = keras.Input((image_size, image_size, 3), name="photos")
         top = backbone_model(preprocess(inputs, spec.preprocessing))["top"]
+        if top.shape[1] == 1:
+            raise UserError(
+                f"data.image_size: {image_size} is too small for MA-CNN on {backbone}, whose map has one position. "
+                f"Use {2 * image_size} or more, or a finer map: model.ma_cnn.base."
+            )
         maps, pooled = attend(top)
         vectors: dict[str, Tensor] = {name: pooled[:, index] for index, name in enumerate(names)}
         vectors["joint"] = scale(join([*vectors.values(), pool(top)]))
@@ -208,9 +215,9 @@ class MACNN(BranchClassifier):
                     peaks, every = peaks[::2], 2 * every
         if not peaks:
             return
-        cluster = clusters(np.concatenate(peaks, axis=1), self.parts)
+        cluster = k_means(np.concatenate(peaks, axis=1), self.parts).labels_
         layer = self.get_layer("part_attention")
-        for number, (_, group) in enumerate(layer.groups):
+        for number, group in enumerate(layer.outer):
             kernel, _ = group.get_weights()
             group.set_weights([kernel, np.where(cluster == number, _BELONGS, -_BELONGS).astype("float32")])
 
@@ -229,14 +236,3 @@ def peak_places(maps: np.ndarray) -> np.ndarray:
     peak = flat.argmax(axis=0)
     places = np.stack([(peak // width + 0.5) / height, (peak % width + 0.5) / width], axis=1)
     return np.where((flat.max(axis=0) > flat.min(axis=0))[:, None], places, 0.5).astype("float32")
-
-
-def clusters(vectors: np.ndarray, count: int) -> np.ndarray:
-    """Returns the index of each vector's cluster by k-means, int `(vectors,)`."""
-    # Imported here, because they take long and most commands don't need them.
-    from sklearn.cluster import KMeans
-    from threadpoolctl import threadpool_limits
-
-    # With several threads, sums are added in the order in which they finish.
-    with threadpool_limits(1):
-        return KMeans(count, n_init=3, random_state=0).fit(vectors).labels_

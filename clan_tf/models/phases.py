@@ -12,8 +12,8 @@ class Phase:
 
     Attributes:
         name: what it is called, for the user.
-        frozen: names of the model's layers whose weights stay as they are, and which compute as in inference.
-        branches: whether the branches' cross-entropies are minimised.
+        frozen: names of the model's layers whose weights stay as they are; their batch norm is that of inference.
+        branches: whether the branches' cross-entropies are minimised; if not, all compute as in inference.
         own_losses: names of the model's own losses that are minimised; all of them if `None`.
     """
 
@@ -37,7 +37,11 @@ MOST_NAMED = 5
 
 
 def phase_of(
-    epoch: int, attention_every: int | None, layers: Iterable[keras.layers.Layer], attention: Sequence[str]
+    epoch: int,
+    attention_every: int | None,
+    layers: Iterable[keras.layers.Layer],
+    attention: Sequence[str],
+    attention_learns: bool = True,
 ) -> Phase:
     """Returns what an epoch trains: the attention alone, by a model's own losses, or all else, by the branches.
 
@@ -46,24 +50,25 @@ def phase_of(
         attention_every: of how many epochs the last one trains the attention; all is trained in all of them if `None`.
         layers: all layers of the model.
         attention: names of those whose weights make the attention.
+        attention_learns: whether there is a loss that trains the attention.
     """
     if attention_every is None:
         return ALL
-    if epoch % attention_every != attention_every - 1:
+    if not attention_learns or epoch % attention_every != attention_every - 1:
         return Phase("classification", frozenset(attention), own_losses=())
     others = frozenset(layer.name for layer in layers if layer.weights and layer.name not in attention)
     return Phase("attention", others, branches=False)
 
 
 def describe_phases(phases: Sequence[Phase]) -> str | None:
-    """Says in words what each epoch trains; `None` if it is the same in all.
+    """Says in words what each epoch trains; `None` if all is trained in each.
 
     Args:
         phases: that of each epoch.
     """
     usual, *later = dict.fromkeys(phases)
     if not later:
-        return None
+        return None if usual == ALL else f"{usual.name} in all epochs"
     epochs = {phase: [str(epoch) for epoch, each in enumerate(phases, 1) if each == phase] for phase in later}
     texts = []
     for phase, of in epochs.items():

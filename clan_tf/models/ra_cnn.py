@@ -14,14 +14,15 @@ from clan_tf.layers.relation import Tensor
 from clan_tf.layers.squares import USUAL, SquareCrop, SquareMap, SquareProposal
 from clan_tf.models.arguments import check_arguments
 from clan_tf.models.backbones import backbone_spec, build_backbone, preprocess
-from clan_tf.models.classifier import BranchClassifier, branch_head
+from clan_tf.models.classifier import BranchClassifier, branch_head, mean_pool
 from clan_tf.models.grid import to_grid
+from clan_tf.models.resampled import resampled_size
 
 SquareInit = Literal["peaks", "middle"]
-CROPS, UNITS, GRID, FEWEST_PIXELS = 2, 256, 7, 96
-RIDGE = 1.0
-"""Of the regression by which square proposals start."""
-_LEAST_SHARE, _TINY = 0.05, 1e-6
+CROPS, UNITS, GRID = 2, 256, 7
+RIDGE, GAIN = 1.0, 4.0
+"""Of the regression by which square proposals start, and what its inputs are multiplied by before their tanh."""
+_LEAST_SHARE = 0.05
 
 
 @keras.saving.register_keras_serializable(package="clan_tf")
@@ -85,7 +86,7 @@ class RACNN(BranchClassifier):
     HEAD_ARGUMENTS = ("crops", "feature_scale")
     HEAD_LAYERS = tuple(f"square_{number}" for number in range(2, limits.CROPS + 2))
     ATTENTION_LAYERS = HEAD_LAYERS
-    STAGES = {"scale_1": "top", "fused": "top"}
+    STAGES = {"scale_1": ("top",), "fused": ("top", *(f"scale_{number}" for number in range(2, limits.CROPS + 2)))}
     WARPED = {f"scale_{number}": f"positions_{number}" for number in range(2, limits.CROPS + 2)}
     # A square moves with what its map is rounded to, and edges in the photo with it.
     ROUNDING = 20.0
@@ -142,12 +143,7 @@ class RACNN(BranchClassifier):
                 f"`square_init` must be one of {', '.join(get_args(SquareInit))}. "
                 f"Received: square_init={shown(square_init)}"
             )
-        size = crop_size or min(image_size, max(FEWEST_PIXELS, image_size // 2))
-        if size > image_size:
-            raise UserError(
-                f"model.ra_cnn.crop_size: {size} is larger than data.image_size, {image_size}. Use smaller squares, or "
-                "larger photos."
-            )
+        size = resampled_size(image_size, crop_size, "model.ra_cnn.crop_size")
 
         # Layers
         spec = backbone_spec(backbone)
@@ -165,11 +161,17 @@ class RACNN(BranchClassifier):
         inputs = keras.Input((image_size, image_size, 3), name="photos")
         top = backbones[0](preprocess(inputs, spec.preprocessing))["top"]
         features: dict[str, Tensor] = {"backbone_top": top}
-        vectors = {"scale_1": _pool("scale_1")(top)}
+        vectors = {"scale_1": mean_pool("scale_1")(top)}
         square: Tensor = None
         for number, layer, cut_out, draw, backbone_model in zip(
             numbers, propose, cut, show, backbones[1:], strict=True
         ):
+            if top.shape[1] == 1:
+                pixels, key = (image_size, "data.image_size") if number == 2 else (size, size_key)
+                raise UserError(
+                    f"{key}: {pixels} is too small for RA-CNN on {backbone}, whose last map would have one position. "
+                    f"Use {2 * pixels} or more."
+                )
             grid = to_grid(ops.stop_gradient(top), proposal_grid)
             if square_init == "peaks" and grid.shape[1] * grid.shape[2] > proposal_units:
                 raise UserError(
@@ -180,7 +182,7 @@ class RACNN(BranchClassifier):
             square = layer(grid, square)
             crop, positions = cut_out(inputs, square)
             top = backbone_model(preprocess(crop, spec.preprocessing))["top"]
-            vectors[f"scale_{number}"] = _pool(f"scale_{number}")(top)
+            vectors[f"scale_{number}"] = mean_pool(f"scale_{number}")(top)
             features |= {
                 f"grid_{number - 1}": grid,
                 f"square_{number}": square,
@@ -214,10 +216,18 @@ class RACNN(BranchClassifier):
         return cls.HEAD_LAYERS[: last - 1]
 
     @classmethod
+    def layer_arguments(cls) -> tuple[str, ...]:
+        """Returns nothing: a square depends on what is before it alone."""
+        return ()
+
+    @classmethod
     def fewest_weights(cls, settings: Mapping[str, Any]) -> dict[str, int]:
-        """Returns the weights of one proposal, of a last map with 128 channels and a 32nd of the photo's side."""
-        grid = min(settings.get("proposal_grid", GRID), max(1, settings.get("image_size", 448) // 32))
-        return {"proposal_grid": 128 * grid**2 * settings.get("proposal_units", UNITS)}
+        """Returns the weights of the proposals, of last maps with 128 channels and a 32nd of the photos' side."""
+        image_size = settings.get("image_size", 448)
+        crop_size = settings.get("crop_size") or image_size // 2
+        sizes = [image_size, *[crop_size] * (settings.get("crops", CROPS) - 1)]
+        positions = sum(min(settings.get("proposal_grid", GRID), max(1, size // 32)) ** 2 for size in sizes)
+        return {"proposal_grid": 128 * positions * settings.get("proposal_units", UNITS)}
 
     @property
     def backbones(self) -> tuple[keras.Model, ...]:
@@ -247,9 +257,12 @@ class RACNN(BranchClassifier):
     def prepare(self, batches: Iterable[Any]) -> None:
         """Fits each proposal to the square of half the side around the peak of the map's mean over the channels.
 
-        The second one is fitted to maps of the squares that the first one proposes by then, and so on.
+        The second one is fitted to maps of the squares that the first one proposes by then, and so on: it depends on
+        how many photos are in a batch. Proposals of another model stay as they are.
         """
-        fits = [_SquareFit(self, number) for number in range(2, self.crops + 2)]
+        fits = [
+            _SquareFit(self, number) for number in range(2, self.crops + 2) if f"square_{number}" not in self.prepared
+        ]
         for photos, _, weights in batches:
             for fit in fits:
                 fit.add(photos, np.asarray(weights) > 0)
@@ -266,11 +279,14 @@ class _SquareFit:
     def __init__(self, model: RACNN, number: int) -> None:
         self._network = model.with_outputs([f"grid_{number - 1}"])
         self._layer = model.get_layer(f"square_{number}")
-        *_, height, width, self._channels = next(iter(self._network.output.values())).shape
-        self._positions = height * width
-        self._gain: float | None = None
-        self._products = RIDGE * np.eye(self._positions + 1)
-        self._wanted = np.zeros((self._positions + 1, 2))
+        *_, height, width, channels = next(iter(self._network.output.values())).shape
+        positions = height * width
+        self._products, self._wanted = RIDGE * np.eye(positions + 1), np.zeros((positions + 1, 2))
+        kernel, bias = self._layer.inner.get_weights()
+        # Rows of the kernel are the positions' channels, one position after the other.
+        above = np.eye(positions) - 1 / positions
+        kernel[:, :positions], bias[:positions] = np.repeat(GAIN * above / channels, channels, axis=0), 0
+        self._layer.inner.set_weights([kernel, bias])
 
     def add(self, photos: Any, given: np.ndarray) -> None:
         """Fits the layer to those photos of a batch that are `given`, and to all that were added before."""
@@ -281,26 +297,16 @@ class _SquareFit:
                 "The features of the train photos aren't finite, so that RA-CNN has no squares to start with. Use "
                 "training.precision=float32, other weights of the backbone, or model.ra_cnn.square_init=middle."
             )
-        scale = np.sqrt((maps**2).mean(axis=(1, 2, 3)) + _TINY)
-        means = maps.mean(axis=-1).reshape(len(maps), -1) / scale[:, None]
-        above = means - means.mean(axis=1, keepdims=True)
-        if self._gain is None:
-            self._gain = 0.5 / max(float(above.std()), _TINY)
-        units = np.concatenate([np.tanh(self._gain * above), np.ones((len(maps), 1))], axis=1)
+        units = np.asarray(self._layer.inside_units(maps))[:, : len(self._wanted) - 1]
+        units = np.concatenate([units, np.ones((len(units), 1))], axis=1).astype("float64")
         share = ((peak_squares(maps)[:, :2] - USUAL) / (1 - 2 * USUAL)).clip(_LEAST_SHARE, 1 - _LEAST_SHARE)
         self._products += units.T @ units
         self._wanted += units.T @ np.log(share / (1 - share))
-        self._set(np.linalg.solve(self._products, self._wanted))
-
-    def _set(self, fitted: np.ndarray) -> None:
-        kernel, bias, last_kernel, last_bias = self._layer.get_weights()
-        # Rows of the kernel are the positions' channels, one position after the other.
-        centred = np.eye(self._positions) - 1 / self._positions
-        kernel[:, : self._positions] = np.repeat(self._gain * centred / self._channels, self._channels, axis=0)
-        bias[: self._positions] = 0
-        last_kernel[:] = 0
-        last_kernel[: self._positions, :2], last_bias[:2] = fitted[:-1], fitted[-1]
-        self._layer.set_weights([kernel, bias, last_kernel, last_bias])
+        fitted = np.linalg.solve(self._products, self._wanted)
+        kernel, bias = self._layer.outer.get_weights()
+        kernel[:] = 0
+        kernel[: len(fitted) - 1, :2], bias[:2] = fitted[:-1], fitted[-1]
+        self._layer.outer.set_weights([kernel, bias])
 
 
 def peak_squares(maps: np.ndarray) -> np.ndarray:
@@ -316,7 +322,3 @@ def peak_squares(maps: np.ndarray) -> np.ndarray:
     peak = maps.mean(axis=-1).reshape(len(maps), -1).argmax(axis=1)
     centre = [(peak // width + 0.5) / height, (peak % width + 0.5) / width]
     return np.stack([*(each.clip(USUAL, 1 - USUAL) for each in centre), np.full(len(maps), USUAL)], axis=1, dtype="f4")
-
-
-def _pool(name: str) -> keras.layers.Layer:
-    return keras.layers.GlobalAveragePooling2D(data_format="channels_last", name=f"pool_{name}")

@@ -7,16 +7,14 @@ import keras
 from keras import ops
 
 from clan_tf.choices import ResizeMode
-from clan_tf.errors import UserError
 from clan_tf.layers.relation import Tensor
 from clan_tf.layers.sampling import AttentionSampler
 from clan_tf.layers.trilinear_attention import TrilinearAttention
 from clan_tf.models.arguments import check_arguments
 from clan_tf.models.backbones import backbone_spec, build_backbone, preprocess
-from clan_tf.models.classifier import BranchClassifier, branch_head
+from clan_tf.models.classifier import BranchClassifier, branch_head, mean_pool
+from clan_tf.models.resampled import resampled_size
 
-FEWEST_PIXELS = 96
-"""Side of the photos up to which they are resampled to their own size, by default."""
 BRANCH_LOSS_WEIGHTS = {"attention": 1.0, "detail": 0.5, "structure": 0.5}
 
 
@@ -72,7 +70,7 @@ class TASN(BranchClassifier):
 
     HEAD_KIND = "sampled"
     HEAD_ARGUMENTS = ("base",)
-    STAGES = {"attention": "mid_1", "structure": "top", "detail": "detail"}
+    STAGES = {"attention": ("mid_1",), "structure": ("top",), "detail": ("detail",)}
     WARPED = {"top": "positions", "detail": "positions_detail"}
     PUBLISHED = "224 x 224 pixels, resampled from 448 x 448, on ResNet-50"
     LOSS_FEATURES = ("auxiliary_detail", "auxiliary_structure")
@@ -113,12 +111,7 @@ class TASN(BranchClassifier):
             "resize_mode": resize_mode,
         }
         check_arguments(arguments)
-        size = sampled_size or min(image_size, max(FEWEST_PIXELS, image_size // 2))
-        if size > image_size:
-            raise UserError(
-                f"model.tasn.sampled_size: {size} is larger than data.image_size, {image_size}. Use smaller resampled "
-                "photos, or larger photos."
-            )
+        size = resampled_size(image_size, sampled_size, "model.tasn.sampled_size")
 
         # Layers
         spec = backbone_spec(backbone)
@@ -136,7 +129,7 @@ class TASN(BranchClassifier):
         attend = TrilinearAttention(attention_scale, dtype="float32", name="trilinear_attention")
         kinds = ("structure", "detail")
         samplers = {name: AttentionSampler(size, dtype="float32", name=f"sample_{name}") for name in kinds}
-        pools = {name: _pool(name) for name in ("attention", *kinds)}
+        pools = {name: mean_pool(name) for name in ("attention", *kinds)}
         auxiliary = keras.layers.Dense(classes, kernel_initializer="zeros", dtype="float32", name="auxiliary")
 
         # Graph
@@ -198,10 +191,6 @@ class TASN(BranchClassifier):
         teacher = ops.softmax(ops.stop_gradient(outputs["detail"]) / self.distillation_temperature, axis=-1)
         student = outputs["structure"] / self.distillation_temperature
         return {"auxiliary": auxiliary, "distillation": _cross_entropy(student, teacher)}
-
-
-def _pool(name: str) -> keras.layers.Layer:
-    return keras.layers.GlobalAveragePooling2D(data_format="channels_last", name=f"pool_{name}")
 
 
 def _cross_entropy(logits: Tensor, shares: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import keras
 
@@ -71,16 +72,19 @@ def copy_fitting(source: BranchClassifier, model: BranchClassifier) -> Transfer:
                 and _copy_classes(old, new, places)
             )
         elif new not in model.backbones:
-            branch = model.branches[-1] if new.name in model.HEAD_LAYERS else new.name.removeprefix("batch_norm_")
+            branch = new.name.removeprefix("batch_norm_")
+            if new.name in model.HEAD_LAYERS:
+                is_alike = _are_alike(source, model, model.layer_arguments())
+            else:
+                is_alike = branch == new.name or _pool_alike(source, model, branch)
             layers[new.name] = (
-                (branch == new.name or _pool_alike(source, model, branch))
+                is_alike
                 and (new.name not in model.CLASS_LAYERS or source.class_names == model.class_names)
                 and _copy_layer(old, new)
             )
     for name, head in model.other_heads.items():
         heads[name] = _pool_alike(source, model, name) and _copy_classes(source.other_heads.get(name), head, places)
-    prepared = [is_copied for name, is_copied in layers.items() if name in model.HEAD_LAYERS]
-    model.is_prepared = bool(prepared) and all(prepared)
+    model.prepared = frozenset(name for name, is_copied in layers.items() if is_copied and name in model.HEAD_LAYERS)
     return Transfer(
         backbone=(sum(copied), len(inner)),
         layers=tuple(name for name, is_copied in layers.items() if is_copied),
@@ -96,7 +100,13 @@ def copy_fitting(source: BranchClassifier, model: BranchClassifier) -> Transfer:
 
 def _pool_alike(source: BranchClassifier, model: BranchClassifier, branch: str) -> bool:
     """Returns whether the head of a branch takes features of the same kind in both models."""
-    names = (*model.head_arguments(branch), *(["mid_pooling"] if branch.startswith("mid_") else []))
+    return _are_alike(
+        source, model, (*model.head_arguments(branch), *(["mid_pooling"] if branch.startswith("mid_") else []))
+    )
+
+
+def _are_alike(source: BranchClassifier, model: BranchClassifier, names: Sequence[str]) -> bool:
+    """Returns whether two models have heads of the same kind, and the same values of some arguments."""
     kinds = [(each.HEAD_KIND, *(getattr(each, name, None) for name in names)) for each in (source, model)]
     return kinds[0] == kinds[1]
 
@@ -119,9 +129,8 @@ def _require_same_maps(source: BranchClassifier, model: BranchClassifier) -> Non
 
 def _backbone_pairs(source: BranchClassifier, model: BranchClassifier) -> list[tuple[keras.Model, keras.Model]]:
     """Returns each backbone of `model` with the one that it is copied from: its counterpart, or the classifying one."""
-    if len(source.backbones) == len(model.backbones):
-        return list(zip(source.backbones, model.backbones, strict=True))
-    return [(source.backbone_model, each) for each in model.backbones]
+    counterparts = source.backbones if type(source) is type(model) else ()
+    return list(zip_longest(counterparts[: len(model.backbones)], model.backbones, fillvalue=source.backbone_model))
 
 
 def _pairs(source: keras.Model, model: keras.Model) -> list[tuple[keras.layers.Layer, keras.layers.Layer | None]]:

@@ -243,7 +243,7 @@ def _describe_network(experiment: Experiment) -> str:
         "bcnn": "bilinear pooling",
         "cbp": f"compact bilinear pooling to {model.cbp.sketch_dim:,} features",
         "tasn": "photos resampled by trilinear attention",
-        "ra_cnn": f"{model.ra_cnn.crops} ever smaller squares",
+        "ra_cnn": f"squares of the photo, {model.ra_cnn.crops} of them",
         "ma_cnn": f"attention to {model.ma_cnn.parts} parts",
         "dbt": f"products of channels within {model.dbt.groups} groups",
         "mamc": f"{model.mamc.attentions} attentions over channels",

@@ -139,7 +139,9 @@ class TrainingLoop:
         """Returns whether accuracy hasn't risen for `early_stopping` epochs, or a callback asked to stop."""
         accuracies = [row[ACCURACY] for row in self.state.rows]
         patience = self.training.early_stopping
-        waiting = len(accuracies) - 1 - accuracies.index(max(accuracies)) if accuracies else 0
+        since = range(accuracies.index(max(accuracies)) + 1, len(accuracies)) if accuracies else ()
+        # An epoch that trains the attention alone isn't one in which accuracy would rise.
+        waiting = sum(self.model.phase(epoch).branches for epoch in since)
         waited = patience is not None and waiting >= patience
         return waited or self.model.stop_training
 

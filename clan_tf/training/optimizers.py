@@ -114,6 +114,10 @@ class DecoupledAdam(VariableRates, keras.optimizers.Adam):
             steps: the number of steps of an epoch.
         """
         skipped = [steps * count for count in accumulate((not each for each in trained[:-1]), initial=0)]
+        for epoch in reversed(range(len(trained) - 1)):
+            if not trained[epoch]:
+                # Steps that mixed_float16 skips aren't iterations, so that the first ones trained may look like these.
+                skipped[epoch] = skipped[epoch + 1]
         self._skipped |= {self._var_key(variable): (steps, skipped) for variable in variables}
 
     def update_step(self, gradient, variable, learning_rate):
@@ -121,7 +125,7 @@ class DecoupledAdam(VariableRates, keras.optimizers.Adam):
         ops, dtype, index = keras.ops, variable.dtype, self._get_variable_index(variable)
         m, v = self._momentums[index], self._velocities[index]
         gradient = ops.cast(gradient, dtype)
-        # Steps that mixed_float16 skips aren't counted, so that this could be below 1.
+        # After steps that mixed_float16 has skipped this could be below 1.
         step = ops.maximum(self.iterations + 1 - self._skipped_steps(variable), 1)
         # 1 - beta^t, without the cancellation that costs half of float32's digits at the first steps.
         m_share, v_share = (-ops.expm1(ops.cast(step, dtype) * math.log(beta)) for beta in (self.beta_1, self.beta_2))

@@ -21,7 +21,7 @@ from clan_tf.plots import plot_range_test
 from clan_tf.progress import Progress
 from clan_tf.run import RunDirectory
 from clan_tf.training.recipe import make_optimizer
-from clan_tf.training.step import TrainStep
+from clan_tf.training.step import TrainStep, minimized_loss
 
 MOST_STEPS, FEWEST_STEPS, EPOCHS = 100, 40, 4
 """Steps of a test: as many as this number of epochs has, within these limits."""
@@ -48,8 +48,9 @@ def choose_learning_rate(
 ) -> float:
     """Returns a learning rate for an experiment; the model is as before afterwards.
 
-    The rate grows exponentially from step to step on the run's first batches. The whole model is trained, also where
-    its backbone is frozen at first, with the branches' final loss weights. The rate at which the smoothed loss falls
+    The rate grows exponentially from step to step on the run's first batches. What the first epoch trains is trained,
+    and the backbone also where it is frozen at first, with the branches' final loss weights. The loss is what is
+    minimised. The rate at which the smoothed loss falls
     steepest is chosen: see `chosen_rate`.
 
     Args:
@@ -166,10 +167,11 @@ def _losses(
             with strategy.scope():
                 optimizer.learning_rate = rate
             values, _ = step(elements, weights)
-            if not np.isfinite(values[0]):
+            loss = minimized_loss(model, step.phase, values, weights)
+            if not np.isfinite(loss):
                 break
-            losses.append(float(values[0]))
-            advance(f"learning rate {rate:.1e}, loss {values[0]:.3f}")
+            losses.append(loss)
+            advance(f"learning rate {rate:.1e}, loss {loss:.3f}")
             if has_diverged(smooth(losses)):
                 break
     return losses

@@ -24,7 +24,7 @@ def make_optimizer(
         model: the model to train.
         steps: steps per epoch.
         replicas: how many devices share each batch.
-        constant_rate: a learning rate in place of the recipe's schedule.
+        constant_rate: a learning rate in place of the recipe's schedule, for steps that all train the same.
     """
     # Keras clips each device's gradient, which `TrainStep` makes a share of the whole batch's.
     clipnorm = training.clipnorm and training.clipnorm / replicas
@@ -33,7 +33,8 @@ def make_optimizer(
     inner: VariableRates
     if training.optimizer == "adamw":
         inner = DecoupledAdam(rate, training.weight_decay, global_clipnorm=clipnorm)
-        for variables, trained in _trained_epochs(training, model):
+        # With a constant rate all steps are of one phase.
+        for variables, trained in _trained_epochs(training, model) if constant_rate is None else ():
             inner.skip_epochs(variables, trained, steps)
     else:
         inner = CoupledSGD(rate, training.momentum, training.weight_decay, global_clipnorm=clipnorm)
@@ -44,9 +45,8 @@ def make_optimizer(
         of_backbone = {id(variable) for variable in backbone}
         heads = [variable for variable in model.trainable_variables if id(variable) not in of_backbone]
         inner.scale_learning_rate(heads, training.head_learning_rate_factor)
-    if model.attention_rate != 1:
-        attention = [layer for layer in model.layers if layer.name in model.ATTENTION_LAYERS]
-        for layer in attention:
+    for layer in model.layers:
+        if layer.name in model.ATTENTION_LAYERS:
             inner.scale_learning_rate(layer.trainable_variables, model.attention_rate)
     if training.layer_decay != 1:
         for each in model.backbones:

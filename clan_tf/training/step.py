@@ -1,7 +1,9 @@
 """One training step on one or several devices, and the metrics that training and validation report."""
 
+import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from functools import reduce
 from typing import Any
 
 import keras
@@ -24,7 +26,8 @@ class TrainStep:
     """One step on one global batch: its gradient, and the update of the weights.
 
     The loss is the branches' weighted sum (eqs. 12-14) of the mean cross-entropies over the global batch, plus the
-    model's own losses, which see the photos that are computed at a time. Batch norm takes its statistics over all
+    model's own losses, which see the photos that are computed at a time. What of it is minimised, and which variables
+    learn, depends on the phase. Batch norm takes its statistics over all
     devices, for each part of the batch.
 
     Args:
@@ -36,6 +39,9 @@ class TrainStep:
         frozen_backbone: whether the backbone, its batch norm included, is frozen.
         phase: what is trained; that of the first epoch if `None`.
         operators: makes the context in which the step's graph is traced.
+
+    Attributes:
+        variables: what the step trains.
     """
 
     def __init__(
@@ -53,7 +59,7 @@ class TrainStep:
         self.model, self.optimizer, self.strategy, self.training = model, optimizer, strategy, training
         self.average, self._operators = average, operators
         self._set_trainable()
-        self._variables = model.trainable_variables
+        self.variables = model.trainable_variables
         self._network = model.training_model()
         self._cross_entropy = keras.losses.CategoricalCrossentropy(
             from_logits=True, label_smoothing=training.label_smoothing, reduction=None
@@ -61,7 +67,7 @@ class TrainStep:
         self._sums: list[tf.Variable] = []
         if training.parts > 1:
             with strategy.scope():
-                self._sums = [self._local_sum(variable) for variable in self._variables]
+                self._sums = [self._local_sum(variable) for variable in self.variables]
         # Keras' optimizer must be distributed as it is written, not as AutoGraph rewrites it.
         self._whole_step = tf.function(self._run_whole, autograph=False)
         self._add_part = tf.function(self._run_part, autograph=False)
@@ -129,7 +135,8 @@ class TrainStep:
         classes, batch_size = self.model.classes, self.training.batch_size
         shares = tf.one_hot(labels, classes) if labels.shape.rank == 1 else labels
         labels = tf.argmax(shares, axis=1, output_type=tf.int32)
-        outputs = self._network(photos, training=True)
+        # Attention is trained on the answers of the others as they are in inference, without dropout.
+        outputs = self._network(photos, training=self.phase.branches)
         losses = [
             tf.reduce_sum(self._cross_entropy(shares, outputs[branch])) / batch_size for branch in self.model.branches
         ]
@@ -138,14 +145,14 @@ class TrainStep:
         own_losses = {name: tf.reduce_sum(values[name]) / batch_size for name in self.model.own_loss_weights}
         weighted = {name: weight * own_losses[name] for name, weight in self.model.own_loss_weights.items()}
         minimized = [loss for name, loss in weighted.items() if self.phase.minimizes(name)]
-        objective = tf.add_n([*([of_branches] if self.phase.branches else []), *minimized])
-        variables = [variable.value for variable in self._variables]
+        objective = _sum([*([of_branches] if self.phase.branches else []), *minimized])
+        variables = [variable.value for variable in self.variables]
         gradients = ordered_gradients(self.optimizer.scale_loss(objective), variables)
         probabilities = [tf.nn.softmax(outputs[branch]) for branch in self.model.branches]
         combined_by = chosen_weights(self.model.branches, self.model.branch_weights)
         probabilities.append(combine(probabilities, self.model.combination, combined_by))
         accuracies = [_count_correct(labels, values) / batch_size for values in probabilities]
-        loss = tf.add_n([of_branches, *weighted.values()])
+        loss = _sum([of_branches, *weighted.values()])
         return gradients, tf.stack([loss, *losses, *own_losses.values(), *accuracies, stop])
 
     def _set_trainable(self) -> None:
@@ -157,7 +164,7 @@ class TrainStep:
             # The norm and the check for finite values are the whole batch's. Keras sums the gradients afterwards.
             total = tf.distribute.get_replica_context().all_reduce("SUM", gradients)
             gradients = [gradient / replicas for gradient in total]
-        self.optimizer.apply(gradients, self._variables)
+        self.optimizer.apply(gradients, self.variables)
 
     def _update_average(self) -> None:
         if self.average:
@@ -213,6 +220,27 @@ def branch_metrics(
     accuracies = [float(are_in_top(labels, probabilities[name], 1).mean()) for name in (*model.branches, COMBINED)]
     loss = sum(model.loss_weights[branch] * value for branch, value in losses.items())
     return dict(zip(metric_columns(model.branches), [loss, *losses.values(), *accuracies], strict=True))
+
+
+def minimized_loss(model: BranchClassifier, phase: Phase, values: np.ndarray, loss_weights: np.ndarray) -> float:
+    """Returns what a step minimises, from what it returns: the column `loss` holds all losses, whatever is minimised.
+
+    Args:
+        model: the model.
+        phase: what the step trains.
+        values: the values of `metric_columns`.
+        loss_weights: weights of the branches, float32 `(branches,)`.
+    """
+    found = dict(zip(metric_columns(model.branches, model.own_loss_weights), values, strict=True))
+    branches = zip(model.branches, loss_weights, strict=True)
+    total = sum(weight * found[f"{name}_loss"] for name, weight in branches) if phase.branches else 0.0
+    own = {name: weight for name, weight in model.own_loss_weights.items() if phase.minimizes(name)}
+    return float(total + sum(weight * found[f"{name}_loss"] for name, weight in own.items()))
+
+
+def _sum(losses: Sequence[tf.Tensor]) -> tf.Tensor:
+    """Adds two at a time, in order: `tf.add_n` of three isn't repeatable."""
+    return reduce(operator.add, losses)
 
 
 def _count_correct(labels: tf.Tensor, probabilities: tf.Tensor) -> tf.Tensor:

@@ -9,10 +9,14 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from clan_tf.benchmark.comparison import gradient_difference, output_difference, require_same
+from clan_tf.benchmark.comparison import gradient_difference, output_difference, random_batch, require_same
 from clan_tf.benchmark.exported import ExportedContenders
+from clan_tf.benchmark.prepared import prepare
+from clan_tf.benchmark.result import OWN
 from clan_tf.benchmark.rounds import Spread, measure_rounds, ratios
+from clan_tf.benchmark.train import _loss_and_gradients, compare_steps
 from clan_tf.cli.main import app
+from clan_tf.config import load_experiment
 from clan_tf.errors import CheckFailed, UserError
 from clan_tf.progress import Progress
 from helpers import TINY_DEMO
@@ -55,6 +59,18 @@ def test_a_training_step_is_measured_beside_the_operators_of_keras() -> None:
     assert [each["of"] for each in answer["differences"]] == ["loss", "gradient"]
     kinds = {operator["kind"] for operator in answer["operators"]}
     assert {"Conv2D", "Conv2DBackpropInput", "Conv2DBackpropFilter"} <= kinds
+
+
+@pytest.mark.parametrize("changes", ["model.architecture=ma_cnn", "training.freeze_batch_norm=true"])
+def test_steps_that_train_only_some_weights_are_compared_in_these(changes: str) -> None:
+    prepared = prepare(load_experiment(TINY_DEMO, [changes, "training.batch_size=4"]), Progress(), is_training=True)
+    assert [each.of for each in compare_steps(prepared, None)] == ["loss", "gradient"]
+    names = {variable.path for variable in prepared.model.trainable_variables}
+    batch = random_batch(prepared.model.image_size, prepared.model.classes, 4)
+    loss, gradients = _loss_and_gradients(prepared, prepared.model, OWN, *batch)
+    assert np.isfinite(loss) and set(gradients) < names
+    frozen = "part_attention" if "ma_cnn" in changes else "_bn"
+    assert any(frozen in name for name in names) and not any(frozen in name for name in gradients)
 
 
 def test_predictions_are_measured_for_one_photo_also_by_exported_files_and_for_the_batch() -> None:

@@ -33,9 +33,9 @@ def test_the_gate_asks_every_signature_and_keeps_no_file_of_which_one_answers_ot
     whole, compared = saved_model._whole_levels, gate.compare
     differences = {}
 
-    def recorded(expected: Answers, answers: Answers, labels: np.ndarray) -> dict[str, Any]:
+    def recorded(expected: Answers, answers: Answers, labels: np.ndarray, margin: float) -> dict[str, Any]:
         differences.update({name: np.nanmax(np.abs(values - answers[name])) for name, values in expected.items()})
-        return compared(expected, answers, labels)
+        return compared(expected, answers, labels, margin)
 
     monkeypatch.setattr(gate, "compare", recorded)
     monkeypatch.setattr(saved_model, "decode_upright", lambda content: decode_in_graph(content) // 2)
@@ -153,3 +153,15 @@ def test_a_failed_gate_says_its_figures_where_no_layers_can_be_searched(
     monkeypatch.setitem(sys.modules, "ai_edge_quantizer", None)
     with pytest.raises(CheckFailed, match="(?s)tflite-float16 doesn't agree.*a probability in .* differs"):
         export(str(run.path), ExportOptions("tflite", "float16"), str(tmp_path / "out"), samples=2)
+
+
+def test_models_whose_squares_move_may_differ_more_in_float32_alone() -> None:
+    usual, moving = (Limits.of(ExportOptions(format="tflite"), rounding) for rounding in (1.0, 20.0))
+    assert (usual.difference, usual.margin) == (1e-4, 1e-3)
+    assert (moving.difference, moving.margin) == pytest.approx((2e-3, 4e-3))
+    half = ExportOptions(format="tflite", quantize="float16")
+    assert Limits.of(half, 20.0) == Limits.of(half)
+    # Two probabilities that may each differ by 0.002 can change places.
+    own, other = {"probabilities": np.array([[0.501, 0.499]])}, {"probabilities": np.array([[0.4995, 0.5005]])}
+    assert not failed_limits(compare(own, other, np.array([0]), moving.margin), moving)
+    assert failed_limits(compare(own, other, np.array([0]), usual.margin), usual)

@@ -13,7 +13,7 @@ def attended_by_loops(layer: PartAttention, photo: np.ndarray) -> tuple[np.ndarr
     positions = [photo[row, column] for row in range(height) for column in range(width)]
     means = sum(positions) / len(positions)
     maps, features = np.zeros((height, width, layer.parts)), np.zeros((layer.parts, channels))
-    for part, (inner, outer) in enumerate(layer.groups):
+    for part, (inner, outer) in enumerate(zip(layer.inner, layer.outer, strict=True)):
         (w1, b1), (w2, b2) = ([weight.astype("float64") for weight in dense.get_weights()] for dense in (inner, outer))
         belongs = 1 / (1 + np.exp(-(np.tanh(means @ w1 + b1) @ w2 + b2)))
         raw = np.array([sum(belongs * vector) / channels for vector in positions])
@@ -30,9 +30,8 @@ def test_the_maps_and_features_are_those_of_loops(normalize: bool, rng: np.rando
     maps = 20 * random_map(rng, (2, 3, 4, 6))
     layer = PartAttention(3, normalize)
     layer.build(maps.shape)
-    for group in layer.groups:
-        for dense in group:
-            dense.set_weights([rng.normal(0, 0.5, weight.shape) for weight in dense.get_weights()])
+    for dense in layer.sublayers:
+        dense.set_weights([rng.normal(0, 0.5, weight.shape) for weight in dense.get_weights()])
     found, features = (np.asarray(each) for each in layer(maps))
     for photo in range(2):
         expected = attended_by_loops(layer, maps[photo].astype("float64"))
@@ -53,7 +52,7 @@ def test_the_published_number_of_weights() -> None:
     layer = PartAttention(4)
     layer.build((None, 28, 28, 512))
     assert sum(each.count_params() for each in layer.sublayers) == 2_101_248
-    assert sum(each.count_params() for each in layer.groups[0]) == 525_312
+    assert layer.inner[0].count_params() + layer.outer[0].count_params() == 525_312
 
 
 def test_no_parts_are_refused() -> None:

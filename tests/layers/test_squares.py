@@ -90,8 +90,10 @@ def test_proposals_are_the_formula_and_lie_within_each_other(rng: np.random.Gene
         share = sigmoid(np.tanh(x / np.sqrt((x**2).mean()) @ kernel + bias) @ last_kernel + last_bias)
         half = 1 / 6 + share[2] / 3
         np.testing.assert_allclose(first[photo], [*(half + (1 - 2 * half) * share[:2]), half], rtol=1e-4)
-    for squares, least, most in ((first, 1 / 6, 0.5), (second, 1 / 36, 0.25)):
-        assert (squares[:, 2] >= least - 1e-6).all() and squares[:, 2].max() <= max(most, first[:, 2].max())
+    # Each has from a third of the side of the one before to all of it.
+    for half, outer in ((first[:, 2], 0.5), (second[:, 2], first[:, 2])):
+        assert (half >= outer / 3 - 1e-6).all() and (half <= outer + 1e-6).all()
+    for squares in (first, second):
         assert (squares[:, :2] - squares[:, 2:] >= -1e-6).all() and (squares[:, :2] + squares[:, 2:] <= 1 + 1e-6).all()
     # The finer square is nowhere outside the coarser one.
     assert (np.abs(second[:, :2] - first[:, :2]) + second[:, 2:] <= first[:, 2:] + 1e-6).all()
@@ -112,7 +114,9 @@ def test_a_square_is_drawn_where_it_is() -> None:
     np.testing.assert_allclose(drawn, expected, atol=0.02)
 
 
-@pytest.mark.parametrize("make", [lambda: SquareCrop(0), lambda: SquareCrop(4, 0.0), lambda: SquareProposal(0)])
+@pytest.mark.parametrize(
+    "make", [lambda: SquareCrop(0), lambda: SquareCrop(4, 0.0), lambda: SquareProposal(0), lambda: SquareMap(0)]
+)
 def test_wrong_arguments_are_refused(make: object) -> None:
     with pytest.raises(ValueError, match="Received"):
         make()  # type: ignore[operator]

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from clan_tf.errors import CheckFailed
+from clan_tf.errors import CheckFailed, UserError
 from clan_tf.models import MACNN, ma_cnn
-from clan_tf.models.ma_cnn import clusters, peak_places
+from clan_tf.models.clusters import k_means
+from clan_tf.models.ma_cnn import peak_places
 from clan_tf.models.part_losses import compactness_losses, diversity_losses
 from clan_tf.models.transfer import copy_fitting
 
@@ -91,7 +92,7 @@ def test_the_grouping_makes_maps_more_compact_and_unlike(rng: np.random.Generato
 def test_channels_that_peak_together_are_one_group(rng: np.random.Generator) -> None:
     places = rng.uniform(0, 1, (3, 40, 2))
     vectors = np.repeat(places, 5, axis=0).reshape(15, 80) + rng.normal(0, 0.01, (15, 80))
-    found = clusters(vectors.astype("float32"), 3)
+    found = k_means(vectors.astype("float32"), 3).labels_
     assert [len(set(found[5 * group : 5 * group + 5])) for group in range(3)] == [1, 1, 1] and len(set(found)) == 3
 
 
@@ -107,13 +108,15 @@ def test_the_grouping_starts_from_the_photos(rng: np.random.Generator, monkeypat
     assert model.needs_photos_to_start and not make(group_init="random").needs_photos_to_start
     model.prepare([(photos[:4], None, np.ones(4)), (photos[4:], None, np.array([1, 0]))])
     maps = np.asarray(model.with_outputs(["backbone_top"])(photos[:5])["backbone_top"])
-    cluster = clusters(np.concatenate([peak_places(each) for each in maps], axis=1), 3)
-    biases = np.array([group.get_weights()[1] for _, group in model.get_layer("part_attention").groups])
+    cluster = k_means(np.concatenate([peak_places(each) for each in maps], axis=1), 3).labels_
+    biases = np.array([layer.get_weights()[1] for layer in model.get_layer("part_attention").outer])
     np.testing.assert_array_equal(biases, np.where(cluster == np.arange(3)[:, None], 2, -2))
     # Of many photos an even choice is kept.
     kept: list[int] = []
     monkeypatch.setattr(ma_cnn, "MOST_PHOTOS", 2)
-    monkeypatch.setattr(ma_cnn, "clusters", lambda vectors, count: kept.append(vectors.shape[1] // 2) or cluster)
+    monkeypatch.setattr(
+        ma_cnn, "k_means", lambda vectors, count: kept.append(vectors.shape[1] // 2) or k_means(vectors, count)
+    )
     model.prepare([(photos, None, np.ones(6))])
     assert kept == [2]
     with pytest.raises(CheckFailed, match="model.ma_cnn.group_init=random"):
@@ -149,5 +152,9 @@ def test_heads_are_copied_between_models_of_the_same_parts() -> None:
 def test_wrong_settings_are_refused() -> None:
     with pytest.raises(ValueError, match="`parts` must be a whole number from 2 up to 8. Received: parts=1"):
         make(parts=1)
+    with pytest.raises(ValueError, match="Received: parts='4'"):
+        make(parts="4")
+    with pytest.raises(UserError, match="data.image_size: 32 is too small for MA-CNN"):
+        MACNN("vgg16", 3, 32, base="block5_pool")
     with pytest.raises(ValueError, match="`group_init` must be one of kmeans, random"):
         make(group_init="peaks")

@@ -1,5 +1,6 @@
 """RA-CNN: the loss over scales, who learns from what, squares around peaks, and maps on the photo."""
 
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -14,7 +15,7 @@ from clan_tf.explain.geometry import Window
 from clan_tf.explain.maps import unwarped
 from clan_tf.export.pruning import inference_model
 from clan_tf.layers import SquareProposal
-from clan_tf.models import RACNN
+from clan_tf.models import RACNN, TASN
 from clan_tf.models.ra_cnn import peak_squares
 from clan_tf.models.transfer import copy_fitting
 
@@ -103,7 +104,7 @@ def test_squares_start_as_a_ridge_regression_of_the_peaks(rng: np.random.Generat
     maps = np.asarray(features["grid_1"], "float64")
     means = maps.mean(axis=3).reshape(48, 16) / np.sqrt((maps**2).mean(axis=(1, 2, 3)))[:, None]
     above = means - means.mean(axis=1, keepdims=True)
-    units = np.concatenate([np.tanh(above * 0.5 / above[:24].std()), np.ones((48, 1))], axis=1)
+    units = np.concatenate([np.tanh(4 * above), np.ones((48, 1))], axis=1)
     share = ((peak_squares(maps)[:, :2] - 0.25) * 2).clip(0.05, 0.95)
     fitted = Ridge(1.0, fit_intercept=False).fit(units, np.log(share / (1 - share))).predict(units)
     found = np.asarray(features["square_2"])
@@ -143,6 +144,12 @@ def test_every_scale_is_explained_on_the_photo(photos: np.ndarray) -> None:
     fused = {("fused", "top"), ("fused", "scale_2")}
     assert set(explanation.gradcam) == {("scale_1", "top"), ("scale_2", "scale_2"), *fused}
     assert set(explanation.attention) == {"scale_2"} and np.isfinite(explanation.summary()).all()
+    (usual, *_) = Explainer(model)(photos.astype("uint8"), [window] * len(photos))
+    assert set(usual.gradcam) == fused
+    shares = [cam / max(cam.max(), 1e-12) for cam in usual.gradcam.values()]
+    square = shares[[stage for _, stage in usual.gradcam].index("scale_2")]
+    alone = replace(usual, gradcam={("fused", "top"): usual.gradcam["fused", "top"]}).summary()
+    np.testing.assert_allclose(usual.summary(), (alone + square) / 2, atol=1e-5)  # both maps count
 
 
 def test_maps_of_a_square_are_0_outside_it() -> None:
@@ -168,6 +175,38 @@ def test_weights_are_copied_to_a_model_of_other_classes(photos: np.ndarray) -> N
     assert make().needs_photos_to_start and not make(square_init="middle").needs_photos_to_start
 
 
+def test_squares_are_copied_where_they_fit_and_the_others_fitted(photos: np.ndarray) -> None:
+    model = make(crops=1)
+    model.get_layer("square_2").outer.bias.assign([0.3, 0.2, 0.1])
+    other = make(crops=2, feature_scale=5.0)
+    transfer = copy_fitting(model, other)
+    assert transfer.layers == ("square_2",) and set(transfer.heads) == {"scale_1", "scale_2"}
+    assert other.needs_photos_to_start
+    before = [other.get_layer(name).get_weights() for name in ("square_2", "square_3")]
+    other.prepare([(photos, None, np.ones(4))])
+    after = [other.get_layer(name).get_weights() for name in ("square_2", "square_3")]
+    assert all((a == b).all() for a, b in zip(before[0], after[0], strict=True))
+    assert any((a != b).any() for a, b in zip(before[1], after[1], strict=True))
+
+
+def test_networks_of_another_method_are_not_taken_for_counterparts() -> None:
+    source, model = TASN("tiny", 3, SIZE), make(crops=1)
+    source.backbone_model.get_layer("stage4_conv2").kernel.assign_add(
+        np.ones(source.backbone_model.get_layer("stage4_conv2").kernel.shape)
+    )
+    transfer = copy_fitting(source, model)
+    assert transfer.backbone[0] == transfer.backbone[1]
+    for each in model.backbones:
+        np.testing.assert_array_equal(
+            each.get_layer("stage4_conv2").kernel, source.backbone_model.get_layer("stage4_conv2").kernel
+        )
+
+
+def test_the_numbers_of_weights_that_a_file_must_hold() -> None:
+    settings = {"image_size": 448, "crops": 3, "crop_size": 64, "proposal_units": 10}
+    assert RACNN.fewest_weights(settings) == {"proposal_grid": 128 * 10 * (49 + 4 + 4)}
+
+
 def test_sizes_are_published_and_follow_from_the_photos() -> None:
     layer = SquareProposal(1024)
     layer.build((None, 14, 14, 512))
@@ -181,6 +220,10 @@ def test_wrong_settings_are_refused() -> None:
         make(crop_size=80)
     with pytest.raises(UserError, match="model.ra_cnn.proposal_units: 8 is less than the 16 positions"):
         make(proposal_units=8)
+    with pytest.raises(UserError, match="model.ra_cnn.crop_size: 32 is too small for RA-CNN on vgg16"):
+        RACNN("vgg16", 3, 64, crops=2, crop_size=32)
+    with pytest.raises(ValueError, match="`ranking_margin` must be at least 0 and below 1"):
+        make(ranking_margin=1.0)
     with pytest.raises(ValueError, match="`square_init` must be one of peaks, middle"):
         make(square_init="corner")
     with pytest.raises(ValueError, match="`attention_every` must be a whole number from 2"):

@@ -67,6 +67,7 @@ def test_a_killed_training_goes_on_to_the_same_weights(run: RunDirectory, tmp_pa
     with pytest.raises(_Stop):
         train(run.experiment(), str(tmp_path / "again"), callbacks=[killer])
     again = train(run.experiment(), str(tmp_path / "again"), resume=True).run
+    assert again.metrics.read_bytes() == run.metrics.read_bytes()
     for expected, values in zip(load_model(run.last).get_weights(), load_model(again.last).get_weights(), strict=True):
         np.testing.assert_array_equal(values, expected)
 

@@ -59,6 +59,21 @@ def test_adamw_is_the_papers_algorithm(rng: np.random.Generator) -> None:
     np.testing.assert_allclose(np.array([np.array(variable) for variable in variables]), weights, atol=1e-6)
 
 
+def test_adamw_counts_from_one_after_steps_that_were_skipped(rng: np.random.Generator) -> None:
+    """With mixed_float16 overflows aren't iterations: the first steps of an epoch look like the last of another."""
+    variable = keras.Variable(np.zeros(4), dtype="float32")
+    other = keras.Variable(np.zeros(4), dtype="float32")
+    optimizer = DecoupledAdam(0.1)
+    optimizer.skip_epochs([variable], [False, True], 3)
+    optimizer.build([variable, other])
+    gradient = keras.ops.convert_to_tensor(rng.normal(size=4), "float32")
+    for _ in range(2):  # one of three was skipped
+        optimizer.apply([gradient], [other])
+    optimizer.apply([gradient], [variable])
+    # The first step of Adam is the gradient's sign, times the rate.
+    np.testing.assert_allclose(np.array(variable), -0.1 * np.sign(gradient), rtol=1e-4)
+
+
 @pytest.mark.parametrize(
     "optimizer",
     [
