@@ -30,6 +30,8 @@ EMBEDDING_GRID = 64
 SEED = 2**31 - 1
 FEATURE_SCALE = 1e6
 LOSS_WEIGHT = 1e6
+TEMPERATURE = 100.0
+"""Of calibration; its inverse is the smallest."""
 NAME_LENGTH = 1000
 """Characters of the name of a class, a layer or a branch."""
 PATH_LENGTH = 4096

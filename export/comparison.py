@@ -16,7 +16,6 @@ from clan_tf.export.options import ExportOptions
 from clan_tf.export.sampling import stratified
 from clan_tf.inference import KerasPredictor, keras_process, locate, locate_keras
 from clan_tf.inference.views import views_of_contract
-from clan_tf.models import combine
 from clan_tf.progress import Progress
 from clan_tf.runtime import Contract, ExportedModel
 from clan_tf.runtime.exported import PROBABILITIES, SERVE_BYTES
@@ -100,8 +99,7 @@ class Comparison:
         """Compares an exported file with the model; the file holds its contract unless one is given."""
         if contract.class_names != tuple(self.model.class_names) or not set(contract.branches) <= set(self.answers):
             raise UserError(f"{path}: has other classes or branches than {self.path}. Give its own run: --run.")
-        own = [self.answers[name] for name in contract.branches]
-        expected = {PROBABILITIES: combine(own, contract.combination, contract.weights_of(contract.branches))}
+        expected = {PROBABILITIES: self.model.combine(self.answers, contract.branches)}
         if contract.per_branch:
             expected |= {f"{PROBABILITIES}_{name}": self.answers[name] for name in contract.branches}
         expected |= dict.fromkeys(signatures, expected[PROBABILITIES])

@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from clan_tf.choices import chosen_weights
+from clan_tf.choices import chosen_weights, temperature_of
 from clan_tf.export.batch_norm import fold_batch_norm
 from clan_tf.export.folding import fold
 from clan_tf.layers.relation import Tensor
@@ -59,8 +59,9 @@ def _combined(model: BranchClassifier, branches: Sequence[str]) -> Tensor:
         return model.features[COMBINED]
     if len(branches) == 1:
         return model.features[branches[0]]
-    logits, probabilities = ([model.features[f"{kind}{name}"] for name in branches] for kind in ("logits_", ""))
-    return combined_output(logits, probabilities, model.combination, chosen_weights(branches, model.branch_weights))
+    logits = [model.features[f"logits_{name}"] for name in branches]
+    weights, temperature = chosen_weights(branches, model.branch_weights), temperature_of(branches, model.temperatures)
+    return combined_output(logits, model.combination, weights, temperature=temperature)
 
 
 def _with_maps(backbone: keras.Model, names: Sequence[str], folded: bool) -> keras.Model:

@@ -18,6 +18,7 @@ from clan_tf.export.tflite import classifier_to_tflite
 from clan_tf.in_parallel import cores
 from clan_tf.models import COMBINED, BranchClassifier
 from clan_tf.runtime import Contract
+from clan_tf.runtime.contract import contract_temperatures
 from clan_tf.runtime.exported import PROBABILITIES
 from clan_tf.runtime.worker_process import open_onnx, open_tflite
 
@@ -78,7 +79,15 @@ class ExportedContenders:
         names, size = tuple(map(str, range(model.classes))), model.image_size
         weights = chosen_weights(model.branches, model.branch_weights) or ()
         return Contract(
-            names, size, size, "stretch", input_size, model.branches, model.combination, branch_weights=weights
+            names,
+            size,
+            size,
+            "stretch",
+            input_size,
+            model.branches,
+            model.combination,
+            branch_weights=weights,
+            temperatures=contract_temperatures(model.branches, model.temperatures),
         )
 
     def _saved_model(self) -> Prediction:

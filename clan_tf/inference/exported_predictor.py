@@ -101,7 +101,8 @@ class ExportedPredictor(Predictor):
             return answers | {COMBINED: outputs[PROBABILITIES]}
         own = [answers[branch] for branch in self.chosen]
         weights = self.contract.weights_of(self.chosen)
-        return answers | {COMBINED: np.asarray(combine(own, self.contract.combination, weights))}
+        temperatures = self.contract.temperatures_of(self.chosen)
+        return answers | {COMBINED: np.asarray(combine(own, self.contract.combination, weights, *temperatures))}
 
     def outputs(
         self,

@@ -6,13 +6,12 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from clan_tf.choices import chosen_weights
 from clan_tf.data.checked_photos import CheckedPhotos
 from clan_tf.data.pipeline import PhotoReader, evaluation_batches
 from clan_tf.inference.locate import LocatedModel
 from clan_tf.inference.predictor import Predictor, choose_branches, require_finite_answers
 from clan_tf.inference.views import seen_by_model, view_of_model
-from clan_tf.models import COMBINED, BranchClassifier, combine, load_model
+from clan_tf.models import COMBINED, BranchClassifier, load_model
 from clan_tf.progress import Progress
 
 
@@ -74,9 +73,7 @@ class KerasPredictor(Predictor):
         with progress.track("running the Keras model", -(-photos // size)) as advance:
             answers = ProbabilityFunction(self.model)(batches, photos, advance)
         require_finite_answers(self.path, answers)
-        own = [answers[branch] for branch in self.chosen]
-        weights = chosen_weights(self.chosen, self.model.branch_weights)
-        return answers | {COMBINED: np.asarray(combine(own, self.model.combination, weights))}
+        return answers | {COMBINED: np.asarray(self.model.combine(answers, self.chosen))}
 
 
 class ProbabilityFunction:

@@ -6,11 +6,11 @@ from typing import Any, ClassVar
 
 import keras
 
-from clan_tf import limits
-from clan_tf.choices import FORMER_DEFAULTS, Combination, ResizeMode, chosen_weights
-from clan_tf.errors import UserError, nearest
+from clan_tf.choices import FORMER_DEFAULTS, Combination, ResizeMode, chosen_weights, temperature_of
+from clan_tf.errors import nearest
 from clan_tf.layers.relation import Tensor
-from clan_tf.models.combination import COMBINED, combined_output
+from clan_tf.models.branch_values import full_loss_weights, full_temperatures
+from clan_tf.models.combination import COMBINED, branch_output, combine, combined_output
 from clan_tf.models.phases import Phase, phase_of
 
 NOT_SAVED = ("weights", "scales")
@@ -35,6 +35,8 @@ class BranchClassifier(keras.Model):
         arguments: the constructor arguments of the subclass, except the backbone's weights.
         branch_weights: weights of branches in the combination, 1 where none is given; a branch of weight 0 has no part
             in it.
+        temperatures: what the logits of outputs are divided by, from `clan-tf calibrate`, 1 where none is given; every
+            model takes it by its name.
 
     Attributes:
         HEAD_KIND: what a head takes; heads of another kind aren't copied from one model to another.
@@ -52,6 +54,7 @@ class BranchClassifier(keras.Model):
         prepared: those of `HEAD_LAYERS` whose weights have been taken over from another model.
         branches: the branches' names.
         branch_weights: each branch's weight in the combination.
+        temperatures: what each output's logits are divided by.
         features: every symbolic intermediate by name.
         backbone_model: the network that `backbone` names, set by the subclass.
 
@@ -93,20 +96,24 @@ class BranchClassifier(keras.Model):
         branches: Sequence[str],
         arguments: Mapping[str, Any],
         branch_weights: Mapping[str, float] | None = None,
+        temperatures: Mapping[str, float] | None = None,
         **kwargs: Any,
     ) -> None:
+        given = full_temperatures(temperatures, branches)
         logits = [features[f"logits_{branch}"] for branch in branches]
         outputs = {
-            branch: keras.layers.Softmax(dtype="float32", name=branch)(branch_logits)
-            for branch, branch_logits in zip(branches, logits, strict=True)
+            branch: branch_output(own, branch, given[branch]) for branch, own in zip(branches, logits, strict=True)
         }
         rule = arguments.get("combination", self.combination)
         weights = {branch: 1.0 for branch in branches} | dict(branch_weights or {})
         combined_by = chosen_weights(branches, weights)
-        outputs[COMBINED] = combined_output(logits, list(outputs.values()), rule, combined_by, COMBINED)
+        own = list(outputs.values()) if all(given[branch] == 1 for branch in branches) else None
+        combined = combined_output(logits, rule, combined_by, COMBINED, temperature_of(branches, given), own)
+        outputs[COMBINED] = combined
         super().__init__(inputs=inputs, outputs=outputs, **kwargs)
         self.branches = tuple(branches)
         self.branch_weights = weights
+        self.temperatures = given
         self.features = {**features, **outputs}
         for name, value in arguments.items():
             setattr(self, name, value)
@@ -223,6 +230,12 @@ class BranchClassifier(keras.Model):
         """
         return {}
 
+    def combine(self, probabilities: Mapping[str, Tensor], branches: Sequence[str]) -> Tensor:
+        """Combines this model's probabilities of some branches, `(photos, classes)`, as its own output combines all."""
+        own, weights = [probabilities[branch] for branch in branches], chosen_weights(branches, self.branch_weights)
+        temperatures = [self.temperatures[branch] for branch in branches]
+        return combine(own, self.combination, weights, temperatures, temperature_of(branches, self.temperatures))
+
     def training_model(self) -> keras.Model:
         """Returns a model with the same weights that outputs logits by branch, and the `LOSS_FEATURES`."""
         features = {name: self.features[name] for name in self.LOSS_FEATURES}
@@ -265,7 +278,9 @@ class BranchClassifier(keras.Model):
         """Returns the constructor arguments, as plain values; weights aren't among them."""
         names = [name for name in argument_names(type(self)) if name not in NOT_SAVED]
         arguments = {name: _plain(getattr(self, name)) for name in names}
-        return {**arguments, "name": self.name}
+        is_calibrated = any(value != 1 for value in self.temperatures.values())
+        # Left out where it says nothing, so that older versions can read the file.
+        return {**arguments, **({"temperatures": dict(self.temperatures)} if is_calibrated else {}), "name": self.name}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "BranchClassifier":
@@ -319,24 +334,6 @@ def branch_head(x: Tensor, classes: int, branch: str, dropout: float = 0.0, batc
     if dropout:
         x = keras.layers.Dropout(dropout, name=f"dropout_{branch}")(x)
     return keras.layers.Dense(classes, kernel_initializer="zeros", dtype="float32", name=f"logits_{branch}")(x)
-
-
-def full_loss_weights(given: Mapping[str, float] | None, branches: Sequence[str]) -> dict[str, float]:
-    """Returns every branch's weight, 1 if not given (eqs. 12-14); raises a `UserError` for a wrong branch or weight."""
-    given = dict(given or {})
-    for name in given:
-        if name not in branches:
-            raise UserError(
-                f"model.loss_weights: no branch {name!r}.{nearest(name, list(branches))} "
-                f"This model's branches: {', '.join(branches)}."
-            )
-    weights = {branch: float(given.get(branch, 1.0)) for branch in branches}
-    for name, weight in weights.items():
-        if not 0 <= weight <= limits.LOSS_WEIGHT:
-            raise UserError(
-                f"model.loss_weights: {name} must be from 0 to {limits.LOSS_WEIGHT:,.0f}; received {weight}."
-            )
-    return weights
 
 
 def _plain(value: Any) -> Any:

@@ -2,13 +2,13 @@
 
 import json
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from clan_tf import limits
-from clan_tf.choices import Combination, ResizeMode, chosen_weights
+from clan_tf.choices import COMBINED, Combination, ResizeMode, chosen_weights, temperature_of
 from clan_tf.errors import UserError, shown
 from clan_tf.files import open_regular_file, parse_json, read_regular_file, require_regular_file
 
@@ -38,6 +38,8 @@ class Contract:
         combination: what is averaged over the branches: `probabilities` or `logits`.
         per_branch: whether the branches' own probabilities are among the outputs.
         branch_weights: the weight of each of `branches` in their combination; none if they are equal.
+        temperatures: what the logits are divided by: each of `branches`', then those of their combination; none if it
+            is 1 for all.
     """
 
     class_names: tuple[str, ...]
@@ -49,6 +51,7 @@ class Contract:
     combination: Combination = "probabilities"
     per_branch: bool = False
     branch_weights: tuple[float, ...] = ()
+    temperatures: tuple[float, ...] = ()
 
     @property
     def labels(self) -> str:
@@ -56,16 +59,23 @@ class Contract:
         return "".join(f"{name}\n" for name in self.class_names)
 
     def to_json(self) -> str:
-        """Returns the text stored in the file; equal weights aren't named, which versions without them can read."""
+        """Returns the text stored in the file; what says nothing isn't named, so that older versions can read it."""
         values = asdict(self)
-        if not self.branch_weights:
-            del values["branch_weights"]
+        for name in ("branch_weights", "temperatures"):
+            if not values[name]:
+                del values[name]
         return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
 
     def weights_of(self, branches: Sequence[str]) -> tuple[float, ...] | None:
         """Returns the weights of some branches in their combination; `None` if they are equal."""
         equal = (1.0,) * len(self.branches)
         return chosen_weights(branches, dict(zip(self.branches, self.branch_weights or equal, strict=True)))
+
+    def temperatures_of(self, branches: Sequence[str]) -> tuple[list[float], float]:
+        """Returns the temperature of each of some branches, and that of their combination."""
+        names = (*self.branches, COMBINED)
+        own = dict(zip(names, self.temperatures or (1.0,) * len(names), strict=True))
+        return [own[branch] for branch in branches], temperature_of(branches, own)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "Contract":
@@ -80,7 +90,8 @@ class Contract:
         names = _names(values.pop("class_names"), "class_names", limits.CLASSES)
         branches = _names(values.pop("branches"), "branches", 2 * limits.TAPS)
         weights = _weights(values.pop("branch_weights", []), branches)
-        contract = cls(names, branches=branches, branch_weights=weights, **values)
+        temperatures = _temperatures(values.pop("temperatures", []), branches)
+        contract = cls(names, branches=branches, branch_weights=weights, temperatures=temperatures, **values)
         contract._check_preprocessing()
         return contract
 
@@ -92,6 +103,12 @@ class Contract:
             raise ValueError("the preprocessing is unknown")
         if self.combination not in ("probabilities", "logits") or type(self.per_branch) is not bool:
             raise ValueError("the combination of the branches is unknown")
+
+
+def contract_temperatures(branches: Sequence[str], temperatures: Mapping[str, float]) -> tuple[float, ...]:
+    """Returns a contract's `temperatures` from a model's."""
+    values = (*(temperatures[branch] for branch in branches), temperature_of(branches, temperatures))
+    return values if any(value != 1 for value in values) else ()
 
 
 def _names(values: Any, key: str, most: int) -> tuple[str, ...]:
@@ -115,6 +132,19 @@ def _weights(values: Any, branches: tuple[str, ...]) -> tuple[float, ...]:
             raise ValueError(f"branch_weights must be from 0 to {limits.LOSS_WEIGHT:,.0f}; received {shown(value)}")
     if values and not any(values):
         raise ValueError("branch_weights are all 0")
+    return tuple(float(value) for value in values)
+
+
+def _temperatures(values: Any, branches: tuple[str, ...]) -> tuple[float, ...]:
+    """Returns temperatures after checking that they are numbers of a possible size, one more than branches."""
+    if not isinstance(values, list) or len(values) not in (0, len(branches) + 1):
+        raise ValueError(f"temperatures must be a list of {len(branches) + 1} numbers; received {shown(values)}")
+    for value in values:
+        if type(value) not in (int, float) or not 1 / limits.TEMPERATURE <= value <= limits.TEMPERATURE:
+            raise ValueError(
+                f"temperatures must be from {1 / limits.TEMPERATURE:g} to {limits.TEMPERATURE:g}; "
+                f"received {shown(value)}"
+            )
     return tuple(float(value) for value in values)
 
 
