@@ -22,7 +22,15 @@ if os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow":
     )
 
 
-LONG_FILES = ("test_search.py", "test_conformance.py", "test_export.py", "test_processes.py", "test_train.py")
+LONG_FILES = (
+    "test_processes.py",
+    "test_search.py",
+    "test_methods.py",
+    "test_conformance.py",
+    "test_export.py",
+    "test_reproduce.py",
+    "test_train.py",
+)
 """Begun first and in this order, so that no worker of pytest-xdist ends alone with one of them."""
 
 

@@ -110,8 +110,8 @@ class TASNConfig(Section):
     base: Name | None = None
     """Layer or alias of the map from which attention is made; by default the backbone's usual mid-level map."""
     sampled_size: Annotated[int, Field(ge=16, le=limits.IMAGE_SIZE)] | None = None
-    """Side of the resampled photos in pixels; by default half of `data.image_size`, but at least 96,
-    or `data.image_size` if that is less."""
+    """Side of the resampled photos in pixels; by default half of `data.image_size`, down to a multiple of 32, but
+    at least 96, or `data.image_size` if that is less."""
     attention_scale: Annotated[float, Field(gt=0, le=limits.FEATURE_SCALE)] = 7.0
     """How sharp the attention is."""
     auxiliary_weight: Annotated[float, Field(ge=0, le=limits.LOSS_WEIGHT)] = 0.5
@@ -128,8 +128,8 @@ class RACNNConfig(Section):
     crops: Annotated[int, up_to(limits.CROPS)] = 2
     """Number of squares, one in the other."""
     crop_size: Annotated[int, Field(ge=16, le=limits.IMAGE_SIZE)] | None = None
-    """Side of the enlarged squares in pixels; by default half of `data.image_size`, but at least 96,
-    or `data.image_size` if that is less."""
+    """Side of the enlarged squares in pixels; by default half of `data.image_size`, down to a multiple of 32, but
+    at least 96, or `data.image_size` if that is less."""
     proposal_grid: Annotated[int, up_to(limits.EMBEDDING_GRID)] = 7
     """Side of the grid to which a map is averaged before a square is proposed from it, by a layer with
     `proposal_grid`² · channels · `proposal_units` weights."""

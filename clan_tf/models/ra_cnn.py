@@ -46,8 +46,8 @@ class RACNN(BranchClassifier):
         classes: number of classes.
         image_size: side of the square photos in pixels.
         crops: how many squares are looked at, one in the other.
-        crop_size: side of the enlarged squares in pixels; `None` for half of `image_size`, but at least 96, or
-            `image_size` if that is less.
+        crop_size: side of the enlarged squares in pixels; `None` for half of `image_size`, down to a multiple of 32,
+            but at least 96, or `image_size` if that is less.
         proposal_grid: side of the grid to which a map is averaged, if it is finer, before a square is proposed from it.
         proposal_units: length of the dense layer inside a proposal.
         mask_slope: how steep a square's edges are, for each pixel of the photo.

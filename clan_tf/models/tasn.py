@@ -39,8 +39,8 @@ class TASN(BranchClassifier):
         classes: number of classes.
         image_size: side of the square photos in pixels.
         base: layer or alias of the map from which attention is made; `None` for the backbone's usual mid-level map.
-        sampled_size: side of the resampled photos in pixels; `None` for half of `image_size`, but at least 96, or
-            `image_size` if that is less.
+        sampled_size: side of the resampled photos in pixels; `None` for half of `image_size`, down to a multiple of 32,
+            but at least 96, or `image_size` if that is less.
         attention_scale: how sharp the attention is, `scale` of `TrilinearAttention`.
         auxiliary_weight: weight of the loss `auxiliary`.
         distillation_weight: weight of the loss `distillation`.

@@ -211,8 +211,8 @@ def test_sizes_are_published_and_follow_from_the_photos() -> None:
     layer = SquareProposal(1024)
     layer.build((None, 14, 14, 512))
     assert sum(each.count_params() for each in layer.sublayers) == 102_764_547
-    sizes = {side: RACNN("tiny", 3, side, crops=1, proposal_units=49).crop_size for side in (48, 128, 224)}
-    assert sizes == {48: 48, 128: 96, 224: 112}
+    sizes = {side: RACNN("tiny", 3, side, crops=1, proposal_units=49).crop_size for side in (48, 128, 224, 448)}
+    assert sizes == {48: 48, 128: 96, 224: 96, 448: 224}
 
 
 def test_wrong_settings_are_refused() -> None:

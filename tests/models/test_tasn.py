@@ -186,8 +186,8 @@ def test_heads_are_copied_between_models_of_the_same_map() -> None:
 
 
 def test_the_sampled_size_follows_from_the_photos_and_is_not_larger() -> None:
-    sizes = {side: TASN("tiny", 3, side).get_layer("sample_structure").size for side in (48, 96, 128, 224)}
-    assert sizes == {48: 48, 96: 96, 128: 96, 224: 112}
+    sizes = {side: TASN("tiny", 3, side).get_layer("sample_structure").size for side in (48, 96, 128, 224, 448)}
+    assert sizes == {48: 48, 96: 96, 128: 96, 224: 96, 448: 224}
     assert TASN("tiny", 3, 128).get_config()["sampled_size"] == 96
     with pytest.raises(UserError, match="model.tasn.sampled_size: 16 can't be used"):
         TASN("mobilenet_v2", 3, SIZE, sampled_size=16)

@@ -154,7 +154,7 @@ def cub200(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         ("vgg16_bn", [79.1, 84.1, 84.0, 84.2, *[None] * 6, 85.9, 86.8]),
         ("resnet50", [86.0, None, None, None, 87.5, 86.2, 87.4, 87.9, None, None, 88.1, None]),
-        ("mobilenet", [None] * 12),
+        ("tiny", [None] * 12),
     ],
 )
 def test_on_the_papers_photos_its_numbers_stand_beside_ours(

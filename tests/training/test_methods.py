@@ -95,9 +95,7 @@ def test_training_starts_from_the_train_photos(tmp_path: Path) -> None:
     np.testing.assert_allclose(kernels[1], kernels[0], atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "run", ["lrbp", "dfb", "mamc", "tasn", "ra_cnn", "ma_cnn"], indirect=True
-)  # a TFLite file of each: conformance
+@pytest.mark.parametrize("run", ["dfb", "tasn", "ra_cnn"], indirect=True)  # a TFLite file of each: conformance
 def test_it_is_evaluated_and_exported(run: RunDirectory, tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["evaluate", str(run.path), "--json"])
     assert done.exit_code == 0, done.output
