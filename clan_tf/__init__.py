@@ -12,7 +12,7 @@ from clan_tf.lazy import lazy_names
 if TYPE_CHECKING:
     from clan_tf.config import Experiment, load_experiment
     from clan_tf.data import experiment_for_folder
-    from clan_tf.evaluation import evaluate
+    from clan_tf.evaluation import calibrate, evaluate
     from clan_tf.explain import Explainer, explain_photos
     from clan_tf.inference import predict
     from clan_tf.layers import (
@@ -73,6 +73,7 @@ __all__ = [
     "SquareProposal",
     "TrilinearAttention",
     "WeightedAverage",
+    "calibrate",
     "complexity",
     "evaluate",
     "experiment_for_folder",
@@ -86,7 +87,7 @@ __all__ = [
 _ROOMS = {
     "clan_tf.config": ("Experiment", "load_experiment"),
     "clan_tf.data": ("experiment_for_folder",),
-    "clan_tf.evaluation": ("evaluate",),
+    "clan_tf.evaluation": ("calibrate", "evaluate"),
     "clan_tf.explain": ("Explainer", "explain_photos"),
     "clan_tf.inference": ("predict",),
     "clan_tf.layers": (

@@ -51,7 +51,8 @@ def evaluate(
 ) -> None:
     """Measure a model's accuracy on the photos of a split.
 
-    Prints accuracy per branch and combined, the hardest classes, the most confused pairs and the calibration error.
+    Prints accuracy per branch and combined, the hardest classes, the most confused pairs, and how well the
+    probabilities are calibrated.
     """
     quiet_tensorflow()
     from clan_tf.evaluation import evaluate as evaluate_model
@@ -63,6 +64,7 @@ def evaluate(
         return
     print_accuracies(result, split)
     _print_classes(result)
+    _print_calibration(result)
     if result.folder:
         say(f"Tables, pictures and all predictions: {result.folder}")
 
@@ -74,6 +76,18 @@ def print_accuracies(result: "Evaluation", split: str) -> None:
     rows.append((f"combined ({joined})", percent(result.combined["top1"]), percent(result.combined["top5"])))
     print_table(f"Accuracy on {result.photos} {split} photos", ("branch", "top-1", "top-5"), rows)
     say(f"Expected calibration error of the combined prediction: {percent(result.calibration_error)}")
+
+
+def _print_calibration(result: "Evaluation") -> None:
+    raw, shown = result.uncalibrated, {"expected_calibration_error": percent, "adaptive_calibration_error": percent}
+    rows = []
+    for name, figure in result.calibration.items():
+        text = shown.get(name, "{:.3f}".format)
+        cells = [name.replace("_", " "), text(figure.value), f"{text(figure.low)} to {text(figure.high)}"]
+        rows.append((*cells, text(raw[name].value)) if raw else tuple(cells))
+    headings = ["of the combined prediction", "value", "95 % interval"]
+    print_table("Calibration", [*headings, "uncalibrated"] if raw else headings, rows)
+    say(f"Its logits are divided by {result.temperature:g}." if raw else "Its logits aren't divided by a temperature.")
 
 
 def _print_classes(result: "Evaluation", most: int = 5) -> None:

@@ -11,6 +11,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "clan-tf evaluate runs/birds-001",
         "clan-tf evaluate runs/birds-001 --split val --json",
     ),
+    "calibrate": ("clan-tf calibrate runs/birds-001",),
     "predict": (
         "clan-tf predict runs/birds-001 photo.jpg more_photos/",
         "clan-tf predict birds.tflite photo.jpg --top 3 --json",

@@ -11,6 +11,7 @@ from clan_tf.cli.benchmark_data import benchmark_data
 from clan_tf.cli.benchmark_exports import DefaultsToExports, benchmark_exports
 from clan_tf.cli.benchmark_inference import benchmark_inference
 from clan_tf.cli.benchmark_train import benchmark_train
+from clan_tf.cli.calibrate import calibrate
 from clan_tf.cli.completion import Root
 from clan_tf.cli.config_keys import config_keys
 from clan_tf.cli.config_show import config_show
@@ -53,7 +54,7 @@ def _register(group: typer.Typer, words: str, command: Callable[..., None]) -> N
 
 
 app = _app("", "Fine-grained photo classification with the Cross-layer Attention Network.", Root)
-for verb in (train, evaluate, predict, explain, report, export, search, reproduce, summary):
+for verb in (train, evaluate, calibrate, predict, explain, report, export, search, reproduce, summary):
     _register(app, verb.__name__, verb)
 
 data_app = _app("data", "Check photos and pack them.")

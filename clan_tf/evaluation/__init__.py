@@ -1,12 +1,14 @@
 """Evaluation of a model on a split of its data: metrics, tables and pictures."""
 
+from clan_tf.evaluation.calibrate import CalibrationResult, calibrate
 from clan_tf.evaluation.evaluate import Evaluation, evaluate
 from clan_tf.evaluation.metrics import (
     Bin,
+    Estimate,
     Share,
     calibration_error,
+    calibration_figures,
     confused_pairs,
-    expected_calibration_error,
     reliability_bins,
     top_k_accuracy,
 )
@@ -16,13 +18,16 @@ from clan_tf.evaluation.tables import EVALUATE_AGAIN, read_predictions
 __all__ = [
     "EVALUATE_AGAIN",
     "Bin",
+    "CalibrationResult",
+    "Estimate",
     "Evaluation",
     "Share",
+    "calibrate",
     "calibration_error",
+    "calibration_figures",
     "check_noted",
     "confused_pairs",
     "evaluate",
-    "expected_calibration_error",
     "experiment_of",
     "read_noted",
     "read_predictions",

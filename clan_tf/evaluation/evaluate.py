@@ -1,7 +1,7 @@
 """Evaluation of a trained model on one split: metrics, tables and pictures."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,12 @@ from clan_tf.config import DataConfig
 from clan_tf.data import SPLITS, Source
 from clan_tf.data.checked_photos import CheckedPhotos
 from clan_tf.errors import UserError, nearest
-from clan_tf.evaluation.metrics import confused_pairs, expected_calibration_error, top_k_accuracy
+from clan_tf.evaluation.metrics import Estimate, calibration_figures, confused_pairs, top_k_accuracy
 from clan_tf.evaluation.photos import check_noted, experiment_of, read_noted, require_same_classes
 from clan_tf.evaluation.tables import write_tables
 from clan_tf.inference import Predictor, locate, open_predictor
 from clan_tf.models import COMBINED
+from clan_tf.models.combination import tempered
 from clan_tf.progress import Progress
 from clan_tf.run import EvaluationFolder
 
@@ -34,7 +35,9 @@ class Evaluation:
         branches: `top1` and `top5` accuracy of each branch, 0…1.
         combined: the same for the combined branches.
         combined_branches: the branches that were combined.
-        calibration_error: expected calibration error of the combined prediction, 0…1.
+        temperature: what the logits of the combined prediction are divided by; 1 if it isn't calibrated.
+        calibration: how well the combined prediction is calibrated, as `calibration_figures` returns it.
+        uncalibrated: the same with a temperature of 1; `None` if that is its temperature.
         per_class: class, number of photos and accuracy, in the order of the labels.
         confused_pairs: true class, predicted class and number of photos, most photos first.
         confusion: counts `(classes, classes)`, rows are true classes.
@@ -48,12 +51,19 @@ class Evaluation:
     branches: dict[str, Scores]
     combined: Scores
     combined_branches: tuple[str, ...]
-    calibration_error: float
+    temperature: float
+    calibration: dict[str, Estimate]
+    uncalibrated: dict[str, Estimate] | None
     per_class: list[dict[str, Any]]
     confused_pairs: list[dict[str, Any]]
     confusion: np.ndarray
     folder: Path | None
     notes: tuple[str, ...] = ()
+
+    @property
+    def calibration_error(self) -> float:
+        """The expected calibration error of the combined prediction, 0…1."""
+        return self.calibration["expected_calibration_error"].value
 
     def to_json(self) -> dict[str, Any]:
         """Returns plain values, as `evaluate --json` prints them."""
@@ -64,6 +74,11 @@ class Evaluation:
             "branches": {**self.branches, COMBINED: self.combined},
             "combined_branches": list(self.combined_branches),
             "expected_calibration_error": self.calibration_error,
+            "calibration": {
+                "temperature": self.temperature,
+                "calibrated": _plain(self.calibration),
+                "uncalibrated": self.uncalibrated and _plain(self.uncalibrated),
+            },
             "per_class": self.per_class,
             "confused_pairs": self.confused_pairs,
             "notes": list(self.notes),
@@ -138,6 +153,7 @@ def _summarize(
 ) -> Evaluation:
     labels, names, combined = checked.labels, model.class_names, probabilities[COMBINED]
     matrix = confusion_matrix(labels, combined.argmax(axis=1), labels=range(len(names)))
+    raw = np.asarray(tempered(combined, 1 / model.temperature)) if model.temperature != 1 else None
     result = Evaluation(
         model=str(model.path),
         split=split,
@@ -145,7 +161,9 @@ def _summarize(
         branches={branch: _scores(labels, probabilities[branch]) for branch in model.branches},
         combined=_scores(labels, combined),
         combined_branches=model.chosen,
-        calibration_error=expected_calibration_error(labels, combined),
+        temperature=model.temperature,
+        calibration=calibration_figures(labels, combined),
+        uncalibrated=None if raw is None else calibration_figures(labels, raw),
         per_class=_per_class(matrix, names),
         confused_pairs=[
             {"true": names[true], "predicted": names[predicted], "photos": photos}
@@ -162,6 +180,10 @@ def _summarize(
 
 def _scores(labels: np.ndarray, probabilities: np.ndarray) -> Scores:
     return {"top1": top_k_accuracy(labels, probabilities, 1), "top5": top_k_accuracy(labels, probabilities, 5)}
+
+
+def _plain(figures: Mapping[str, Estimate]) -> dict[str, dict[str, float]]:
+    return {name: asdict(figure) for name, figure in figures.items()}
 
 
 def _per_class(matrix: np.ndarray, names: Sequence[str]) -> list[dict[str, Any]]:

@@ -1,10 +1,10 @@
 """Quality of predictions: accuracy with its interval, calibration, and confused classes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binomtest
+from scipy.stats import binomtest, bootstrap
 
 from clan_tf.runtime import are_in_top
 
@@ -27,6 +27,33 @@ class Share:
         """Computes the share of `right` photos among `photos`."""
         interval = binomtest(right, photos).proportion_ci(method="wilson")
         return cls(right, photos, right / photos, float(interval.low), float(interval.high))
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure with its 95 % bootstrap interval over the photos, by percentiles of 1,000 resamples."""
+
+    value: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, statistic: Callable[..., float], *values: np.ndarray) -> "Estimate":
+        """Computes a statistic of arrays that have a row for each photo."""
+        value = float(statistic(*values))
+        if len(values[0]) < 2:
+            return cls(value, value, value)
+        result = bootstrap(
+            values,
+            statistic,
+            n_resamples=1000,
+            paired=True,
+            vectorized=False,
+            method="percentile",
+            random_state=np.random.default_rng(0),
+        )
+        interval = result.confidence_interval
+        return cls(value, float(interval.low), float(interval.high))
 
 
 @dataclass(frozen=True)
@@ -76,15 +103,36 @@ def top_k_accuracy(labels: np.ndarray, probabilities: np.ndarray, k: int) -> flo
     return float(are_in_top(labels, probabilities, k).mean())
 
 
-def expected_calibration_error(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """Computes the expected calibration error, 0…1, of the most probable classes (Guo et al., ICML 2017).
+def calibration_figures(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, Estimate]:
+    """Computes what says how well probabilities are calibrated.
 
     Args:
         labels: `(photos,)`.
         probabilities: `(photos, classes)`.
+
+    Returns:
+        `expected_calibration_error`, 0…1, in bins of equal width; `adaptive_calibration_error`, the same in bins of
+        equally many photos (Nixon et al., 2019); `negative_log_likelihood`, in nats; and `brier_score`, 0…2, the
+        squared distance to the true class's probabilities of 1 and 0 (Brier, 1950).
     """
-    correct = probabilities.argmax(axis=1) == labels
-    return calibration_error(reliability_bins(probabilities.max(axis=1), correct))
+    confidence, correct = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    true = probabilities[np.arange(len(labels)), labels].astype("float64")
+    squares = np.square(probabilities.astype("float64")).sum(axis=1) - 2 * true + 1
+    return {
+        "expected_calibration_error": Estimate.of(_error_of_equal_width, confidence, correct),
+        "adaptive_calibration_error": Estimate.of(_error_of_equal_mass, confidence, correct),
+        "negative_log_likelihood": Estimate.of(np.mean, -np.log(np.maximum(true, np.finfo("float32").tiny))),
+        "brier_score": Estimate.of(np.mean, squares),
+    }
+
+
+def _error_of_equal_width(confidence: np.ndarray, correct: np.ndarray) -> float:
+    return calibration_error(reliability_bins(confidence, correct))
+
+
+def _error_of_equal_mass(confidence: np.ndarray, correct: np.ndarray) -> float:
+    parts = np.array_split(np.argsort(confidence, kind="stable"), min(BINS, len(confidence)))
+    return sum(len(part) * abs(confidence[part].mean() - correct[part].mean()) for part in parts) / len(confidence)
 
 
 def confused_pairs(confusion: np.ndarray) -> list[tuple[int, int, int]]:

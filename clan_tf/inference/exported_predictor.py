@@ -52,6 +52,7 @@ class ExportedPredictor(Predictor):
         self.class_names = self.contract.class_names
         self.branches = self.contract.branches if self.contract.per_branch else ()
         self.chosen = choose_branches(self.contract.branches, branches)
+        _, self.temperature = self.contract.temperatures_of(self.chosen)
         if not self.contract.per_branch and set(self.chosen) != set(self.contract.branches):
             raise UserError(
                 f"--branches: {path} answers for {', '.join(self.contract.branches)} together. "

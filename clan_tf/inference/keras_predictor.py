@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from clan_tf.choices import temperature_of
 from clan_tf.data.checked_photos import CheckedPhotos
 from clan_tf.data.pipeline import PhotoReader, evaluation_batches
 from clan_tf.inference.locate import LocatedModel
@@ -39,6 +40,7 @@ class KerasPredictor(Predictor):
         self.class_names = model.class_names
         self.branches = model.branches
         self.chosen = choose_branches(model.branches, branches, model.branch_weights)
+        self.temperature = temperature_of(self.chosen, model.temperatures)
         self.batch_size = batch_size
         self._run = tf.function(lambda batch: model(batch, training=False)[COMBINED], autograph=False)
 

@@ -23,6 +23,7 @@ class Predictor(ABC):
         class_names: the labels, in the order of the probabilities.
         branches: the branches whose own probabilities it returns.
         chosen: the branches that `answers` combines.
+        temperature: what the logits of their combination are divided by.
         batch_size: how many views `probabilities` is best given at a time.
     """
 
@@ -30,6 +31,7 @@ class Predictor(ABC):
     class_names: Sequence[str]
     branches: tuple[str, ...]
     chosen: tuple[str, ...]
+    temperature: float
     batch_size: int
 
     def read(self, photo: Path) -> np.ndarray:

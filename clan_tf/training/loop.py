@@ -20,7 +20,8 @@ from clan_tf.data.pipeline.reading import Reader
 from clan_tf.errors import CheckFailed
 from clan_tf.files import write_rows
 from clan_tf.inference import ProbabilityFunction
-from clan_tf.models import BranchClassifier, save_model
+from clan_tf.models import BranchClassifier, load_model, save_model
+from clan_tf.models.calibration import fit_temperatures, too_few
 from clan_tf.models.files import damage_in_model
 from clan_tf.models.phases import Phase
 from clan_tf.plots import plot_curves
@@ -109,6 +110,7 @@ class TrainingLoop:
         if self.chief:
             with self._averaged():
                 save_model(self.model, self.run.last)
+            self._calibrate()
             self.run.write_status("finished", **asdict(self.outcome()))
         return self.outcome()
 
@@ -203,6 +205,26 @@ class TrainingLoop:
             if candidate.exists():
                 candidate.replace(self.run.best)
             self._write_metrics()
+
+    def _calibrate(self) -> None:
+        """Fits the temperatures of both models that the run keeps, and notes those of the best one."""
+        if self.training.calibrate == "none":
+            return
+        labels = self.labels["val"]
+        is_last = self.state.best == len(self.state.rows)
+        for path in (self.run.best,) if is_last else (self.run.last, self.run.best):
+            model = load_model(path)
+            batches = evaluation_batches(self.readers["val"], labels, self.training.batch_size // self.training.parts)
+            answers = ProbabilityFunction(model)(batches, len(labels))
+            if reason := too_few(answers, labels):
+                note = f"not calibrated: {reason}"
+                continue
+            fit = fit_temperatures(model, answers, labels)
+            note = f"calibrated: {fit}"
+            model.temperatures = fit.temperatures
+            for each in (self.run.last, path) if is_last else (path,):
+                save_model(model, each)
+        self.progress.note(note)
 
     def _validate(self, signals: StopSignals) -> dict[str, float] | None:
         """Returns the validation metrics; `None` if this process, running alone, is asked to stop meanwhile."""

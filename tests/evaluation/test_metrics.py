@@ -7,8 +7,8 @@ from sklearn.metrics import top_k_accuracy_score
 from clan_tf.evaluation import (
     Share,
     calibration_error,
+    calibration_figures,
     confused_pairs,
-    expected_calibration_error,
     reliability_bins,
     top_k_accuracy,
 )
@@ -35,7 +35,8 @@ def test_calibration_error_of_a_known_case() -> None:
     probabilities = np.array([[0.9, 0.1]] * 10 + [[0.4, 0.6]] * 10)
     labels = np.array([0] * 5 + [1] * 5 + [1] * 6 + [0] * 4)
     # Half the photos are 0.9 sure and 0.5 right; the other half is 0.6 sure and right.
-    assert expected_calibration_error(labels, probabilities) == pytest.approx(0.2)
+    figures = calibration_figures(labels, probabilities)
+    assert figures["expected_calibration_error"].value == pytest.approx(0.2)
 
 
 def test_the_bins_hold_every_photo_at_its_confidence(rng: np.random.Generator) -> None:
