@@ -79,12 +79,10 @@ def print_accuracies(result: "Evaluation", split: str) -> None:
 
 
 def _print_calibration(result: "Evaluation") -> None:
-    raw, shown = result.uncalibrated, {"expected_calibration_error": percent, "adaptive_calibration_error": percent}
-    rows = []
-    for name, figure in result.calibration.items():
-        text = shown.get(name, "{:.3f}".format)
-        cells = [name.replace("_", " "), text(figure.value), f"{text(figure.low)} to {text(figure.high)}"]
-        rows.append((*cells, text(raw[name].value)) if raw else tuple(cells))
+    from clan_tf.evaluation import calibration_rows
+
+    raw = result.uncalibrated
+    rows = calibration_rows(result.calibration, raw)
     headings = ["of the combined prediction", "value", "95 % interval"]
     print_table("Calibration", [*headings, "uncalibrated"] if raw else headings, rows)
     say(f"Its logits are divided by {result.temperature:g}." if raw else "Its logits aren't divided by a temperature.")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from clan_tf.errors import CheckFailed, UserError
+from clan_tf.errors import UserError
 from clan_tf.evaluation.evaluate import evaluate
 from clan_tf.evaluation.photos import check_noted, read_noted, require_same_classes
 from clan_tf.inference import KerasPredictor, locate_keras
@@ -49,8 +49,7 @@ def calibrate(run: str, progress: Progress | None = None) -> CalibrationResult:
         progress: where progress is shown.
 
     Raises:
-        UserError: if `run` isn't a run directory, or has too few validation photos, or photos that changed.
-        CheckFailed: if it isn't finished.
+        UserError: if `run` isn't the directory of a finished run, or has too few validation photos.
     """
     progress = progress or Progress()
     located = locate_keras(run)
@@ -59,7 +58,10 @@ def calibrate(run: str, progress: Progress | None = None) -> CalibrationResult:
         raise UserError(f"{run}: isn't a run directory, whose validation photos are needed.")
     with owner.claimed():
         if (status := owner.read_status()["status"]) != "finished":
-            raise CheckFailed(f"{run}: the run is {status}; it is calibrated when it finishes.")
+            raise UserError(
+                f"{run}: the run is {status}; only a finished one is calibrated. Resume it: clan-tf train --resume "
+                f"--run-dir {run}"
+            )
         fit = _fit(owner, progress)
     folders = owner.evaluation("test").path.parent.glob("*")
     names = sorted(folder.name for folder in folders if EvaluationFolder(folder).is_complete)

@@ -1,6 +1,6 @@
 """Quality of predictions: accuracy with its interval, calibration, and confused classes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,14 @@ from clan_tf.runtime import are_in_top
 
 BINS = 15
 """Equal bins of confidence, for the calibration error and the reliability diagram."""
+
+
+_TITLES = {
+    "expected_calibration_error": "expected calibration error",
+    "adaptive_calibration_error": "the same, bins of equally many photos",
+    "negative_log_likelihood": "negative log-likelihood",
+    "brier_score": "Brier score, 0 to 2",
+}
 
 
 @dataclass(frozen=True)
@@ -124,6 +132,25 @@ def calibration_figures(labels: np.ndarray, probabilities: np.ndarray) -> dict[s
         "negative_log_likelihood": Estimate.of(np.mean, -np.log(np.maximum(true, np.finfo("float32").tiny))),
         "brier_score": Estimate.of(np.mean, squares),
     }
+
+
+def calibration_rows(
+    figures: Mapping[str, Estimate], uncalibrated: Mapping[str, Estimate] | None = None
+) -> list[tuple[str, ...]]:
+    """Returns what to show of `calibration_figures`: name, value, interval, and the uncalibrated value if there is one.
+
+    Figures that a file lacks are left out.
+    """
+    rows: list[tuple[str, ...]] = []
+    for name in [name for name in _TITLES if name in figures and name in (uncalibrated or figures)]:
+        one, text = figures[name], _as_percent if name.endswith("_error") else "{:.3f}".format
+        row = (_TITLES[name], text(one.value), f"{text(one.low)} to {text(one.high)}")
+        rows.append((*row, text(uncalibrated[name].value)) if uncalibrated else row)
+    return rows
+
+
+def _as_percent(share: float) -> str:
+    return f"{100 * share:.2f} %"
 
 
 def _error_of_equal_width(confidence: np.ndarray, correct: np.ndarray) -> float:

@@ -72,6 +72,7 @@ class BilinearClassifier(BranchClassifier):
         name: str | None = None,
         **own: Any,
     ) -> None:
+        temperatures = own.pop("temperatures", None)
         if unknown := sorted(set(own) - set(argument_names(type(self)))):
             raise TypeError(f"{type(self).__name__} has no argument {unknown[0]!r}")
         arguments = {
@@ -98,7 +99,7 @@ class BilinearClassifier(BranchClassifier):
         inputs = keras.Input((image_size, image_size, 3), name="photos")
         top = backbone_model(preprocess(inputs, backbone_spec(backbone).preprocessing))["top"]
         features = {"backbone_top": top, **self.head(top, classes, feature_scale, dropout, **own)}
-        super().__init__(inputs, features, ("top",), arguments, name=name)
+        super().__init__(inputs, features, ("top",), arguments, temperatures=temperatures, name=name)
 
         # Config
         self.backbone_model = backbone_model

@@ -12,7 +12,15 @@ from sklearn.metrics import confusion_matrix
 from clan_tf.config import Experiment
 from clan_tf.data import Source
 from clan_tf.errors import UserError
-from clan_tf.evaluation import EVALUATE_AGAIN, Share, confused_pairs, evaluate, read_predictions
+from clan_tf.evaluation import (
+    EVALUATE_AGAIN,
+    Estimate,
+    Share,
+    calibration_rows,
+    confused_pairs,
+    evaluate,
+    read_predictions,
+)
 from clan_tf.files import read_json
 from clan_tf.models import COMBINED
 from clan_tf.progress import Progress
@@ -24,11 +32,25 @@ class _Scores(BaseModel):
     top5: float = Field(ge=0, le=1)
 
 
+class _Calibration(BaseModel):
+    """How well the combined prediction is calibrated."""
+
+    temperature: float
+    calibrated: dict[str, Estimate]
+    uncalibrated: dict[str, Estimate] | None
+
+    @property
+    def rows(self) -> list[tuple[str, ...]]:
+        """What is shown of it."""
+        return calibration_rows(self.calibrated, self.uncalibrated)
+
+
 class _Metrics(BaseModel):
-    """The content of an evaluation's `metrics.json`."""
+    """The content of an evaluation's `metrics.json`; older ones say less about calibration."""
 
     model_config = ConfigDict(extra="allow")
     branches: dict[str, _Scores]
+    calibration: _Calibration | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +75,7 @@ class RunFacts:
         status: the content of `status.json`.
         epochs: the rows of `metrics.csv`.
         metrics: the content of the evaluation's `metrics.json`.
+        calibration: how well the combined prediction is calibrated; `None` in an older evaluation.
         predictions: the rows of the evaluation's `predictions.csv`.
     """
 
@@ -65,7 +88,8 @@ class RunFacts:
         self.data = run.read_data()
         self.status = run.read_status()
         self.epochs = run.read_metrics()
-        self.metrics = read_json(folder.metrics, _Metrics, EVALUATE_AGAIN).model_dump()
+        metrics = read_json(folder.metrics, _Metrics, EVALUATE_AGAIN)
+        self.metrics, self.calibration = metrics.model_dump(), metrics.calibration
         self.predictions = read_predictions(folder, (COMBINED, f"{COMBINED}_probability"))
         _require_known_classes(self.predictions, self.class_names, ["true", *self.metrics["branches"]], folder)
         if "epochs" in self.status and len(self.epochs) != self.status["epochs"]:

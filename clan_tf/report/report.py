@@ -90,6 +90,7 @@ def _render(facts: RunFacts, examples: dict[str, Any], notes: Sequence[str]) -> 
             top5=facts.top5,
             class_mean=float(np.mean([one.share.value for one in classes])),
             calibration_error=calibration_error(bins),
+            calibration=facts.calibration,
             mean_confidence=float(facts.confidence.mean()),
             classes=classes,
             hardest=classes[:HARDEST],

@@ -35,7 +35,14 @@ def run(colour_folders: Path, tmp_path_factory: pytest.TempPathFactory) -> RunDi
     model, _ = build(
         Row(
             "model",
-            lambda: CLAN("tiny", 3, SIZE, resize_size=RESIZE, class_names=list(source.class_names)),
+            lambda: CLAN(
+                "tiny",
+                3,
+                SIZE,
+                resize_size=RESIZE,
+                class_names=list(source.class_names),
+                temperatures={"mid_1": 0.7, "top": 1.3, "combined": 1.6},
+            ),
             takes_photos=True,
         )
     )

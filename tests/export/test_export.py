@@ -46,6 +46,12 @@ def test_every_format_passes_the_gate_and_is_taken_by_predict_and_evaluate(
         again = evaluate(str(path.parent if {"float16", "saved_model"} & {*words} else path))
         assert again.combined == evaluated.combined and again.photos == 15
         assert set(again.branches) == (set(evaluated.branches) if "--per-branch" in words else set())
+        assert again.temperature == evaluated.temperature == 1.6
+        assert again.calibration_error == pytest.approx(evaluated.calibration_error, abs=5e-3)
+        if "--per-branch" in words:
+            some = [evaluate(str(each), branches=["mid_1", "top"]) for each in (run.path, path.parent)]
+            own, other = (each.calibration["negative_log_likelihood"].value for each in some)
+            assert other == pytest.approx(own, abs=1e-4)
 
 
 def test_the_folder_of_an_export_stands_for_its_file(run: RunDirectory, tmp_path: Path) -> None:

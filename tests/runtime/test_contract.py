@@ -28,14 +28,23 @@ def test_a_contract_reads_back_as_it_was_written() -> None:
     assert Contract.from_json(changed(input_size=None)).input_size is None
     weighted = replace(GOOD, branch_weights=(1.0, 0.1))
     assert Contract.from_json(weighted.to_json()) == weighted
-    # Versions before the weights read files without them.
-    assert "branch_weights" not in GOOD.to_json()
+    calibrated = replace(GOOD, temperatures=(1.0, 0.5, 2.0))
+    assert Contract.from_json(calibrated.to_json()) == calibrated
+    # Older versions read files without them.
+    assert "branch_weights" not in GOOD.to_json() and "temperatures" not in GOOD.to_json()
 
 
 def test_weights_of_some_branches_are_none_if_they_are_equal() -> None:
     weighted = replace(GOOD, branches=("a", "b", "c"), branch_weights=(1.0, 1.0, 0.1))
     assert weighted.weights_of(("c", "a")) == (0.1, 1.0)
     assert weighted.weights_of(("a", "b")) is None and GOOD.weights_of(GOOD.branches) is None
+
+
+def test_a_branch_alone_has_its_own_temperature() -> None:
+    calibrated = replace(GOOD, temperatures=(3.0, 0.5, 2.0))
+    assert calibrated.temperatures_of(("top", "mid_1")) == ([0.5, 3.0], 2.0)
+    assert calibrated.temperatures_of(("top",)) == ([0.5], 0.5)
+    assert GOOD.temperatures_of(("top",)) == ([1.0], 1.0)
 
 
 @pytest.mark.parametrize(
@@ -63,6 +72,10 @@ def test_weights_of_some_branches_are_none_if_they_are_equal() -> None:
         (changed(branch_weights=[1.0, -1]), "branch_weights must be from 0 to"),
         (changed(branch_weights=[0, 0]), "branch_weights are all 0"),
         (changed(branch_weights=0.5), "branch_weights must be a list"),
+        (changed(temperatures=[1.0, 1.0]), "temperatures must be a list of 3 numbers"),
+        (changed(temperatures={"top": 1.0}), "temperatures must be a list of 3 numbers"),
+        (changed(temperatures=[1.0, 1.0, 0]), "temperatures must be from 0.01 to 100; received 0"),
+        (changed(temperatures=[1.0, True, 1.0]), "temperatures must be from 0.01"),
         (changed(more=1), "it must have the keys"),
         ("{}", "it must have the keys"),
         ("[]", "it doesn't hold a contract"),
