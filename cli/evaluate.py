@@ -51,8 +51,8 @@ def evaluate(
 ) -> None:
     """Measure a model's accuracy on the photos of a split.
 
-    Prints accuracy per branch and combined, the hardest classes, the most confused pairs, and how well the
-    probabilities are calibrated.
+    Prints accuracy per branch and combined, averages with intervals, the hardest classes, the most confused pairs, and
+    how well the probabilities are calibrated.
     """
     quiet_tensorflow()
     from clan_tf.evaluation import evaluate as evaluate_model
@@ -63,6 +63,7 @@ def evaluate(
         print_json(result.to_json())
         return
     print_accuracies(result, split)
+    _print_averages(result)
     _print_classes(result)
     _print_calibration(result)
     if result.folder:
@@ -88,12 +89,29 @@ def _print_calibration(result: "Evaluation") -> None:
     say(f"Its logits are divided by {result.temperature:g}." if raw else "Its logits aren't divided by a temperature.")
 
 
+def _print_averages(result: "Evaluation") -> None:
+    from clan_tf.evaluation import average_rows
+
+    rows = average_rows(result.averages)
+    print_table("Averages", ("of the combined prediction", "value", "95 % interval"), rows)
+
+
 def _print_classes(result: "Evaluation", most: int = 5) -> None:
     worst = sorted(result.per_class, key=lambda row: row["accuracy"])[:most]
     print_table(
         "Hardest classes",
-        ("class", "accuracy", "photos"),
-        [(row["class"], percent(row["accuracy"]), str(row["photos"])) for row in worst],
+        ("class", "accuracy (recall)", "95 % interval", "precision", "F1", "photos"),
+        [
+            (
+                row["class"],
+                percent(row["accuracy"]),
+                f"{percent(row['low'])} to {percent(row['high'])}",
+                "" if row["precision"] is None else percent(row["precision"]),
+                percent(row["f1"]),
+                str(row["photos"]),
+            )
+            for row in worst
+        ],
     )
     pairs = result.confused_pairs[:most]
     if pairs:

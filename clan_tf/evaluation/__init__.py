@@ -1,6 +1,7 @@
 """Evaluation of a model on a split of its data: metrics, tables and pictures."""
 
 from clan_tf.evaluation.calibrate import CalibrationResult, calibrate
+from clan_tf.evaluation.confusion import average_rows
 from clan_tf.evaluation.evaluate import Evaluation, evaluate
 from clan_tf.evaluation.metrics import (
     Bin,
@@ -23,6 +24,7 @@ __all__ = [
     "Estimate",
     "Evaluation",
     "Share",
+    "average_rows",
     "calibrate",
     "calibration_error",
     "calibration_figures",

@@ -12,7 +12,8 @@ from clan_tf.config import DataConfig
 from clan_tf.data import SPLITS, Source
 from clan_tf.data.checked_photos import CheckedPhotos
 from clan_tf.errors import UserError, nearest
-from clan_tf.evaluation.metrics import Estimate, calibration_figures, confused_pairs, top_k_accuracy
+from clan_tf.evaluation.confusion import class_rows, estimated_figures
+from clan_tf.evaluation.metrics import Estimate, Share, calibration_figures, confused_pairs, top_k_accuracy
 from clan_tf.evaluation.photos import check_noted, experiment_of, read_noted, require_same_classes
 from clan_tf.evaluation.tables import write_tables
 from clan_tf.inference import Predictor, locate, open_predictor
@@ -20,6 +21,7 @@ from clan_tf.models import COMBINED
 from clan_tf.models.combination import tempered
 from clan_tf.progress import Progress
 from clan_tf.run import EvaluationFolder
+from clan_tf.runtime import are_in_top
 
 Scores = dict[str, float]
 
@@ -38,7 +40,8 @@ class Evaluation:
         temperature: what the logits of the combined prediction are divided by; 1 if it isn't calibrated.
         calibration: how well the combined prediction is calibrated, as `calibration_figures` returns it.
         uncalibrated: the same with a temperature of 1; `None` if that is its temperature.
-        per_class: class, number of photos and accuracy, in the order of the labels.
+        averages: of the combined prediction, with 95 % intervals: `top1` and `top5` accuracy, and `confusion_figures`.
+        per_class: for each class with photos what `class_rows` returns, in the order of the labels.
         confused_pairs: true class, predicted class and number of photos, most photos first.
         confusion: counts `(classes, classes)`, rows are true classes.
         folder: where everything was written; `None` if nowhere.
@@ -54,6 +57,7 @@ class Evaluation:
     temperature: float
     calibration: dict[str, Estimate]
     uncalibrated: dict[str, Estimate] | None
+    averages: dict[str, Estimate]
     per_class: list[dict[str, Any]]
     confused_pairs: list[dict[str, Any]]
     confusion: np.ndarray
@@ -79,6 +83,7 @@ class Evaluation:
                 "calibrated": _plain(self.calibration),
                 "uncalibrated": self.uncalibrated and _plain(self.uncalibrated),
             },
+            "averages": _plain(self.averages),
             "per_class": self.per_class,
             "confused_pairs": self.confused_pairs,
             "notes": list(self.notes),
@@ -164,7 +169,8 @@ def _summarize(
         temperature=model.temperature,
         calibration=calibration_figures(labels, combined),
         uncalibrated=None if raw is None else calibration_figures(labels, raw),
-        per_class=_per_class(matrix, names),
+        averages=_averages(labels, combined, matrix),
+        per_class=class_rows(matrix, names),
         confused_pairs=[
             {"true": names[true], "predicted": names[predicted], "photos": photos}
             for true, predicted, photos in confused_pairs(matrix)
@@ -182,13 +188,12 @@ def _scores(labels: np.ndarray, probabilities: np.ndarray) -> Scores:
     return {"top1": top_k_accuracy(labels, probabilities, 1), "top5": top_k_accuracy(labels, probabilities, 5)}
 
 
+def _averages(labels: np.ndarray, combined: np.ndarray, confusion: np.ndarray) -> dict[str, Estimate]:
+    """Returns accuracies with Wilson intervals, and figures of the confusion matrix with bootstrap intervals."""
+    shares = {k: Share.of(int(are_in_top(labels, combined, k).sum()), len(labels)) for k in (1, 5)}
+    accuracies = {f"top{k}": Estimate(share.value, share.low, share.high) for k, share in shares.items()}
+    return accuracies | estimated_figures(confusion)
+
+
 def _plain(figures: Mapping[str, Estimate]) -> dict[str, dict[str, float]]:
     return {name: asdict(figure) for name, figure in figures.items()}
-
-
-def _per_class(matrix: np.ndarray, names: Sequence[str]) -> list[dict[str, Any]]:
-    return [
-        {"class": name, "photos": int(row.sum()), "accuracy": float(row[label] / row.sum())}
-        for label, (name, row) in enumerate(zip(names, matrix, strict=True))
-        if row.sum()
-    ]

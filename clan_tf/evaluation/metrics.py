@@ -8,8 +8,8 @@ from scipy.stats import binomtest, bootstrap
 
 from clan_tf.runtime import are_in_top
 
-BINS = 15
-"""Equal bins of confidence, for the calibration error and the reliability diagram."""
+BINS, RESAMPLES = 15, 1000
+"""Bins of confidence, for the calibration error and the reliability diagram; and how often the bootstrap resamples."""
 
 
 _TITLES = {
@@ -54,7 +54,7 @@ class Estimate:
         result = bootstrap(
             values,
             statistic,
-            n_resamples=1000,
+            n_resamples=RESAMPLES,
             paired=True,
             vectorized=False,
             method="percentile",
@@ -143,13 +143,14 @@ def calibration_rows(
     """
     rows: list[tuple[str, ...]] = []
     for name in [name for name in _TITLES if name in figures and name in (uncalibrated or figures)]:
-        one, text = figures[name], _as_percent if name.endswith("_error") else "{:.3f}".format
+        one, text = figures[name], as_percent if name.endswith("_error") else "{:.3f}".format
         row = (_TITLES[name], text(one.value), f"{text(one.low)} to {text(one.high)}")
         rows.append((*row, text(uncalibrated[name].value)) if uncalibrated else row)
     return rows
 
 
-def _as_percent(share: float) -> str:
+def as_percent(share: float) -> str:
+    """Writes a share of 1 as a percentage with two decimals."""
     return f"{100 * share:.2f} %"
 
 

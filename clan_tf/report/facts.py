@@ -16,6 +16,7 @@ from clan_tf.evaluation import (
     EVALUATE_AGAIN,
     Estimate,
     Share,
+    average_rows,
     calibration_rows,
     confused_pairs,
     evaluate,
@@ -50,6 +51,7 @@ class _Metrics(BaseModel):
 
     model_config = ConfigDict(extra="allow")
     branches: dict[str, _Scores]
+    averages: dict[str, Estimate] = {}
     calibration: _Calibration | None = None
 
 
@@ -75,6 +77,7 @@ class RunFacts:
         status: the content of `status.json`.
         epochs: the rows of `metrics.csv`.
         metrics: the content of the evaluation's `metrics.json`.
+        averages: what is shown of the figures over all classes; nothing in an older evaluation.
         calibration: how well the combined prediction is calibrated; `None` in an older evaluation.
         predictions: the rows of the evaluation's `predictions.csv`.
     """
@@ -90,6 +93,7 @@ class RunFacts:
         self.epochs = run.read_metrics()
         metrics = read_json(folder.metrics, _Metrics, EVALUATE_AGAIN)
         self.metrics, self.calibration = metrics.model_dump(), metrics.calibration
+        self.averages = average_rows(metrics.averages)
         self.predictions = read_predictions(folder, (COMBINED, f"{COMBINED}_probability"))
         _require_known_classes(self.predictions, self.class_names, ["true", *self.metrics["branches"]], folder)
         if "epochs" in self.status and len(self.epochs) != self.status["epochs"]:

@@ -15,8 +15,13 @@ class EvaluationFolder:
         return self.path / "metrics.json"
 
     @property
+    def averages(self) -> Path:
+        """Figures over all classes, with intervals."""
+        return self.path / "averages.csv"
+
+    @property
     def per_class(self) -> Path:
-        """Accuracy by class."""
+        """Accuracy by class, with intervals, and precision and F1."""
         return self.path / "per_class.csv"
 
     @property
