@@ -151,7 +151,8 @@ class Exporter:
     ) -> Export:
         path = self._writer.write(options, contract, folder)
         own_contract = contract if options.format == "keras" else None
-        limits = Limits.of(options, self._comparison.model.ROUNDING)
+        model = self._comparison.model
+        limits = Limits.of(options, model.ROUNDING, model.sharpness)
         signatures = self._comparison.further_signatures(options)
         with self._comparison.own_files(options):
             report = self._comparison.check(path, contract, limits, own_contract, threads, seconds, signatures)

@@ -56,19 +56,20 @@ class Limits:
     margin: float = DECIDED_MARGIN
 
     @classmethod
-    def of(cls, options: ExportOptions, rounding: float = 1.0) -> "Limits":
+    def of(cls, options: ExportOptions, rounding: float = 1.0, sharpness: float = 1.0) -> "Limits":
         """Returns the limits for a file exported with these options.
 
         Args:
             options: the options.
             rounding: the model's `ROUNDING`, which raises the limit of float32 files.
+            sharpness: the model's, which raises the limits of float32 and float16 files.
         """
         if options.quantize == "none":
-            difference = rounding * FLOAT32_DIFFERENCE
+            difference = rounding * sharpness * FLOAT32_DIFFERENCE
             # Both probabilities may differ.
             return cls(difference=difference, margin=max(DECIDED_MARGIN, 2 * difference))
         if options.quantize == "float16":
-            return cls(difference=FLOAT16_DIFFERENCE)
+            return cls(difference=sharpness * FLOAT16_DIFFERENCE)
         agreement = AGREEMENT.get(options.quantize) if options.min_agreement is None else options.min_agreement
         return cls(drop=DROP if options.max_drop is None else options.max_drop, agreement=agreement)
 

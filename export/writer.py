@@ -96,7 +96,7 @@ class ExportWriter:
             with self._source.progress.track("looking for sensitive layers", len(quantizer.layers)) as advance:
                 ranked = quantizer.ranked_layers(few, advance)
             yield from quantizer.layers_to_keep(
-                ranked, views, checked.labels, Limits.of(options, self._source.model.ROUNDING)
+                ranked, views, checked.labels, Limits.of(options, self._model.ROUNDING, self._model.sharpness)
             )
 
     def _inference_model(self, *how: Any) -> keras.Model:

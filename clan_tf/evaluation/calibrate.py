@@ -1,16 +1,24 @@
 """Calibration of a model that is already trained."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from clan_tf.data import SPLITS
+from clan_tf.data.pipeline import PhotoReader, evaluation_batches
 from clan_tf.errors import UserError
 from clan_tf.evaluation.evaluate import evaluate
 from clan_tf.evaluation.photos import check_noted, read_noted, require_same_classes
-from clan_tf.inference import KerasPredictor, locate_keras
-from clan_tf.models import save_model
-from clan_tf.models.calibration import Fit, fit_temperatures, too_few
+from clan_tf.inference import ProbabilityFunction, locate_keras
+from clan_tf.inference.predictor import require_finite_answers
+from clan_tf.inference.views import view_of_model
+from clan_tf.models import BranchClassifier, load_model, save_model
+from clan_tf.models.calibration import Fit, calibrated, fit_temperatures
 from clan_tf.progress import Progress
-from clan_tf.run import EvaluationFolder, RunDirectory
+from clan_tf.run import EvaluationFolder, RunDirectory, is_run
+
+BATCH = 32
+"""Photos that the model sees at a time."""
 
 
 @dataclass(frozen=True)
@@ -39,47 +47,70 @@ class CalibrationResult:
         }
 
 
-def calibrate(run: str, progress: Progress | None = None) -> CalibrationResult:
+def calibrate(run: str, overrides: Sequence[str] = (), progress: Progress | None = None) -> CalibrationResult:
     """Calibrates the best model of a finished run by temperatures that are fitted on its validation photos.
 
     The model's file is replaced, and what was evaluated of the run is evaluated again. Accuracies stay as they are.
 
     Args:
         run: a run directory.
+        overrides: `KEY=VALUE` strings that say where the run's photos are now.
         progress: where progress is shown.
 
     Raises:
-        UserError: if `run` isn't the directory of a finished run, or has too few validation photos.
+        UserError: if `run` isn't the directory of a finished run, its validation photos aren't those that it had, or
+            they are too few.
     """
     progress = progress or Progress()
-    located = locate_keras(run)
-    owner = located.run
-    if owner is None or located.file != owner.best:
-        raise UserError(f"{run}: isn't a run directory, whose validation photos are needed.")
+    owner = RunDirectory(run)
+    if not is_run(owner.path):
+        raise UserError(f"{run}: isn't a run directory, whose validation photos are needed. Give the run of the model.")
     with owner.claimed():
         if (status := owner.read_status()["status"]) != "finished":
             raise UserError(
                 f"{run}: the run is {status}; only a finished one is calibrated. Resume it: clan-tf train --resume "
                 f"--run-dir {run}"
             )
-        fit = _fit(owner, progress)
-    folders = owner.evaluation("test").path.parent.glob("*")
-    names = sorted(folder.name for folder in folders if EvaluationFolder(folder).is_complete)
-    for name in names:
-        split, _, branches = name.partition("-")
-        evaluate(run, split, branches.split("+") if branches else None, progress=progress)
-    return CalibrationResult(located.file, fit, tuple(names))
+        model, fit = _fit(owner, overrides, progress)
+        done = _evaluations(owner, model.branches)
+        for folder in done.values():
+            folder.predictions.unlink()  # complete again once it is written
+        save_model(model, owner.best)
+    for (split, branches), folder in done.items():
+        evaluate(run, split, branches, overrides=overrides, output=str(folder.path), progress=progress)
+    return CalibrationResult(owner.best, fit, tuple(folder.path.name for folder in done.values()))
 
 
-def _fit(run: RunDirectory, progress: Progress) -> Fit:
-    predictor = KerasPredictor.open(locate_keras(run.path))
-    data = read_noted(run, run.experiment(), None, progress)
-    require_same_classes(run.best, predictor.class_names, data.source)
+def _fit(run: RunDirectory, overrides: Sequence[str], progress: Progress) -> tuple[BranchClassifier, Fit]:
+    model = load_model(locate_keras(run.path).file)
+    data = read_noted(run, run.experiment(overrides), None, progress)
+    require_same_classes(run.best, model.class_names, data.source)
+    if data.match is None:
+        raise UserError(
+            f"{run.path}: can't be calibrated, because the data isn't the run's own photos in its own splits. Say "
+            "where they are: --set data.root=FOLDER."
+        )
     checked = check_noted(data, "val", data.photos("val"), progress)
-    answers = predictor.answers(checked, progress)
-    if reason := too_few(answers, checked.labels):
-        raise UserError(f"{run.path}: can't be calibrated: {reason}. Train with more validation photos.")
-    fit = fit_temperatures(predictor.model, answers, checked.labels)
-    predictor.model.temperatures = fit.temperatures
-    save_model(predictor.model, run.best)
-    return fit
+    if notes := data.content_notes("val", checked):
+        raise UserError(f"{run.path}: can't be calibrated: {'; '.join(notes)}. Put the run's own photos back.")
+    batches = evaluation_batches(PhotoReader(checked, view_of_model(model)), checked.labels, BATCH)
+    with progress.track("running the model on validation photos", -(-len(checked.photos) // BATCH)) as advance:
+        logits = ProbabilityFunction(model.logits_model())(batches, len(checked.photos), advance)
+    require_finite_answers(run.best, logits)
+    fit = fit_temperatures(model, logits, checked.labels)
+    if isinstance(fit, str):
+        raise UserError(f"{run.path}: can't be calibrated: {fit}. Train with more validation photos.")
+    return calibrated(model, fit.temperatures), fit
+
+
+def _evaluations(
+    run: RunDirectory, branches: Sequence[str]
+) -> dict[tuple[str, tuple[str, ...] | None], EvaluationFolder]:
+    """Returns the run's own evaluations that are complete, by split and combined branches."""
+    found: dict[tuple[str, tuple[str, ...] | None], EvaluationFolder] = {}
+    for path in sorted(run.evaluation("test").path.parent.glob("*")):
+        split, _, names = path.name.partition("-")
+        own = tuple(names.split("+")) if names else None
+        if split in SPLITS and set(own or ()) <= {*branches} and EvaluationFolder(path).is_complete:
+            found[split, own] = EvaluationFolder(path)
+    return found

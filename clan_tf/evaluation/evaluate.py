@@ -144,8 +144,11 @@ def evaluate(
     some = None if branches is None or predictor.chosen == predictor.branches else predictor.chosen
     own = run if run and path == run.best and not config and not overrides else None
     folder = EvaluationFolder(output) if output else own.evaluation(split, some) if own else None
-    notes = (*data.notes, *data.content_notes(split, checked))
-    return _summarize(predictor, split, checked, probabilities, folder, notes)
+    notes = [*data.notes, *data.content_notes(split, checked)]
+    if split == "val" and predictor.temperature != 1 and data.match:
+        notes.append("the temperature was fitted on these photos, so that others are calibrated less well")
+        progress.note(f"note: {notes[-1]}")
+    return _summarize(predictor, split, checked, probabilities, folder, tuple(notes))
 
 
 def _summarize(

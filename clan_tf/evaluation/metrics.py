@@ -4,17 +4,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binomtest, bootstrap
+from scipy.stats import binomtest
 
 from clan_tf.runtime import are_in_top
 
-BINS, RESAMPLES = 15, 1000
-"""Bins of confidence, for the calibration error and the reliability diagram; and how often the bootstrap resamples."""
+BINS, RESAMPLES, _NUMBERS = 15, 1000, 2**20
+"""Bins of confidence, for the calibration error and the reliability diagram; how often the bootstrap resamples, and how
+many numbers it has in memory at a time."""
 
 
 _TITLES = {
     "expected_calibration_error": "expected calibration error",
-    "adaptive_calibration_error": "the same, bins of equally many photos",
+    "equal_mass_calibration_error": "the same, bins of equally many photos",
     "negative_log_likelihood": "negative log-likelihood",
     "brier_score": "Brier score, 0 to 2",
 }
@@ -39,29 +40,31 @@ class Share:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure with its 95 % bootstrap interval over the photos, by percentiles of 1,000 resamples."""
+    """A figure with its 95 % bootstrap interval over the photos, of 1,000 resamples."""
 
     value: float
     low: float
     high: float
 
     @classmethod
-    def of(cls, statistic: Callable[..., float], *values: np.ndarray) -> "Estimate":
-        """Computes a statistic of arrays that have a row for each photo."""
+    def of(cls, statistic: Callable[..., np.ndarray], *values: np.ndarray, is_biased: bool = False) -> "Estimate":
+        """Computes a statistic of arrays that have a number for each photo.
+
+        Args:
+            statistic: of the last axis.
+            values: `(photos,)`.
+            is_biased: whether noise makes the statistic larger, as it does a mean of absolute values: the interval is
+                then mirrored at the value ("basic"), and not below 0.
+        """
         value = float(statistic(*values))
-        if len(values[0]) < 2:
-            return cls(value, value, value)
-        result = bootstrap(
-            values,
-            statistic,
-            n_resamples=RESAMPLES,
-            paired=True,
-            vectorized=False,
-            method="percentile",
-            random_state=np.random.default_rng(0),
-        )
-        interval = result.confidence_interval
-        return cls(value, float(interval.low), float(interval.high))
+        rng, photos = np.random.default_rng(0), len(values[0])
+        at_a_time = max(1, _NUMBERS // photos)
+        drawn = []
+        for first in range(0, RESAMPLES, at_a_time):
+            indices = rng.integers(0, photos, (min(at_a_time, RESAMPLES - first), photos))
+            drawn.append(statistic(*(each[indices] for each in values)))
+        low, high = map(float, np.percentile(np.concatenate(drawn), (2.5, 97.5)))
+        return cls(value, max(0.0, 2 * value - high), max(0.0, 2 * value - low)) if is_biased else cls(value, low, high)
 
 
 @dataclass(frozen=True)
@@ -119,18 +122,23 @@ def calibration_figures(labels: np.ndarray, probabilities: np.ndarray) -> dict[s
         probabilities: `(photos, classes)`.
 
     Returns:
-        `expected_calibration_error`, 0…1, in bins of equal width; `adaptive_calibration_error`, the same in bins of
-        equally many photos (Nixon et al., 2019); `negative_log_likelihood`, in nats; and `brier_score`, 0…2, the
-        squared distance to the true class's probabilities of 1 and 0 (Brier, 1950).
+        `expected_calibration_error`, 0…1, in bins of equal width; `equal_mass_calibration_error`, the same in bins of
+        equally many photos; `negative_log_likelihood`, in nats; and `brier_score`, 0…2, the squared distance to
+        probabilities of 1 for the true class and 0 for the others (Brier, 1950).
     """
-    confidence, correct = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    confidence = probabilities.max(axis=1).astype("float64")
+    gap = (probabilities.argmax(axis=1) == labels) - confidence
+    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    # What photos of the same confidence have in common doesn't depend on their order.
+    _, same, counts = np.unique(confidence, return_inverse=True, return_counts=True)
+    even_gap = (np.bincount(same, gap) / counts)[same]
     true = probabilities[np.arange(len(labels)), labels].astype("float64")
     squares = np.square(probabilities.astype("float64")).sum(axis=1) - 2 * true + 1
     return {
-        "expected_calibration_error": Estimate.of(_error_of_equal_width, confidence, correct),
-        "adaptive_calibration_error": Estimate.of(_error_of_equal_mass, confidence, correct),
-        "negative_log_likelihood": Estimate.of(np.mean, -np.log(np.maximum(true, np.finfo("float32").tiny))),
-        "brier_score": Estimate.of(np.mean, squares),
+        "expected_calibration_error": Estimate.of(_mean_gap, bins, gap, is_biased=True),
+        "equal_mass_calibration_error": Estimate.of(_mean_gap_of_equal_mass, confidence, even_gap, is_biased=True),
+        "negative_log_likelihood": Estimate.of(_mean, -np.log(np.maximum(true, np.finfo("float32").tiny))),
+        "brier_score": Estimate.of(_mean, squares),
     }
 
 
@@ -154,13 +162,22 @@ def as_percent(share: float) -> str:
     return f"{100 * share:.2f} %"
 
 
-def _error_of_equal_width(confidence: np.ndarray, correct: np.ndarray) -> float:
-    return calibration_error(reliability_bins(confidence, correct))
+def _mean(values: np.ndarray) -> np.ndarray:
+    return values.mean(axis=-1)
 
 
-def _error_of_equal_mass(confidence: np.ndarray, correct: np.ndarray) -> float:
-    parts = np.array_split(np.argsort(confidence, kind="stable"), min(BINS, len(confidence)))
-    return sum(len(part) * abs(confidence[part].mean() - correct[part].mean()) for part in parts) / len(confidence)
+def _mean_gap(bins: np.ndarray, gap: np.ndarray) -> np.ndarray:
+    """Sums the bins' absolute sums of accuracy minus confidence, over the number of photos."""
+    rows, photos = np.atleast_2d(gap), gap.shape[-1]
+    places = np.atleast_2d(bins) + BINS * np.arange(len(rows))[:, None]
+    sums = np.bincount(places.ravel(), rows.ravel(), BINS * len(rows)).reshape(len(rows), BINS)
+    return (np.abs(sums).sum(axis=-1) / photos).reshape(gap.shape[:-1])
+
+
+def _mean_gap_of_equal_mass(confidence: np.ndarray, gap: np.ndarray) -> np.ndarray:
+    photos, order = gap.shape[-1], np.argsort(confidence, axis=-1, kind="stable")
+    bins = np.arange(photos) * min(BINS, photos) // photos
+    return _mean_gap(np.broadcast_to(bins, gap.shape), np.take_along_axis(gap, order, axis=-1))
 
 
 def confused_pairs(confusion: np.ndarray) -> list[tuple[int, int, int]]:

@@ -14,7 +14,8 @@ from clan_tf.layers.relation import Tensor
 from clan_tf.layers.tensor_sketch import CompactBilinearPooling
 from clan_tf.models.arguments import check_arguments
 from clan_tf.models.backbones import backbone_spec, build_backbone, preprocess
-from clan_tf.models.classifier import BranchClassifier, argument_names, branch_head
+from clan_tf.models.classifier import BranchClassifier, argument_names
+from clan_tf.models.heads import branch_head
 
 WIDEST = 512
 """Channels up to which a map is pooled as it is, by default: those of the papers' VGG-16."""

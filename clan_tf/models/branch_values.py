@@ -25,15 +25,36 @@ def full_loss_weights(given: Mapping[str, float] | None, branches: Sequence[str]
     return weights
 
 
-def full_temperatures(given: Mapping[str, float] | None, branches: Sequence[str]) -> dict[str, float]:
-    """Returns every output's temperature, 1 if not given; raises a `ValueError` for another output or value."""
+def full_temperatures(
+    given: Mapping[str, float] | None, branches: Sequence[str], combined: Sequence[str]
+) -> dict[str, float]:
+    """Returns every output's temperature, 1 if not given.
+
+    Where a single branch is combined, both outputs are the same, and so are their temperatures.
+
+    Args:
+        given: by output: a branch, or `combined`.
+        branches: the model's branches.
+        combined: those that are combined.
+
+    Raises:
+        ValueError: for another output, a value that isn't a number from 0.01 to 100, or two for the same output.
+    """
     outputs = (*branches, COMBINED)
     given = dict(given or {})
+    lowest, highest = 1 / limits.TEMPERATURE, limits.TEMPERATURE
     for name, value in given.items():
-        lowest, highest = 1 / limits.TEMPERATURE, limits.TEMPERATURE
         if name not in outputs or type(value) not in (int, float) or not lowest <= value <= highest:
             raise ValueError(
                 f"`temperatures` must give outputs of the model, {', '.join(outputs)}, numbers from {lowest:g} to "
                 f"{highest:g}. Received: {shown(name)}: {shown(value)}."
             )
+    if len(combined) == 1:
+        same = {given[name] for name in (*combined, COMBINED) if name in given}
+        if len(same) > 1:
+            raise ValueError(
+                f"`temperatures` must be the same for {combined[0]} and {COMBINED}, which is that branch alone. "
+                f"Received: {shown(given)}"
+            )
+        given |= dict.fromkeys((*combined, COMBINED), *same) if same else {}
     return {name: float(given.get(name, 1.0)) for name in outputs}

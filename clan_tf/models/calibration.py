@@ -1,13 +1,15 @@
-"""Temperatures of a model's outputs, fitted on validation photos (Guo et al., ICML 2017)."""
+"""Temperature scaling: temperatures of a model's outputs, fitted on validation photos (Guo et al., ICML 2017)."""
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from clan_tf.choices import chosen_weights
 from clan_tf.errors import counted
 from clan_tf.models.classifier import BranchClassifier
-from clan_tf.models.combination import COMBINED, tempered
+from clan_tf.models.combination import COMBINED
 
 FEWEST_PHOTOS, FEWEST_WRONG = 50, 5
 """How many validation photos are needed, and how many of them wrong: with fewer, a temperature is left to chance."""
@@ -22,7 +24,7 @@ class Fit:
     Attributes:
         temperatures: by branch, and `combined`.
         photos: the number of validation photos.
-        losses: the negative log-likelihood of the combined prediction on these, before and after.
+        losses: the negative log-likelihood of the combined prediction on these, with a temperature of 1 and with its.
     """
 
     temperatures: dict[str, float]
@@ -33,61 +35,90 @@ class Fit:
         return f"logits are divided by {self.temperatures[COMBINED]:g}, fitted on {self.photos:,} validation photos"
 
 
-def too_few(answers: Mapping[str, np.ndarray], labels: np.ndarray) -> str | None:
-    """Explains why no temperature can be fitted on these photos; returns `None` if one can.
+def fit_temperatures(model: BranchClassifier, logits: Mapping[str, np.ndarray], labels: np.ndarray) -> Fit | str:
+    """Fits a temperature to each output of a model, whatever its temperatures are.
+
+    An output that is wrong for fewer than five photos, or for which the best temperature isn't between 0.1 and 10,
+    keeps 1.
 
     Args:
-        answers: probabilities by output, `(photos, classes)`.
+        model: the model.
+        logits: by branch, as `logits_model` gives them, `(photos, classes)`.
         labels: `(photos,)`.
+
+    Returns:
+        The temperatures, or why none can be fitted.
     """
+    if not _takes_temperatures(type(model)):
+        return f"{type(model).__name__} doesn't take `temperatures`"
     if len(labels) < FEWEST_PHOTOS:
         return f"there are {counted(len(labels), 'validation photo')}, and it takes {FEWEST_PHOTOS}"
-    wrong = int((answers[COMBINED].argmax(axis=1) != labels).sum())
-    if wrong < FEWEST_WRONG:
-        return f"{wrong} of {len(labels):,} validation photos are classified wrongly, and it takes {FEWEST_WRONG}"
-    return None
+    own = {branch: np.asarray(values, "float64") for branch, values in logits.items()}
+    own[COMBINED] = _combined(model, own)
+    wrong = {name: int((values.argmax(axis=1) != labels).sum()) for name, values in own.items()}
+    if wrong[COMBINED] < FEWEST_WRONG:
+        of = f"of {len(labels):,} validation photos are classified wrongly"
+        return f"{wrong[COMBINED]} {of}, and it takes {FEWEST_WRONG}"
+    temperatures = {
+        name: fit_temperature(values, labels) if wrong[name] >= FEWEST_WRONG else 1.0 for name, values in own.items()
+    }
+    losses = [_loss(own[COMBINED], labels, inverse) for inverse in (1.0, 1 / temperatures[COMBINED])]
+    return Fit(temperatures, len(labels), (losses[0], losses[1]))
 
 
-def fit_temperatures(model: BranchClassifier, answers: Mapping[str, np.ndarray], labels: np.ndarray) -> Fit:
-    """Fits a temperature to each output of a model.
-
-    Args:
-        model: the model, which may be calibrated already.
-        answers: its probabilities by output, `(photos, classes)`.
-        labels: `(photos,)`.
-    """
-    raw = {name: np.asarray(tempered(values, 1 / model.temperatures[name])) for name, values in answers.items()}
-    temperatures = {name: fit_temperature(values, labels) for name, values in raw.items()}
-    after = np.asarray(tempered(raw[COMBINED], temperatures[COMBINED]))
-    return Fit(temperatures, len(labels), (_loss(raw[COMBINED], labels), _loss(after, labels)))
-
-
-def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Returns the temperature of the largest likelihood, from 0.1 to 10, to four digits.
-
-    Where every photo is right, the likelihood only grows towards a temperature of 0, and it stays 1.
+def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Returns the temperature of the largest likelihood, to four digits; 1 if it isn't between 0.1 and 10.
 
     Args:
-        probabilities: with a temperature of 1, `(photos, classes)`.
+        logits: `(photos, classes)`.
         labels: `(photos,)`.
     """
     from scipy.optimize import minimize_scalar
-    from scipy.special import logsumexp
-
-    if (probabilities.argmax(axis=1) == labels).all():
-        return 1.0
-    logits = np.log(np.maximum(probabilities.astype("float64"), np.finfo("float32").tiny))
-    true = logits[np.arange(len(labels)), labels]
 
     def loss(logarithm: float) -> float:
-        inverse = np.exp(-logarithm)
-        return float(np.mean(logsumexp(logits * inverse, axis=1) - true * inverse))
+        return _loss(logits, labels, np.exp(-logarithm))
 
     bound = np.log(_LARGEST)
     found = minimize_scalar(loss, bounds=(-bound, bound), method="bounded", options={"xatol": 1e-6})
-    return float(f"{np.exp(found.x):.4g}")
+    is_inside = abs(found.x) < bound - 0.01
+    return float(f"{np.exp(found.x):.4g}") if is_inside and loss(0) - found.fun > 1e-6 else 1.0
 
 
-def _loss(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    tiny = np.finfo("float32").tiny
-    return float(-np.log(np.maximum(probabilities[np.arange(len(labels)), labels], tiny)).mean())
+def calibrated(model: BranchClassifier, temperatures: Mapping[str, float]) -> BranchClassifier:
+    """Returns a model with the same weights and other temperatures."""
+    other = type(model).from_config({**model.get_config(), "temperatures": dict(temperatures)})
+    # By layer, because the order of a model's weights depends on its graph.
+    pairs = [(layer, other.get_layer(layer.name)) for layer in model.layers if layer.weights]
+    pairs += [(head, other.other_heads[name]) for name, head in model.other_heads.items()]
+    if sum(len(layer.weights) for layer, _ in pairs) != len(model.weights):
+        raise RuntimeError(f"{type(model).__name__} has weights that no layer has, so that they can't be copied.")
+    for layer, own in pairs:
+        own.set_weights(layer.get_weights())
+    return other
+
+
+def _takes_temperatures(kind: type[BranchClassifier]) -> bool:
+    parameters = inspect.signature(kind).parameters.values()
+    return any(each.name == "temperatures" or each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters)
+
+
+def _combined(model: BranchClassifier, logits: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Returns the logits of the combined prediction, but for a constant for each photo."""
+    from scipy.special import log_softmax, logsumexp
+
+    branches = [branch for branch in model.branches if model.branch_weights[branch] > 0]
+    weights = np.array(chosen_weights(branches, model.branch_weights) or [1.0] * len(branches))
+    weights = (weights / weights.sum())[:, None, None]
+    own = np.stack([logits[branch] for branch in branches])
+    if len(branches) == 1:
+        return own[0]
+    if model.combination == "logits":
+        return (weights * own).sum(axis=0)
+    return logsumexp(log_softmax(own, axis=-1), axis=0, b=weights)
+
+
+def _loss(logits: np.ndarray, labels: np.ndarray, inverse: float) -> float:
+    from scipy.special import logsumexp
+
+    true = logits[np.arange(len(labels)), labels]
+    return float(np.mean(logsumexp(logits * inverse, axis=1) - true * inverse))

@@ -12,7 +12,8 @@ from clan_tf.layers.relation import Relation, Tensor
 from clan_tf.layers.spatial_attention import SpatialActivation, SpatialPooling
 from clan_tf.models.arguments import check_arguments
 from clan_tf.models.backbones import backbone_spec, build_backbone, preprocess
-from clan_tf.models.classifier import BranchClassifier, branch_head
+from clan_tf.models.classifier import BranchClassifier
+from clan_tf.models.heads import branch_head
 
 MidRefinement = Literal["gap", "non_local", "clca"]
 

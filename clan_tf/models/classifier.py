@@ -99,17 +99,20 @@ class BranchClassifier(keras.Model):
         temperatures: Mapping[str, float] | None = None,
         **kwargs: Any,
     ) -> None:
-        given = full_temperatures(temperatures, branches)
         logits = [features[f"logits_{branch}"] for branch in branches]
-        outputs = {
-            branch: branch_output(own, branch, given[branch]) for branch, own in zip(branches, logits, strict=True)
-        }
         rule = arguments.get("combination", self.combination)
         weights = {branch: 1.0 for branch in branches} | dict(branch_weights or {})
+        used = [branch for branch in branches if weights[branch] > 0]
+        given = full_temperatures(temperatures, branches, used)
+        divided = dict(given) if any(value != 1 for value in given.values()) else {}
+        outputs = {
+            branch: branch_output(own, branch, divided.get(branch))
+            for branch, own in zip(branches, logits, strict=True)
+        }
+        temperature = temperature_of(used, given) if divided else None
         combined_by = chosen_weights(branches, weights)
-        own = list(outputs.values()) if all(given[branch] == 1 for branch in branches) else None
-        combined = combined_output(logits, rule, combined_by, COMBINED, temperature_of(branches, given), own)
-        outputs[COMBINED] = combined
+        softmaxes = list(outputs.values())
+        outputs[COMBINED] = combined_output(logits, rule, combined_by, COMBINED, temperature, softmaxes)
         super().__init__(inputs=inputs, outputs=outputs, **kwargs)
         self.branches = tuple(branches)
         self.branch_weights = weights
@@ -190,6 +193,16 @@ class BranchClassifier(keras.Model):
                     f"{nearest(name, list(self.features))}"
                 )
         return keras.Model(self.input, {name: self.features[name] for name in names})
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether a temperature isn't 1."""
+        return any(value != 1 for value in self.temperatures.values())
+
+    @property
+    def sharpness(self) -> float:
+        """How many times larger than without temperatures the differences are that rounding makes."""
+        return max(1.0, *(1 / value for value in self.temperatures.values()))
 
     @property
     def own_loss_weights(self) -> dict[str, float]:
@@ -278,9 +291,9 @@ class BranchClassifier(keras.Model):
         """Returns the constructor arguments, as plain values; weights aren't among them."""
         names = [name for name in argument_names(type(self)) if name not in NOT_SAVED]
         arguments = {name: _plain(getattr(self, name)) for name in names}
-        is_calibrated = any(value != 1 for value in self.temperatures.values())
         # Left out where it says nothing, so that older versions can read the file.
-        return {**arguments, **({"temperatures": dict(self.temperatures)} if is_calibrated else {}), "name": self.name}
+        given = {"temperatures": dict(self.temperatures)} if self.is_calibrated else {}
+        return {**arguments, **given, "name": self.name}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "BranchClassifier":
@@ -308,32 +321,6 @@ def argument_names(kind: type[BranchClassifier]) -> list[str]:
         if all(each.kind is not inspect.Parameter.VAR_KEYWORD for each in parameters):
             break
     return list(names)
-
-
-def mean_pool(branch: str) -> keras.layers.Layer:
-    """Makes the layer that averages a branch's map over its positions."""
-    return keras.layers.GlobalAveragePooling2D(data_format="channels_last", name=f"pool_{branch}")
-
-
-def branch_head(x: Tensor, classes: int, branch: str, dropout: float = 0.0, batch_norm: bool = False) -> Tensor:
-    """Computes logits of a pooled feature vector by a dense layer, in float32 regardless of the graph's precision.
-
-    The layer starts at 0. With random weights, a spatial attention as printed was observed to collapse to 0 within a
-    few steps, and its branch stayed at chance.
-
-    Args:
-        x: feature vectors `(batch, features)`.
-        classes: number of classes.
-        branch: the branch's name, which names the layers.
-        dropout: share of the features that is dropped in training.
-        batch_norm: whether each feature is normalised over the batch first, so that the dense layer learns as fast from
-            features that are small or hardly vary.
-    """
-    if batch_norm:
-        x = keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, dtype="float32", name=f"batch_norm_{branch}")(x)
-    if dropout:
-        x = keras.layers.Dropout(dropout, name=f"dropout_{branch}")(x)
-    return keras.layers.Dense(classes, kernel_initializer="zeros", dtype="float32", name=f"logits_{branch}")(x)
 
 
 def _plain(value: Any) -> Any:

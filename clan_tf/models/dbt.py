@@ -12,8 +12,9 @@ from clan_tf.layers.group_bilinear import GroupBilinear, IdentityKernel
 from clan_tf.layers.relation import Tensor
 from clan_tf.models.arguments import check_arguments
 from clan_tf.models.backbones import backbone_spec, build_backbone, preprocess
-from clan_tf.models.classifier import BranchClassifier, branch_head
+from clan_tf.models.classifier import BranchClassifier
 from clan_tf.models.group_loss import group_loss
+from clan_tf.models.heads import branch_head
 
 
 @keras.saving.register_keras_serializable(package="clan_tf")

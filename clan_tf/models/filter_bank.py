@@ -11,8 +11,9 @@ from clan_tf.errors import CheckFailed, shown
 from clan_tf.layers.filter_bank import ClassAverage, FilterAttention
 from clan_tf.models.arguments import check_arguments
 from clan_tf.models.backbones import backbone_spec, build_backbone, preprocess
-from clan_tf.models.classifier import BranchClassifier, branch_head
+from clan_tf.models.classifier import BranchClassifier
 from clan_tf.models.clusters import k_means
+from clan_tf.models.heads import branch_head
 
 FilterActivation = Literal["bn_relu", "none"]
 FilterInit = Literal["kmeans", "random"]

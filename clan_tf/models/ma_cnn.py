@@ -14,8 +14,9 @@ from clan_tf.layers.part_attention import PartAttention
 from clan_tf.layers.relation import Tensor
 from clan_tf.models.arguments import check_arguments, check_whole_numbers
 from clan_tf.models.backbones import backbone_spec, build_backbone, preprocess
-from clan_tf.models.classifier import BranchClassifier, branch_head
+from clan_tf.models.classifier import BranchClassifier
 from clan_tf.models.clusters import k_means
+from clan_tf.models.heads import branch_head
 from clan_tf.models.part_losses import compactness_losses, diversity_losses
 
 GroupInit = Literal["kmeans", "random"]

@@ -11,8 +11,9 @@ from clan_tf.layers.excitation import MeanAttention, OneSqueezeMultiExcitation
 from clan_tf.layers.relation import Tensor
 from clan_tf.models.arguments import check_arguments
 from clan_tf.models.backbones import backbone_spec, build_backbone, preprocess
-from clan_tf.models.classifier import BranchClassifier, branch_head
+from clan_tf.models.classifier import BranchClassifier
 from clan_tf.models.grid import to_grid
+from clan_tf.models.heads import branch_head
 from clan_tf.models.pair_loss import pair_losses
 
 FEATURE_DIM, GRID = 1024, 7

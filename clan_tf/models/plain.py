@@ -8,7 +8,8 @@ import keras
 from clan_tf.choices import Combination, ResizeMode
 from clan_tf.models.arguments import check_arguments
 from clan_tf.models.backbones import backbone_spec, build_backbone, preprocess
-from clan_tf.models.classifier import BranchClassifier, branch_head
+from clan_tf.models.classifier import BranchClassifier
+from clan_tf.models.heads import branch_head
 
 
 @keras.saving.register_keras_serializable(package="clan_tf")

@@ -14,8 +14,9 @@ from clan_tf.layers.relation import Tensor
 from clan_tf.layers.squares import USUAL, SquareCrop, SquareMap, SquareProposal
 from clan_tf.models.arguments import check_arguments
 from clan_tf.models.backbones import backbone_spec, build_backbone, preprocess
-from clan_tf.models.classifier import BranchClassifier, branch_head, mean_pool
+from clan_tf.models.classifier import BranchClassifier
 from clan_tf.models.grid import to_grid
+from clan_tf.models.heads import branch_head, mean_pool
 from clan_tf.models.resampled import resampled_size
 
 SquareInit = Literal["peaks", "middle"]

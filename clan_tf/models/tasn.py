@@ -12,7 +12,8 @@ from clan_tf.layers.sampling import AttentionSampler
 from clan_tf.layers.trilinear_attention import TrilinearAttention
 from clan_tf.models.arguments import check_arguments
 from clan_tf.models.backbones import backbone_spec, build_backbone, preprocess
-from clan_tf.models.classifier import BranchClassifier, branch_head, mean_pool
+from clan_tf.models.classifier import BranchClassifier
+from clan_tf.models.heads import branch_head, mean_pool
 from clan_tf.models.resampled import resampled_size
 
 BRANCH_LOSS_WEIGHTS = {"attention": 1.0, "detail": 0.5, "structure": 0.5}

@@ -21,7 +21,7 @@ from clan_tf.errors import CheckFailed
 from clan_tf.files import write_rows
 from clan_tf.inference import ProbabilityFunction
 from clan_tf.models import BranchClassifier, load_model, save_model
-from clan_tf.models.calibration import fit_temperatures, too_few
+from clan_tf.models.calibration import Fit, calibrated, fit_temperatures
 from clan_tf.models.files import damage_in_model
 from clan_tf.models.phases import Phase
 from clan_tf.plots import plot_curves
@@ -105,12 +105,13 @@ class TrainingLoop:
                 self._epochs(callback_list, signals)
                 if signals.received:
                     self._stop(signals)
+                if self.chief:
+                    with self._averaged():
+                        save_model(self.model, self.run.last)
+                    self._calibrate(signals)
         finally:
             callback_list.on_train_end()
         if self.chief:
-            with self._averaged():
-                save_model(self.model, self.run.last)
-            self._calibrate()
             self.run.write_status("finished", **asdict(self.outcome()))
         return self.outcome()
 
@@ -206,25 +207,28 @@ class TrainingLoop:
                 candidate.replace(self.run.best)
             self._write_metrics()
 
-    def _calibrate(self) -> None:
+    def _calibrate(self, signals: StopSignals) -> None:
         """Fits the temperatures of both models that the run keeps, and notes those of the best one."""
         if self.training.calibrate == "none":
             return
-        labels = self.labels["val"]
-        is_last = self.state.best == len(self.state.rows)
+        labels, is_last = self.labels["val"], self.state.best == len(self.state.rows)
+        size = max(1, self.training.batch_size // self.training.parts // self.strategy.num_replicas_in_sync)
+
+        def check() -> None:
+            if signals.received:
+                self._stop(signals)
+
         for path in (self.run.best,) if is_last else (self.run.last, self.run.best):
             model = load_model(path)
-            batches = evaluation_batches(self.readers["val"], labels, self.training.batch_size // self.training.parts)
-            answers = ProbabilityFunction(model)(batches, len(labels))
-            if reason := too_few(answers, labels):
-                note = f"not calibrated: {reason}"
-                continue
-            fit = fit_temperatures(model, answers, labels)
-            note = f"calibrated: {fit}"
-            model.temperatures = fit.temperatures
-            for each in (self.run.last, path) if is_last else (path,):
-                save_model(model, each)
-        self.progress.note(note)
+            batches = evaluation_batches(self.readers["val"], labels, size)
+            fit = fit_temperatures(
+                model, ProbabilityFunction(model.logits_model())(batches, len(labels), check), labels
+            )
+            if isinstance(fit, Fit):
+                model = calibrated(model, fit.temperatures)
+                for each in (self.run.last, path) if is_last else (path,):
+                    save_model(model, each)
+        self.progress.note(f"calibrated: {fit}" if isinstance(fit, Fit) else f"not calibrated: {fit}")
 
     def _validate(self, signals: StopSignals) -> dict[str, float] | None:
         """Returns the validation metrics; `None` if this process, running alone, is asked to stop meanwhile."""

@@ -37,6 +37,54 @@ def test_calibration_error_of_a_known_case() -> None:
     # Half the photos are 0.9 sure and 0.5 right; the other half is 0.6 sure and right.
     figures = calibration_figures(labels, probabilities)
     assert figures["expected_calibration_error"].value == pytest.approx(0.2)
+    right = [0.9] * 5 + [0.1] * 5 + [0.6] * 6 + [0.4] * 4
+    assert figures["negative_log_likelihood"].value == pytest.approx(-np.log(right).mean())
+    assert figures["brier_score"].value == pytest.approx(np.mean([2 * (1 - p) ** 2 for p in right]))
+
+
+def figures_by_loops(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
+    """The same, photo after photo."""
+    photos = len(labels)
+    surest = [(float(p.max()), int(p.argmax()) == label) for p, label in zip(probabilities, labels, strict=True)]
+    of_width: dict[int, float] = {}
+    of_mass: dict[int, float] = {}
+    for place, (confidence, is_right) in enumerate(sorted(surest)):
+        for bins, number in ((of_width, min(int(15 * confidence), 14)), (of_mass, 15 * place // photos)):
+            bins[number] = bins.get(number, 0.0) + (is_right - confidence) / photos
+    true = [p[label] for p, label in zip(probabilities, labels, strict=True)]
+    return {
+        "expected_calibration_error": sum(map(abs, of_width.values())),
+        "equal_mass_calibration_error": sum(map(abs, of_mass.values())),
+        "negative_log_likelihood": -sum(np.log(true)) / photos,
+        "brier_score": sum(((p - np.eye(len(p))[own]) ** 2).sum() for p, own in zip(probabilities, labels, strict=True))
+        / photos,
+    }
+
+
+def test_calibration_figures_are_those_of_loops_and_of_resampled_photos(rng: np.random.Generator) -> None:
+    logits = rng.normal(0, 2, (200, 4))
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    labels = np.where(rng.random(200) < 0.5, probabilities.argmax(axis=1), rng.integers(0, 4, 200))
+    figures, expected = calibration_figures(labels, probabilities), figures_by_loops(labels, probabilities)
+    assert {name: figure.value for name, figure in figures.items()} == pytest.approx(expected)
+    drawn = [rng.integers(0, 200, 200) for _ in range(500)]
+    resampled = [figures_by_loops(labels[own], probabilities[own]) for own in drawn]
+    for name, figure in figures.items():
+        low, high = np.percentile([each[name] for each in resampled], (2.5, 97.5))
+        if name.endswith("_error"):
+            low, high = 2 * figure.value - high, 2 * figure.value - low
+        tolerance = 0.25 * (high - low)
+        # Photos that are drawn twice may stand in two bins of equal mass or in one.
+        assert figure.low == pytest.approx(max(low, 0), abs=tolerance), name
+        assert figure.high == pytest.approx(high, abs=tolerance), name
+
+
+def test_the_order_of_photos_of_equal_confidence_does_not_matter() -> None:
+    probabilities = np.array([[0.8, 0.2]] * 40 + [[0.6, 0.4]] * 20)
+    labels = np.array([0] * 30 + [1] * 10 + [0] * 5 + [1] * 15)
+    name = "equal_mass_calibration_error"
+    for order in (np.arange(60), np.arange(60)[::-1], np.random.default_rng(1).permutation(60)):
+        assert calibration_figures(labels[order], probabilities[order])[name].value == pytest.approx((2 + 7) / 60)
 
 
 def test_the_bins_hold_every_photo_at_its_confidence(rng: np.random.Generator) -> None:

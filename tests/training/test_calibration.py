@@ -9,8 +9,10 @@ from typer.testing import CliRunner
 
 from clan_tf.cli.main import app
 from clan_tf.config import load_experiment
+from clan_tf.errors import UserError
 from clan_tf.evaluation import evaluate
 from clan_tf.models import load_model, save_model
+from clan_tf.models.calibration import calibrated
 from clan_tf.run import RunDirectory
 from clan_tf.training import train
 from helpers import TINY_DEMO
@@ -41,14 +43,13 @@ def test_training_calibrates_both_models_by_validation_photos(run: RunDirectory)
 def test_what_is_trained_is_calibrated_and_evaluated_again(run: RunDirectory) -> None:
     fitted = load_model(run.best)
     expected = dict(fitted.temperatures)
-    fitted.temperatures = dict.fromkeys(expected, 1.0)
-    save_model(fitted, run.best)
+    save_model(calibrated(fitted, {}), run.best)
     before = evaluate(str(run.path))
     assert before.temperature == 1 and before.uncalibrated is None
     done = CliRunner().invoke(app, ["calibrate", str(run.path), "--json"])
     assert done.exit_code == 0, done.output
     answer = json.loads(done.stdout)
-    assert answer["temperatures"] == load_model(run.best).temperatures == pytest.approx(expected, rel=1e-3)
+    assert answer["temperatures"] == load_model(run.best).temperatures == expected
     assert answer["photos"] == 60 and "test" in answer["evaluated"]
     losses = answer["negative_log_likelihood"]
     assert losses["after"] < losses["before"]
@@ -71,10 +72,10 @@ def test_what_cannot_be_calibrated_is_refused(run: RunDirectory, trained_run: Ru
     few = CliRunner().invoke(app, ["calibrate", str(trained_run.path)])
     for done, message in (
         (stopped, "the run is stopped; only a finished one is calibrated. Resume it: clan-tf train --resume"),
-        (alone, "isn't a run directory, whose validation photos are needed"),
+        (alone, "isn't a run directory, whose validation photos are needed. Give the run of the model"),
         (few, "can't be calibrated: there are 8 validation photos, and it takes 50. Train with more"),
     ):
-        assert done.exit_code, done.output
+        assert isinstance(done.exception, UserError), done.output
         assert message in str(done.exception)
 
 
