@@ -60,7 +60,8 @@ def _combined(model: BranchClassifier, branches: Sequence[str]) -> Tensor:
     if len(branches) == 1:
         return model.features[branches[0]]
     logits = [model.features[f"logits_{name}"] for name in branches]
-    weights, temperature = chosen_weights(branches, model.branch_weights), temperature_of(branches, model.temperatures)
+    weights = chosen_weights(branches, model.branch_weights)
+    temperature = temperature_of(branches, model.temperatures) if model.is_calibrated else None
     return combined_output(logits, model.combination, weights, temperature=temperature)
 
 
