@@ -12,7 +12,7 @@ def calibrate(
     overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Calibrate the probabilities of a trained model by temperature scaling.
+    """Calibrate a model's probabilities by temperature scaling.
 
     Divides its logits by temperatures that are fitted on validation photos. Training does so by itself, unless
     training.calibrate is none. Accuracies stay the same. What was evaluated is evaluated again; exports made before
