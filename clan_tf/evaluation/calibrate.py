@@ -99,7 +99,9 @@ def _fit(run: RunDirectory, overrides: Sequence[str], progress: Progress) -> tup
     require_finite_answers(run.best, logits)
     fit = fit_temperatures(model, logits, checked.labels)
     if isinstance(fit, str):
-        raise UserError(f"{run.path}: can't be calibrated: {fit}. Train with more validation photos: data.validation_fraction.")
+        raise UserError(
+            f"{run.path}: can't be calibrated: {fit}. Train with more validation photos: data.validation_fraction."
+        )
     return calibrated(model, fit.temperatures), fit
 
 
