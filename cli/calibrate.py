@@ -31,4 +31,4 @@ def calibrate(
     say(f"Model: {result.model}")
     if result.evaluated:
         say(f"Evaluated again: {', '.join(result.evaluated)}.")
-    say(f"Next: clan-tf report {run}, and clan-tf export for files that were exported before.")
+    say(f"Next: clan-tf report {run}. Export again, by --force, what was exported before.")

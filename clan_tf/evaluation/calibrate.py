@@ -6,7 +6,7 @@ from pathlib import Path
 
 from clan_tf.data import SPLITS
 from clan_tf.data.pipeline import PhotoReader, evaluation_batches
-from clan_tf.errors import UserError
+from clan_tf.errors import UserError, counted, shown
 from clan_tf.evaluation.evaluate import evaluate
 from clan_tf.evaluation.photos import check_noted, read_noted, require_same_classes
 from clan_tf.inference import ProbabilityFunction, locate_keras
@@ -15,7 +15,7 @@ from clan_tf.inference.views import view_of_model
 from clan_tf.models import BranchClassifier, load_model, save_model
 from clan_tf.models.calibration import Fit, calibrated, fit_temperatures
 from clan_tf.progress import Progress
-from clan_tf.run import EvaluationFolder, RunDirectory, is_run
+from clan_tf.run import EvaluationFolder, RunData, RunDirectory, find_run_above, is_run
 
 BATCH = 32
 """Photos that the model sees at a time."""
@@ -62,27 +62,46 @@ def calibrate(run: str, overrides: Sequence[str] = (), progress: Progress | None
             they are too few.
     """
     progress = progress or Progress()
-    owner = RunDirectory(run)
-    if not is_run(owner.path):
-        raise UserError(f"{run}: isn't a run directory, whose validation photos are needed. Give the run of the model.")
+    owner = _finished_run(run, overrides)
     with owner.claimed():
         if (status := owner.read_status()["status"]) != "finished":
+            was = "was interrupted" if status == "running" else f"is {status}"  # nobody else has claimed it
             raise UserError(
-                f"{run}: the run is {status}; only a finished one is calibrated. Resume it: clan-tf train --resume "
+                f"{run}: the run {was}; only a finished one is calibrated. Resume it: clan-tf train --resume "
                 f"--run-dir {run}"
             )
-        model, fit = _fit(owner, overrides, progress)
-        done = _evaluations(owner, model.branches)
-        for folder in done.values():
-            folder.predictions.unlink()  # complete again once it is written
-        save_model(model, owner.best)
-    for (split, branches), folder in done.items():
+        model = load_model(locate_keras(owner.path).file)
+        data = _own_photos(owner, model, overrides, progress)
+        evaluated = _evaluations(owner, model.branches)
+        for split, _ in evaluated:
+            data.photos(split)  # an error, before anything is written, if they are gone
+        fit = _fit(owner, model, data, progress)
+        for folder in evaluated.values():
+            folder.predictions.unlink(missing_ok=True)  # complete again once it is written
+        if fit.temperatures != model.temperatures:
+            save_model(calibrated(model, fit.temperatures), owner.best)
+    for (split, branches), folder in evaluated.items():
         evaluate(run, split, branches, overrides=overrides, output=str(folder.path), progress=progress)
-    return CalibrationResult(owner.best, fit, tuple(folder.path.name for folder in done.values()))
+    return CalibrationResult(owner.best, fit, tuple(folder.path.name for folder in evaluated.values()))
 
 
-def _fit(run: RunDirectory, overrides: Sequence[str], progress: Progress) -> tuple[BranchClassifier, Fit]:
-    model = load_model(locate_keras(run.path).file)
+def _finished_run(run: str, overrides: Sequence[str]) -> RunDirectory:
+    path = Path(run)
+    if not path.exists():
+        raise UserError(f"{run}: there is no such folder. Give a run directory.")
+    if not is_run(path):
+        owner = find_run_above(path)
+        raise UserError(
+            f"{run}: isn't a run directory, whose validation photos are needed. "
+            + (f"Give its run: {owner.path}" if owner else "Give the run of the model.")
+        )
+    for text in overrides:
+        if not text.startswith(("data.", "data=")):
+            raise UserError(f"--set: says where the photos are, by keys of data; received {shown(text)}.")
+    return RunDirectory(path)
+
+
+def _own_photos(run: RunDirectory, model: BranchClassifier, overrides: Sequence[str], progress: Progress) -> RunData:
     data = read_noted(run, run.experiment(overrides), None, progress)
     require_same_classes(run.best, model.class_names, data.source)
     if data.match is None:
@@ -90,6 +109,10 @@ def _fit(run: RunDirectory, overrides: Sequence[str], progress: Progress) -> tup
             f"{run.path}: can't be calibrated, because the data isn't the run's own photos in its own splits. Say "
             "where they are: --set data.root=FOLDER."
         )
+    return data
+
+
+def _fit(run: RunDirectory, model: BranchClassifier, data: RunData, progress: Progress) -> Fit:
     checked = check_noted(data, "val", data.photos("val"), progress)
     if notes := data.content_notes("val", checked):
         raise UserError(f"{run.path}: can't be calibrated: {'; '.join(notes)}. Put the run's own photos back.")
@@ -98,21 +121,23 @@ def _fit(run: RunDirectory, overrides: Sequence[str], progress: Progress) -> tup
         logits = ProbabilityFunction(model.logits_model())(batches, len(checked.photos), advance)
     require_finite_answers(run.best, logits)
     fit = fit_temperatures(model, logits, checked.labels)
-    if isinstance(fit, str):
-        raise UserError(
-            f"{run.path}: can't be calibrated: {fit}. Train with more validation photos: data.validation_fraction."
-        )
-    return calibrated(model, fit.temperatures), fit
+    if isinstance(fit, Fit):
+        return fit
+    missing = sum(row.split == "val" for row in data.match.missing) if data.match else 0
+    advice = "Train with more validation photos: data.validation_fraction."
+    if missing:
+        advice = f"{counted(missing, 'validation photo')} of the run are missing: put them back."
+    raise UserError(f"{run.path}: can't be calibrated: {fit}. {advice}")
 
 
 def _evaluations(
     run: RunDirectory, branches: Sequence[str]
 ) -> dict[tuple[str, tuple[str, ...] | None], EvaluationFolder]:
-    """Returns the run's own evaluations that are complete, by split and combined branches."""
+    """Returns the run's own evaluations, also those begun, by split and combined branches."""
     found: dict[tuple[str, tuple[str, ...] | None], EvaluationFolder] = {}
     for path in sorted(run.evaluation("test").path.parent.glob("*")):
         split, _, names = path.name.partition("-")
         own = tuple(names.split("+")) if names else None
-        if split in SPLITS and set(own or ()) <= {*branches} and EvaluationFolder(path).is_complete:
+        if split in SPLITS and set(own or ()) <= {*branches} and EvaluationFolder(path).metrics.is_file():
             found[split, own] = EvaluationFolder(path)
     return found

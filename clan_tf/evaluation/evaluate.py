@@ -146,7 +146,7 @@ def evaluate(
     folder = EvaluationFolder(output) if output else own.evaluation(split, some) if own else None
     notes = [*data.notes, *data.content_notes(split, checked)]
     if split == "val" and predictor.temperature != 1 and data.match:
-        notes.append("the temperature was fitted on these photos, so that others are calibrated less well")
+        notes.append("the temperature was fitted on the validation photos: others are calibrated less well")
         progress.note(f"note: {notes[-1]}")
     return _summarize(predictor, split, checked, probabilities, folder, tuple(notes))
 

@@ -145,7 +145,7 @@ def calibration_figures(labels: np.ndarray, probabilities: np.ndarray) -> dict[s
 def calibration_rows(
     figures: Mapping[str, Estimate], uncalibrated: Mapping[str, Estimate] | None = None
 ) -> list[tuple[str, ...]]:
-    """Returns what to show of `calibration_figures`: name, value, interval, and the uncalibrated value if there is one.
+    """Returns what to show of `calibration_figures`: name, value, interval, and the same uncalibrated if given.
 
     Figures that a file lacks are left out.
     """
@@ -153,7 +153,8 @@ def calibration_rows(
     for name in [name for name in _TITLES if name in figures and name in (uncalibrated or figures)]:
         one, text = figures[name], as_percent if name.endswith("_error") else "{:.3f}".format
         row = (_TITLES[name], text(one.value), f"{text(one.low)} to {text(one.high)}")
-        rows.append((*row, text(uncalibrated[name].value)) if uncalibrated else row)
+        raw = uncalibrated and uncalibrated[name]
+        rows.append((*row, f"{text(raw.value)} ({text(raw.low)} to {text(raw.high)})") if raw else row)
     return rows
 
 

@@ -80,7 +80,10 @@ def locate_keras(model: str | Path) -> LocatedModel:
         if not is_run(path):
             raise _no_model(path, "not a run directory (it has no config.yaml and status.json)")
         if not run.best.is_file():
-            raise UserError(f"{path}: this run has no checkpoint yet; it is {run.read_status()['status']}.")
+            status = run.read_status()["status"]
+            if status == "finished":
+                raise UserError(f"{run.best}: is missing from a finished run. Restore it from a copy, or train again.")
+            raise UserError(f"{path}: this run has no checkpoint yet; it is {status}.")
         return LocatedModel(path, run.best)
     if not path.is_file():
         raise _no_model(path, "not a regular file" if path.exists() else "no such file or folder")

@@ -68,7 +68,7 @@ def describe_phases(phases: Sequence[Phase]) -> str | None:
     """
     usual, *later = dict.fromkeys(phases)
     if not later:
-        return None if usual == ALL else f"{usual.name} in all epochs"
+        return None if usual == ALL else f"{usual.name} in all epochs, the attention in none"
     epochs = {phase: [str(epoch) for epoch, each in enumerate(phases, 1) if each == phase] for phase in later}
     texts = []
     for phase, of in epochs.items():

@@ -33,7 +33,7 @@ def test_other_models_train_all_in_every_epoch() -> None:
 def test_attention_that_nothing_trains_stays_as_it_starts() -> None:
     model = RACNN("tiny", 3, SIZE, crops=1, attention_every=2, ranking_weight=0.0)
     assert [model.phase(epoch).name for epoch in range(4)] == ["classification"] * 4
-    assert describe_phases([model.phase(0)] * 3) == "classification in all epochs"
+    assert describe_phases([model.phase(0)] * 3) == "classification in all epochs, the attention in none"
 
 
 def test_phases_are_described() -> None:

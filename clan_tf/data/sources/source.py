@@ -127,7 +127,7 @@ def require_folder(root: Path | str | None, source: str) -> Path:
     if root is None:
         raise UserError(f"data.root: the source {source!r} needs the folder of the photos: --set data.root=FOLDER.")
     if not Path(root).is_dir():
-        raise UserError(f"data.root: there is no folder {root}.")
+        raise UserError(f"data.root: there is no folder {root}. Say where the photos are: --set data.root=FOLDER.")
     return Path(root).resolve()
 
 
