@@ -3,9 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from scipy.stats import binomtest
 
-from clan_tf.evaluation.metrics import RESAMPLES, Estimate, as_percent
+from clan_tf.evaluation.metrics import RESAMPLES, Estimate, Share, as_percent
 
 CLASS_COLUMNS = ("class", "photos", "accuracy", "low", "high", "predicted", "precision", "f1")
 """Of `class_rows`."""
@@ -106,14 +105,14 @@ def class_rows(confusion: np.ndarray, names: Sequence[str]) -> list[dict[str, st
         photos, predicted, right = confusion[label].sum(), confusion[:, label].sum(), confusion[label, label]
         if not photos:
             continue
-        interval = binomtest(int(right), int(photos)).proportion_ci(method="wilson")
+        recall = Share.of(int(right), int(photos))
         rows.append(
             {
                 "class": name,
-                "photos": int(photos),
-                "accuracy": float(right / photos),
-                "low": float(interval.low),
-                "high": float(interval.high),
+                "photos": recall.photos,
+                "accuracy": recall.value,
+                "low": recall.low,
+                "high": recall.high,
                 "predicted": int(predicted),
                 "precision": float(right / predicted) if predicted else None,
                 "f1": float(2 * right / (photos + predicted)),

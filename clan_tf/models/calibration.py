@@ -9,7 +9,7 @@ import numpy as np
 from clan_tf.choices import chosen_weights
 from clan_tf.errors import counted
 from clan_tf.models.classifier import BranchClassifier
-from clan_tf.models.combination import COMBINED
+from clan_tf.models.combination import COMBINED, joined_logits
 
 FEWEST_PHOTOS, FEWEST_WRONG = 50, 5
 """How many validation photos are needed, and how many of them wrong: with fewer, a temperature is left to chance."""
@@ -104,17 +104,11 @@ def _takes_temperatures(kind: type[BranchClassifier]) -> bool:
 
 def _combined(model: BranchClassifier, logits: Mapping[str, np.ndarray]) -> np.ndarray:
     """Returns the logits of the combined prediction, but for a constant for each photo."""
-    from scipy.special import log_softmax, logsumexp
-
     branches = [branch for branch in model.branches if model.branch_weights[branch] > 0]
-    weights = np.array(chosen_weights(branches, model.branch_weights) or [1.0] * len(branches))
-    weights = (weights / weights.sum())[:, None, None]
-    own = np.stack([logits[branch] for branch in branches])
-    if len(branches) == 1:
+    own = [logits[branch] for branch in branches]
+    if len(own) == 1:
         return own[0]
-    if model.combination == "logits":
-        return (weights * own).sum(axis=0)
-    return logsumexp(log_softmax(own, axis=-1), axis=0, b=weights)
+    return np.asarray(joined_logits(own, model.combination, chosen_weights(branches, model.branch_weights)))
 
 
 def _loss(logits: np.ndarray, labels: np.ndarray, inverse: float) -> float:

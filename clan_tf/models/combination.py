@@ -11,7 +11,7 @@ from clan_tf.layers.non_local import Shape
 from clan_tf.layers.relation import Tensor
 from clan_tf.layers.weighted_average import WeightedAverage
 
-__all__ = ["COMBINED", "branch_output", "combine", "combined_output", "mean_log_probabilities", "tempered"]
+__all__ = ["COMBINED", "branch_output", "combine", "combined_output", "joined_logits", "tempered"]
 _TINY = 1e-30
 """The smallest order of magnitude whose logarithm float32 holds."""
 
@@ -39,8 +39,12 @@ def combine(
     given = temperatures or [1.0] * len(probabilities)
     # Logits but for a constant, which softmax doesn't see.
     logits = [ops.log(ops.maximum(values, _TINY)) * own for values, own in zip(probabilities, given, strict=True)]
-    joined = _mean(logits, weights) if rule == "logits" else mean_log_probabilities(logits, weights)
-    return ops.softmax(joined / temperature, axis=-1)
+    return ops.softmax(joined_logits(logits, rule, weights) / temperature, axis=-1)
+
+
+def joined_logits(logits: Sequence[Tensor], rule: Combination, weights: Sequence[float] | None = None) -> Tensor:
+    """Computes the logits of the branches' combination, but for a constant, from logits `(…, classes)` of each."""
+    return _mean(logits, weights) if rule == "logits" else mean_log_probabilities(logits, weights)
 
 
 def tempered(probabilities: Tensor, temperature: float) -> Tensor:
