@@ -66,6 +66,9 @@ class DataConfig(Section):
     """Whether photos are cropped to their bounding boxes; for `cub`, `cars`, `aircraft`, `tfds` and `records`."""
     classes: Annotated[int, up_to(limits.CLASSES)] | None = None
     """Number of classes; needed only by commands that run without the data."""
+    unknown_classes: Annotated[list[Text], Field(max_length=limits.CLASSES)] = []
+    """Classes that a model doesn't get to know: none of their photos is in a split, and `evaluate` finds out how well
+    the model tells that they are none of its classes."""
     quarantine: Path | None = None
     """List of photos to leave out, as `clan-tf data check --quarantine` writes it."""
     on_broken: Literal["refuse", "skip"] = "refuse"

@@ -13,7 +13,7 @@ from clan_tf.data.sources.cutting import with_validation
 from clan_tf.data.sources.folders import read_folders
 from clan_tf.data.sources.generated import read_generated
 from clan_tf.data.sources.records import read_records, read_tfds
-from clan_tf.data.sources.selection import left_behind, take_fraction, without_quarantined
+from clan_tf.data.sources.selection import left_behind, take_fraction, without_classes, without_quarantined
 from clan_tf.data.sources.source import Source, class_problems
 from clan_tf.errors import UserError
 
@@ -81,11 +81,12 @@ def _read(config: DataConfig) -> Source:
     if config.crop_to_box and facts and not facts.boxes:
         raise UserError(f"data.crop_to_box: the source {_kind(config)!r} has no boxes. Set it to false.")
     try:
-        return SOURCE_READERS[_kind(config)](config)
+        source = SOURCE_READERS[_kind(config)](config)
     except OSError as error:
         unread = error.filename or config.root or config.source
         reason = error.strerror or error
         raise UserError(f"{unread}: can't be read: {reason}. Mend that, or name other data by data.root.") from error
+    return without_classes(source, config.unknown_classes, place_of(config))
 
 
 def _kind(config: DataConfig) -> str:

@@ -1,11 +1,12 @@
 """Which of a source's photos are used: all but the quarantined ones, or a fraction for a quick trial."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from clan_tf.data.sources.cutting import content_key, places_by_content, with_digests
-from clan_tf.data.sources.source import Photo, members_by_label, relative_name
-from clan_tf.errors import UserError
+from clan_tf.data.sources.source import Photo, Source, members_by_label, relative_name
+from clan_tf.errors import UserError, counted, listed, nearest, shown
 from clan_tf.files import parse_json, read_text
 
 Splits = Mapping[str, Sequence[Photo]]
@@ -26,18 +27,48 @@ def without_quarantined(splits: Splits, quarantine: Path | None, root: str | Non
     if quarantine is None:
         return {split: list(photos) for split, photos in splits.items()}
     lines = (line.rstrip("\r") for line in read_text(quarantine, "data.quarantine").split("\n"))
-    listed = {_name(line) for line in lines if line.strip() and not line.startswith("#")}
+    quarantined = {_name(line) for line in lines if line.strip() and not line.startswith("#")}
     names = {photo.name: relative_name(photo.name, root) for photos in splits.values() for photo in photos}
-    unknown = listed - names.keys() - set(names.values())
+    unknown = quarantined - names.keys() - set(names.values())
     if unknown:
         raise UserError(
             f"data.quarantine: {quarantine} names {len(unknown)} photos that the data doesn't have, such as "
             f"{min(unknown)!r}. Write it again: clan-tf data check CONFIG --quarantine {quarantine}."
         )
     return {
-        split: [photo for photo in photos if photo.name not in listed and names[photo.name] not in listed]
+        split: [photo for photo in photos if photo.name not in quarantined and names[photo.name] not in quarantined]
         for split, photos in splits.items()
     }
+
+
+def without_classes(source: Source, names: Sequence[str], place: str) -> Source:
+    """Returns the source without some classes, whose photos become its `unknown` ones.
+
+    Args:
+        source: the data.
+        names: classes that a model mustn't know.
+        place: the key that names the data, and its path.
+
+    Raises:
+        UserError: if the data doesn't have one of them.
+    """
+    if not names:
+        return source
+    for name in names:
+        if name not in source.class_names:
+            raise UserError(
+                f"data.unknown_classes: {place} has no class {shown(name)}.{nearest(name, list(source.class_names))}"
+            )
+    known = [name for name in source.class_names if name not in names]
+    labels = {source.class_names.index(name): label for label, name in enumerate(known)}
+    splits = {
+        split: [replace(photo, label=labels[photo.label]) for photo in photos if photo.label in labels]
+        for split, photos in source.splits.items()
+    }
+    everything = (photo for photos in source.splits.values() for photo in photos)
+    unknown = [replace(photo, label=-1) for photo in everything if photo.label not in labels]
+    note = f"{counted(len(unknown), 'photo')} of data.unknown_classes ({listed(names)}) are in no split."
+    return replace(source, class_names=tuple(known), splits=splits, unknown=unknown, notes=(*source.notes, note))
 
 
 def take_fraction(splits: Splits, fraction: float, seed: int) -> dict[str, list[Photo]]:

@@ -75,6 +75,7 @@ class Source:
         left_out: files and folders among the photos that aren't used, and why; from the sources that list folders.
         val_is_cut: whether the validation photos were cut at random from the data's train photos.
         unused: by reason (`quarantined`, `left out`) the photos of each split that the data has, but that aren't used.
+        unknown: the photos of `data.unknown_classes`, of all splits, which have no label (-1).
     """
 
     class_names: tuple[str, ...]
@@ -84,6 +85,7 @@ class Source:
     left_out: tuple[LeftOut, ...] = ()
     val_is_cut: bool = False
     unused: Mapping[str, Mapping[str, Sequence[Photo]]] = field(default_factory=dict)
+    unknown: Sequence[Photo] = ()
 
     def photos(self, split: str) -> Sequence[Photo]:
         """Returns the photos of a split; a `UserError` where there are none."""
