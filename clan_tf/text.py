@@ -35,6 +35,11 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
+def percent(share: float) -> str:
+    """Writes a share, 0…1, as percent with three digits: `2 %`, `97.5 %`."""
+    return f"{100 * share:.3g} %"
+
+
 def escaped_json(json_text: str) -> str:
     r"""Escapes JSON text by JSON's own escapes, so that `printable` leaves it unchanged: `\u009b`, `\udce9`."""
     return "".join(

@@ -93,6 +93,10 @@ class TrainingConfig(Section):
     calibrate: Calibration = "temperature"
     """How probabilities are calibrated after training: not at all, or by a temperature that is fitted on validation
     photos (Guo and others, ICML 2017), of which it takes 50, 5 of them wrong; with fewer it stays 1."""
+    accept_error: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Of the answers that the trained model gives, the largest share that may be wrong, such as 0.05: less probable
+    ones are withheld, below a threshold that is fitted on validation photos so that this holds with 95 % confidence. By
+    default all are given."""
     precision: Precision = "float32"
     """Precision of the computation; weights stay float32. `auto` chooses the half precision that this hardware
     accelerates, or float32."""

@@ -1,7 +1,7 @@
 """Calibration of a model that is already trained."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from clan_tf.data import SPLITS
@@ -13,7 +13,8 @@ from clan_tf.inference import ProbabilityFunction, locate_keras
 from clan_tf.inference.predictor import require_finite_answers
 from clan_tf.inference.views import view_of_model
 from clan_tf.models import BranchClassifier, load_model, save_model
-from clan_tf.models.calibration import Fit, calibrated, fit_temperatures
+from clan_tf.models.calibration import Answers, Fit, fit_answers
+from clan_tf.models.selective_risk import RejectionFit
 from clan_tf.progress import Progress
 from clan_tf.run import EvaluationFolder, RunData, RunDirectory, find_run_above, is_run
 
@@ -27,27 +28,43 @@ class CalibrationResult:
 
     Attributes:
         model: the `.keras` file that was written.
-        fit: its temperatures.
+        fit: its temperatures, or why they stayed as they were.
+        rejection: when it withholds an answer; `None` if it never does.
         evaluated: the names of the run's evaluations, which were done again.
     """
 
     model: Path
-    fit: Fit
+    fit: Fit | str
+    rejection: RejectionFit | None
     evaluated: tuple[str, ...]
 
     def to_json(self) -> dict[str, object]:
         """Returns plain values, as `calibrate --json` prints them."""
-        before, after = self.fit.losses
         return {
             "model": str(self.model),
-            "temperatures": self.fit.temperatures,
-            "photos": self.fit.photos,
-            "negative_log_likelihood": {"before": before, "after": after},
+            **self._temperatures(),
+            "rejection": self.rejection and {**asdict(self.rejection.rejection), **self.rejection.counts()},
             "evaluated": list(self.evaluated),
         }
 
+    def _temperatures(self) -> dict[str, object]:
+        if isinstance(self.fit, str):
+            return {"temperatures": None, "reason": self.fit}
+        before, after = self.fit.losses
+        return {
+            "temperatures": self.fit.temperatures,
+            "photos": self.fit.photos,
+            "negative_log_likelihood": {"before": before, "after": after},
+        }
 
-def calibrate(run: str, overrides: Sequence[str] = (), progress: Progress | None = None) -> CalibrationResult:
+
+def calibrate(
+    run: str,
+    overrides: Sequence[str] = (),
+    progress: Progress | None = None,
+    accept_error: float | None = None,
+    per_class: bool = False,
+) -> CalibrationResult:
     """Calibrates the best model of a finished run by temperatures that are fitted on its validation photos.
 
     The model's file is replaced, and what was evaluated of the run is evaluated again. Accuracies stay as they are.
@@ -56,11 +73,18 @@ def calibrate(run: str, overrides: Sequence[str] = (), progress: Progress | None
         run: a run directory.
         overrides: `KEY=VALUE` strings that say where the run's photos are now.
         progress: where progress is shown.
+        accept_error: of the answers that the model gives, the share that may be wrong, between 0 and 1: less probable
+            ones are withheld; with 1 all are given. By default as it was.
+        per_class: whether each class has a threshold of its own, for which there are enough photos.
 
     Raises:
         UserError: if `run` isn't the directory of a finished run, its validation photos aren't those that it had, or
-            they are too few.
+            they are too few, or no threshold keeps to `accept_error`.
     """
+    if accept_error is not None and not 0 < accept_error <= 1:
+        raise UserError(f"--accept-error: must be above 0, and at most 1; received {accept_error:g}.")
+    if per_class and accept_error in (None, 1):
+        raise UserError("--per-class: says how answers are withheld; add --accept-error E, such as 0.05.")
     progress = progress or Progress()
     owner = _finished_run(run, overrides)
     with owner.claimed():
@@ -75,14 +99,16 @@ def calibrate(run: str, overrides: Sequence[str] = (), progress: Progress | None
         evaluated = _evaluations(owner, model.branches)
         for split, _ in evaluated:
             data.photos(split)  # an error, before anything is written, if they are gone
-        fit = _fit(owner, model, data, progress)
+        before = model.get_config()
+        answers = _fit(owner, model, data, progress, accept_error, per_class)
         for folder in evaluated.values():
             folder.predictions.unlink(missing_ok=True)  # complete again once it is written
-        if fit.temperatures != model.temperatures:
-            save_model(calibrated(model, fit.temperatures), owner.best)
+        if answers.model.get_config() != before:
+            save_model(answers.model, owner.best)
     for (split, branches), folder in evaluated.items():
         evaluate(run, split, branches, overrides=overrides, output=str(folder.path), progress=progress)
-    return CalibrationResult(owner.best, fit, tuple(folder.path.name for folder in evaluated.values()))
+    found = answers.rejection if isinstance(answers.rejection, RejectionFit) else None
+    return CalibrationResult(owner.best, answers.fit or "", found, tuple(f.path.name for f in evaluated.values()))
 
 
 def _finished_run(run: str, overrides: Sequence[str]) -> RunDirectory:
@@ -112,7 +138,14 @@ def _own_photos(run: RunDirectory, model: BranchClassifier, overrides: Sequence[
     return data
 
 
-def _fit(run: RunDirectory, model: BranchClassifier, data: RunData, progress: Progress) -> Fit:
+def _fit(
+    run: RunDirectory,
+    model: BranchClassifier,
+    data: RunData,
+    progress: Progress,
+    accept_error: float | None,
+    per_class: bool,
+) -> Answers:
     checked = check_noted(data, "val", data.photos("val"), progress)
     if notes := data.content_notes("val", checked):
         raise UserError(f"{run.path}: can't be calibrated: {'; '.join(notes)}. Put the run's own photos back.")
@@ -120,14 +153,21 @@ def _fit(run: RunDirectory, model: BranchClassifier, data: RunData, progress: Pr
     with progress.track("running the model on validation photos", -(-len(checked.photos) // BATCH)) as advance:
         logits = ProbabilityFunction(model.logits_model())(batches, len(checked.photos), advance)
     require_finite_answers(run.best, logits)
-    fit = fit_temperatures(model, logits, checked.labels)
-    if isinstance(fit, Fit):
-        return fit
+    if accept_error is None and model.rejection:
+        aim, per_class = model.rejection.accept_error, len(model.rejection.thresholds) > 1
+    else:
+        aim = None if accept_error == 1 else accept_error
+    answers = fit_answers(model, logits, checked.labels, True, aim, per_class)
+    failure = answers.rejection if isinstance(answers.rejection, str) else None
+    if accept_error is None and isinstance(answers.fit, str):
+        failure = answers.fit
+    if failure is None:
+        return answers
     missing = sum(row.split == "val" for row in data.match.missing) if data.match else 0
     advice = "Train with more validation photos: data.validation_fraction."
     if missing:
         advice = f"{counted(missing, 'validation photo')} of the run are missing: put them back."
-    raise UserError(f"{run.path}: can't be calibrated: {fit}. {advice}")
+    raise UserError(f"{run.path}: can't be calibrated: {failure}. {advice}")
 
 
 def _evaluations(

@@ -27,7 +27,7 @@ from clan_tf.models.foreign import require_known_layers
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 CONFIG_BYTES = 2**24
-COLLECTIONS = {"mid": list, "class_names": list, "loss_weights": dict, "temperatures": dict}
+COLLECTIONS = {"mid": list, "class_names": list, "loss_weights": dict, "temperatures": dict, "thresholds": list}
 """The settings that aren't a number or string."""
 _NAME = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.-]*")
 """What TensorFlow accepts as the name of a model; with other names it fails only when the model is run."""
@@ -204,7 +204,9 @@ def _require_own_class(config: Mapping[str, Any]) -> Mapping[str, Any]:
     settings = config.get("config")
     if not isinstance(settings, dict):
         raise ValueError(f"{CONFIG} must hold the model's settings; received {shown(settings)}")
-    if unknown := sorted(set(settings) - {"name", "temperatures", *argument_names(owner)}):
+    if unknown := sorted(
+        set(settings) - {"name", "temperatures", "accept_error", "thresholds", *argument_names(owner)}
+    ):
         raise ValueError(f"{CONFIG} has settings that {owner.__name__} doesn't: {shown(unknown)}")
     for name, value in settings.items():
         _require_plain_value(name, value)

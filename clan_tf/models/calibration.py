@@ -10,11 +10,27 @@ from clan_tf.choices import chosen_weights
 from clan_tf.errors import counted
 from clan_tf.models.classifier import BranchClassifier
 from clan_tf.models.combination import COMBINED, joined_logits
+from clan_tf.models.selective_risk import RejectionFit, fit_rejection
 
 FEWEST_PHOTOS, FEWEST_WRONG = 50, 5
 """How many validation photos are needed, and how many of them wrong: with fewer, a temperature is left to chance."""
 _LARGEST = 10.0
 """The largest temperature that is fitted; its inverse is the smallest."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """A model whose answers mean what they say, and how that was found.
+
+    Attributes:
+        model: the model, with other temperatures and thresholds.
+        fit: its temperatures; why they are as they were; `None` if they weren't to be fitted.
+        rejection: when it withholds an answer; why it never does; `None` if it wasn't to.
+    """
+
+    model: BranchClassifier
+    fit: "Fit | str | None"
+    rejection: RejectionFit | str | None
 
 
 @dataclass(frozen=True)
@@ -64,6 +80,38 @@ def fit_temperatures(model: BranchClassifier, logits: Mapping[str, np.ndarray], 
     }
     losses = [_loss(own[COMBINED], labels, inverse) for inverse in (1.0, 1 / temperatures[COMBINED])]
     return Fit(temperatures, len(labels), (losses[0], losses[1]))
+
+
+def fit_answers(
+    model: BranchClassifier,
+    logits: Mapping[str, np.ndarray],
+    labels: np.ndarray,
+    with_temperatures: bool,
+    accept_error: float | None,
+    per_class: bool = False,
+) -> Answers:
+    """Fits temperatures, and thresholds to the probabilities that these give.
+
+    Args:
+        model: the model.
+        logits: as in `fit_temperatures`.
+        labels: `(photos,)`.
+        with_temperatures: whether temperatures are fitted, or stay.
+        accept_error: the share of wrong answers, as in `fit_rejection`; of `None` nothing is withheld.
+        per_class: as in `fit_rejection`.
+    """
+    fit = fit_temperatures(model, logits, labels) if with_temperatures else None
+    if isinstance(fit, Fit) and fit.temperatures != model.temperatures:
+        model = calibrated(model, fit.temperatures)
+    found = None
+    if accept_error is not None:
+        from scipy.special import softmax
+
+        own = {branch: np.asarray(values, "float64") for branch, values in logits.items()}
+        probabilities = softmax(_combined(model, own) / model.temperatures[COMBINED], axis=1)
+        found = fit_rejection(probabilities, labels, accept_error, per_class)
+    model.rejection = found.rejection if isinstance(found, RejectionFit) else None
+    return Answers(model, fit, found)
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:

@@ -12,6 +12,7 @@ from clan_tf.layers.relation import Tensor
 from clan_tf.models.branch_values import full_loss_weights, full_temperatures
 from clan_tf.models.combination import COMBINED, branch_output, combine, combined_output
 from clan_tf.models.phases import Phase, phase_of
+from clan_tf.rejection import Rejection, checked_rejection
 
 NOT_SAVED = ("weights", "scales")
 """Constructor arguments that a saved model doesn't need: it has its own weights and names its layers."""
@@ -55,6 +56,7 @@ class BranchClassifier(keras.Model):
         branches: the branches' names.
         branch_weights: each branch's weight in the combination.
         temperatures: what each output's logits are divided by.
+        rejection: when the combined prediction is no answer; `None` if it always is one. It changes no output.
         features: every symbolic intermediate by name.
         backbone_model: the network that `backbone` names, set by the subclass.
 
@@ -74,6 +76,7 @@ class BranchClassifier(keras.Model):
     PUBLISHED: ClassVar[str] = ""
     ROUNDING: ClassVar[float] = 1.0
     prepared: frozenset[str] = frozenset()
+    rejection: Rejection | None = None
 
     backbone: str
     classes: int
@@ -292,7 +295,9 @@ class BranchClassifier(keras.Model):
         names = [name for name in argument_names(type(self)) if name not in NOT_SAVED]
         arguments = {name: _plain(getattr(self, name)) for name in names}
         # Left out where it says nothing, so that older versions can read the file.
-        given = {"temperatures": dict(self.temperatures)} if self.is_calibrated else {}
+        given: dict[str, Any] = {"temperatures": dict(self.temperatures)} if self.is_calibrated else {}
+        if self.rejection:
+            given |= {"accept_error": self.rejection.accept_error, "thresholds": list(self.rejection.thresholds)}
         return {**arguments, **given, "name": self.name}
 
     @classmethod
@@ -303,7 +308,10 @@ class BranchClassifier(keras.Model):
         """
         names = argument_names(cls)
         config = {**{name: value for name, value in FORMER_DEFAULTS.items() if name in names}, **config}
-        return cls(**{name: value for name, value in config.items() if name != "weights"})
+        rejection = config.pop("accept_error", None), config.pop("thresholds", None)
+        model = cls(**{name: value for name, value in config.items() if name != "weights"})
+        model.rejection = checked_rejection(*rejection, model.classes)
+        return model
 
     @staticmethod
     def _labels_by_output(y: Any, names: Iterable[str]) -> Any:

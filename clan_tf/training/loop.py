@@ -21,7 +21,7 @@ from clan_tf.errors import CheckFailed
 from clan_tf.files import write_rows
 from clan_tf.inference import ProbabilityFunction
 from clan_tf.models import BranchClassifier, load_model, save_model
-from clan_tf.models.calibration import Fit, calibrated, fit_temperatures
+from clan_tf.models.calibration import Answers, Fit, fit_answers
 from clan_tf.models.files import damage_in_model
 from clan_tf.models.phases import Phase
 from clan_tf.plots import plot_curves
@@ -208,8 +208,9 @@ class TrainingLoop:
             self._write_metrics()
 
     def _calibrate(self, signals: StopSignals) -> None:
-        """Fits the temperatures of both models that the run keeps, and notes those of the best one."""
-        if self.training.calibrate == "none":
+        """Fits temperatures and thresholds of both models that the run keeps, and notes those of the best one."""
+        with_temperatures, accept_error = self.training.calibrate != "none", self.training.accept_error
+        if not with_temperatures and accept_error is None:
             return
         labels, is_last = self.labels["val"], self.state.best == len(self.state.rows)
         size = max(1, self.training.batch_size // self.training.parts // self.strategy.num_replicas_in_sync)
@@ -221,14 +222,20 @@ class TrainingLoop:
         for path in (self.run.best,) if is_last else (self.run.last, self.run.best):
             model = load_model(path)
             batches = evaluation_batches(self.readers["val"], labels, size)
-            fit = fit_temperatures(
-                model, ProbabilityFunction(model.logits_model())(batches, len(labels), check), labels
+            logits = ProbabilityFunction(model.logits_model())(batches, len(labels), check)
+            answers = fit_answers(model, logits, labels, with_temperatures, accept_error)
+            for each in (self.run.last, path) if is_last else (path,):
+                save_model(answers.model, each)
+        self._note_answers(answers)
+
+    def _note_answers(self, answers: Answers) -> None:
+        fit, rejection = answers.fit, answers.rejection
+        if fit is not None:
+            self.progress.note(f"calibrated: {fit}" if isinstance(fit, Fit) else f"not calibrated: {fit}")
+        if rejection is not None:
+            self.progress.note(
+                f"every answer is given: {rejection}" if isinstance(rejection, str) else f"answers: {rejection}"
             )
-            if isinstance(fit, Fit):
-                model = calibrated(model, fit.temperatures)
-                for each in (self.run.last, path) if is_last else (path,):
-                    save_model(model, each)
-        self.progress.note(f"calibrated: {fit}" if isinstance(fit, Fit) else f"not calibrated: {fit}")
 
     def _validate(self, signals: StopSignals) -> dict[str, float] | None:
         """Returns the validation metrics; `None` if this process, running alone, is asked to stop meanwhile."""
