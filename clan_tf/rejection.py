@@ -37,8 +37,10 @@ class Rejection:
 
     def __str__(self) -> str:
         lowest, highest = min(self.thresholds), max(self.thresholds)
+        if highest == 0:
+            return f"any probability, for at most {percent(self.accept_error)} wrong answers"
         span = f"{lowest:.4g}" if lowest == highest else f"{lowest:.4g} to {highest:.4g}, by class"
-        return f"probability of at least {span}, for at most {percent(self.accept_error)} wrong answers"
+        return f"a probability of at least {span}, for at most {percent(self.accept_error)} wrong answers"
 
 
 def checked_rejection(accept_error: Any, thresholds: Any, classes: int) -> Rejection | None:

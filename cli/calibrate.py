@@ -44,7 +44,7 @@ def calibrate(
         say(f"Calibrated: {result.fit}.")
         say(f"Negative log-likelihood of these photos: {before:.4f} with a temperature of 1, {after:.4f} now.")
     if result.rejection:
-        say(f"Answers: {result.rejection}.")
+        say(f"Answers are {result.rejection}.")
     say(f"Model: {result.model}")
     if result.evaluated:
         say(f"Evaluated again: {', '.join(result.evaluated)}.")

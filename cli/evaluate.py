@@ -37,6 +37,15 @@ def evaluate(
             help="Config whose data to use; by default the run's own.",
         ),
     ] = None,
+    unknown: Annotated[
+        str | None,
+        typer.Option(
+            "--unknown",
+            metavar="FOLDER",
+            callback=require_utf8,
+            help="Photos of none of the classes: how well are they told apart? By default data.unknown_classes.",
+        ),
+    ] = None,
     overrides: SetOption = None,
     output: Annotated[
         str | None,
@@ -51,14 +60,14 @@ def evaluate(
 ) -> None:
     """Measure a model's accuracy on the photos of a split.
 
-    Prints accuracy per branch and combined, averages with intervals, the hardest classes, the most confused pairs, and
-    how well the probabilities are calibrated.
+    Prints accuracy per branch and combined, averages with intervals, the hardest classes, the most confused pairs,
+    how well the probabilities are calibrated, and the error if unsure answers are withheld.
     """
     quiet_tensorflow()
     from clan_tf.evaluation import evaluate as evaluate_model
 
     chosen = branches.split(",") if branches else None
-    result = evaluate_model(model, split, chosen, config, overrides or (), output, ConsoleProgress())
+    result = evaluate_model(model, split, chosen, config, overrides or (), output, ConsoleProgress(), unknown=unknown)
     if as_json:
         print_json(result.to_json())
         return
@@ -66,6 +75,8 @@ def evaluate(
     _print_averages(result)
     _print_classes(result)
     _print_calibration(result)
+    _print_selective(result)
+    _print_unknown(result)
     if result.folder:
         say(f"Tables, pictures and all predictions: {result.folder}")
 
@@ -87,6 +98,25 @@ def _print_calibration(result: "Evaluation") -> None:
     headings = ["of the combined prediction", "value", "95 % interval"]
     print_table("Calibration", [*headings, "uncalibrated"] if raw else headings, rows)
     say(f"Its logits are divided by {result.temperature:g}." if raw else "Its logits aren't divided by a temperature.")
+
+
+def _print_selective(result: "Evaluation") -> None:
+    from clan_tf.evaluation import rejection_text, risk_rows
+
+    headings = ("photos answered", "lowest probability", "wrong answers", "95 % interval")
+    print_table("If the least probable answers are withheld", headings, risk_rows(result.selective))
+    say(rejection_text(result.selective))
+
+
+def _print_unknown(result: "Evaluation") -> None:
+    from clan_tf.evaluation import score_rows, unknown_text
+
+    if result.unknown is None:
+        return
+    headings = ("score", "AUROC", "95 % interval", "accepted of them", "AUROC of wrong answers")
+    print_table(f"Known from {result.unknown.photos:,} unknown photos", headings, score_rows(result.unknown))
+    say("Accepted: the unknown photos that have a higher score than the lowest 5 % of the known ones.")
+    say(unknown_text(result.unknown))
 
 
 def _print_averages(result: "Evaluation") -> None:

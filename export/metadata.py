@@ -14,11 +14,13 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from clan_tf.rejection import Rejection
 from clan_tf.runtime import Contract
 from clan_tf.runtime.contract import CONTRACT_FILE, LABELS_FILE
 
 _METADATA_NAME, _METADATA_FORMAT, _TFLITE_FORMAT = "TFLITE_METADATA", b"M001", b"TFL3"
-_RGB, _IMAGE_PROPERTIES, _FEATURE_PROPERTIES, _NORMALIZATION_OPTIONS, _TENSOR_AXIS_LABELS = 1, 2, 1, 1, 2
+_RGB, _IMAGE_PROPERTIES, _FEATURE_PROPERTIES, _TENSOR_AXIS_LABELS = 1, 2, 1, 2
+_NORMALIZATION_OPTIONS, _SCORE_THRESHOLDING_OPTIONS = 1, 3
 """Values of the schema's enumerations and unions."""
 
 
@@ -35,7 +37,7 @@ def with_metadata(tflite: bytes, name: str, contract: Contract, description: str
     _take_in_buffers(model, tflite)
     buffer, entry = schema.BufferT(), schema.MetadataT()
     takes_floats = model.subgraphs[0].tensors[model.subgraphs[0].inputs[0]].type == schema.TensorType.FLOAT32
-    buffer.data = list(_metadata(name, description, takes_floats))
+    buffer.data = list(_metadata(name, description, takes_floats, contract.rejection))
     model.buffers.append(buffer)
     entry.name, entry.buffer = _METADATA_NAME, len(model.buffers) - 1
     model.metadata = [*(model.metadata or []), entry]
@@ -56,7 +58,7 @@ def _take_in_buffers(model: schema.ModelT, tflite: bytes) -> None:
             buffer.offset = buffer.size = 0
 
 
-def _metadata(name: str, description: str, takes_floats: bool) -> bytes:
+def _metadata(name: str, description: str, takes_floats: bool, rejection: Rejection | None) -> bytes:
     builder = flatbuffers.Builder(1024)
     text = builder.CreateString
 
@@ -66,13 +68,17 @@ def _metadata(name: str, description: str, takes_floats: bool) -> bytes:
     if takes_floats:
         # MediaPipe needs to know how floats are normalised: not at all.
         options = _table(builder, {0: _floats(builder, [0.0]), 1: _floats(builder, [1.0])})
-        photo[4] = _tables(builder, [_table(builder, {0: _Byte(_NORMALIZATION_OPTIONS), 1: options})])
+        photo[4] = _process_unit(builder, _NORMALIZATION_OPTIONS, options)
     inputs = _tables(builder, [_table(builder, photo)])
 
     labels = {0: text(LABELS_FILE), 1: text("The classes, one per line."), 2: _Byte(_TENSOR_AXIS_LABELS)}
     files = _tables(builder, [_table(builder, labels)])
     feature_content = _table(builder, {0: _Byte(_FEATURE_PROPERTIES), 1: _table(builder, {})})
     score = {0: text("probability"), 1: text("By class."), 3: feature_content, 6: files}
+    if rejection:
+        # MediaPipe has one threshold for all classes: with one for each, an app must know the others from the contract.
+        options = _table(builder, {0: _Float(min(rejection.thresholds))})
+        score[4] = _process_unit(builder, _SCORE_THRESHOLDING_OPTIONS, options)
     outputs = _tables(builder, [_table(builder, score)])
 
     graph = _tables(builder, [_table(builder, {2: inputs, 3: outputs})])
@@ -81,8 +87,17 @@ def _metadata(name: str, description: str, takes_floats: bool) -> bytes:
     return bytes(builder.Output())
 
 
+def _process_unit(builder: flatbuffers.Builder, kind: int, options: int) -> int:
+    """Returns a list of one step that MediaPipe takes with a tensor."""
+    return _tables(builder, [_table(builder, {0: _Byte(kind), 1: options})])
+
+
 class _Byte(int):
     """A value of an enumeration, which is stored in the table itself; other fields are offsets."""
+
+
+class _Float(float):
+    """A number, which is stored in the table itself."""
 
 
 def _table(builder: flatbuffers.Builder, fields: Mapping[int, Any]) -> int:
@@ -90,6 +105,8 @@ def _table(builder: flatbuffers.Builder, fields: Mapping[int, Any]) -> int:
     for number, value in fields.items():
         if isinstance(value, _Byte):
             builder.PrependInt8Slot(number, value, 0)
+        elif isinstance(value, _Float):
+            builder.PrependFloat32Slot(number, value, 0.0)
         else:
             builder.PrependUOffsetTRelativeSlot(number, value, 0)
     return builder.EndObject()

@@ -12,11 +12,12 @@ from clan_tf.data.pipeline import View, evaluation_view
 from clan_tf.export.encoded_photos import decode_upright
 from clan_tf.export.options import Io
 from clan_tf.export.warmup import write_warmup
+from clan_tf.rejection import Rejection
 from clan_tf.runtime import Contract
 from clan_tf.runtime.contract import CONTRACT_FILE, LABELS_FILE
 from clan_tf.runtime.exported import PROBABILITIES, SERVE_BYTES
 
-LABEL_IDS = "label_ids"
+LABEL_IDS, ACCEPTED = "label_ids", "accepted"
 
 
 def write_saved_model(model: keras.Model, folder: Path) -> None:
@@ -35,7 +36,7 @@ def write_servable(
     """Writes a classifier as one version of a servable: `NAME/1/`.
 
     Signatures, all of which output `probabilities` `(batch, classes)` and `label_ids` `(batch,)`, the most probable
-    class:
+    class, and, where the contract has a rejection, `accepted` `(batch,)`, whether that class is an answer:
 
     - `serve_uint8` and `serve_float32` take `photos`, RGB in 0…255, `(batch, height, width, 3)` of any size, and
       `serving_default` is one of them; the model's other outputs are theirs, too;
@@ -57,15 +58,21 @@ def write_servable(
     photos = {dtype: tf.TensorSpec((None, None, None, 3), dtype, name="photos") for dtype in ("uint8", "float32")}
     with tempfile.TemporaryDirectory() as assets:
         servable = _Servable(model, contract, Path(assets))
-        servable.serve = _answers(model, lambda photo: evaluation_view(_whole_levels(photo), view), served)
-        servable.serve_bytes = _answers(model, lambda content: evaluation_view(decode_upright(content), view), served)
+        servable.serve = _answers(
+            model, contract.rejection, lambda photo: evaluation_view(_whole_levels(photo), view), served
+        )
+        servable.serve_bytes = _answers(
+            model, contract.rejection, lambda content: evaluation_view(decode_upright(content), view), served
+        )
         signatures = {f"serve_{dtype}": servable.serve.get_concrete_function(spec) for dtype, spec in photos.items()}
         strings = tf.TensorSpec((None,), tf.string, name="photos")
         signatures[SERVE_BYTES] = servable.serve_bytes.get_concrete_function(strings)
         signatures["serving_default"] = signatures[f"serve_{io}"]
         if explained:
             names = (PROBABILITIES, *explained)
-            servable.explain = _answers(model, lambda photo: evaluation_view(_whole_levels(photo), view), names)
+            servable.explain = _answers(
+                model, contract.rejection, lambda photo: evaluation_view(_whole_levels(photo), view), names
+            )
             signatures["explain"] = servable.explain.get_concrete_function(photos[io])
         tf.saved_model.save(servable, str(folder), signatures=signatures)
     write_warmup(folder, contract.resize_size, io, list(signatures))
@@ -82,8 +89,10 @@ class _Servable(tf.Module):
         self.assets = [tf.saved_model.Asset(str(folder / name)) for name in (LABELS_FILE, CONTRACT_FILE)]
 
 
-def _answers(model: keras.Model, view_of: Any, names: Sequence[str]) -> tf.types.experimental.PolymorphicFunction:
-    """Returns the function from photos to some of a model's outputs and `label_ids`.
+def _answers(
+    model: keras.Model, rejection: Rejection | None, view_of: Any, names: Sequence[str]
+) -> tf.types.experimental.PolymorphicFunction:
+    """Returns the function from photos to some of a model's outputs, `label_ids` and perhaps `accepted`.
 
     The view of each photo is prepared alone: decoded photos of a batch may have any size.
     """
@@ -92,7 +101,12 @@ def _answers(model: keras.Model, view_of: Any, names: Sequence[str]) -> tf.types
         views = tf.map_fn(view_of, photos, fn_output_signature=tf.uint8)
         outputs = model(tf.cast(views, tf.float32), training=False)
         label_ids = tf.argmax(outputs[PROBABILITIES], axis=-1, output_type=tf.int32)
-        return {name: outputs[name] for name in names} | {LABEL_IDS: label_ids}
+        answers = {name: outputs[name] for name in names} | {LABEL_IDS: label_ids}
+        if rejection:
+            thresholds = tf.constant(rejection.of_classes(outputs[PROBABILITIES].shape[-1]))
+            reached = tf.reduce_max(outputs[PROBABILITIES], axis=-1)
+            answers[ACCEPTED] = reached >= tf.gather(thresholds, label_ids)
+        return answers
 
     return tf.function(answer, autograph=False)
 

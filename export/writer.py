@@ -49,6 +49,7 @@ class ExportWriter:
             UserError: if a branch isn't one of the model's, or a class name has several lines.
         """
         model = self._model
+        usual = model.branches, None, model.branch_weights
         branches = choose_branches(model.branches, options.branches, model.branch_weights)
         require_lines(self._source.path, model.class_names)
         # Phone libraries stretch photos to the file's size: they pass the whole photo, and the file crops the centre.
@@ -65,6 +66,8 @@ class ExportWriter:
             per_branch=options.per_branch,
             branch_weights=chosen_weights(branches, model.branch_weights) or (),
             temperatures=contract_temperatures(branches, model.temperatures),
+            # Thresholds hold for the combination that they were fitted to.
+            rejection=model.rejection if set(branches) == set(choose_branches(*usual)) else None,
         )
 
     def write(self, options: ExportOptions, contract: Contract, folder: Path) -> Path:

@@ -15,7 +15,9 @@ from clan_tf.evaluation.metrics import (
     top_k_accuracy,
 )
 from clan_tf.evaluation.photos import check_noted, experiment_of, read_noted, require_same_classes
+from clan_tf.evaluation.selective import Selective, rejection_text, risk_rows
 from clan_tf.evaluation.tables import EVALUATE_AGAIN, read_predictions
+from clan_tf.evaluation.unknown import Unknown, score_rows, unknown_text
 
 __all__ = [
     "EVALUATE_AGAIN",
@@ -23,7 +25,9 @@ __all__ = [
     "CalibrationResult",
     "Estimate",
     "Evaluation",
+    "Selective",
     "Share",
+    "Unknown",
     "average_rows",
     "calibrate",
     "calibration_error",
@@ -35,7 +39,11 @@ __all__ = [
     "experiment_of",
     "read_noted",
     "read_predictions",
+    "rejection_text",
     "reliability_bins",
     "require_same_classes",
+    "risk_rows",
+    "score_rows",
     "top_k_accuracy",
+    "unknown_text",
 ]

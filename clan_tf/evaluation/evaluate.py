@@ -13,14 +13,24 @@ from clan_tf.data import SPLITS, Source
 from clan_tf.data.checked_photos import CheckedPhotos
 from clan_tf.errors import UserError, nearest
 from clan_tf.evaluation.confusion import class_rows, estimated_figures
-from clan_tf.evaluation.metrics import Estimate, Share, calibration_figures, confused_pairs, top_k_accuracy
+from clan_tf.evaluation.metrics import (
+    Bin,
+    Estimate,
+    Share,
+    calibration_figures,
+    confused_pairs,
+    reliability_bins,
+    top_k_accuracy,
+)
 from clan_tf.evaluation.photos import check_noted, experiment_of, read_noted, require_same_classes
+from clan_tf.evaluation.selective import Selective, selective_figures
 from clan_tf.evaluation.tables import write_tables
-from clan_tf.inference import Predictor, locate, open_predictor
+from clan_tf.evaluation.unknown import Unknown, compared_photos, unknown_figures, unknown_photos
+from clan_tf.inference import KerasPredictor, Predictor, locate, open_predictor
 from clan_tf.models import COMBINED
 from clan_tf.models.combination import tempered
 from clan_tf.progress import Progress
-from clan_tf.run import EvaluationFolder
+from clan_tf.run import EvaluationFolder, RunData
 from clan_tf.runtime import are_in_top
 
 Scores = dict[str, float]
@@ -40,12 +50,15 @@ class Evaluation:
         temperature: what the logits of the combined prediction are divided by; 1 if it isn't calibrated.
         calibration: how well the combined prediction is calibrated, as `calibration_figures` returns it.
         uncalibrated: the same with a temperature of 1; `None` if that is its temperature.
+        reliability: the bins of the reliability diagram, `calibrated`, and `uncalibrated` if its temperature isn't 1.
+        selective: the error if unsure answers are withheld, and what the model's own thresholds do.
         averages: of the combined prediction, with 95 % intervals: `top1` and `top5` accuracy, and `confusion_figures`.
         per_class: for each class with photos what `class_rows` returns, in the order of the labels.
         confused_pairs: true class, predicted class and number of photos, most photos first.
         confusion: counts `(classes, classes)`, rows are true classes.
         folder: where everything was written; `None` if nowhere.
         notes: what a user should know about the photos, such as which changed since the run began.
+        unknown: what the model does with photos of none of its classes; `None` if none are given.
     """
 
     model: str
@@ -57,12 +70,15 @@ class Evaluation:
     temperature: float
     calibration: dict[str, Estimate]
     uncalibrated: dict[str, Estimate] | None
+    reliability: dict[str, list[Bin]]
+    selective: Selective
     averages: dict[str, Estimate]
     per_class: list[dict[str, Any]]
     confused_pairs: list[dict[str, Any]]
     confusion: np.ndarray
     folder: Path | None
     notes: tuple[str, ...] = ()
+    unknown: Unknown | None = None
 
     @property
     def calibration_error(self) -> float:
@@ -82,11 +98,14 @@ class Evaluation:
                 "temperature": self.temperature,
                 "calibrated": _plain(self.calibration),
                 "uncalibrated": self.uncalibrated and _plain(self.uncalibrated),
+                "reliability": {name: [asdict(one) for one in bins] for name, bins in self.reliability.items()},
             },
+            "selective": {**asdict(self.selective), "curve": [asdict(point) for point in self.selective.points()]},
             "averages": _plain(self.averages),
             "per_class": self.per_class,
             "confused_pairs": self.confused_pairs,
             "notes": list(self.notes),
+            **({"unknown": asdict(self.unknown)} if self.unknown else {}),
         }
 
 
@@ -101,6 +120,7 @@ def evaluate(
     batch_size: int = 32,
     source: Source | None = None,
     data_section: DataConfig | None = None,
+    unknown: str | None = None,
 ) -> Evaluation:
     """Evaluates a trained model on a split of its data.
 
@@ -120,6 +140,7 @@ def evaluate(
         batch_size: how many photos are predicted at a time.
         source: the run's own data, if it has already been read.
         data_section: the `data` section used to read `source`, if it may differ from the run's.
+        unknown: a folder of photos of none of the classes; those of `data.unknown_classes` if `None`.
 
     Raises:
         UserError: if the model, the data or a name is wrong, or the data's classes aren't the model's.
@@ -141,6 +162,7 @@ def evaluate(
         require_same_classes(path, predictor.class_names, data.source)
         checked = check_noted(data, split, data.photos(split), progress)
         probabilities = predictor.answers(checked, progress)
+        others = _unknown(predictor, data, unknown, checked, probabilities[COMBINED], progress)
     some = None if branches is None or predictor.chosen == predictor.branches else predictor.chosen
     own = run if run and path == run.best and not config and not overrides else None
     folder = EvaluationFolder(output) if output else own.evaluation(split, some) if own else None
@@ -148,7 +170,23 @@ def evaluate(
     if split == "val" and predictor.temperature != 1 and data.match:
         notes.append("the temperature was fitted on the validation photos: others are calibrated less well")
         progress.note(f"note: {notes[-1]}")
-    return _summarize(predictor, split, checked, probabilities, folder, tuple(notes))
+    return _summarize(predictor, split, checked, probabilities, others, folder, tuple(notes))
+
+
+def _unknown(
+    predictor: Predictor,
+    data: RunData,
+    folder: str | None,
+    known: CheckedPhotos,
+    probabilities: np.ndarray,
+    progress: Progress,
+) -> Unknown | None:
+    unknown = unknown_photos(data.source, folder, data.config, progress)
+    if unknown is None:
+        return None
+    is_keras = isinstance(predictor, KerasPredictor)
+    train = compared_photos(data.source, data.config, progress) if is_keras else None
+    return unknown_figures(predictor, known, probabilities, unknown, train, progress)
 
 
 def _summarize(
@@ -156,12 +194,15 @@ def _summarize(
     split: str,
     checked: CheckedPhotos,
     probabilities: dict[str, np.ndarray],
+    unknown: Unknown | None,
     folder: EvaluationFolder | None,
     notes: tuple[str, ...],
 ) -> Evaluation:
     labels, names, combined = checked.labels, model.class_names, probabilities[COMBINED]
     matrix = confusion_matrix(labels, combined.argmax(axis=1), labels=range(len(names)))
     raw = np.asarray(tempered(combined, 1 / model.temperature)) if model.temperature != 1 else None
+    right = combined.argmax(axis=1) == labels
+    confidences = {"calibrated": combined.max(axis=1)} | ({} if raw is None else {"uncalibrated": raw.max(axis=1)})
     result = Evaluation(
         model=str(model.path),
         split=split,
@@ -172,6 +213,8 @@ def _summarize(
         temperature=model.temperature,
         calibration=calibration_figures(labels, combined),
         uncalibrated=None if raw is None else calibration_figures(labels, raw),
+        reliability={name: reliability_bins(values, right) for name, values in confidences.items()},
+        selective=selective_figures(labels, combined, model.rejection),
         averages=_averages(labels, combined, matrix),
         per_class=class_rows(matrix, names),
         confused_pairs=[
@@ -181,6 +224,7 @@ def _summarize(
         confusion=matrix,
         folder=folder.path if folder else None,
         notes=notes,
+        unknown=unknown,
     )
     if folder:
         write_tables(result, checked, probabilities, names, folder)

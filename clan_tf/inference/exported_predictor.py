@@ -53,7 +53,9 @@ class ExportedPredictor(Predictor):
         self.branches = self.contract.branches if self.contract.per_branch else ()
         self.chosen = choose_branches(self.contract.branches, branches)
         _, self.temperature = self.contract.temperatures_of(self.chosen)
-        if not self.contract.per_branch and set(self.chosen) != set(self.contract.branches):
+        is_whole = set(self.chosen) == set(self.contract.branches)
+        self.rejection = self.contract.rejection if is_whole else None
+        if not self.contract.per_branch and not is_whole:
             raise UserError(
                 f"--branches: {path} answers for {', '.join(self.contract.branches)} together. "
                 "Export these branches alone, or a SavedModel with --per-branch."

@@ -41,6 +41,8 @@ class KerasPredictor(Predictor):
         self.branches = model.branches
         self.chosen = choose_branches(model.branches, branches, model.branch_weights)
         self.temperature = temperature_of(self.chosen, model.temperatures)
+        usual = choose_branches(model.branches, None, model.branch_weights)
+        self.rejection = model.rejection if set(self.chosen) == set(usual) else None
         self.batch_size = batch_size
         self._run = tf.function(lambda batch: model(batch, training=False)[COMBINED], autograph=False)
 

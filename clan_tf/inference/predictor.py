@@ -10,6 +10,7 @@ import numpy as np
 from clan_tf.errors import CheckFailed, UserError, nearest
 from clan_tf.photos import read_photo
 from clan_tf.progress import Progress
+from clan_tf.rejection import Rejection
 
 if TYPE_CHECKING:
     from clan_tf.data.checked_photos import CheckedPhotos
@@ -24,6 +25,7 @@ class Predictor(ABC):
         branches: the branches whose own probabilities it returns.
         chosen: the branches that `answers` combines.
         temperature: what the logits of their combination are divided by.
+        rejection: when this combination is no answer; `None` if it always is one.
         batch_size: how many views `probabilities` is best given at a time.
     """
 
@@ -32,6 +34,7 @@ class Predictor(ABC):
     branches: tuple[str, ...]
     chosen: tuple[str, ...]
     temperature: float
+    rejection: Rejection | None
     batch_size: int
 
     def read(self, photo: Path) -> np.ndarray:

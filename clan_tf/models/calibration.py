@@ -70,7 +70,7 @@ def fit_temperatures(model: BranchClassifier, logits: Mapping[str, np.ndarray], 
     if len(labels) < FEWEST_PHOTOS:
         return f"there are {counted(len(labels), 'validation photo')}, and it takes {FEWEST_PHOTOS}"
     own = {branch: np.asarray(values, "float64") for branch, values in logits.items()}
-    own[COMBINED] = _combined(model, own)
+    own[COMBINED] = combined_logits(model, own)
     wrong = {name: int((values.argmax(axis=1) != labels).sum()) for name, values in own.items()}
     if wrong[COMBINED] < FEWEST_WRONG:
         of = f"of {len(labels):,} validation photos are classified wrongly"
@@ -108,7 +108,7 @@ def fit_answers(
         from scipy.special import softmax
 
         own = {branch: np.asarray(values, "float64") for branch, values in logits.items()}
-        probabilities = softmax(_combined(model, own) / model.temperatures[COMBINED], axis=1)
+        probabilities = softmax(combined_logits(model, own) / model.temperatures[COMBINED], axis=1)
         found = fit_rejection(probabilities, labels, accept_error, per_class)
     model.rejection = found.rejection if isinstance(found, RejectionFit) else None
     return Answers(model, fit, found)
@@ -150,7 +150,7 @@ def _takes_temperatures(kind: type[BranchClassifier]) -> bool:
     return any(each.name == "temperatures" or each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters)
 
 
-def _combined(model: BranchClassifier, logits: Mapping[str, np.ndarray]) -> np.ndarray:
+def combined_logits(model: BranchClassifier, logits: Mapping[str, np.ndarray]) -> np.ndarray:
     """Returns the logits of the combined prediction, but for a constant for each photo."""
     branches = [branch for branch in model.branches if model.branch_weights[branch] > 0]
     own = [logits[branch] for branch in branches]

@@ -56,7 +56,7 @@ class RejectionFit:
 
     def __str__(self) -> str:
         share = f"{self.accepted:,} of {self.photos:,} validation photos ({percent(self.accepted / self.photos)})"
-        return f"{self.rejection}; {share} are answered, {self.wrong:,} of them wrongly"
+        return f"given for {self.rejection}; {share} are answered, {self.wrong:,} of them wrongly"
 
 
 def fit_rejection(

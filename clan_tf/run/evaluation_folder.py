@@ -30,6 +30,11 @@ class EvaluationFolder:
         return self.path / "confused_pairs.csv"
 
     @property
+    def risk_coverage(self) -> Path:
+        """Error among the answers if the least probable ones are withheld, by the share of photos that are answered."""
+        return self.path / "risk_coverage.csv"
+
+    @property
     def confusion(self) -> Path:
         """The confusion matrix; rows are true classes."""
         return self.path / "confusion.csv"

@@ -11,6 +11,7 @@ from clan_tf import limits
 from clan_tf.choices import COMBINED, Combination, ResizeMode, chosen_weights, temperature_of
 from clan_tf.errors import UserError, shown
 from clan_tf.files import open_regular_file, parse_json, read_regular_file, require_regular_file
+from clan_tf.rejection import Rejection, checked_rejection
 
 CONTRACT_FILE, LABELS_FILE = "clan_tf.json", "labels.txt"
 """Name of the contract inside an exported file."""
@@ -40,6 +41,7 @@ class Contract:
         branch_weights: the weight of each of `branches` in their combination; none if they are equal.
         temperatures: what the logits are divided by: each of `branches`', then those of their combination; none if it
             is 1 for all.
+        rejection: when the combined prediction is no answer; `None` if it always is one.
     """
 
     class_names: tuple[str, ...]
@@ -52,6 +54,7 @@ class Contract:
     per_branch: bool = False
     branch_weights: tuple[float, ...] = ()
     temperatures: tuple[float, ...] = ()
+    rejection: Rejection | None = None
 
     @property
     def labels(self) -> str:
@@ -61,7 +64,7 @@ class Contract:
     def to_json(self) -> str:
         """Returns the text stored in the file; what says nothing isn't named, so that older versions can read it."""
         values = asdict(self)
-        for name in ("branch_weights", "temperatures"):
+        for name in ("branch_weights", "temperatures", "rejection"):
             if not values[name]:
                 del values[name]
         return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
@@ -91,7 +94,9 @@ class Contract:
         branches = _names(values.pop("branches"), "branches", 2 * limits.TAPS)
         weights = _weights(values.pop("branch_weights", []), branches)
         temperatures = _temperatures(values.pop("temperatures", []), branches)
-        contract = cls(names, branches=branches, branch_weights=weights, temperatures=temperatures, **values)
+        rejection = _rejection(values.pop("rejection", None), len(names))
+        own = {"branch_weights": weights, "temperatures": temperatures, "rejection": rejection}
+        contract = cls(names, branches=branches, **own, **values)
         contract._check_preprocessing()
         return contract
 
@@ -146,6 +151,15 @@ def _temperatures(values: Any, branches: tuple[str, ...]) -> tuple[float, ...]:
                 f"received {shown(value)}"
             )
     return tuple(float(value) for value in values)
+
+
+def _rejection(value: Any, classes: int) -> Rejection | None:
+    """Returns the rejection that a contract describes, after checking it."""
+    if value is None:
+        return None
+    if not isinstance(value, dict) or set(value) != {"accept_error", "thresholds"}:
+        raise ValueError(f"rejection must have the keys accept_error and thresholds; received {shown(value)}")
+    return checked_rejection(value["accept_error"], value["thresholds"], classes)
 
 
 def file_of_export(folder: Path) -> Path | None:

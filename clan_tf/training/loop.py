@@ -234,7 +234,7 @@ class TrainingLoop:
             self.progress.note(f"calibrated: {fit}" if isinstance(fit, Fit) else f"not calibrated: {fit}")
         if rejection is not None:
             self.progress.note(
-                f"every answer is given: {rejection}" if isinstance(rejection, str) else f"answers: {rejection}"
+                f"every answer is given: {rejection}" if isinstance(rejection, str) else f"answers are {rejection}"
             )
 
     def _validate(self, signals: StopSignals) -> dict[str, float] | None:

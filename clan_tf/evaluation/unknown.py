@@ -1,0 +1,230 @@
+"""How well a model tells photos of none of its classes: scores of known and of unknown photos, compared."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+from clan_tf.config import DataConfig
+from clan_tf.data import Photo, Source
+from clan_tf.data.check import check_splits
+from clan_tf.data.checked_photos import CheckedPhotos
+from clan_tf.data.pipeline import PhotoReader, evaluation_batches
+from clan_tf.evaluation.metrics import Estimate, Share, as_percent
+from clan_tf.inference import KerasPredictor, Predictor, ProbabilityFunction
+from clan_tf.inference.views import view_of_model
+from clan_tf.models import COMBINED, BranchClassifier
+from clan_tf.models.calibration import combined_logits
+from clan_tf.photos import list_photos
+from clan_tf.progress import Progress
+
+UNKNOWN = "unknown"
+TRAIN_PHOTOS, NEIGHBOURS, FEATURES = 10_000, 5, 4096
+"""For distances: at most how many train photos are compared with, which of the nearest, and most numbers of a photo."""
+
+
+@dataclass(frozen=True)
+class ScoreFigures:
+    """How well one score tells photos apart.
+
+    Attributes:
+        score: its name.
+        auroc: the probability that a known photo has a higher score than an unknown one, with a bootstrap interval.
+        accepted_at_95: the share of the unknown photos that is accepted if 95 % of the known ones are.
+        auroc_wrong: the probability that a photo that is classified rightly has a higher score than one that isn't.
+    """
+
+    score: str
+    auroc: Estimate
+    accepted_at_95: Share
+    auroc_wrong: float | None
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """What a model does with photos of none of its classes.
+
+    Attributes:
+        photos: how many there are.
+        accepted: how many of them the model answers; `None` if it withholds no answers.
+        scores: the figures of the scores; the first is the probability that its thresholds are compared with.
+    """
+
+    photos: int
+    accepted: Share | None
+    scores: list[ScoreFigures]
+
+
+def unknown_photos(source: Source, folder: str | None, config: DataConfig, progress: Progress) -> CheckedPhotos | None:
+    """Checks the photos of a folder, or those of `data.unknown_classes`; `None` if there are neither.
+
+    Raises:
+        UserError: if the folder has no photos, or some can't be read and `data.on_broken` is `refuse`.
+    """
+    photos = source.unknown
+    if folder is not None:
+        photos = [Photo(str(path.absolute()), -1) for path in list_photos([folder], progress.note)]
+    return check_splits({UNKNOWN: photos}, config, progress)[UNKNOWN] if photos else None
+
+
+def compared_photos(source: Source, config: DataConfig, progress: Progress) -> CheckedPhotos | None:
+    """Checks at most `TRAIN_PHOTOS` train photos, evenly from all of them; `None` if there are none."""
+    photos = source.splits.get("train", ())
+    step = max(1, -(-len(photos) // TRAIN_PHOTOS))
+    if step > 1:
+        progress.note(f"note: distances are to {len(photos[::step]):,} of {len(photos):,} train photos")
+    return check_splits({"train": photos[::step]}, config, progress).get("train")
+
+
+def unknown_figures(
+    predictor: Predictor,
+    known: CheckedPhotos,
+    probabilities: np.ndarray,
+    unknown: CheckedPhotos,
+    train: CheckedPhotos | None,
+    progress: Progress,
+) -> Unknown:
+    """Compares scores of photos of the model's classes with those of others.
+
+    Of every model the largest probability (Hendrycks and Gimpel, ICLR 2017) and the negative entropy; of a Keras model
+    also the negative energy (Liu et al., NeurIPS 2020), the largest logit (Vaze et al., ICLR 2022) and, of what its
+    heads take, the distance to the nearest class mean in the metric of the covariance that all classes share
+    (Mahalanobis: Lee et al., NeurIPS 2018) and to the fifth nearest train photo (Sun et al., ICML 2022), both negative.
+
+    Args:
+        predictor: the model.
+        known: photos of its classes.
+        probabilities: its combined prediction for these, `(photos, classes)`.
+        unknown: photos of none of its classes.
+        train: those that it was trained on, for distances.
+        progress: where progress is shown.
+    """
+    own = {"known": probabilities, UNKNOWN: predictor.answers(unknown, progress)[COMBINED]}
+    scores = {
+        "largest probability": {name: values.max(axis=1) for name, values in own.items()},
+        "negative entropy": {name: _negative_entropy(values) for name, values in own.items()},
+    }
+    if isinstance(predictor, KerasPredictor) and train is not None:
+        scores |= _model_scores(predictor.model, {"known": known, UNKNOWN: unknown, "train": train}, progress)
+    right = probabilities.argmax(axis=1) == known.labels
+    rejection = predictor.rejection
+    accepted = None
+    if rejection:
+        accepted = Share.of(int(rejection.accepts(own[UNKNOWN]).sum()), len(unknown.photos))
+    figures = [_figures(name, values["known"], values[UNKNOWN], right) for name, values in scores.items()]
+    return Unknown(len(unknown.photos), accepted, figures)
+
+
+def auroc(is_known: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Computes the area under the ROC curve over the last axis, by ranks; ties count half."""
+    from scipy.stats import rankdata
+
+    known = is_known.sum(axis=-1)
+    unknown = is_known.shape[-1] - known
+    above = (rankdata(scores, axis=-1) * is_known).sum(axis=-1) - known * (known + 1) / 2
+    return above / np.maximum(known * unknown, 1)
+
+
+def score_rows(unknown: Unknown) -> list[tuple[str, str, str, str, str]]:
+    """Returns what to show: the score, AUROC, its interval, accepted unknown photos, AUROC of wrong answers."""
+    return [
+        (
+            one.score,
+            f"{one.auroc.value:.3f}",
+            f"{one.auroc.low:.3f} to {one.auroc.high:.3f}",
+            as_percent(one.accepted_at_95.value),
+            "" if one.auroc_wrong is None else f"{one.auroc_wrong:.3f}",
+        )
+        for one in unknown.scores
+    ]
+
+
+def unknown_text(unknown: Unknown) -> str:
+    """Returns a sentence on what the model's thresholds do to unknown photos."""
+    if unknown.accepted is None:
+        return f"The model gives every answer, also for the {unknown.photos:,} unknown photos."
+    share = unknown.accepted
+    interval = f"95 % interval {as_percent(share.low)} to {as_percent(share.high)}"
+    return (
+        f"Of the {share.photos:,} unknown photos {share.right:,} are answered ({as_percent(share.value)}, {interval})."
+    )
+
+
+def _figures(name: str, known: np.ndarray, unknown: np.ndarray, right: np.ndarray) -> ScoreFigures:
+    is_known = np.r_[np.ones(len(known)), np.zeros(len(unknown))]
+    accepted = int((unknown >= np.quantile(known, 0.05)).sum())
+    wrong = float(auroc(right.astype("float64"), known)) if 0 < right.sum() < len(right) else None
+    return ScoreFigures(
+        name, Estimate.of(auroc, is_known, np.r_[known, unknown]), Share.of(accepted, len(unknown)), wrong
+    )
+
+
+def _negative_entropy(probabilities: np.ndarray) -> np.ndarray:
+    from scipy.special import xlogy
+
+    return xlogy(probabilities, probabilities).sum(axis=1)
+
+
+def _model_scores(
+    model: BranchClassifier, parts: Mapping[str, CheckedPhotos], progress: Progress
+) -> dict[str, dict[str, np.ndarray]]:
+    from scipy.special import logsumexp
+
+    heads = _head_inputs(model)
+    network = keras.Model(model.input, {**model.logits_model().output, **heads})
+    answers = {name: _run(network, model, checked, name, progress) for name, checked in parts.items()}
+    logits = {name: combined_logits(model, answers[name]) for name in ("known", UNKNOWN)}
+    scores = {
+        "negative energy": {name: logsumexp(values, axis=1) for name, values in logits.items()},
+        "largest logit": {name: values.max(axis=1) for name, values in logits.items()},
+    }
+    if not heads:
+        progress.note(f"note: no distances are computed: the heads take no vectors of at most {FEATURES:,} numbers")
+        return scores
+    features = {name: np.concatenate([values[head] for head in heads], axis=1) for name, values in answers.items()}
+    return scores | _distances(features, parts["train"].labels)
+
+
+def _head_inputs(model: BranchClassifier) -> dict[str, keras.KerasTensor]:
+    """Returns the vectors that the heads of the combined branches take; nothing if they are too long together."""
+    combined = [branch for branch in model.branches if model.branch_weights[branch] > 0]
+    layers = {layer.name: layer for layer in model.layers}
+    heads = {f"features_{branch}": layers.get(f"logits_{branch}") for branch in combined}
+    inputs = {name: head.input for name, head in heads.items() if isinstance(head, keras.layers.Dense)}
+    are_short = sum(vector.shape[-1] for vector in inputs.values()) <= FEATURES
+    return inputs if are_short and all(len(vector.shape) == 2 for vector in inputs.values()) else {}
+
+
+def _run(
+    network: keras.Model, model: BranchClassifier, checked: CheckedPhotos, name: str, progress: Progress
+) -> dict[str, np.ndarray]:
+    labels = np.maximum(checked.labels, 0)  # unknown photos have none
+    batches = evaluation_batches(PhotoReader(checked, view_of_model(model)), labels, 32)
+    with progress.track(f"scores of {name} photos", -(-len(checked.photos) // 32)) as advance:
+        return ProbabilityFunction(network)(batches, len(checked.photos), advance)
+
+
+def _distances(features: Mapping[str, np.ndarray], labels: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
+    from sklearn.covariance import LedoitWolf
+    from sklearn.neighbors import NearestNeighbors
+
+    train = features["train"].astype("float64")
+    means = np.stack([train[labels == label].mean(axis=0) for label in np.unique(labels)])
+    centred = train - means[np.searchsorted(np.unique(labels), labels)]
+    whiten = np.linalg.cholesky(LedoitWolf(assume_centered=True).fit(centred).precision_)
+    nearest_mean = NearestNeighbors(n_neighbors=1).fit(means @ whiten)
+    neighbours = NearestNeighbors(n_neighbors=min(NEIGHBOURS, len(train))).fit(_unit(train))
+    others = {name: features[name].astype("float64") for name in ("known", UNKNOWN)}
+    return {
+        "class means (Mahalanobis)": {
+            name: -nearest_mean.kneighbors(values @ whiten)[0][:, -1] for name, values in others.items()
+        },
+        "nearest train photos": {
+            name: -neighbours.kneighbors(_unit(values))[0][:, -1] for name, values in others.items()
+        },
+    }
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
