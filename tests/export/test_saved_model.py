@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from clan_tf.data.pipeline import View, evaluation_view
 from clan_tf.export.pruning import inference_model
 from clan_tf.export.saved_model import write_servable
 from clan_tf.models import BranchClassifier
+from clan_tf.rejection import Rejection
 from helpers.exports import NAMES, PHOTOS, RESIZE, SIZE, contract_of, keras_answers, write_encoded
 
 CLIENT = """
@@ -29,6 +31,7 @@ with np.load(sys.argv[2]) as file:
 answers = {"float": serve["serve_float32"](photos=tf.constant(photos, tf.float32))["probabilities"].numpy()}
 default = serve["serving_default"](photos=tf.constant(photos))
 answers |= {"default": default["probabilities"].numpy(), "ids": default["label_ids"].numpy()}
+answers["accepted"] = default["accepted"].numpy()
 answers["top"] = default["probabilities_top"].numpy()
 answers["odd"] = serve["serving_default"](photos=tf.constant(odd))["probabilities"].numpy()
 answers["map"] = serve["explain"](photos=tf.constant(photos))["attention_mid_1"].numpy()
@@ -44,12 +47,20 @@ np.savez(sys.argv[3], **answers)
 """
 
 
+def rejection_of(model: BranchClassifier) -> Rejection:
+    """Withholds about a quarter of the answers, more of those of the last class."""
+    answers = keras_answers(model).max(axis=1)
+    few, many = (float(np.quantile(answers, share) + 1e-5) for share in (0.25, 0.5))
+    return Rejection(0.1, (few,) * (len(NAMES) - 1) + (many,))
+
+
 @pytest.fixture(scope="module")
 def servable(models: dict[str, BranchClassifier], tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = models["dot_product"]
     folder = tmp_path_factory.mktemp("servable") / "birds"
     pruned = inference_model(model, model.branches, per_branch=True, features=["attention_mid_1"])
-    write_servable(pruned, contract_of(model, None), folder / "1", ["attention_mid_1"])
+    contract = replace(contract_of(model, None), rejection=rejection_of(model))
+    write_servable(pruned, contract, folder / "1", ["attention_mid_1"])
     return folder
 
 
@@ -71,6 +82,8 @@ def test_a_saved_model_answers_without_this_project_and_without_keras(
         for name in ("default", "float"):
             np.testing.assert_allclose(answers[name], expected, atol=1e-5)
         np.testing.assert_array_equal(answers["ids"], expected.argmax(axis=1))
+        np.testing.assert_array_equal(answers["accepted"], rejection_of(model).accepts(expected))
+        assert 0 < answers["accepted"].sum() < len(PHOTOS)
         view = View(SIZE, RESIZE)
         seen = np.stack([evaluation_view(photo, view) for photo in odd])
         np.testing.assert_allclose(answers["odd"], model(seen)["combined"], atol=1e-5)
@@ -107,7 +120,7 @@ def test_the_weights_are_stored_once_and_nothing_is_normalised(
 
 def test_the_signatures_have_the_outputs_they_should_have(servable: Path) -> None:
     signatures = tf.saved_model.load(str(servable / "1")).signatures
-    every = {"probabilities", "label_ids"}
+    every = {"probabilities", "label_ids", "accepted"}
     branches = {f"probabilities_{name}" for name in ("mid_1", "top", "refined_top")}
     assert set(signatures["explain"].structured_outputs) == every | {"attention_mid_1"}
     for name in ("serving_default", "serve_bytes", "serve_uint8", "serve_float32"):

@@ -1,5 +1,6 @@
 """TFLite files answer as the Keras model does, in their own runtime and in MediaPipe's."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,12 +10,14 @@ import pytest
 import tensorflow as tf
 
 from clan_tf.errors import CheckFailed
+from clan_tf.export.metadata import with_metadata
 from clan_tf.export.pruning import inference_model
 from clan_tf.export.tflite import classifier_to_tflite
 from clan_tf.layers.relation import RELATIONS
 from clan_tf.models import CLAN, BranchClassifier
-from clan_tf.runtime import ExportedModel
-from helpers.exports import NAMES, PHOTOS, RESIZE, SIZE, centres, keras_answers, tflite_file
+from clan_tf.rejection import Rejection
+from clan_tf.runtime import ExportedModel, read_contract
+from helpers.exports import NAMES, PHOTOS, RESIZE, SIZE, centres, contract_of, keras_answers, tflite_file
 
 
 @pytest.mark.parametrize("relation", RELATIONS)
@@ -49,6 +52,29 @@ def mediapipe_answers(path: Path, photos: np.ndarray) -> tuple[list[str], list[f
         images = [mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=photo) for photo in photos]
         best = [classifier.classify(image).classifications[0].categories[0] for image in images]
     return [category.category_name for category in best], [category.score for category in best]
+
+
+def test_mediapipe_withholds_the_answers_that_the_model_withholds(
+    models: dict[str, BranchClassifier], tmp_path: Path
+) -> None:
+    mediapipe = pytest.importorskip("mediapipe")
+    from mediapipe.tasks.python import BaseOptions, vision
+
+    model = models[RELATIONS[0]]
+    expected = keras_answers(model)
+    ordered = np.sort(expected.max(axis=1))
+    rejection = Rejection(0.1, (float(np.float32(ordered[len(ordered) // 2 - 1 :][:2].mean())),))
+    contract = replace(contract_of(model), rejection=rejection)
+    content = classifier_to_tflite(inference_model(model, model.branches), RESIZE, "none", "float32")
+    path = tmp_path / "birds.tflite"
+    path.write_bytes(with_metadata(content, "birds", contract, "a test"))
+    assert read_contract(path).rejection == rejection
+    options = vision.ImageClassifierOptions(BaseOptions(model_asset_path=str(path)), max_results=1)
+    with vision.ImageClassifier.create_from_options(options) as classifier:
+        images = [mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=photo) for photo in PHOTOS]
+        given = [bool(classifier.classify(image).classifications[0].categories) for image in images]
+    assert given == rejection.accepts(expected).tolist()
+    assert 0 < sum(given) < len(given)
 
 
 @pytest.fixture(scope="module")

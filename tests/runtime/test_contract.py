@@ -13,6 +13,7 @@ import pytest
 
 from clan_tf.errors import UserError
 from clan_tf.inference import locate
+from clan_tf.rejection import Rejection
 from clan_tf.runtime import Contract, read_contract
 from clan_tf.runtime.worker_process import receive, send
 
@@ -30,8 +31,10 @@ def test_a_contract_reads_back_as_it_was_written() -> None:
     assert Contract.from_json(weighted.to_json()) == weighted
     calibrated = replace(GOOD, temperatures=(1.0, 0.5, 2.0))
     assert Contract.from_json(calibrated.to_json()) == calibrated
+    withholding = replace(GOOD, rejection=Rejection(0.05, (0.25, 0.5)))
+    assert Contract.from_json(withholding.to_json()) == withholding
     # Older versions read files without them.
-    assert "branch_weights" not in GOOD.to_json() and "temperatures" not in GOOD.to_json()
+    assert not {"branch_weights", "temperatures", "rejection"} & set(json.loads(GOOD.to_json()))
 
 
 def test_weights_of_some_branches_are_none_if_they_are_equal() -> None:
@@ -52,6 +55,8 @@ def test_a_branch_alone_has_its_own_temperature() -> None:
     [
         (changed(image_size=10**9), "sizes must be from 1 to 16384"),
         (changed(image_size=48.0), "sizes must be"),
+        (changed(rejection=0.5), "rejection must have the keys accept_error and thresholds; received 0.5"),
+        (changed(rejection={"accept_error": 0.5, "thresholds": [2]}), "thresholds must be from 0"),
         (changed(image_size=True), "sizes must be"),
         (changed(input_size=0), "sizes must be"),
         (changed(resize_size=20), "the preprocessing is unknown"),
