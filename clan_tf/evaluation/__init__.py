@@ -3,6 +3,7 @@
 from clan_tf.evaluation.calibrate import CalibrationResult, calibrate
 from clan_tf.evaluation.confusion import average_rows
 from clan_tf.evaluation.evaluate import Evaluation, evaluate
+from clan_tf.evaluation.levels import Levels, accuracy_rows, mean_height_text, severity_rows
 from clan_tf.evaluation.metrics import (
     Bin,
     Estimate,
@@ -23,7 +24,9 @@ __all__ = [
     "CalibrationResult",
     "Estimate",
     "Evaluation",
+    "Levels",
     "Share",
+    "accuracy_rows",
     "average_rows",
     "calibrate",
     "calibration_error",
@@ -33,9 +36,11 @@ __all__ = [
     "confused_pairs",
     "evaluate",
     "experiment_of",
+    "mean_height_text",
     "read_noted",
     "read_predictions",
     "reliability_bins",
     "require_same_classes",
+    "severity_rows",
     "top_k_accuracy",
 ]

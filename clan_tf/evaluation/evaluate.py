@@ -13,6 +13,7 @@ from clan_tf.data import SPLITS, Source
 from clan_tf.data.checked_photos import CheckedPhotos
 from clan_tf.errors import UserError, nearest
 from clan_tf.evaluation.confusion import class_rows, estimated_figures
+from clan_tf.evaluation.levels import Levels, level_figures
 from clan_tf.evaluation.metrics import Estimate, Share, calibration_figures, confused_pairs, top_k_accuracy
 from clan_tf.evaluation.photos import check_noted, experiment_of, read_noted, require_same_classes
 from clan_tf.evaluation.tables import write_tables
@@ -46,6 +47,7 @@ class Evaluation:
         confusion: counts `(classes, classes)`, rows are true classes.
         folder: where everything was written; `None` if nowhere.
         notes: what a user should know about the photos, such as which changed since the run began.
+        levels: accuracy on each level of the model's taxonomy, and how bad the mistakes are; `None` without one.
     """
 
     model: str
@@ -63,6 +65,7 @@ class Evaluation:
     confusion: np.ndarray
     folder: Path | None
     notes: tuple[str, ...] = ()
+    levels: Levels | None = None
 
     @property
     def calibration_error(self) -> float:
@@ -87,6 +90,7 @@ class Evaluation:
             "per_class": self.per_class,
             "confused_pairs": self.confused_pairs,
             "notes": list(self.notes),
+            **({"levels": asdict(self.levels)} if self.levels else {}),
         }
 
 
@@ -181,6 +185,7 @@ def _summarize(
         confusion=matrix,
         folder=folder.path if folder else None,
         notes=notes,
+        levels=level_figures(model.taxonomy, labels, combined),
     )
     if folder:
         write_tables(result, checked, probabilities, names, folder)

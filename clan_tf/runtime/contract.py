@@ -11,6 +11,7 @@ from clan_tf import limits
 from clan_tf.choices import COMBINED, Combination, ResizeMode, chosen_weights, temperature_of
 from clan_tf.errors import UserError, shown
 from clan_tf.files import open_regular_file, parse_json, read_regular_file, require_regular_file
+from clan_tf.taxonomy import Taxonomy
 
 CONTRACT_FILE, LABELS_FILE = "clan_tf.json", "labels.txt"
 """Name of the contract inside an exported file."""
@@ -40,6 +41,8 @@ class Contract:
         branch_weights: the weight of each of `branches` in their combination; none if they are equal.
         temperatures: what the logits are divided by: each of `branches`', then those of their combination; none if it
             is 1 for all.
+        taxonomy: the names of the classes' levels, then a row for each class, as `Taxonomy.of` takes them; none if the
+            model has none.
     """
 
     class_names: tuple[str, ...]
@@ -52,6 +55,7 @@ class Contract:
     per_branch: bool = False
     branch_weights: tuple[float, ...] = ()
     temperatures: tuple[float, ...] = ()
+    taxonomy: tuple[tuple[str, ...], ...] = ()
 
     @property
     def labels(self) -> str:
@@ -61,7 +65,7 @@ class Contract:
     def to_json(self) -> str:
         """Returns the text stored in the file; what says nothing isn't named, so that older versions can read it."""
         values = asdict(self)
-        for name in ("branch_weights", "temperatures"):
+        for name in ("branch_weights", "temperatures", "taxonomy"):
             if not values[name]:
                 del values[name]
         return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
@@ -91,7 +95,9 @@ class Contract:
         branches = _names(values.pop("branches"), "branches", 2 * limits.TAPS)
         weights = _weights(values.pop("branch_weights", []), branches)
         temperatures = _temperatures(values.pop("temperatures", []), branches)
-        contract = cls(names, branches=branches, branch_weights=weights, temperatures=temperatures, **values)
+        taxonomy = contract_taxonomy(Taxonomy.of(table, names) if (table := values.pop("taxonomy", [])) else None)
+        own: dict[str, Any] = {"branch_weights": weights, "temperatures": temperatures, "taxonomy": taxonomy}
+        contract = cls(names, branches=branches, **own, **values)
         contract._check_preprocessing()
         return contract
 
@@ -109,6 +115,11 @@ def contract_temperatures(branches: Sequence[str], temperatures: Mapping[str, fl
     """Returns a contract's `temperatures` from a model's."""
     values = (*(temperatures[branch] for branch in branches), temperature_of(branches, temperatures))
     return values if any(value != 1 for value in values) else ()
+
+
+def contract_taxonomy(taxonomy: Taxonomy | None) -> tuple[tuple[str, ...], ...]:
+    """Returns a contract's `taxonomy` from a model's."""
+    return (taxonomy.levels, *taxonomy.rows) if taxonomy else ()
 
 
 def _names(values: Any, key: str, most: int) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ FLOORS = {
     "text": 0,
     "environment": 1,
     "files": 1,
+    "taxonomy": 1,
     "config": 2,
     "photos": 2,
     "plots": 2,
