@@ -110,6 +110,7 @@ def _read_table(path: Path, place: str, class_names: Sequence[str]) -> tuple[tup
     if not all(levels):
         raise UserError(f"{place}: column {levels.index('') + 1} has no name in the first line. Name it, or remove it.")
     _raise_levels_problem(levels, place)
+    _require_classes_first(levels, lines, class_names, place)
     _raise_mistakes(place, _mistakes_in_lines(levels, lines))
     return levels, lines
 
@@ -141,9 +142,6 @@ def _rows_of_classes(
     missing = [name for name in class_names if normal_name(name) not in groups]
     if missing:
         known = set(map(normal_name, class_names))
-        other = next((level for level, names in _columns(levels, lines) if level != levels[0] and known <= names), None)
-        if other:
-            raise UserError(f"{place}: the classes must be in the first column; they are in {other!r}. Move it there.")
         unused = [name for name in groups if name not in known]
         _raise_mistakes(
             place, [f"no row for the class {quoted_name(name)}.{nearest(name, unused)}".rstrip(".") for name in missing]
@@ -151,8 +149,15 @@ def _rows_of_classes(
     return tuple((name, *groups[normal_name(name)]) for name in class_names)
 
 
-def _columns(levels: Sequence[str], lines: Sequence[Line]) -> list[tuple[str, set[str]]]:
-    return [(level, {line.names[index] for line in lines}) for index, level in enumerate(levels)]
+def _require_classes_first(
+    levels: Sequence[str], lines: Sequence[Line], class_names: Sequence[str], place: str
+) -> None:
+    """Raises a `UserError` if the classes are all in another column than the first."""
+    known = set(map(normal_name, class_names))
+    columns = [{line.names[index] for line in lines if index < len(line.names)} for index in range(len(levels))]
+    for level, names in zip(levels, columns, strict=True):
+        if known <= names and not known & columns[0]:
+            raise UserError(f"{place}: the classes must be in the first column; they are in {level!r}. Move it there.")
 
 
 def _raise_levels_problem(levels: Sequence[str], place: str) -> None:
