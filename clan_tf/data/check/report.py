@@ -181,7 +181,8 @@ def check_data(source: Source, progress: Progress | None = None, experiment: Exp
     names = {entry["path"] for entry in broken}
     problems = training_problems(experiment, source, names) if experiment else source.problems
     counts, images = _counts(source), _images(members)
-    notes = [*source.notes, *(taxonomy_findings(experiment, source)[1] if experiment and source.class_names else ())]
+    found = taxonomy_findings(experiment, source)[1] if experiment and source.class_names else ()
+    notes = (*source.notes, *found)
     return DataReport(counts, images, broken, odd, pairs, notes, problems, source.left_out)
 
 

@@ -2,10 +2,12 @@
 
 import csv
 import io
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from clan_tf import limits
 from clan_tf.config import DataConfig
 from clan_tf.config.data import TAXONOMY_NAMES
 from clan_tf.data.sources.class_names import name_problem, normal_name, quoted_name
@@ -57,7 +59,10 @@ def read_taxonomy(
     for level, name in enumerate(levels):
         if level and len({row[level] for row in rows}) == 1:
             note(f"{place} has a single {name}, {quoted_name(rows[0][level])}: nothing is told apart on this level")
-    return Taxonomy(levels, rows)
+    taxonomy = Taxonomy(levels, rows)
+    if (size := len(json.dumps(taxonomy.to_table()))) > limits.TAXONOMY_BYTES:
+        raise UserError(f"{place}: has {size:,} bytes; at most {limits.TAXONOMY_BYTES:,} fit. Use shorter names.")
+    return taxonomy
 
 
 def _from_names(class_names: Sequence[str]) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:

@@ -111,6 +111,12 @@ def test_a_file_that_is_no_table_is_named(tmp_path: Path) -> None:
     assert "latin.csv can't be read as a text file: 'utf-8' codec" in mistake(tmp_path / "latin.csv")
 
 
+def test_a_table_that_no_model_file_could_hold_is_refused(table: Path) -> None:
+    classes = [f"{number:05d}" for number in range(20_000)]
+    write_lines(table, HEADER, *(f"{name},{name}{'x' * 240},{name}{'y' * 240}" for name in classes))
+    assert "bytes; at most 8,388,608 fit" in mistake(table, classes)
+
+
 def test_names_of_classes_may_hold_their_groups() -> None:
     names = ["Corvidae__Corvus__rook", "Corvidae__Garrulus__jay", "Passeridae__Passer__tree_sparrow"]
     taxonomy, notes = read("names", names)
