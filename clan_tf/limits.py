@@ -30,6 +30,10 @@ EMBEDDING_GRID = 64
 SEED = 2**31 - 1
 FEATURE_SCALE = 1e6
 LOSS_WEIGHT = 1e6
+LEVELS = 20
+"""Of a taxonomy, that of the classes among them."""
+TAXONOMY_BYTES = 2**23
+"""Of a taxonomy as it is written into a model's file, which must be read again."""
 TEMPERATURE = 100.0
 """Of calibration; its inverse is the smallest."""
 NAME_LENGTH = 1000

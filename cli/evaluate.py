@@ -60,8 +60,9 @@ def evaluate(
 ) -> None:
     """Measure a model's accuracy on the photos of a split.
 
-    Prints accuracy per branch and combined, averages with intervals, the hardest classes, the most confused pairs,
-    how well the probabilities are calibrated, and the error if unsure answers are withheld.
+    Prints accuracy per branch and combined, averages with intervals, the hardest classes, the most confused pairs, with
+    a taxonomy accuracy by level and the severity of the mistakes, how well the probabilities are calibrated, the error
+    if unsure answers are withheld and, with photos of other classes, how well they are told apart.
     """
     quiet_tensorflow()
     from clan_tf.evaluation import evaluate as evaluate_model
@@ -74,6 +75,7 @@ def evaluate(
     print_accuracies(result, split)
     _print_averages(result)
     _print_classes(result)
+    _print_levels(result)
     _print_calibration(result)
     _print_selective(result)
     _print_unknown(result)
@@ -124,6 +126,19 @@ def _print_averages(result: "Evaluation") -> None:
 
     rows = average_rows(result.averages)
     print_table("Averages", ("of the combined prediction", "value", "95 % interval"), rows)
+
+
+def _print_levels(result: "Evaluation") -> None:
+    from clan_tf.evaluation import accuracy_rows, mean_height_text, severity_rows
+
+    if result.levels is None:
+        return
+    headings = ("level", "names", "accuracy", "95 % interval", "of the class mistakes, within it")
+    print_table("Accuracy by level", headings, accuracy_rows(result.levels))
+    if result.levels.severity:
+        headings = ("finest level in common", "height", "photos", "share", "95 % interval")
+        print_table("Severity of the mistakes", headings, severity_rows(result.levels))
+    say(mean_height_text(result.levels))
 
 
 def _print_classes(result: "Evaluation", most: int = 5) -> None:

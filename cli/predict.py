@@ -45,32 +45,43 @@ def predict(
         ),
     ] = None,
     link: Annotated[bool, typer.Option("--link", help="With --sort-into: symbolic links instead of copies.")] = False,
+    level: Annotated[
+        str | None,
+        typer.Option(
+            "--level",
+            metavar="auto|NAME",
+            help="Answer on a level of the model's taxonomy (data.taxonomy): a label's probability is the sum of its "
+            "classes'. auto: for each photo, on the finest level with a label of at least --unsure-below, else on the "
+            "coarsest.",
+        ),
+    ] = None,
     unsure_below: Annotated[
         float | None,
         typer.Option(
             "--unsure-below",
             metavar="P",
-            help="With --sort-into: photos whose label is less probable go into D/_unsure/; by default 0.5.",
+            help="With --sort-into: photos whose label is less probable go into D/_unsure/; by default 0.5. With "
+            "--level auto: a level is too fine for photos whose label is less probable; by default 0.9, for both.",
         ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Predict labels of photos and folders of photos. Exits with 1 if a photo couldn't be read."""
-    _require_possible(csv, sort_into, link, unsure_below)
+    _require_possible(csv, sort_into, link, unsure_below, level)
     from clan_tf.files import new_or_filled_folder
-    from clan_tf.inference import UNSURE_BELOW, locate, sort_photos, write_predictions
+    from clan_tf.inference import SURE_FROM, UNSURE_BELOW, locate, sort_photos, write_predictions
     from clan_tf.inference import predict as predict_photos
 
     progress = ConsoleProgress()
+    threshold = (SURE_FROM if level == "auto" else UNSURE_BELOW) if unsure_below is None else unsure_below
     with new_or_filled_folder(Path(sort_into)) if sort_into is not None else nullcontext() as folder:
         if not locate(model).is_exported:
             quiet_tensorflow()
-        results = predict_photos(model, paths, top, progress)
+        results = predict_photos(model, paths, top, progress, level=level, unsure_below=threshold)
         # First, so that it is there if the disk is too full for the copies.
         if csv is not None:
             write_predictions(Path(csv), results)
         if folder and sort_into is not None:
-            threshold = UNSURE_BELOW if unsure_below is None else unsure_below
             results = sort_photos(results, folder, Path(sort_into), link, threshold, progress)
     if as_json:
         print_json(results)
@@ -80,10 +91,14 @@ def predict(
         raise typer.Exit(1)
 
 
-def _require_possible(csv: str | None, sort_into: str | None, link: bool, unsure_below: float | None) -> None:
+def _require_possible(
+    csv: str | None, sort_into: str | None, link: bool, unsure_below: float | None, level: str | None
+) -> None:
     """Raises a `UserError` for options that don't go together, and for outputs that can't be written."""
-    if sort_into is None and (link or unsure_below is not None):
-        raise UserError(f"{'--link' if link else '--unsure-below'}: says how photos are sorted; add --sort-into D.")
+    if sort_into is None and link:
+        raise UserError("--link: says how photos are sorted; add --sort-into D.")
+    if sort_into is None and unsure_below is not None and level != "auto":
+        raise UserError("--unsure-below: says how photos are sorted; add --sort-into D, or --level auto.")
     if unsure_below is not None and (math.isnan(unsure_below) or not 0 <= unsure_below <= 1):
         raise UserError(f"--unsure-below: must be a probability from 0 to 1; received {unsure_below:g}.")
     if csv is not None:
@@ -97,7 +112,8 @@ def _require_possible(csv: str | None, sort_into: str | None, link: bool, unsure
 def _print(results: Results, csv: str | None, sort_into: str | None, link: bool) -> None:
     """Prints the labels of all photos or, if they were written somewhere, a summary and the photos with errors."""
     if csv is None and sort_into is None:
-        print_table("Predictions", ("photo", "label", "probability"), _rows(results))
+        levels = ("level",) if any("level" in result for result in results) else ()
+        print_table("Predictions", ("photo", "label", "probability", *levels), _rows(results, bool(levels)))
         return
     if sort_into is not None:
         print_table("Sorted photos", ("label", "photos"), _counts(results))
@@ -126,12 +142,14 @@ def _counts(results: Results) -> list[tuple[str, str]]:
     return [(name, f"{number:,}") for (_, name), number in sorted(rows.items())]
 
 
-def _rows(results: Results) -> list[tuple[str, str, str]]:
-    rows = []
+def _rows(results: Results, has_levels: bool) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = []
     for result in results:
         if "error" in result:
             rows.append((printable(result["path"]), f"error: {result['error']}", ""))
         for index, prediction in enumerate(result.get("predictions", ())):
             path = printable(result["path"]) if index == 0 else ""
             rows.append((path, printable(prediction["label"]), f"{100 * prediction['probability']:.1f} %"))
-    return rows
+            if index == 0 and has_levels:
+                rows[-1] += (printable(result["level"]),)
+    return [(*row, *[""] * (3 + has_levels - len(row))) for row in rows]

@@ -23,7 +23,7 @@ from clan_tf.export.tflite import classifier_to_tflite
 from clan_tf.inference.predictor import choose_branches
 from clan_tf.models import save_model
 from clan_tf.runtime import Contract
-from clan_tf.runtime.contract import contract_temperatures
+from clan_tf.runtime.contract import contract_taxonomy, contract_temperatures
 
 CALIBRATION_PHOTOS, SEARCH_PHOTOS, RANKING_PHOTOS = 200, 200, 24
 """How many photos calibrate the range of activations, decide how many layers stay in float32, and rank the layers."""
@@ -68,6 +68,7 @@ class ExportWriter:
             temperatures=contract_temperatures(branches, model.temperatures),
             # Thresholds hold for the combination that they were fitted to.
             rejection=model.rejection if set(branches) == set(choose_branches(*usual)) else None,
+            taxonomy=contract_taxonomy(model.taxonomy),
         )
 
     def write(self, options: ExportOptions, contract: Contract, folder: Path) -> Path:

@@ -14,6 +14,8 @@ from clan_tf.errors import nearest, shown
 
 Sampling = Literal["auto", "shuffle", "class_balanced", "pairs"]
 CacheMode = Literal["auto", "none", "memory", "disk"]
+TAXONOMY_NAMES = "names"
+"""The `taxonomy` that the classes' own names hold."""
 GeneratedPhotos = dict[Literal["train", "val", "test"], Annotated[int, up_to(limits.GENERATED_PHOTOS)]]
 
 
@@ -64,6 +66,10 @@ class DataConfig(Section):
     """Which labels of the source `aircraft` are the classes."""
     crop_to_box: bool = False
     """Whether photos are cropped to their bounding boxes; for `cub`, `cars`, `aircraft`, `tfds` and `records`."""
+    taxonomy: Text | None = None
+    """Table with a row for each class: its name, then the groups that it is in, from fine to coarse, such as
+    `class,genus,family`; `predict --level` answers with these. Or `names`, for names of classes that hold their groups,
+    coarsest first, separated by `__`: `Passeridae__Passer__Passer_domesticus`."""
     classes: Annotated[int, up_to(limits.CLASSES)] | None = None
     """Number of classes; needed only by commands that run without the data."""
     unknown_classes: Annotated[list[Text], Field(max_length=limits.CLASSES)] = []
@@ -121,6 +127,14 @@ class DataConfig(Section):
         """Makes a path absolute, unless it is in another file system, such as `gs://…`."""
         is_local = isinstance(root, str | Path) and "://" not in str(root)
         return require_utf8(os.path.realpath(os.path.expanduser(root))) if is_local else root
+
+    @field_validator("taxonomy")
+    @classmethod
+    def _resolve_taxonomy(cls, taxonomy: str | None) -> str | None:
+        """Makes a path absolute, unless it is the word `names`."""
+        if taxonomy is None or taxonomy == TAXONOMY_NAMES:
+            return taxonomy
+        return require_utf8(str(Path(os.path.expanduser(taxonomy)).absolute()))
 
     @field_validator("csv", "quarantine")
     @classmethod

@@ -3,6 +3,7 @@
 from clan_tf.evaluation.calibrate import CalibrationResult, calibrate
 from clan_tf.evaluation.confusion import average_rows
 from clan_tf.evaluation.evaluate import Evaluation, evaluate
+from clan_tf.evaluation.levels import Levels, accuracy_rows, mean_height_text, severity_rows
 from clan_tf.evaluation.metrics import (
     Bin,
     Estimate,
@@ -25,9 +26,11 @@ __all__ = [
     "CalibrationResult",
     "Estimate",
     "Evaluation",
+    "Levels",
     "Selective",
     "Share",
     "Unknown",
+    "accuracy_rows",
     "average_rows",
     "calibrate",
     "calibration_error",
@@ -37,6 +40,7 @@ __all__ = [
     "confused_pairs",
     "evaluate",
     "experiment_of",
+    "mean_height_text",
     "read_noted",
     "read_predictions",
     "rejection_text",
@@ -44,6 +48,7 @@ __all__ = [
     "require_same_classes",
     "risk_rows",
     "score_rows",
+    "severity_rows",
     "top_k_accuracy",
     "unknown_text",
 ]

@@ -13,6 +13,7 @@ from clan_tf.data import SPLITS, Source
 from clan_tf.data.checked_photos import CheckedPhotos
 from clan_tf.errors import UserError, nearest
 from clan_tf.evaluation.confusion import class_rows, estimated_figures
+from clan_tf.evaluation.levels import Levels, level_figures
 from clan_tf.evaluation.metrics import (
     Bin,
     Estimate,
@@ -59,6 +60,7 @@ class Evaluation:
         folder: where everything was written; `None` if nowhere.
         notes: what a user should know about the photos, such as which changed since the run began.
         unknown: what the model does with photos of none of its classes; `None` if none are given.
+        levels: accuracy on each level of the model's taxonomy, and how bad the mistakes are; `None` without one.
     """
 
     model: str
@@ -79,6 +81,7 @@ class Evaluation:
     folder: Path | None
     notes: tuple[str, ...] = ()
     unknown: Unknown | None = None
+    levels: Levels | None = None
 
     @property
     def calibration_error(self) -> float:
@@ -106,6 +109,7 @@ class Evaluation:
             "confused_pairs": self.confused_pairs,
             "notes": list(self.notes),
             **({"unknown": asdict(self.unknown)} if self.unknown else {}),
+            **({"levels": asdict(self.levels)} if self.levels else {}),
         }
 
 
@@ -225,6 +229,7 @@ def _summarize(
         folder=folder.path if folder else None,
         notes=notes,
         unknown=unknown,
+        levels=level_figures(model.taxonomy, labels, combined),
     )
     if folder:
         write_tables(result, checked, probabilities, names, folder)

@@ -9,6 +9,7 @@ import numpy as np
 from clan_tf.data.checked_photos import CheckedPhotos
 from clan_tf.errors import UserError
 from clan_tf.evaluation.confusion import CLASS_COLUMNS
+from clan_tf.evaluation.levels import table_rows
 from clan_tf.evaluation.selective import curve_rows
 from clan_tf.files import read_json, read_rows, write_csv, write_json, write_rows
 from clan_tf.plots import plot_confusion
@@ -36,6 +37,9 @@ def write_tables(
     write_rows(folder.per_class, result.per_class, CLASS_COLUMNS)
     write_rows(folder.risk_coverage, curve_rows(result.selective))
     write_rows(folder.confused_pairs, result.confused_pairs, ("true", "predicted", "photos"))
+    folder.levels.unlink(missing_ok=True)  # of another model
+    if result.levels:
+        write_rows(folder.levels, table_rows(result.levels))
     counts = [[name, *map(int, row)] for name, row in zip(names, result.confusion, strict=True)]
     write_csv(folder.confusion, ("true \\ predicted", *names), counts)
     plot_confusion(result.confusion, names, folder.confusion_picture)

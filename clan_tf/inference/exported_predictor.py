@@ -12,6 +12,7 @@ from clan_tf.inference.predictor import Predictor, choose_branches
 from clan_tf.progress import Progress
 from clan_tf.runtime import ExportedModel
 from clan_tf.runtime.exported import PROBABILITIES, SERVE_BYTES
+from clan_tf.taxonomy import Taxonomy
 
 if TYPE_CHECKING:
     from clan_tf.data.checked_photos import CheckedPhotos
@@ -50,6 +51,8 @@ class ExportedPredictor(Predictor):
         # A file that resizes photos itself gets them whole, and so they fill the memory.
         self.batch_size = batch_size if self.contract.input_size is not None else min(batch_size, WHOLE_PHOTOS)
         self.class_names = self.contract.class_names
+        table = self.contract.taxonomy
+        self.taxonomy = Taxonomy.of(table, self.class_names) if table else None
         self.branches = self.contract.branches if self.contract.per_branch else ()
         self.chosen = choose_branches(self.contract.branches, branches)
         _, self.temperature = self.contract.temperatures_of(self.chosen)

@@ -37,7 +37,7 @@ class KerasPredictor(Predictor):
         batch_size: int = 32,
     ) -> None:
         self.model, self.path = model, path
-        self.class_names = model.class_names
+        self.class_names, self.taxonomy = model.class_names, model.taxonomy
         self.branches = model.branches
         self.chosen = choose_branches(model.branches, branches, model.branch_weights)
         self.temperature = temperature_of(self.chosen, model.temperatures)

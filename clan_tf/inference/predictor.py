@@ -11,6 +11,7 @@ from clan_tf.errors import CheckFailed, UserError, nearest
 from clan_tf.photos import read_photo
 from clan_tf.progress import Progress
 from clan_tf.rejection import Rejection
+from clan_tf.taxonomy import Taxonomy
 
 if TYPE_CHECKING:
     from clan_tf.data.checked_photos import CheckedPhotos
@@ -22,6 +23,7 @@ class Predictor(ABC):
     Attributes:
         path: the name for messages and tables.
         class_names: the labels, in the order of the probabilities.
+        taxonomy: groups of the classes at ever coarser levels; `None` if the model has none.
         branches: the branches whose own probabilities it returns.
         chosen: the branches that `answers` combines.
         temperature: what the logits of their combination are divided by.
@@ -31,6 +33,7 @@ class Predictor(ABC):
 
     path: Path
     class_names: Sequence[str]
+    taxonomy: Taxonomy | None
     branches: tuple[str, ...]
     chosen: tuple[str, ...]
     temperature: float

@@ -130,8 +130,9 @@ def _cut(text: str, most: int) -> str:
 
 
 def _write_listing(path: Path, results: Sequence[dict[str, Any]]) -> None:
+    own = [*(("level",) if any("level" in result for result in results) else ()), "file", "error"]
     rows = []
     for result in results:
         cells = prediction_cells(result["predictions"][0]) if "predictions" in result else ("", "")
-        rows.append([result["path"], *cells, result.get("file", ""), result.get("error", "")])
-    write_csv(path, ("photo", "label", "probability", "file", "error"), rows)
+        rows.append([result["path"], *cells, *(result.get(key, "") for key in own)])
+    write_csv(path, ("photo", "label", "probability", *own), rows)

@@ -27,8 +27,19 @@ from clan_tf.models.foreign import require_known_layers
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 CONFIG_BYTES = 2**24
-COLLECTIONS = {"mid": list, "class_names": list, "loss_weights": dict, "temperatures": dict, "thresholds": list}
+OPTIONAL = {"name", "temperatures", "accept_error", "thresholds", "taxonomy"}
+"""Settings of every model, which are there only where they say something."""
+COLLECTIONS = {
+    "mid": list,
+    "class_names": list,
+    "loss_weights": dict,
+    "temperatures": dict,
+    "thresholds": list,
+    "taxonomy": list,
+}
 """The settings that aren't a number or string."""
+TABLES = ("taxonomy",)
+"""Those of the collections that hold lists of texts."""
 _NAME = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.-]*")
 """What TensorFlow accepts as the name of a model; with other names it fails only when the model is run."""
 EXPANSION = 100
@@ -204,9 +215,7 @@ def _require_own_class(config: Mapping[str, Any]) -> Mapping[str, Any]:
     settings = config.get("config")
     if not isinstance(settings, dict):
         raise ValueError(f"{CONFIG} must hold the model's settings; received {shown(settings)}")
-    if unknown := sorted(
-        set(settings) - {"name", "temperatures", "accept_error", "thresholds", *argument_names(owner)}
-    ):
+    if unknown := sorted(set(settings) - OPTIONAL - {*argument_names(owner)}):
         raise ValueError(f"{CONFIG} has settings that {owner.__name__} doesn't: {shown(unknown)}")
     for name, value in settings.items():
         _require_plain_value(name, value)
@@ -229,6 +238,10 @@ def _require_plain_value(name: str, value: Any) -> None:
     if kind and value is not None and not isinstance(value, kind):
         raise ValueError(f"{CONFIG}: {name} must be a {kind.__name__}; received {shown(value)}")
     parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    if name in TABLES:
+        if not all(isinstance(part, list) and all(isinstance(text, str) for text in part) for part in parts):
+            raise ValueError(f"{CONFIG}: {name} must hold lists of texts; received {shown(value)}")
+        return
     if any(isinstance(part, dict | list) for part in parts):
         raise ValueError(f"{CONFIG}: {name} must hold plain values; received {shown(value)}")
     if isinstance(value, str) and len(value) > NAME_LENGTH:

@@ -73,7 +73,7 @@ class BilinearClassifier(BranchClassifier):
         name: str | None = None,
         **own: Any,
     ) -> None:
-        temperatures = own.pop("temperatures", None)
+        given = {name: own.pop(name) for name in ("temperatures", "taxonomy") if name in own}
         if unknown := sorted(set(own) - set(argument_names(type(self)))):
             raise TypeError(f"{type(self).__name__} has no argument {unknown[0]!r}")
         arguments = {
@@ -100,7 +100,7 @@ class BilinearClassifier(BranchClassifier):
         inputs = keras.Input((image_size, image_size, 3), name="photos")
         top = backbone_model(preprocess(inputs, backbone_spec(backbone).preprocessing))["top"]
         features = {"backbone_top": top, **self.head(top, classes, feature_scale, dropout, **own)}
-        super().__init__(inputs, features, ("top",), arguments, temperatures=temperatures, name=name)
+        super().__init__(inputs, features, ("top",), arguments, name=name, **given)
 
         # Config
         self.backbone_model = backbone_model

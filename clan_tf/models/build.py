@@ -16,6 +16,7 @@ from clan_tf.models.mamc import MAMC
 from clan_tf.models.plain import Plain
 from clan_tf.models.ra_cnn import RACNN
 from clan_tf.models.tasn import TASN
+from clan_tf.taxonomy import Taxonomy
 
 MODELS: dict[str, type[BranchClassifier]] = {
     "clan": CLAN,
@@ -34,7 +35,11 @@ MODELS: dict[str, type[BranchClassifier]] = {
 
 
 def build_model(
-    experiment: Experiment, classes: int, class_names: Sequence[str] | None = None, load_weights: bool = True
+    experiment: Experiment,
+    classes: int,
+    class_names: Sequence[str] | None = None,
+    load_weights: bool = True,
+    taxonomy: Taxonomy | None = None,
 ) -> BranchClassifier:
     """Builds the model of an experiment.
 
@@ -44,6 +49,7 @@ def build_model(
         class_names: names of the classes.
         load_weights: whether the backbone's weights are loaded; if not, no files are needed. They never are with
             `model.init`, whose weights `clan_tf.models.transfer` copies.
+        taxonomy: groups of the classes, from `data.taxonomy`.
 
     Raises:
         UserError: for an unknown backbone, layer or branch, or weights that can't be loaded.
@@ -60,6 +66,7 @@ def build_model(
         "class_names": class_names,
         "weights": config.weights if load_weights and config.init is None else None,
     }
+    shared |= {"taxonomy": taxonomy} if taxonomy else {}
     return MODELS[config.architecture](**shared, **own_arguments(config), name=config.architecture)
 
 

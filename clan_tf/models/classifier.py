@@ -13,6 +13,7 @@ from clan_tf.models.branch_values import full_loss_weights, full_temperatures
 from clan_tf.models.combination import COMBINED, branch_output, combine, combined_output
 from clan_tf.models.phases import Phase, phase_of
 from clan_tf.rejection import Rejection, checked_rejection
+from clan_tf.taxonomy import Taxonomy
 
 NOT_SAVED = ("weights", "scales")
 """Constructor arguments that a saved model doesn't need: it has its own weights and names its layers."""
@@ -38,6 +39,7 @@ class BranchClassifier(keras.Model):
             in it.
         temperatures: what the logits of outputs are divided by, from `clan-tf calibrate`, 1 where none is given; every
             model takes it by its name.
+        taxonomy: groups of the classes at ever coarser levels, or the table of them; every model takes it by its name.
 
     Attributes:
         HEAD_KIND: what a head takes; heads of another kind aren't copied from one model to another.
@@ -57,6 +59,7 @@ class BranchClassifier(keras.Model):
         branch_weights: each branch's weight in the combination.
         temperatures: what each output's logits are divided by.
         rejection: when the combined prediction is no answer; `None` if it always is one. It changes no output.
+        taxonomy: groups of the classes at ever coarser levels; `None` if none are given.
         features: every symbolic intermediate by name.
         backbone_model: the network that `backbone` names, set by the subclass.
 
@@ -100,6 +103,7 @@ class BranchClassifier(keras.Model):
         arguments: Mapping[str, Any],
         branch_weights: Mapping[str, float] | None = None,
         temperatures: Mapping[str, float] | None = None,
+        taxonomy: Taxonomy | Sequence[Sequence[str]] | None = None,
         **kwargs: Any,
     ) -> None:
         logits = [features[f"logits_{branch}"] for branch in branches]
@@ -126,6 +130,8 @@ class BranchClassifier(keras.Model):
         self.loss_weights = full_loss_weights(arguments["loss_weights"], branches)
         self.class_names = list(arguments["class_names"] or map(str, range(arguments["classes"])))
         self.resize_size = arguments["resize_size"] or arguments["image_size"]
+        table = taxonomy.to_table() if isinstance(taxonomy, Taxonomy) else taxonomy
+        self.taxonomy = Taxonomy.of(table, self.class_names) if table is not None else None
 
     @classmethod
     def head_inputs(cls, settings: Mapping[str, Any], channels: int) -> int:
@@ -298,6 +304,7 @@ class BranchClassifier(keras.Model):
         given: dict[str, Any] = {"temperatures": dict(self.temperatures)} if self.is_calibrated else {}
         if self.rejection:
             given |= {"accept_error": self.rejection.accept_error, "thresholds": list(self.rejection.thresholds)}
+        given |= {"taxonomy": self.taxonomy.to_table()} if self.taxonomy else {}
         return {**arguments, **given, "name": self.name}
 
     @classmethod

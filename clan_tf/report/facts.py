@@ -15,6 +15,7 @@ from clan_tf.errors import UserError
 from clan_tf.evaluation import (
     EVALUATE_AGAIN,
     Estimate,
+    Levels,
     Share,
     average_rows,
     calibration_rows,
@@ -53,6 +54,7 @@ class _Metrics(BaseModel):
     branches: dict[str, _Scores]
     averages: dict[str, Estimate] = {}
     calibration: _Calibration | None = None
+    levels: Levels | None = None
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ class RunFacts:
         metrics: the content of the evaluation's `metrics.json`.
         averages: what is shown of the figures over all classes; nothing in an older evaluation.
         calibration: how well the combined prediction is calibrated; `None` in an older evaluation.
+        levels: accuracy by level of the model's taxonomy, and how bad the mistakes are; `None` if it has none.
         predictions: the rows of the evaluation's `predictions.csv`.
     """
 
@@ -93,7 +96,7 @@ class RunFacts:
         self.epochs = run.read_metrics()
         metrics = read_json(folder.metrics, _Metrics, EVALUATE_AGAIN)
         self.metrics, self.calibration = metrics.model_dump(), metrics.calibration
-        self.averages = average_rows(metrics.averages)
+        self.averages, self.levels = average_rows(metrics.averages), metrics.levels
         self.predictions = read_predictions(folder, (COMBINED, f"{COMBINED}_probability"))
         _require_known_classes(self.predictions, self.class_names, ["true", *self.metrics["branches"]], folder)
         if "epochs" in self.status and len(self.epochs) != self.status["epochs"]:

@@ -30,6 +30,7 @@ from clan_tf.report.charts import (
 )
 from clan_tf.report.examples import Examples
 from clan_tf.report.facts import RunFacts, read_facts
+from clan_tf.report.levels import describe_levels
 from clan_tf.report.statistics import (
     confused_groups,
     similar_order,
@@ -91,6 +92,7 @@ def _render(facts: RunFacts, examples: dict[str, Any], notes: Sequence[str]) -> 
             class_mean=float(np.mean([one.share.value for one in classes])),
             calibration_error=calibration_error(bins),
             calibration=facts.calibration,
+            levels=describe_levels(facts.levels),
             mean_confidence=float(facts.confidence.mean()),
             classes=classes,
             hardest=classes[:HARDEST],

@@ -35,6 +35,11 @@ class EvaluationFolder:
         return self.path / "risk_coverage.csv"
 
     @property
+    def levels(self) -> Path:
+        """Accuracy by level of the model's taxonomy, and its mistakes by their lowest common ancestor."""
+        return self.path / "levels.csv"
+
+    @property
     def confusion(self) -> Path:
         """The confusion matrix; rows are true classes."""
         return self.path / "confusion.csv"

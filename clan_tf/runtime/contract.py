@@ -12,6 +12,7 @@ from clan_tf.choices import COMBINED, Combination, ResizeMode, chosen_weights, t
 from clan_tf.errors import UserError, shown
 from clan_tf.files import open_regular_file, parse_json, read_regular_file, require_regular_file
 from clan_tf.rejection import Rejection, checked_rejection
+from clan_tf.taxonomy import Taxonomy
 
 CONTRACT_FILE, LABELS_FILE = "clan_tf.json", "labels.txt"
 """Name of the contract inside an exported file."""
@@ -42,6 +43,8 @@ class Contract:
         temperatures: what the logits are divided by: each of `branches`', then those of their combination; none if it
             is 1 for all.
         rejection: when the combined prediction is no answer; `None` if it always is one.
+        taxonomy: the names of the classes' levels, then a row for each class, as `Taxonomy.of` takes them; none if the
+            model has none.
     """
 
     class_names: tuple[str, ...]
@@ -55,6 +58,7 @@ class Contract:
     branch_weights: tuple[float, ...] = ()
     temperatures: tuple[float, ...] = ()
     rejection: Rejection | None = None
+    taxonomy: tuple[tuple[str, ...], ...] = ()
 
     @property
     def labels(self) -> str:
@@ -64,7 +68,7 @@ class Contract:
     def to_json(self) -> str:
         """Returns the text stored in the file; what says nothing isn't named, so that older versions can read it."""
         values = asdict(self)
-        for name in ("branch_weights", "temperatures", "rejection"):
+        for name in ("branch_weights", "temperatures", "rejection", "taxonomy"):
             if not values[name]:
                 del values[name]
         return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
@@ -95,8 +99,9 @@ class Contract:
         weights = _weights(values.pop("branch_weights", []), branches)
         temperatures = _temperatures(values.pop("temperatures", []), branches)
         rejection = _rejection(values.pop("rejection", None), len(names))
-        own = {"branch_weights": weights, "temperatures": temperatures, "rejection": rejection}
-        contract = cls(names, branches=branches, **own, **values)
+        taxonomy = contract_taxonomy(Taxonomy.of(table, names) if (table := values.pop("taxonomy", [])) else None)
+        own: dict[str, Any] = {"branch_weights": weights, "temperatures": temperatures, "taxonomy": taxonomy}
+        contract = cls(names, branches=branches, rejection=rejection, **own, **values)
         contract._check_preprocessing()
         return contract
 
@@ -114,6 +119,11 @@ def contract_temperatures(branches: Sequence[str], temperatures: Mapping[str, fl
     """Returns a contract's `temperatures` from a model's."""
     values = (*(temperatures[branch] for branch in branches), temperature_of(branches, temperatures))
     return values if any(value != 1 for value in values) else ()
+
+
+def contract_taxonomy(taxonomy: Taxonomy | None) -> tuple[tuple[str, ...], ...]:
+    """Returns a contract's `taxonomy` from a model's."""
+    return (taxonomy.levels, *taxonomy.rows) if taxonomy else ()
 
 
 def _names(values: Any, key: str, most: int) -> tuple[str, ...]:

@@ -10,10 +10,11 @@ from clan_tf.errors import UserError, counted
 from clan_tf.run import RunData, RunDirectory, read_run_data
 from clan_tf.run.data import describe_missing
 from clan_tf.run.splits import Match, folder_of, key_of
+from clan_tf.taxonomy import Taxonomy
 from clan_tf.text import printable
 
-PLACES = ("data.root", "data.csv")
-"""Keys that say where the photos are."""
+PLACES = ("data.root", "data.csv", "data.taxonomy")
+"""Keys that say where the photos are, and the table of their classes; that these are the same is checked."""
 CHANGEABLE = (
     "training.accumulation",
     "training.device",
@@ -119,6 +120,15 @@ def require_same_content(data: RunData, checked: Mapping[str, CheckedPhotos], no
         note(f"{drawn_photos} differ from the run's: it is resumed, but not bit for bit the same")
     else:
         _refuse(data.run, differences)
+
+
+def require_same_taxonomy(run: RunDirectory, taxonomy: Taxonomy | None) -> None:
+    """Raises a `UserError` unless the taxonomy is the one that the run began with."""
+    if run.read_data().get("taxonomy", []) != (taxonomy.to_table() if taxonomy else []):
+        raise UserError(
+            f"{run.path}: data.taxonomy isn't the taxonomy that the run began with, which is in data.json. Restore it, "
+            "or train again in another --run-dir."
+        )
 
 
 def _differences(found: Match) -> list[str]:

@@ -18,6 +18,7 @@ from clan_tf.data.pipeline import open_reader, training_view
 from clan_tf.data.pipeline.cache import decide_cache
 from clan_tf.data.pipeline.reading import Reader
 from clan_tf.data.pipeline.samples import write_augmented_samples, write_samples
+from clan_tf.data.sources.taxonomy_table import read_taxonomy
 from clan_tf.environment import describe_devices, describe_environment
 from clan_tf.errors import UserError
 from clan_tf.models import BranchClassifier
@@ -27,6 +28,7 @@ from clan_tf.progress import Progress
 from clan_tf.run import Outcome, RunData, RunDirectory, is_run
 from clan_tf.run.directory import is_unstarted, require_unstarted
 from clan_tf.run.splits import run_split, write_split
+from clan_tf.taxonomy import Taxonomy
 from clan_tf.training.advice import advice
 from clan_tf.training.devices import (
     choose_precision,
@@ -44,7 +46,13 @@ from clan_tf.training.memory import check_photos_at_a_time, fit_batch
 from clan_tf.training.range_test import choose_learning_rate
 from clan_tf.training.recipe import check_loss_weight_schedules
 from clan_tf.training.repeatable import make_repeatable, must_be_repeatable
-from clan_tf.training.resuming import note_other_computing, require_same_content, resumed_data, resumed_experiment
+from clan_tf.training.resuming import (
+    note_other_computing,
+    require_same_content,
+    require_same_taxonomy,
+    resumed_data,
+    resumed_experiment,
+)
 
 
 @dataclass(frozen=True)
@@ -136,10 +144,11 @@ def train(
             note_other_computing(existing, progress.note)
         require_ready(experiment, source)
         experiment = _with_precision(experiment)
-        model = _build(experiment, source, strategy)
+        model = _build(experiment, source, strategy, progress)
         start: dict[str, Any] = {}
         if existing:
             require_start(existing, experiment)
+            require_same_taxonomy(existing, model.taxonomy)
         else:
             start = start_from(experiment, model, strategy, progress)
             require_space(model, experiment.training, run_dir or runs_root)
@@ -166,7 +175,7 @@ def train(
             if chief and (start or prepares):
                 loop.save_start()
             if chief:
-                _write_start(experiment, run, data, start, not existing)
+                _write_start(experiment, run, data, start, model.taxonomy, not existing)
             _announce(experiment, model, run, strategy, progress)
             outcome = loop.run_all(callbacks)
         if chief:
@@ -244,7 +253,12 @@ def _new_run(experiment: Experiment, run_dir: str | None, runs_root: str, chief:
 
 
 def _write_start(
-    experiment: Experiment, run: RunDirectory, data: TrainingData, start: dict[str, Any], is_new: bool
+    experiment: Experiment,
+    run: RunDirectory,
+    data: TrainingData,
+    start: dict[str, Any],
+    taxonomy: Taxonomy | None,
+    is_new: bool,
 ) -> None:
     if not is_new:
         run.write_status("running")
@@ -252,7 +266,8 @@ def _write_start(
     names, train_photos = data.source.class_names, data.checked["train"]
     split = run_split(experiment.data, data.source, data.checked)
     write_split(run.splits, split)
-    facts = {"splits_sha256": split.fingerprint(), "val_is_cut": split.val_is_cut}
+    facts: dict[str, Any] = {"splits_sha256": split.fingerprint(), "val_is_cut": split.val_is_cut}
+    facts |= {"taxonomy": taxonomy.to_table()} if taxonomy else {}
     described = describe_data(experiment, data.source, data.checked) | facts
     run.write_start(experiment, describe_environment() | start, described)
     write_samples(train_photos, names, run.samples)
@@ -265,13 +280,16 @@ def _same_photos(one: Source, other: Source) -> bool:
     }
 
 
-def _build(experiment: Experiment, source: Source, strategy: tf.distribute.Strategy) -> BranchClassifier:
+def _build(
+    experiment: Experiment, source: Source, strategy: tf.distribute.Strategy, progress: Progress
+) -> BranchClassifier:
     training = experiment.training
+    taxonomy = read_taxonomy(experiment.data, source.class_names, lambda text: progress.note(f"note: {text}"))
     keras.utils.set_random_seed(training.seed)
     if must_be_repeatable(training):
         make_repeatable()
     with precision_scope(training.precision), strategy.scope():
-        model = build_model(experiment, len(source.class_names), source.class_names)
+        model = build_model(experiment, len(source.class_names), source.class_names, taxonomy=taxonomy)
     check_loss_weight_schedules(training, model.branches)
     return model
 

@@ -27,6 +27,7 @@ FLOORS = {
     "environment": 1,
     "files": 1,
     "rejection": 1,
+    "taxonomy": 1,
     "config": 2,
     "photos": 2,
     "plots": 2,

@@ -8,6 +8,7 @@ from clan_tf.data.checked_photos import CheckedPhotos
 from clan_tf.data.pipeline import steps_per_epoch
 from clan_tf.data.sources import SPLITS, Photo, Source
 from clan_tf.data.sources.cutting import WAYS_OUT, contents_by_label
+from clan_tf.data.sources.taxonomy_table import read_taxonomy
 from clan_tf.errors import UserError, listed
 
 ONE_PHOTO_FOR_HEADS = (
@@ -46,10 +47,24 @@ def training_problems(experiment: Experiment, source: Source, broken: Collection
     if source.problems:
         return list(source.problems)
     readable = _readable(source, broken)
-    problems = [*_class_count(experiment, source), *_emptied(source, readable)]
+    problems = [
+        *_class_count(experiment, source),
+        *_emptied(source, readable),
+        *taxonomy_findings(experiment, source)[0],
+    ]
     if not source.splits.get("val"):
         problems.append(_no_validation(source))
     return problems or list(_batch_size(experiment, readable["train"]))
+
+
+def taxonomy_findings(experiment: Experiment, source: Source) -> tuple[list[str], list[str]]:
+    """Returns what is wrong with `data.taxonomy`, and what a user should know about it."""
+    notes: list[str] = []
+    try:
+        read_taxonomy(experiment.data, source.class_names, notes.append)
+    except UserError as error:
+        return [str(error)], []
+    return [], notes
 
 
 def require_ready(experiment: Experiment, source: Source, checked: Mapping[str, CheckedPhotos] | None = None) -> None:

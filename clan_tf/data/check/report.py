@@ -12,7 +12,7 @@ import numpy as np
 from clan_tf.config import Experiment
 from clan_tf.data.check.duplicates import count_blocks, near_duplicates
 from clan_tf.data.check.inspection import Facts, inspect_photo
-from clan_tf.data.check.readiness import training_problems
+from clan_tf.data.check.readiness import taxonomy_findings, training_problems
 from clan_tf.data.sources import SPLITS, Photo, Source
 from clan_tf.in_parallel import in_parallel
 from clan_tf.photos import PhotoError
@@ -181,7 +181,9 @@ def check_data(source: Source, progress: Progress | None = None, experiment: Exp
     names = {entry["path"] for entry in broken}
     problems = training_problems(experiment, source, names) if experiment else source.problems
     counts, images = _counts(source), _images(members)
-    return DataReport(counts, images, broken, odd, pairs, source.notes, problems, source.left_out)
+    found = taxonomy_findings(experiment, source)[1] if experiment and source.class_names else ()
+    notes = (*source.notes, *found)
+    return DataReport(counts, images, broken, odd, pairs, notes, problems, source.left_out)
 
 
 def _inspect(placed: Sequence[tuple[Photo, str]], progress: Progress) -> tuple[list[dict[str, str]], list[_Member]]:

@@ -1,0 +1,159 @@
+"""How good a model is on each level of its taxonomy, and how bad its mistakes are."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from clan_tf.evaluation.metrics import Estimate, Share
+from clan_tf.taxonomy import Taxonomy
+
+ROOT = "(root)"
+"""In tables, the common ancestor of classes that have none on any level."""
+
+
+@dataclass(frozen=True)
+class LevelFigures:
+    """The figures of one level.
+
+    Attributes:
+        level: its name.
+        labels: how many names there are on it.
+        accuracy: the share of photos whose most probable name on this level, by the sums of the classes'
+            probabilities, is right.
+        shared: the share of the mistakes of the classes' level whose true and predicted class are in the same group of
+            this level; `None` without mistakes, and on the classes' level.
+    """
+
+    level: str
+    labels: int
+    accuracy: Share
+    shared: Share | None
+
+
+@dataclass(frozen=True)
+class Severity:
+    """The mistakes of one severity.
+
+    Attributes:
+        common: the finest level on which the true and the predicted class have the same name; `None` if there is none.
+        height: of their lowest common ancestor: its number of levels above the classes.
+        mistakes: their share of all mistakes.
+    """
+
+    common: str | None
+    height: int
+    mistakes: Share
+
+
+@dataclass(frozen=True)
+class Levels:
+    """Accuracy by level, and the severity of mistakes.
+
+    Attributes:
+        accuracy: by level, the classes' first.
+        severity: from the lightest mistakes to the worst; nothing without mistakes.
+        mean_height: the mean height of the lowest common ancestor over the mistakes, the hierarchical distance of a
+            mistake, with a bootstrap interval; `None` without mistakes.
+
+    Reference:
+        Bertinetto, Mueller, Tertikas, Samangooei and Lord, Making Better Mistakes: Leveraging Class Hierarchies with
+        Deep Networks, CVPR 2020.
+    """
+
+    accuracy: list[LevelFigures]
+    severity: list[Severity]
+    mean_height: Estimate | None
+
+
+def level_figures(taxonomy: Taxonomy | None, labels: np.ndarray, probabilities: np.ndarray) -> Levels | None:
+    """Computes the figures of a model's levels; `None` without a taxonomy.
+
+    Args:
+        taxonomy: the model's.
+        labels: the true classes, `(photos,)`.
+        probabilities: of the classes, `(photos, classes)`.
+    """
+    if taxonomy is None:
+        return None
+    predicted = probabilities.argmax(axis=1)
+    heights = taxonomy.heights(labels, predicted)
+    heights = heights[heights > 0]
+    mistakes, levels = len(heights), range(len(taxonomy.levels))
+    accuracy = []
+    for level in levels:
+        right = taxonomy.probabilities(probabilities, level).argmax(axis=1) == taxonomy.groups[level][labels]
+        shared = Share.of(int((heights <= level).sum()), mistakes) if mistakes and level else None
+        count = len(taxonomy.labels(level))
+        accuracy.append(LevelFigures(taxonomy.levels[level], count, Share.of(int(right.sum()), len(labels)), shared))
+    severity = [
+        Severity(common, height, Share.of(int((heights == height).sum()), mistakes))
+        for height, common in enumerate([*taxonomy.levels, None])
+        if height and mistakes
+    ]
+    mean = Estimate.of(lambda values: values.mean(axis=-1), heights.astype("float64")) if mistakes else None
+    return Levels(accuracy, severity, mean)
+
+
+def accuracy_rows(levels: Levels) -> list[tuple[str, str, str, str, str]]:
+    """Returns what to show of the levels: name, number of names, accuracy, its interval, and mistakes within it."""
+    return [
+        (one.level, f"{one.labels:,}", _percent(one.accuracy.value), _interval(one.accuracy), _within(one.shared))
+        for one in levels.accuracy
+    ]
+
+
+def severity_rows(levels: Levels) -> list[tuple[str, str, str, str, str]]:
+    """Returns what to show of the mistakes: lowest common level, height, number, share, and its interval."""
+    return [
+        (
+            one.common or ROOT,
+            str(one.height),
+            f"{one.mistakes.right:,}",
+            _percent(one.mistakes.value),
+            _interval(one.mistakes),
+        )
+        for one in levels.severity
+    ]
+
+
+def mean_height_text(levels: Levels) -> str:
+    """Returns a sentence on the mean height of the mistakes."""
+    if levels.mean_height is None:
+        return "There are no mistakes."
+    mean, most = levels.mean_height, len(levels.accuracy)
+    return (
+        f"Mean height of the lowest common ancestor: {mean.value:.2f} of {most} "
+        f"(95 % interval {mean.low:.2f} to {mean.high:.2f}); 1 is the mildest mistake."
+    )
+
+
+def table_rows(levels: Levels) -> list[dict[str, object]]:
+    """Returns the rows of `levels.csv`: one for each level, and one for the root, which has no accuracy."""
+    severity = {one.common: one for one in levels.severity}
+    rows: list[dict[str, object]] = []
+    for height, one in enumerate([*levels.accuracy, None]):
+        name = one.level if one else None
+        row: dict[str, object] = {"level": name or ROOT, "height": height, "labels": one.labels if one else ""}
+        row |= _columns("accuracy", one.accuracy if one else None)
+        row |= _columns("mistakes_here", severity[name].mistakes if name in severity else None)
+        row |= _columns("mistakes_shared", one.shared if one else None)
+        rows.append(row)
+    return rows
+
+
+def _columns(name: str, share: Share | None) -> dict[str, object]:
+    if share is None:
+        return {name: "", f"{name}_low": "", f"{name}_high": ""}
+    return {name: share.value, f"{name}_low": share.low, f"{name}_high": share.high}
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.2f} %"
+
+
+def _interval(share: Share) -> str:
+    return f"{_percent(share.low)} to {_percent(share.high)}"
+
+
+def _within(share: Share | None) -> str:
+    return f"{_percent(share.value)} ({_interval(share)})" if share else ""
