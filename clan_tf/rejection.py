@@ -18,11 +18,12 @@ class Rejection:
     """The probabilities that a most probable class needs; an answer with less is withheld.
 
     Attributes:
-        accept_error: of the answers that are given, the share that may be wrong, for which they were chosen, 0…1.
+        accept_error: of the answers that are given, the share that may be wrong, for which they were chosen, 0…1;
+            `None` if a user chose them.
         thresholds: one for all classes, or one for each, in the order of the labels; float32 values from 0 to `NEVER`.
     """
 
-    accept_error: float
+    accept_error: float | None
     thresholds: tuple[float, ...]
 
     def accepts(self, probabilities: np.ndarray) -> np.ndarray:
@@ -35,12 +36,17 @@ class Rejection:
         """Returns the threshold of each class, float32 `(classes,)`."""
         return np.broadcast_to(np.asarray(self.thresholds, "float32"), (classes,))
 
+    def of_groups(self) -> "Rejection":
+        """Returns what groups of classes need: the highest threshold of a class that is ever answered."""
+        return Rejection(self.accept_error, (max((x for x in self.thresholds if x < NEVER), default=NEVER),))
+
     def __str__(self) -> str:
         lowest, highest = min(self.thresholds), max(self.thresholds)
-        if highest == 0:
-            return f"any probability, for at most {percent(self.accept_error)} wrong answers"
         span = f"{lowest:.4g}" if lowest == highest else f"{lowest:.4g} to {highest:.4g}, by class"
-        return f"a probability of at least {span}, for at most {percent(self.accept_error)} wrong answers"
+        needed = f"a probability of at least {span}" if highest else "any probability"
+        return (
+            needed if self.accept_error is None else f"{needed}, for at most {percent(self.accept_error)} wrong answers"
+        )
 
 
 def checked_rejection(accept_error: Any, thresholds: Any, classes: int) -> Rejection | None:

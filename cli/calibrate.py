@@ -23,7 +23,7 @@ def calibrate(
     overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Calibrate a model's probabilities, and let it withhold unsure answers.
+    """Calibrate probabilities, and let a model withhold unsure answers.
 
     Divides its logits by temperatures that are fitted on validation photos. Training does so by itself, unless
     training.calibrate is none. Accuracies stay the same. With --accept-error also finds the probability below which an

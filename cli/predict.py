@@ -60,29 +60,31 @@ def predict(
         typer.Option(
             "--unsure-below",
             metavar="P",
-            help="With --sort-into: photos whose label is less probable go into D/_unsure/; by default 0.5. With "
-            "--level auto: a level is too fine for photos whose label is less probable; by default 0.9, for both.",
+            help="Withhold labels that are less probable; with --sort-into such photos go into D/_unsure/. By default "
+            "what calibrate --accept-error found; without it 0.5 to sort, 0.9 for --level auto, else all are given.",
         ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Predict labels of photos and folders of photos. Exits with 1 if a photo couldn't be read."""
-    _require_possible(csv, sort_into, link, unsure_below, level)
+    _require_possible(csv, sort_into, link, unsure_below)
     from clan_tf.files import new_or_filled_folder
-    from clan_tf.inference import SURE_FROM, UNSURE_BELOW, locate, sort_photos, write_predictions
+    from clan_tf.inference import UNSURE_BELOW, locate, sort_photos, write_predictions
     from clan_tf.inference import predict as predict_photos
 
     progress = ConsoleProgress()
-    threshold = (SURE_FROM if level == "auto" else UNSURE_BELOW) if unsure_below is None else unsure_below
+    otherwise = UNSURE_BELOW if sort_into is not None and level != "auto" else None
     with new_or_filled_folder(Path(sort_into)) if sort_into is not None else nullcontext() as folder:
         if not locate(model).is_exported:
             quiet_tensorflow()
-        results = predict_photos(model, paths, top, progress, level=level, unsure_below=threshold)
+        results = predict_photos(
+            model, paths, top, progress, level=level, unsure_below=unsure_below, unsure_otherwise=otherwise
+        )
         # First, so that it is there if the disk is too full for the copies.
         if csv is not None:
             write_predictions(Path(csv), results)
         if folder and sort_into is not None:
-            results = sort_photos(results, folder, Path(sort_into), link, threshold, progress)
+            results = sort_photos(results, folder, Path(sort_into), link, progress)
     if as_json:
         print_json(results)
     else:
@@ -91,14 +93,10 @@ def predict(
         raise typer.Exit(1)
 
 
-def _require_possible(
-    csv: str | None, sort_into: str | None, link: bool, unsure_below: float | None, level: str | None
-) -> None:
+def _require_possible(csv: str | None, sort_into: str | None, link: bool, unsure_below: float | None) -> None:
     """Raises a `UserError` for options that don't go together, and for outputs that can't be written."""
     if sort_into is None and link:
         raise UserError("--link: says how photos are sorted; add --sort-into D.")
-    if sort_into is None and unsure_below is not None and level != "auto":
-        raise UserError("--unsure-below: says how photos are sorted; add --sort-into D, or --level auto.")
     if unsure_below is not None and (math.isnan(unsure_below) or not 0 <= unsure_below <= 1):
         raise UserError(f"--unsure-below: must be a probability from 0 to 1; received {unsure_below:g}.")
     if csv is not None:
@@ -121,7 +119,8 @@ def _print(results: Results, csv: str | None, sort_into: str | None, link: bool)
     if failed:
         print_table("Photos with errors", ("photo", "error"), failed)
     predicted = sum("predictions" in result for result in results)
-    say(f"{counted(predicted, 'photo')} predicted, {len(results) - predicted:,} couldn't be read.")
+    unsure = sum("reason" in result for result in results)
+    say(f"{counted(predicted, 'photo')} predicted, {unsure:,} unsure, {len(results) - predicted:,} couldn't be read.")
     if csv is not None:
         say(f"Predictions: {csv}")
     if sort_into is not None:
@@ -149,7 +148,9 @@ def _rows(results: Results, has_levels: bool) -> list[tuple[str, ...]]:
             rows.append((printable(result["path"]), f"error: {result['error']}", ""))
         for index, prediction in enumerate(result.get("predictions", ())):
             path = printable(result["path"]) if index == 0 else ""
-            rows.append((path, printable(prediction["label"]), f"{100 * prediction['probability']:.1f} %"))
+            is_answer = index > 0 or result["label"] is not None
+            label = printable(prediction["label"])
+            rows.append((path, label if is_answer else f"unsure: {label}", f"{100 * prediction['probability']:.1f} %"))
             if index == 0 and has_levels:
                 rows[-1] += (printable(result["level"]),)
     return [(*row, *[""] * (3 + has_levels - len(row))) for row in rows]

@@ -6,7 +6,6 @@ Keras models need TensorFlow and exported files don't, so modules that run Keras
 from typing import TYPE_CHECKING
 
 from clan_tf.inference.exported_predictor import ExportedPredictor
-from clan_tf.inference.levels import SURE_FROM
 from clan_tf.inference.locate import LocatedModel, locate, locate_keras
 from clan_tf.inference.open import open_predictor
 from clan_tf.inference.predict import predict
@@ -24,7 +23,6 @@ __all__ = [
     "LocatedModel",
     "Predictor",
     "ProbabilityFunction",
-    "SURE_FROM",
     "UNSURE",
     "UNSURE_BELOW",
     "locate",

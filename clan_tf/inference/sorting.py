@@ -13,11 +13,11 @@ from clan_tf.photos import read_photo_file
 from clan_tf.progress import Progress
 
 UNSURE = "_unsure"
-"""The folder of photos whose most probable label isn't probable enough."""
+"""The folder of photos whose most probable label is no answer."""
 LISTING = "predictions.csv"
 """The table of photos, their labels and the files made of them, beside the folders."""
 UNSURE_BELOW = 0.5
-"""The probability below which a label is unsure, unless another is given."""
+"""The probability below which a label is no answer, unless the model or the caller has another."""
 _NAME_BYTES, _SUFFIX_BYTES = 255, 20
 """Most bytes of a file's name, and of what counts as its suffix."""
 
@@ -27,10 +27,11 @@ def sort_photos(
     folder: Path,
     final: Path,
     link: bool = False,
-    unsure_below: float = UNSURE_BELOW,
     progress: Progress | None = None,
 ) -> list[dict[str, Any]]:
     """Copies predicted photos into a folder per label, or links to them, and lists them in `predictions.csv`.
+
+    Photos whose most probable label is no answer go into `_unsure`.
 
     Copies have the bytes and the time of change of their photos, and their names, numbered where two in a folder would
     have the same. A photo that is given twice is copied once.
@@ -40,7 +41,6 @@ def sort_photos(
         folder: an empty folder to write into.
         final: the path that it will have, for the results and messages.
         link: whether to make symbolic links to the photos' absolute paths instead of copies.
-        unsure_below: photos whose most probable label is less probable than this go into `_unsure`.
         progress: where progress is shown.
 
     Returns:
@@ -49,7 +49,7 @@ def sort_photos(
     Raises:
         CheckFailed: if the folder can't be written into, such as for lack of space.
     """
-    sorter = _Sorter(results, folder, link, unsure_below)
+    sorter = _Sorter(results, folder, link)
     sorted_results = []
     doing = "linking" if link else "copying"
     try:
@@ -71,10 +71,10 @@ def sort_photos(
 class _Sorter:
     """One call's folders and the names that are taken in them."""
 
-    def __init__(self, results: Sequence[dict[str, Any]], folder: Path, link: bool, unsure_below: float) -> None:
+    def __init__(self, results: Sequence[dict[str, Any]], folder: Path, link: bool) -> None:
         labels = {result["predictions"][0]["label"] for result in results if "predictions" in result}
         self._folders = folder_names(labels, reserved=(UNSURE, LISTING))
-        self._folder, self._link, self._unsure_below = folder, link, unsure_below
+        self._folder, self._link = folder, link
         self._taken: set[tuple[str, str]] = set()
         self._numbers: dict[tuple[str, str], int] = {}
         self._placed: dict[Path, dict[str, str]] = {}
@@ -85,12 +85,11 @@ class _Sorter:
             return result
         photo = Path(result["path"]).absolute()
         if photo not in self._placed:
-            self._placed[photo] = self._place(photo, result["predictions"][0])
+            self._placed[photo] = self._place(photo, result["label"])
         return {**result, **self._placed[photo]}
 
-    def _place(self, photo: Path, best: dict[str, Any]) -> dict[str, str]:
-        # Written so that NaN is unsure.
-        inner = self._folders[best["label"]] if best["probability"] >= self._unsure_below else UNSURE
+    def _place(self, photo: Path, label: str | None) -> dict[str, str]:
+        inner = UNSURE if label is None else self._folders[label]
         try:
             status = photo.stat()
             content = None if self._link else read_photo_file(photo)

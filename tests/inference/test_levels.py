@@ -22,6 +22,7 @@ from clan_tf.inference import predict
 from clan_tf.inference.levels import LevelChoice
 from clan_tf.models import BCNN, CLAN, BranchClassifier, Plain, load_model, save_model
 from clan_tf.models.calibration import calibrated
+from clan_tf.rejection import NEVER, Rejection
 from clan_tf.runtime import read_contract
 from clan_tf.runtime.contract import contract_taxonomy
 from clan_tf.taxonomy import Taxonomy
@@ -70,12 +71,28 @@ def run(*arguments: Any) -> Result:
 def test_auto_takes_the_finest_level_that_is_sure_enough() -> None:
     probabilities = np.array([0.05, 0.05, 0.1, 0.2, 0.6], "float32")
     for sure_from, level, label in ((0.6, "class", "e"), (0.61, "genus", "Caerula"), (0.95, "family", "B")):
-        name, labels, sums = LevelChoice(TAXONOMY, "auto", Path("m"), sure_from).answer(probabilities)
-        assert (name, labels[int(sums.argmax())]) == (level, label)
+        choice = LevelChoice(TAXONOMY, "auto", Path("m"), Rejection(None, (sure_from,)))
+        name, labels, sums, is_answer = choice.answer(probabilities)
+        assert (name, labels[int(sums.argmax())], is_answer) == (level, label, sure_from < 0.9)
     split = np.array([0.3, 0.25, 0.25, 0.1, 0.1])
-    name, labels, sums = LevelChoice(TAXONOMY, "auto", Path("m")).answer(split)
-    assert name == "family" and dict(zip(labels, sums, strict=True)) == pytest.approx({"A": 0.55, "B": 0.45})
+    name, labels, sums, is_answer = LevelChoice(TAXONOMY, "auto", Path("m")).answer(split)
+    assert (
+        name == "family"
+        and not is_answer
+        and dict(zip(labels, sums, strict=True)) == pytest.approx({"A": 0.55, "B": 0.45})
+    )
     assert LevelChoice(TAXONOMY, "auto", Path("m")).answer(np.full(5, np.nan))[0] == "family"
+
+
+def test_groups_need_the_highest_threshold_of_a_class_and_a_named_level_may_be_withheld() -> None:
+    by_class = Rejection(0.1, (0.2, 0.3, 0.7, NEVER, 0.4))
+    probabilities = np.array([0.05, 0.05, 0.1, 0.2, 0.6], "float32")
+    assert LevelChoice(TAXONOMY, "auto", Path("m"), by_class).answer(probabilities)[0] == "class"
+    shifted = np.array([0.05, 0.05, 0.1, 0.45, 0.35], "float32")  # the likeliest class is never answered
+    name, _, sums, is_answer = LevelChoice(TAXONOMY, "auto", Path("m"), by_class).answer(shifted)
+    assert name == "genus" and is_answer and sums.max() == pytest.approx(0.9)
+    assert not LevelChoice(TAXONOMY, "genus", Path("m"), Rejection(None, (0.9,))).answer(shifted)[3]
+    assert LevelChoice(TAXONOMY, "genus", Path("m")).answer(shifted)[3]
 
 
 @pytest.mark.parametrize("kind", ["keras", "tflite"])
@@ -101,7 +118,9 @@ def test_a_models_answers_are_sums_of_its_classes_answers(kind: str, files: dict
         assert [*answers.values()] == sorted(answers.values(), reverse=True)
         sure = [level for level in range(3) if max(sums[level].values()) >= sure_from]
         assert chosen["level"] == TABLE[0][min(sure, default=2)]
-        assert {*chosen} == {"path", "predictions", "level"}
+        is_sure = max(sums[2].values()) >= sure_from
+        assert chosen["label"] == (chosen["predictions"][0]["label"] if is_sure else None)
+        assert {*chosen} == {"path", "label", "predictions", "level", *([] if is_sure else ["reason"])}
         seen.add(chosen["level"])
     assert len(seen) > 1
 
@@ -118,12 +137,13 @@ def test_a_table_folders_and_the_terminal_show_the_level(files: dict[str, Path],
     assert shown.exit_code == 1 and "level" in shown.stdout and "family" in shown.stdout
     done = run(*arguments, "--csv", table, "--sort-into", folder)
     assert done.exit_code == 1, done.output
-    for path in (table, folder / "predictions.csv"):
-        with path.open(encoding="utf-8", newline="") as file:
+    for written in (table, folder / "predictions.csv"):
+        with written.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
-        assert {row.get("path") or row["photo"]: (row["level"], row["label"]) for row in rows if row["label"]} == {
-            path: (level, best["label"]) for path, (level, best) in expected.items()
-        }
+        labels = {row.get("path") or row["photo"]: row["label"] or row.get("withheld") for row in rows}
+        levels = {row.get("path") or row["photo"]: row["level"] for row in rows}
+        for path, (level, best) in expected.items():
+            assert (levels[path], labels[path]) == (level, best["label"])
         assert [row["level"] for row in rows if row["error"]] == [""]
     for path, (_, best) in expected.items():
         inner = best["label"] if best["probability"] >= 0.6 else "_unsure"
@@ -141,8 +161,11 @@ def test_auto_is_sure_from_nine_tenths_unless_told_otherwise(
         probability = result["predictions"][0]["probability"]
         assert probability >= 0.9 or result["level"] == "family"
         assert (Path(result["file"]).parent.name == "_unsure") == (probability < 0.9)
-    refused = run(files["tflite"], photos, "--unsure-below", "0.6", "--level", "genus")
-    assert isinstance(refused.exception, UserError) and "add --sort-into D, or --level auto" in str(refused.exception)
+    genera = json.loads(run(files["tflite"], photos, "--unsure-below", "0.6", "--level", "genus", "--json").stdout)
+    for result in genera:
+        if "error" not in result:
+            best = result["predictions"][0]
+            assert result["label"] == (best["label"] if best["probability"] >= 0.6 else None)
 
 
 def test_a_level_that_is_not_there_is_a_mistake(files: dict[str, Path], photos: Path, tmp_path: Path) -> None:

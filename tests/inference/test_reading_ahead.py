@@ -21,7 +21,7 @@ SECONDS = 20
 class FakePredictor(Predictor):
     """Answers with the grey level of each photo, once so many photos were read as it is told to wait for."""
 
-    path, class_names = Path("fake"), [str(level) for level in range(64)]
+    path, class_names, rejection = Path("fake"), [str(level) for level in range(64)], None
 
     def __init__(self, batch_size: int = 4, wait_for: Sequence[int] = (), fails: bool = False) -> None:
         self.batch_size, self.wait_for, self.fails = batch_size, list(wait_for), fails

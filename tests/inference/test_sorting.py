@@ -19,7 +19,9 @@ from clan_tf.errors import CheckFailed, UserError
 from clan_tf.files import read_rows
 from clan_tf.inference import predict, sort_photos
 from clan_tf.inference.sorting import LISTING, UNSURE
-from helpers.exports import PHOTOS, answering_model, tflite_file
+from clan_tf.models import save_model
+from clan_tf.rejection import Rejection
+from helpers.exports import PHOTOS, answering_model, keras_answers, tflite_file
 
 OLD = 1_000_000_000_123_456_789
 
@@ -55,7 +57,7 @@ def test_the_table_holds_every_photo_with_its_labels_or_its_error(model: str, ph
     table = tmp_path / "out.csv"
     table.write_text("an older table", encoding="utf-8")
     done = run(model, photos, "--csv", table, "--top", "2")
-    assert done.exit_code == 1 and "6 photos predicted, 1 couldn't be read" in done.stdout
+    assert done.exit_code == 1 and "6 photos predicted, 0 unsure, 1 couldn't be read" in done.stdout
     with table.open(encoding="utf-8", newline="") as file:
         header = next(csv.reader(file))
     assert header == ["path", "label", "probability", "label_2", "probability_2", "error"]
@@ -134,7 +136,10 @@ def test_the_working_folder_can_be_filled(
 
 
 def results_of(photos: dict[Path, str]) -> list[dict[str, Any]]:
-    return [{"path": str(p), "predictions": [{"label": label, "probability": 0.9}]} for p, label in photos.items()]
+    return [
+        {"path": str(path), "label": label, "predictions": [{"label": label, "probability": 0.9}]}
+        for path, label in photos.items()
+    ]
 
 
 def test_labels_of_any_text_get_folders_inside_and_no_photo_is_overwritten(tmp_path: Path) -> None:
@@ -184,7 +189,6 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyP
         (["--sort-into", "photos"], "photos: isn't empty; it holds 'a', 'b'. Name a folder that is empty or"),
         (["--sort-into", "photos/a/same.png"], "exists and isn't a folder"),
         (["--link"], "--link: says how photos are sorted; add --sort-into D."),
-        (["--unsure-below", "0.3"], "--unsure-below: says how photos are sorted"),
         (["--sort-into", "new", "--unsure-below", "1.5"], "--unsure-below: must be a probability from 0 to 1; rec"),
         (["--sort-into", "new", "--unsure-below", "-0.5"], "must be a probability from 0 to 1; received -0.5"),
         (["--sort-into", "new", "--unsure-below", "nan"], "must be a probability from 0 to 1; received nan"),
@@ -239,3 +243,26 @@ def test_an_interrupted_run_leaves_nothing(model: str, photos: Path, tmp_path: P
     assert killed.returncode == -signal.SIGKILL and list((output if exists else tmp_path).glob(".partial-*"))
     assert run(*arguments[1:]).exit_code == 1  # for the file that is no photo
     assert len(made(output)) == 6 and not list((output if exists else tmp_path).glob(".*"))
+
+
+def test_answers_that_are_withheld_have_no_label_anywhere(photos: Path, tmp_path: Path) -> None:
+    """The threshold travels with the model; the command's own goes before it."""
+    classifier = answering_model()
+    answers = sorted(keras_answers(classifier).max(axis=1))
+    classifier.rejection = Rejection(0.1, (float(answers[len(answers) // 2]),))
+    model, table = tmp_path / "m.keras", tmp_path / "out.csv"
+    save_model(classifier, model)
+    results = [result for result in predict(str(model), list(PHOTOS)) if "error" not in result]
+    for result, row in zip(results, keras_answers(classifier), strict=True):
+        (best, *_) = result["predictions"]
+        given = bool(classifier.rejection.accepts(row))
+        assert (result["label"], result.get("reason")) == ((best["label"], None) if given else (None, "unsure"))
+    assert 0 < sum(result["label"] is None for result in results) < len(results)
+    assert all(result["label"] for result in predict(str(model), list(PHOTOS), unsure_below=0))
+    done = run(str(model), photos, "--unsure-below", "1", "--csv", table, "--sort-into", tmp_path / "sorted")
+    assert "6 unsure" in done.stdout, done.output
+    for line in read_rows(table, ("label", "withheld", "error"), ""):
+        assert not line["label"] and bool(line["withheld"]) != bool(line["error"])
+    assert {path.parent.name for path in made(tmp_path / "sorted")} == {UNSURE}
+    shown = run(str(model), photos, "--unsure-below", "1")
+    assert "unsure: " in shown.stdout
