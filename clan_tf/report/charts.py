@@ -46,6 +46,20 @@ def reliability_chart(bins: Sequence[Bin]) -> str:
     return _svg(draw, (4.8, 4.2))
 
 
+def risk_chart(confidence: np.ndarray, correct: np.ndarray) -> str:
+    """Draws the share of wrong answers over the share of photos that are answered, the most confident first."""
+    order = np.argsort(-confidence, kind="stable")
+    answered = np.arange(1, len(order) + 1)
+    errors = np.cumsum(~correct[order]) / answered
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        axes.plot(100 * answered / len(order), 100 * errors, color="#12305c", linewidth=1.5)
+        axes.set(xlabel="photos answered, %", ylabel="wrong answers, %", xlim=(0, 100), ylim=(0, None))
+
+    return _svg(draw, (4.8, 3.2))
+
+
 def confusion_chart(matrix: np.ndarray, names: Sequence[str], cell: int) -> dict[str, str | int]:
     """Draws a confusion matrix as three SVG images, so that the names stay in view while the cells scroll.
 

@@ -14,9 +14,12 @@ from clan_tf.data import Source
 from clan_tf.errors import UserError
 from clan_tf.evaluation import (
     EVALUATE_AGAIN,
+    Bin,
     Estimate,
     Levels,
+    Selective,
     Share,
+    Unknown,
     average_rows,
     calibration_rows,
     confused_pairs,
@@ -40,6 +43,7 @@ class _Calibration(BaseModel):
     temperature: float
     calibrated: dict[str, Estimate]
     uncalibrated: dict[str, Estimate] | None
+    reliability: dict[str, list[Bin]] = {}
 
     @property
     def rows(self) -> list[tuple[str, ...]]:
@@ -55,6 +59,8 @@ class _Metrics(BaseModel):
     averages: dict[str, Estimate] = {}
     calibration: _Calibration | None = None
     levels: Levels | None = None
+    selective: Selective | None = None
+    unknown: Unknown | None = None
 
 
 @dataclass(frozen=True)
@@ -82,6 +88,8 @@ class RunFacts:
         averages: what is shown of the figures over all classes; nothing in an older evaluation.
         calibration: how well the combined prediction is calibrated; `None` in an older evaluation.
         levels: accuracy by level of the model's taxonomy, and how bad the mistakes are; `None` if it has none.
+        selective: the error if unsure answers are withheld; `None` in an older evaluation.
+        unknown: what the model does with photos of none of its classes; `None` if none were given.
         predictions: the rows of the evaluation's `predictions.csv`.
     """
 
@@ -97,6 +105,7 @@ class RunFacts:
         metrics = read_json(folder.metrics, _Metrics, EVALUATE_AGAIN)
         self.metrics, self.calibration = metrics.model_dump(), metrics.calibration
         self.averages, self.levels = average_rows(metrics.averages), metrics.levels
+        self.selective, self.unknown = metrics.selective, metrics.unknown
         self.predictions = read_predictions(folder, (COMBINED, f"{COMBINED}_probability"))
         _require_known_classes(self.predictions, self.class_names, ["true", *self.metrics["branches"]], folder)
         if "epochs" in self.status and len(self.epochs) != self.status["epochs"]:
@@ -129,6 +138,11 @@ class RunFacts:
     def confidence(self) -> np.ndarray:
         """The combined prediction's probability of its class, `(photos,)`."""
         return np.array([float(row[f"{COMBINED}_probability"]) for row in self.predictions])
+
+    @property
+    def uncalibrated_bins(self) -> list[Bin]:
+        """The reliability diagram's bins with a temperature of 1; none if the model isn't calibrated."""
+        return self.calibration.reliability.get("uncalibrated", []) if self.calibration else []
 
     @cached_property
     def confusion(self) -> np.ndarray:

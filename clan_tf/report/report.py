@@ -26,6 +26,7 @@ from clan_tf.report.charts import (
     confusion_overview,
     curves_chart,
     reliability_chart,
+    risk_chart,
     short,
 )
 from clan_tf.report.examples import Examples
@@ -35,6 +36,7 @@ from clan_tf.report.statistics import (
     confused_groups,
     similar_order,
 )
+from clan_tf.report.unsure import describe_unsure
 from clan_tf.text import duration, printable
 
 PAIRS, MISTAKES, GROUPS, HARDEST = 8, 12, 6, 12
@@ -101,6 +103,9 @@ def _render(facts: RunFacts, examples: dict[str, Any], notes: Sequence[str]) -> 
                 for kind in ("accuracy", "loss")
             },
             reliability=_image(reliability_chart(bins)),
+            uncalibrated=_image(reliability_chart(raw)) if (raw := facts.uncalibrated_bins) else None,
+            unsure=describe_unsure(facts.selective, facts.unknown),
+            risk=_image(risk_chart(facts.confidence, facts.correct)),
             confusion=_confusion(facts),
             examples=examples,
             cost=_cost(facts),
