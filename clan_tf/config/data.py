@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from clan_tf import limits
 from clan_tf.choices import ResizeMode
+from clan_tf.config.groups import GroupRule
 from clan_tf.config.section import Section, Share, Text, require_utf8, up_to
 from clan_tf.config.sources import SOURCES
 from clan_tf.errors import nearest, shown
@@ -64,6 +65,11 @@ class DataConfig(Section):
     """Which labels of the source `aircraft` are the classes."""
     crop_to_box: bool = False
     """Whether photos are cropped to their bounding boxes; for `cub`, `cars`, `aircraft`, `tfds` and `records`."""
+    group: Text | None = None
+    """Which photos belong together, such as those of one animal, burst or photographer: clan-tf never cuts such a group
+    apart. `column:NAME`, those with the same text in a column of the table (source `csv`); `path:REGEX`, those whose
+    path below `root` has the same text in the first parentheses of a regular expression; `copies`, those that show the
+    same picture, as `clan-tf data check` finds them."""
     classes: Annotated[int, up_to(limits.CLASSES)] | None = None
     """Number of classes; needed only by commands that run without the data."""
     quarantine: Path | None = None
@@ -76,7 +82,7 @@ class DataConfig(Section):
     """Seed of the cuts into splits, of `fraction` and of the drawings of the source `generated`."""
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Share of the train photos of each class that becomes the validation split where the data has none; photos go by a
-    hash of their content."""
+    hash of their content, or together with their `group`."""
     test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
     """Share of the photos of each class that becomes the test split where the data has no splits at all."""
     generated_photos: GeneratedPhotos = {"train": 2400, "val": 400, "test": 800}
@@ -119,6 +125,13 @@ class DataConfig(Section):
         is_local = isinstance(root, str | Path) and "://" not in str(root)
         return require_utf8(os.path.realpath(os.path.expanduser(root))) if is_local else root
 
+    @field_validator("group")
+    @classmethod
+    def _check_group(cls, group: str | None) -> str | None:
+        if group is not None:
+            GroupRule.of(group)
+        return group
+
     @field_validator("csv", "quarantine")
     @classmethod
     def _make_absolute(cls, path: Path | None) -> Path | None:
@@ -133,7 +146,17 @@ class DataConfig(Section):
                 f"resize_size must be at least image_size ({self.image_size}), because image_size is cropped from it; "
                 f"received {self.resize_size}"
             )
+        if self.group_rule and self.group_rule.kind == "column" and self.source != "csv":
+            raise ValueError(
+                f"group {shown(self.group)} names a column of a table, which only the source csv has; the source is "
+                f"{self.source}. Use path:REGEX or copies"
+            )
         return self
+
+    @property
+    def group_rule(self) -> GroupRule | None:
+        """How groups of photos are recognised: `group`, taken apart."""
+        return GroupRule.of(self.group) if self.group else None
 
     @property
     def full_size(self) -> int:

@@ -14,6 +14,7 @@ from clan_tf.run.splits import Match, Row, RunSplit, changed, counts_by_split, d
 OTHER_DATA = (
     "source",
     "level",
+    "group",
     "fraction",
     "split_seed",
     "validation_fraction",
