@@ -85,6 +85,11 @@ class DataConfig(Section):
     hash of their content, or together with their `group`."""
     test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
     """Share of the photos of each class that becomes the test split where the data has no splits at all."""
+    folds: Annotated[int, Field(ge=2, le=limits.FOLDS)] | None = None
+    """Number of folds of a cross-validation, which `clan-tf train --folds` sets: all photos, or all but the data's own
+    test photos, are divided into so many."""
+    fold: Annotated[int, up_to(limits.FOLDS)] | None = None
+    """Which of the `folds`, counted from 1, is the test split; the others are train."""
     generated_photos: GeneratedPhotos = {"train": 2400, "val": 400, "test": 800}
     """Number of drawings in each split of the source `generated`."""
     image_size: Annotated[int, Field(ge=16, le=limits.IMAGE_SIZE)] = 448
@@ -145,6 +150,11 @@ class DataConfig(Section):
             raise ValueError(
                 f"resize_size must be at least image_size ({self.image_size}), because image_size is cropped from it; "
                 f"received {self.resize_size}"
+            )
+        if (self.folds is None) != (self.fold is None) or (self.fold or 0) > (self.folds or 0):
+            raise ValueError(
+                f"fold must be 1 to folds, and neither goes without the other; received fold {self.fold} and folds "
+                f"{self.folds}. `clan-tf train --folds K` sets both"
             )
         if self.group_rule and self.group_rule.kind == "column" and self.source != "csv":
             raise ValueError(

@@ -19,6 +19,8 @@ OTHER_DATA = (
     "split_seed",
     "validation_fraction",
     "test_fraction",
+    "folds",
+    "fold",
     "generated_photos",
 )
 """Keys of `data` that say which photos there are and how they are split: with others, the data isn't the run's."""

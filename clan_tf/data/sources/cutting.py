@@ -50,7 +50,7 @@ def cut(photos: Sequence[Photo], fraction: float, seed: int, part: str = "test")
         return list(photos), []
     photos = with_digests(photos)
     units = unit_keys(photos)
-    places = {unit: _place(unit, seed, part) for unit in units}
+    places = {unit: place_of_unit(unit, seed, part) for unit in units}
     if has_groups(photos):
         chosen = choose_units(_counts(photos, units), sorted(places, key=places.__getitem__), fraction)
     else:
@@ -97,7 +97,13 @@ def content_key(photo: Photo) -> str:
 
 def places_by_content(photos: Iterable[Photo], seed: int, part: str) -> dict[str, float]:
     """Maps each content to a number 0…1, evenly spread, that depends only on the content, `seed` and `part`."""
-    return {key: _place(key, seed, part) for key in map(content_key, photos)}
+    return {key: place_of_unit(key, seed, part) for key in map(content_key, photos)}
+
+
+def place_of_unit(key: str, seed: int, part: str) -> float:
+    """Returns a number 0…1, evenly spread, that depends only on a key, `seed` and `part`."""
+    digest = hashlib.sha256(f"{seed}\n{part}\n{key}".encode(errors="surrogateescape")).digest()
+    return int.from_bytes(digest[:8]) / 2**64
 
 
 def has_groups(photos: Iterable[Photo]) -> bool:
@@ -165,11 +171,6 @@ def _chosen(photos: Sequence[Photo], places: dict[str, float], fraction: float) 
             )
             chosen |= {key for key in [next(may_leave, None)] if key is not None}
     return chosen
-
-
-def _place(key: str, seed: int, part: str) -> float:
-    digest = hashlib.sha256(f"{seed}\n{part}\n{key}".encode(errors="surrogateescape")).digest()
-    return int.from_bytes(digest[:8]) / 2**64
 
 
 def _with_digest(photo: Photo) -> Photo:
