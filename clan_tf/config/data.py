@@ -79,7 +79,7 @@ class DataConfig(Section):
     fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Share of the photos of each class and split that is used."""
     split_seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    """Seed of the cuts into splits, of `fraction` and of the drawings of the source `generated`."""
+    """Seed of the cuts into splits and folds, of `fraction` and of the drawings of the source `generated`."""
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Share of the train photos of each class that becomes the validation split where the data has none; photos go by a
     hash of their content, or together with their `group`."""

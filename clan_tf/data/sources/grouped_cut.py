@@ -56,7 +56,7 @@ def choose_units(units: Mapping[str, Counts], order: Sequence[str], fraction: fl
         """How much farther the classes get by cutting a unit off."""
         return sum(
             count * (count + 2 * (taken[label] - fraction * photos[label])) / photos[label]
-            for label, count in units[unit].items()
+            for label, count in sorted(units[unit].items())
         )
 
     def may_leave(unit: str) -> bool:

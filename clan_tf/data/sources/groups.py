@@ -1,6 +1,7 @@
 """Groups of photos that belong together (`data.group`): which photo is in which, and which are in several splits."""
 
 import re
+import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -85,12 +86,14 @@ def _by_picture(photos: Sequence[Photo], names: Mapping[str, str]) -> dict[str, 
     from clan_tf.data.check.inspection import inspect_photo
 
     readable, thumbnails = [], []
-    for photo, inspected in zip(photos, in_parallel(inspect_photo, photos), strict=True):
-        try:
-            thumbnails.append(inspected.result().thumbnail)
-            readable.append(names[photo.name])
-        except PhotoError:  # the check before training names it
-            continue
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow warns of large photos and damaged EXIF
+        for photo, inspected in zip(photos, in_parallel(inspect_photo, photos), strict=True):
+            try:
+                thumbnails.append(inspected.result().thumbnail)
+                readable.append(names[photo.name])
+            except PhotoError:  # the check before training names it
+                continue
     alike = []
     if readable:
         alike = [(readable[first], readable[second]) for first, second in near_duplicates(np.stack(thumbnails))]
