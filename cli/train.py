@@ -128,6 +128,9 @@ def _cross_validate(experiment: "Experiment", folds: int, run_dir: str | None, r
         f"All {counted(pooled.photos, 'photo')}, each by the model that wasn't trained on it: "
         f"{100 * pooled.value:.2f} % (95 % interval {100 * pooled.low:.2f} to {100 * pooled.high:.2f} %)"
     )
+    if grouped := result.over_groups:
+        ends = f"{100 * grouped.low:.2f} to {100 * grouped.high:.2f} %"
+        say(f"Their groups (data.group) are fewer than the photos: by a bootstrap over groups the interval is {ends}")
     say(f"\nRuns, folds.csv and folds.json: {result.folder}")
 
 

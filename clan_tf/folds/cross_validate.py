@@ -1,16 +1,20 @@
 """Cross-validation: a run is trained for each fold and tested on it."""
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+import numpy as np
+
 from clan_tf.config import Experiment, with_values
 from clan_tf.data import Source, read_folds
 from clan_tf.data.check import require_ready
+from clan_tf.data.sources.cutting import has_groups, unit_keys
 from clan_tf.errors import UserError, counted, listed
-from clan_tf.evaluation import Share, evaluate, read_predictions
+from clan_tf.evaluation import Estimate, Share, evaluate, read_predictions
 from clan_tf.files import only_process, write_json, write_rows
 from clan_tf.models import COMBINED
 from clan_tf.models.memory import forgetting_graphs
@@ -63,10 +67,13 @@ class CrossValidation:
     Attributes:
         folder: where the runs, `folds.csv` and `folds.json` are.
         folds: how each fold's model did.
+        over_groups: the share of right answers among all photos, its interval from a bootstrap over their groups
+            instead of photos; `None` without `data.group`, or if photos are elsewhere than when they were tested.
     """
 
     folder: Path
     folds: Sequence[FoldResult]
+    over_groups: Estimate | None = None
 
     @property
     def mean(self) -> float:
@@ -86,7 +93,7 @@ class CrossValidation:
 
     def to_json(self) -> dict[str, Any]:
         """Returns plain values, as in `folds.json`."""
-        pooled = self.pooled
+        pooled, grouped = self.pooled, self.over_groups
         return {
             "folds": [fold.to_json() for fold in self.folds],
             "mean": self.mean,
@@ -97,6 +104,7 @@ class CrossValidation:
                 "accuracy": pooled.value,
                 "low": pooled.low,
                 "high": pooled.high,
+                **({"groups_low": grouped.low, "groups_high": grouped.high} if grouped else {}),
             },
         }
 
@@ -164,7 +172,9 @@ def cross_validate(
             _require_same(fold)
         for fold in plan:
             _finish(fold, folds, progress, after_fold)
-        result = CrossValidation(path, [_result(fold) for fold in plan])
+        answers = [read_predictions(fold.run.evaluation("test"), [COMBINED]) for fold in plan]
+        results = [_result(fold, rows) for fold, rows in zip(plan, answers, strict=True)]
+        result = CrossValidation(path, results, _over_groups([fold.source for fold in plan], answers))
         write_rows(path / TABLE, [fold.to_json() for fold in result.folds])
         write_json(path / RESULTS, result.to_json())
     return result
@@ -225,9 +235,26 @@ def _finish(fold: _Fold, folds: int, progress: Progress, after_fold: Callable[[P
     after_fold(path)
 
 
-def _result(fold: _Fold) -> FoldResult:
-    rows = read_predictions(fold.run.evaluation("test"), [COMBINED])
+def _result(fold: _Fold, rows: Sequence[Mapping[str, str]]) -> FoldResult:
     right = sum(row[COMBINED] == row["true"] for row in rows)
     facts, outcome = fold.run.read_data(), fold.run.outcome()
     best_epoch = outcome.best_epoch if outcome else 0
     return FoldResult(fold.number, fold.run.path, dict(facts["photos"]), best_epoch, Share.of(right, len(rows)))
+
+
+def _over_groups(sources: Sequence[Source], answers: Sequence[Sequence[Mapping[str, str]]]) -> Estimate | None:
+    """Returns the share of right answers, with an interval over the groups of the folds' test photos."""
+    photos = [photo for source in sources for photo in source.splits["test"]]
+    if not has_groups(photos):
+        return None
+    unit_of = dict(zip((photo.name for photo in photos), unit_keys(photos), strict=True))
+    right: Counter[str] = Counter()
+    total: Counter[str] = Counter()
+    for row in (row for rows in answers for row in rows):
+        if row["photo"] not in unit_of:
+            return None
+        unit = unit_of[row["photo"]]
+        total[unit] += 1
+        right[unit] += row[COMBINED] == row["true"]
+    values = (np.array([counts[unit] for unit in total]) for counts in (right, total))
+    return Estimate.of(lambda hits, shown: hits.sum(axis=-1) / shown.sum(axis=-1), *values)

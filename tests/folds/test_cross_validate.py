@@ -1,6 +1,7 @@
 """Cross-validation: runs that resume exactly, and figures over all of them."""
 
 import json
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 
 from clan_tf.cli.main import app
 from clan_tf.config import Experiment, load_experiment, with_values
+from clan_tf.data import Photo, Source
 from clan_tf.errors import UserError
 from clan_tf.evaluation import Share, evaluate
 from clan_tf.files import read_rows
@@ -148,6 +150,20 @@ def test_the_command_prints_what_is_written(experiment: Experiment, finished: Cr
     assert "fold-2" in result.output and f"Mean {100 * finished.mean:.2f} %" in result.output
     refused = CliRunner().invoke(app, ["train", str(TINY_DEMO), "--folds", "1"])
     assert isinstance(refused.exception, UserError) and "data.folds" in str(refused.exception)
+
+
+def test_the_interval_over_groups_is_that_of_whole_groups_drawn_anew() -> None:
+    """Groups of 8 photos that are all right or all wrong count as 20 answers, not as 160."""
+    photos = [Photo(f"{n}", 0, f"{n}".encode(), group=f"{n // 8}") for n in range(160)]
+    rows = [{"photo": f"{n}", "true": "a", "combined": "a" if n // 8 % 2 else "b"} for n in range(160)]
+    sources = [Source(("a",), {"test": photos[:80]}), Source(("a",), {"test": photos[80:]})]
+    over_groups = import_module("clan_tf.folds.cross_validate")._over_groups
+    found = over_groups(sources, [rows[:80], rows[80:]])
+    interval = binomtest(10, 20).proportion_ci(method="wilson")
+    assert found.value == 0.5
+    assert [found.low, found.high] == pytest.approx([interval.low, interval.high], abs=0.06)
+    assert over_groups([Source(("a",), {"test": [replace(photo, group=None) for photo in photos]})], [rows]) is None
+    assert over_groups(sources, [[{**row, "photo": "elsewhere"} for row in rows]]) is None
 
 
 def test_figures_of_folds_by_hand() -> None:
