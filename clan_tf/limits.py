@@ -48,6 +48,8 @@ AUTO_BATCH_SIZE = 64
 GENERATED_PHOTOS = 20_000
 """Drawn for each split; they are kept in memory."""
 REPEATS = 1000
+FOLDS = 1000
+"""Of cross-validation: each is a whole training."""
 
 PARAMETERS = 100
 """Keys of a search space."""

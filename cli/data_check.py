@@ -209,6 +209,7 @@ def _found(report: "DataReport", root: str | None) -> dict[str, list[str]]:
     lines = [("stops training", problem) for problem in report.problems]
     lines += [("broken", f"{named(entry['path'])}: {entry['problem']}") for entry in report.broken]
     lines += [(f"leak {'-'.join(pair.splits)}, {pair.kind}", equation(pair)) for pair in report.leaks]
+    lines += [(f"group {'-'.join(group.photos)}", printable(str(group))) for group in report.divided_groups]
     lines += [("labels differ", f"{equation(pair)} ({' / '.join(pair.labels)})") for pair in report.conflicts]
     lines += [(f"duplicate {within(pair)}, {pair.kind}", equation(pair)) for pair in report.duplicates]
     lines += [(entry["kind"].replace("_", " "), f"{named(entry['path'])}: {entry['detail']}") for entry in report.odd]
@@ -260,6 +261,9 @@ def _print_next(experiment: "Experiment", source: "Source", report: "DataReport"
         say(f"Broken photos {skipped}; leaks and wrong labels distort its accuracies. --json lists them all.")
         quarantine = ["data", "check", *arguments, "--quarantine", _free_list()]
         _print_command("Fix them, or write a list of photos to exclude:", quarantine)
+    elif report.divided_groups:
+        say("Groups in several splits (data.group) distort its accuracies. Move their photos into one split, or remove")
+        say("the splits: then clan-tf cuts them. --json lists all groups.")
     elif not report.problems:
         _print_command("The photos are ready for training:", ["train", *arguments])
 

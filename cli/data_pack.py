@@ -58,6 +58,8 @@ def _keys(packed: "Pack", data: "DataConfig") -> list[str]:
         keys.append("data.quarantine=null")
     if data.fraction != 1:
         keys.append("data.fraction=1")
+    # The pack has the splits that were cut by these.
+    keys += [f"data.{key}=null" for key in ("group", "folds", "fold") if getattr(data, key) is not None]
     return keys
 
 

@@ -1,5 +1,6 @@
 """`clan-tf train`."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,14 +35,29 @@ def train(
     with_report: Annotated[
         bool, typer.Option("--report/--no-report", help="Write a report at the end: a page with pictures.")
     ] = True,
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            "--folds",
+            metavar="K",
+            help="Cross-validate: divide the photos into K folds, and train a run for each, tested on it, in "
+            "--run-dir. The data's own test photos aren't used.",
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")] = False,
 ) -> None:
     """Train a model and evaluate it on the test split. Without CONFIG, it is the demo on generated photos."""
-    own = _own_config(run_dir) if resume and run_dir and experiment.config is None else None
+    own = _own_config(run_dir) if resume and run_dir and experiment.config is None and folds is None else None
+    if folds is not None:
+        experiment = replace(experiment, overrides=(*experiment.overrides, f"data.folds={folds}", "data.fold=1"))
     loaded = experiment.load(own or "demo")
     quiet_tensorflow()
     if dry_run:
-        _print_plan(loaded, run_dir)
+        _print_plan(loaded, f"{run_dir}/fold-1" if folds and run_dir else run_dir)
+        if folds:
+            say(f"This is the first of {folds} folds; the others are alike.")
+    elif folds is not None:
+        _cross_validate(loaded, folds, run_dir, resume, with_report)
     else:
         _train(loaded, run_dir, resume, with_report)
 
@@ -84,6 +100,38 @@ def _train(experiment: "Experiment", run_dir: str | None, resume: bool, with_rep
     if report:
         say(f"\nReport, to read first: {report.absolute()}")
         say("Open it in a browser: what the model confuses, where it looks, how sure it is.")
+
+
+def _cross_validate(experiment: "Experiment", folds: int, run_dir: str | None, resume: bool, with_report: bool) -> None:
+    from clan_tf.folds import cross_validate
+
+    progress = ConsoleProgress()
+
+    def report(run: Path) -> None:
+        if with_report:
+            _write_report(str(run), progress)
+
+    result = cross_validate(experiment, folds, run_dir, progress, resume, report)
+    rows = [
+        (
+            fold.run.name,
+            *(f"{fold.photos.get(split, 0):,}" for split in ("train", "val", "test")),
+            str(fold.best_epoch),
+            f"{100 * fold.accuracy.value:.2f} %",
+        )
+        for fold in result.folds
+    ]
+    print_table(f"{folds} folds of {experiment.name}", ("run", "train", "val", "test", "best epoch", "top-1"), rows)
+    pooled = result.pooled
+    say(f"Mean {100 * result.mean:.2f} %, standard deviation over the folds {100 * result.deviation:.2f} %")
+    say(
+        f"All {counted(pooled.photos, 'photo')}, each by the model that wasn't trained on it: "
+        f"{100 * pooled.value:.2f} % (95 % interval {100 * pooled.low:.2f} to {100 * pooled.high:.2f} %)"
+    )
+    if grouped := result.over_groups:
+        ends = f"{100 * grouped.low:.2f} to {100 * grouped.high:.2f} %"
+        say(f"Their groups (data.group) are fewer than the photos: by a bootstrap over groups the interval is {ends}")
+    say(f"\nRuns, folds.csv and folds.json: {result.folder}")
 
 
 def _write_report(run: str, progress: ConsoleProgress) -> Path | None:

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from clan_tf import limits
 from clan_tf.choices import ResizeMode
+from clan_tf.config.groups import GroupRule
 from clan_tf.config.section import Section, Share, Text, require_utf8, up_to
 from clan_tf.config.sources import SOURCES
 from clan_tf.errors import nearest, shown
@@ -70,6 +71,11 @@ class DataConfig(Section):
     """Table with a row for each class: its name, then the groups that it is in, from fine to coarse, such as
     `class,genus,family`; `predict --level` answers with these. Or `names`, for names of classes that hold their groups,
     coarsest first, separated by `__`: `Passeridae__Passer__Passer_domesticus`."""
+    group: Text | None = None
+    """Which photos belong together, such as those of one animal, burst or photographer: clan-tf never cuts such a group
+    apart. `column:NAME`, those with the same text in a column of the table (source `csv`); `path:REGEX`, those whose
+    path below `root` has the same text in the first parentheses of a regular expression; `copies`, those that show the
+    same picture, as `clan-tf data check` finds them."""
     classes: Annotated[int, up_to(limits.CLASSES)] | None = None
     """Number of classes; needed only by commands that run without the data."""
     unknown_classes: Annotated[list[Text], Field(max_length=limits.CLASSES)] = []
@@ -82,12 +88,17 @@ class DataConfig(Section):
     fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Share of the photos of each class and split that is used."""
     split_seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    """Seed of the cuts into splits, of `fraction` and of the drawings of the source `generated`."""
+    """Seed of the cuts into splits and folds, of `fraction` and of the drawings of the source `generated`."""
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Share of the train photos of each class that becomes the validation split where the data has none; photos go by a
-    hash of their content."""
+    hash of their content, or together with their `group`."""
     test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
     """Share of the photos of each class that becomes the test split where the data has no splits at all."""
+    folds: Annotated[int, Field(ge=2, le=limits.FOLDS)] | None = None
+    """Number of folds of a cross-validation, which `clan-tf train --folds` sets: all photos, or all but the data's own
+    test photos, are divided into so many."""
+    fold: Annotated[int, up_to(limits.FOLDS)] | None = None
+    """Which of the `folds`, counted from 1, is the test split; the others are train."""
     generated_photos: GeneratedPhotos = {"train": 2400, "val": 400, "test": 800}
     """Number of drawings in each split of the source `generated`."""
     image_size: Annotated[int, Field(ge=16, le=limits.IMAGE_SIZE)] = 448
@@ -136,6 +147,13 @@ class DataConfig(Section):
             return taxonomy
         return require_utf8(str(Path(os.path.expanduser(taxonomy)).absolute()))
 
+    @field_validator("group")
+    @classmethod
+    def _check_group(cls, group: str | None) -> str | None:
+        if group is not None:
+            GroupRule.of(group)
+        return group
+
     @field_validator("csv", "quarantine")
     @classmethod
     def _make_absolute(cls, path: Path | None) -> Path | None:
@@ -150,7 +168,22 @@ class DataConfig(Section):
                 f"resize_size must be at least image_size ({self.image_size}), because image_size is cropped from it; "
                 f"received {self.resize_size}"
             )
+        if (self.folds is None) != (self.fold is None) or (self.fold or 0) > (self.folds or 0):
+            raise ValueError(
+                f"fold must be 1 to folds, and neither goes without the other; received fold {self.fold} and folds "
+                f"{self.folds}. `clan-tf train --folds K` sets both"
+            )
+        if self.group_rule and self.group_rule.kind == "column" and self.source != "csv":
+            raise ValueError(
+                f"group {shown(self.group)} names a column of a table, which only the source csv has; the source is "
+                f"{self.source}. Use path:REGEX or copies"
+            )
         return self
+
+    @property
+    def group_rule(self) -> GroupRule | None:
+        """How groups of photos are recognised: `group`, taken apart."""
+        return GroupRule.of(self.group) if self.group else None
 
     @property
     def full_size(self) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from clan_tf.config import DataConfig, Experiment, with_values
 from clan_tf.config.loading import experiment_from, read_preset
-from clan_tf.data.sources import list_source
+from clan_tf.data.sources import list_source, read_folds, survey_source
 from clan_tf.errors import UserError
 
 DEFAULT_PRESET = "fast"
@@ -84,8 +84,14 @@ def _train_photos(data: DataConfig) -> tuple[int, int]:
     """Returns about how many train photos there will be, and the fewest to expect, from a list of the files alone.
 
     Photos are cut by their content, each for itself, so that their number varies like that of tosses of a coin; the
-    fewest are three standard deviations below the mean.
+    fewest are three standard deviations below the mean. Groups and folds are cut here as they will be for training.
     """
+    if data.folds:
+        numbers = [len(source.splits["train"]) for source in read_folds(data, data.folds)]
+        return min(numbers), min(numbers)
+    if data.group:
+        photos = len(survey_source(data).splits["train"])
+        return photos, photos
     splits = list_source(data).splits
     share = data.fraction
     share *= 1.0 if splits.get("test") else 1 - data.test_fraction

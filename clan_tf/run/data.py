@@ -15,10 +15,13 @@ OTHER_DATA = (
     "source",
     "level",
     "unknown_classes",
+    "group",
     "fraction",
     "split_seed",
     "validation_fraction",
     "test_fraction",
+    "folds",
+    "fold",
     "generated_photos",
 )
 """Keys of `data` that say which photos there are and how they are split: with others, the data isn't the run's."""

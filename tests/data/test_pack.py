@@ -227,6 +227,22 @@ def test_data_pack_makes_a_new_folder_and_says_how_to_train_from_it(originals: P
     assert isinstance(again.exception, UserError) and "exists" in str(again.exception)
 
 
+def test_a_pack_has_the_splits_of_its_groups_and_the_next_command_asks_for_none(tmp_path: Path) -> None:
+    rows = [f"{label}/{number}.png,{label},{number // 3}{label}" for label in "ab" for number in range(18)]
+    for row in rows:
+        write_photo(tmp_path / "photos" / row.split(",")[0], (100, 100, 100))
+    (tmp_path / "photos" / "photos.csv").write_text("\n".join(["path,label,animal", *rows]), encoding="utf-8")
+    keys = ["source=csv", f"root={tmp_path / 'photos'}", "group=column:animal", "image_size=16", "resize_size=20"]
+    words = [word for key in keys for word in ("--set", f"data.{key}")]
+    done = CliRunner().invoke(app, ["data", "pack", TINY_DEMO, *words, "--output", str(tmp_path / "pack"), "--json"])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["next"].endswith("data.group=null")
+    animal = {path: group for path, _, group in (row.split(",") for row in rows)}
+    packed = read_source(DataConfig(source="records", root=str(tmp_path / "pack")))
+    sides = [{animal[photo.name] for photo in photos} for photos in packed.splits.values()]
+    assert len(sides) == 3 and sum(map(len, sides)) == len(set.union(*sides)) == 12
+
+
 def test_a_pack_keeps_its_facts_in_any_file_system(near: Path) -> None:
     packed = read_source(small(f"file://{near}/", source="records"))
     assert packed.class_names == tuple(sorted(ODD_NAMES))

@@ -41,6 +41,7 @@ FLOORS = {
     "training": 6,
     "export": 7,
     "report": 7,
+    "folds": 8,
     "reproduce": 8,
     "search": 7,
     "benchmark": 8,

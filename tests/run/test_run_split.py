@@ -242,6 +242,8 @@ def test_other_data_is_read_anew_and_what_was_trained_on_is_counted(copied: tupl
     other_seed = load_experiment(run.config, ["data.split_seed=3"])
     data = read_model_data(run, other_seed, None)
     assert "another data.split_seed" in data.notes[0] and "read anew" in data.notes[0]
+    grouped = read_model_data(run, load_experiment(run.config, ["data.group=path:(.+)"]), None)
+    assert "another data.group" in grouped.notes[0]
     test = data.photos("test")
     trained = {str(root / name) for name in photos_of(run, "train")} & {photo.name for photo in test}
     (note,) = data.content_notes("test", check_photos(test))

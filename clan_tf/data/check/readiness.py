@@ -7,9 +7,9 @@ from clan_tf.config.section import AUTO
 from clan_tf.data.checked_photos import CheckedPhotos
 from clan_tf.data.pipeline import steps_per_epoch
 from clan_tf.data.sources import SPLITS, Photo, Source
-from clan_tf.data.sources.cutting import WAYS_OUT, contents_by_label
+from clan_tf.data.sources.cutting import WAYS_OUT, has_groups, units_by_label
 from clan_tf.data.sources.taxonomy_table import read_taxonomy
-from clan_tf.errors import UserError, listed
+from clan_tf.errors import UserError, counted, listed
 
 ONE_PHOTO_FOR_HEADS = (
     "training.batch_size: the heads normalise their features over the photos that are computed at a time, which is "
@@ -119,7 +119,13 @@ def _emptied(source: Source, readable: Mapping[str, Sequence[Photo]]) -> Iterato
 def _no_validation(source: Source) -> str:
     if source.unused.get("quarantined", {}).get("val"):
         return "data.quarantine: leaves no validation photo. Take some out of the list, or add photos."
-    most = max(map(len, contents_by_label(source.splits["train"]).values()), default=0)
+    train = source.splits["train"]
+    most = max(map(len, units_by_label(train).values()), default=0)
+    if has_groups(train):
+        return (
+            "data.group: leaves no validation photos, because no group can be cut off: a class has "
+            f"{counted(most, 'group')} at most. Choose smaller groups, or give the data splits of its own."
+        )
     left = "one photo" if most == 1 else f"{most} different photos"
     test = " after a test photo" if source.splits.get("test") else ""
     return (

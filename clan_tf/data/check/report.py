@@ -14,6 +14,7 @@ from clan_tf.data.check.duplicates import count_blocks, near_duplicates
 from clan_tf.data.check.inspection import Facts, inspect_photo
 from clan_tf.data.check.readiness import taxonomy_findings, training_problems
 from clan_tf.data.sources import SPLITS, Photo, Source
+from clan_tf.data.sources.groups import DividedGroup, divided_groups
 from clan_tf.in_parallel import in_parallel
 from clan_tf.photos import PhotoError
 from clan_tf.photos.listing import LeftOut, left_out_counts
@@ -64,6 +65,7 @@ class DataReport:
         notes: what the source reports of itself.
         problems: what keeps training from starting.
         left_out: files and folders among the photos that aren't used.
+        divided_groups: groups of `data.group` with photos in several of the data's own splits.
     """
 
     counts: Mapping[str, Mapping[str, int]]
@@ -74,6 +76,7 @@ class DataReport:
     notes: Sequence[str]
     problems: Sequence[str]
     left_out: Sequence[LeftOut] = ()
+    divided_groups: Sequence[DividedGroup] = ()
 
     @property
     def duplicates(self) -> list[Pair]:
@@ -116,9 +119,9 @@ class DataReport:
     def failed(self) -> bool:
         """Whether training on these photos would stop or mislead.
 
-        That is if there are problems, broken photos, leaks, or copies whose labels differ.
+        That is if there are problems, broken photos, leaks, copies whose labels differ, or groups in several splits.
         """
-        return bool(self.problems or self.broken or self.leaks or self.conflicts)
+        return bool(self.problems or self.broken or self.leaks or self.conflicts or self.divided_groups)
 
     def can_start(self, on_broken: str) -> bool:
         """Checks whether `train` would start, with `data.on_broken` as given."""
@@ -140,6 +143,10 @@ class DataReport:
             "duplicates": [pair.to_json() for pair in self.duplicates],
             "leaks": [pair.to_json() for pair in self.leaks],
             "conflicts": [pair.to_json() for pair in self.conflicts],
+            "divided_groups": [
+                {"group": group.name, "photos": {split: list(names) for split, names in group.photos.items()}}
+                for group in self.divided_groups
+            ],
             "left_out": {
                 "files": left_out_counts(self.left_out),
                 "paths": [{"path": item.path, "reason": item.reason, "files": item.files} for item in self.left_out],
@@ -183,7 +190,8 @@ def check_data(source: Source, progress: Progress | None = None, experiment: Exp
     counts, images = _counts(source), _images(members)
     found = taxonomy_findings(experiment, source)[1] if experiment and source.class_names else ()
     notes = (*source.notes, *found)
-    return DataReport(counts, images, broken, odd, pairs, notes, problems, source.left_out)
+    divided = divided_groups(source)
+    return DataReport(counts, images, broken, odd, pairs, notes, problems, source.left_out, divided)
 
 
 def _inspect(placed: Sequence[tuple[Photo, str]], progress: Progress) -> tuple[list[dict[str, str]], list[_Member]]:

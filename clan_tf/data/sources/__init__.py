@@ -1,6 +1,6 @@
 """Where photos and labels come from: one file per source, and what all sources share."""
 
-from clan_tf.data.sources.read import SOURCE_READERS, list_source, place_of, read_source, survey_source
+from clan_tf.data.sources.read import SOURCE_READERS, list_source, place_of, read_folds, read_source, survey_source
 from clan_tf.data.sources.source import SPLITS, Box, Photo, Source, Span
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "Span",
     "list_source",
     "place_of",
+    "read_folds",
     "read_source",
     "survey_source",
 ]

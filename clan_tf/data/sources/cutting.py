@@ -1,13 +1,18 @@
-"""Splits cut at random from the photos of another split: by a hash of each photo's content, whatever the others are."""
+"""Splits cut at random from the photos of another split: by a hash of each photo's content, whatever the others are.
+
+Photos with groups (`data.group`) are cut by `grouped_cut.py`.
+"""
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from clan_tf.data.sources.content import read_content
+from clan_tf.data.sources.grouped_cut import choose_units, join_units
 from clan_tf.data.sources.source import Photo, Source
-from clan_tf.errors import listed
+from clan_tf.errors import counted, listed
 from clan_tf.in_parallel import in_parallel
 
 WAYS_OUT = (
@@ -28,6 +33,10 @@ def cut(photos: Sequence[Photo], fraction: float, seed: int, part: str = "test")
     a class, and of `n` photos it is needed with a chance of `(1 - fraction) ** n + fraction ** n`. A class' only photo
     stays, and may be cut off once there is a second one.
 
+    If photos have groups, groups are cut off whole, in an order that follows from a hash of their names, until about
+    `fraction` of each class is reached; added photos may then move a few groups. What holds for a class of several
+    photos holds for one of several groups, unless another class needs them.
+
     Args:
         photos: the photos to cut.
         fraction: 0…1; of 0 nothing is read and nothing cut off.
@@ -40,9 +49,25 @@ def cut(photos: Sequence[Photo], fraction: float, seed: int, part: str = "test")
     if not fraction:
         return list(photos), []
     photos = with_digests(photos)
-    chosen = _chosen(photos, places_by_content(photos, seed, part), fraction)
-    stay = [photo for photo in photos if content_key(photo) not in chosen]
-    return stay, [photo for photo in photos if content_key(photo) in chosen]
+    units = unit_keys(photos)
+    places = {unit: place_of_unit(unit, seed, part) for unit in units}
+    if has_groups(photos):
+        chosen = choose_units(_counts(photos, units), sorted(places, key=places.__getitem__), fraction)
+    else:
+        chosen = _chosen(photos, places, fraction)
+    sides: tuple[list[Photo], list[Photo]] = ([], [])
+    for photo, unit in zip(photos, units, strict=True):
+        sides[unit in chosen].append(photo)
+    return sides
+
+
+def with_test(source: Source, fraction: float, seed: int) -> Source:
+    """Returns the source with a test split cut from train, if the data has no splits."""
+    if not source.is_uncut:
+        return source
+    train, test = cut(source.splits["train"], fraction, seed)
+    notes = (*source.notes, *_without_groups_to_cut(source, train, test, "test"))
+    return replace(source, splits={**source.splits, "train": train, "test": test}, is_uncut=False, notes=notes)
 
 
 def with_validation(source: Source, fraction: float, seed: int) -> Source:
@@ -51,9 +76,11 @@ def with_validation(source: Source, fraction: float, seed: int) -> Source:
         return source
     train, validation = cut(source.splits["train"], fraction, seed, "val")
     splits, notes = {**source.splits, "train": train, "val": validation}, source.notes
-    covered = contents_by_label(validation)
-    few = [source.class_names[label] for label in contents_by_label(train) if label not in covered]
-    if validation and few:
+    covered = {photo.label for photo in validation}
+    few = [source.class_names[label] for label in units_by_label(train) if label not in covered]
+    if has_groups(train):
+        notes += _without_groups_to_cut(source, train, validation, "validation")
+    elif validation and few:
         notes += (f"No validation photo is left for {listed(few)}: there are too few different ones. {WAYS_OUT}",)
     return replace(source, splits=splits, val_is_cut=True, notes=notes)
 
@@ -70,20 +97,65 @@ def content_key(photo: Photo) -> str:
 
 def places_by_content(photos: Iterable[Photo], seed: int, part: str) -> dict[str, float]:
     """Maps each content to a number 0…1, evenly spread, that depends only on the content, `seed` and `part`."""
-    return {key: _place(key, seed, part) for key in map(content_key, photos)}
+    return {key: place_of_unit(key, seed, part) for key in map(content_key, photos)}
 
 
-def contents_by_label(photos: Iterable[Photo]) -> dict[int, set[str]]:
-    """Returns the different contents of each label's photos, labels in order."""
-    contents: dict[int, set[str]] = {}
-    for photo in photos:
-        contents.setdefault(photo.label, set()).add(content_key(photo))
-    return dict(sorted(contents.items()))
+def place_of_unit(key: str, seed: int, part: str) -> float:
+    """Returns a number 0…1, evenly spread, that depends only on a key, `seed` and `part`."""
+    digest = hashlib.sha256(f"{seed}\n{part}\n{key}".encode(errors="surrogateescape")).digest()
+    return int.from_bytes(digest[:8]) / 2**64
+
+
+def has_groups(photos: Iterable[Photo]) -> bool:
+    """Checks whether any of the photos has a group."""
+    return any(photo.group is not None for photo in photos)
+
+
+def unit_keys(photos: Sequence[Photo]) -> list[str]:
+    """Returns for each photo a key of what is never cut apart: copies of the same bytes, and groups.
+
+    Groups that share a copy are one unit.
+    """
+    contents = [content_key(photo) for photo in photos]
+    if not has_groups(photos):
+        return contents
+    # A group's name comes before any content, so that units are named after groups.
+    groups = [None if photo.group is None else f"\0{photo.group}" for photo in photos]
+    return join_units(contents, [group or content for group, content in zip(groups, contents, strict=True)])
+
+
+def units_by_label(photos: Sequence[Photo]) -> dict[int, set[str]]:
+    """Returns the different contents or, if photos have groups, units of each label's photos, labels in order."""
+    units: dict[int, set[str]] = {}
+    for photo, unit in zip(photos, unit_keys(photos), strict=True):
+        units.setdefault(photo.label, set()).add(unit)
+    return dict(sorted(units.items()))
+
+
+def _counts(photos: Sequence[Photo], units: Sequence[str]) -> dict[str, Counter[int]]:
+    """Counts the photos of each label in each unit."""
+    counts: dict[str, Counter[int]] = {}
+    for photo, unit in zip(photos, units, strict=True):
+        counts.setdefault(unit, Counter())[photo.label] += 1
+    return counts
+
+
+def _without_groups_to_cut(source: Source, stay: Sequence[Photo], taken: Sequence[Photo], part: str) -> tuple[str, ...]:
+    """Returns a note on the classes whose groups keep all their photos in train, if there are groups."""
+    covered = {photo.label for photo in taken}
+    photos = Counter(photo.label for photo in stay if photo.label not in covered)
+    if not photos or not has_groups(stay):
+        return ()
+    names = listed([source.class_names[label] for label in sorted(photos)])
+    return (
+        f"data.group: no {part} photo could be cut of {names}, whose {counted(photos.total(), 'photo')} are all in "
+        "train: the photos of such a class are in one group, or in groups that another class needs.",
+    )
 
 
 def _chosen(photos: Sequence[Photo], places: dict[str, float], fraction: float) -> set[str]:
     """Returns the contents that are cut off."""
-    contents = contents_by_label(photos)
+    contents = units_by_label(photos)
     labels: dict[str, set[int]] = {}
     for photo in photos:
         labels.setdefault(content_key(photo), set()).add(photo.label)
@@ -99,11 +171,6 @@ def _chosen(photos: Sequence[Photo], places: dict[str, float], fraction: float) 
             )
             chosen |= {key for key in [next(may_leave, None)] if key is not None}
     return chosen
-
-
-def _place(key: str, seed: int, part: str) -> float:
-    digest = hashlib.sha256(f"{seed}\n{part}\n{key}".encode(errors="surrogateescape")).digest()
-    return int.from_bytes(digest[:8]) / 2**64
 
 
 def _with_digest(photo: Photo) -> Photo:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from clan_tf.config import DataConfig
 from clan_tf.data.sources.class_names import normal_name
-from clan_tf.data.sources.cutting import cut
 from clan_tf.data.sources.source import Photo, Source, require_folder
 from clan_tf.data.sources.split_names import (
     SPLIT_FOLDERS,
@@ -75,10 +74,9 @@ def read_folders(config: DataConfig) -> Source:
     _require_read_once(splits)
     if not splits["train"]:
         raise UserError(f"data.root: the class folders in {root} hold no photos. Put photos into them.")
-    if not layout.is_split:
-        splits["train"], splits["test"] = cut(splits["train"], config.test_fraction, config.split_seed)
     note = left_out_note(left_out)
-    return Source(class_names, splits, (*layout.notes, *([note] if note else [])), left_out=tuple(left_out))
+    notes = (*layout.notes, *([note] if note else []))
+    return Source(class_names, splits, notes, left_out=tuple(left_out), is_uncut=not layout.is_split)
 
 
 def _no_classes(root: Path) -> UserError:

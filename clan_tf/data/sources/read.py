@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 from clan_tf.config import SOURCES, DataConfig
 from clan_tf.data.sources.aircraft import read_aircraft
@@ -9,9 +10,11 @@ from clan_tf.data.sources.cars import read_cars
 from clan_tf.data.sources.class_names import case_notes
 from clan_tf.data.sources.csv_table import locate, read_csv
 from clan_tf.data.sources.cub import read_cub
-from clan_tf.data.sources.cutting import with_validation
+from clan_tf.data.sources.cutting import with_test, with_validation
 from clan_tf.data.sources.folders import read_folders
+from clan_tf.data.sources.folds import in_folds, without_splits
 from clan_tf.data.sources.generated import read_generated
+from clan_tf.data.sources.groups import divided_notes, with_groups
 from clan_tf.data.sources.records import read_records, read_tfds
 from clan_tf.data.sources.selection import left_behind, take_fraction, without_classes, without_quarantined
 from clan_tf.data.sources.source import Source, class_problems
@@ -42,31 +45,59 @@ def read_source(config: DataConfig) -> Source:
     Raises:
         UserError: saying what is wrong with them.
     """
-    source = survey_source(config)
+    return _without_problems(survey_source(config))
+
+
+def read_folds(config: DataConfig, folds: int) -> list[Source]:
+    """Reads the photos of a `data` section once, and returns a source for each fold of a cross-validation.
+
+    Raises:
+        UserError: saying what is wrong with them.
+    """
+    sources = in_folds(_grouped(config), folds, config.split_seed)
+    return [_without_problems(_completed(source, config)) for source in sources]
+
+
+def survey_source(config: DataConfig) -> Source:
+    """Reads photos like `read_source`, but collects problems that only block training in `problems`."""
+    source = _grouped(config)
+    if config.folds and config.fold:
+        return _completed(in_folds(source, config.folds, config.split_seed)[config.fold - 1], config)
+    return _completed(with_test(source, config.test_fraction, config.split_seed), config)
+
+
+def _grouped(config: DataConfig) -> Source:
+    return with_groups(_read(config), config.group_rule, _folder(config))
+
+
+def _completed(source: Source, config: DataConfig) -> Source:
+    """Returns a source that has its test split, if any, with validation photos and without those that aren't used."""
+    # Quarantined photos are removed last, so that every other photo stays in its split.
+    source = with_validation(source, config.validation_fraction, config.split_seed)
+    clean = without_quarantined(source.splits, config.quarantine, config.root)
+    taken = take_fraction(clean, config.fraction, config.split_seed)
+    unused = {"quarantined": left_behind(source.splits, clean), "left out": left_behind(clean, taken)}
+    source = replace(source, splits=taken, unused=unused)
+    source = replace(source, notes=(*source.notes, *case_notes(source.class_names), *divided_notes(source)))
+    return replace(source, problems=class_problems(source, place_of(config), CLASSES_ARE.get(_kind(config), "")))
+
+
+def _without_problems(source: Source) -> Source:
     if source.problems:
         raise UserError("\n".join(source.problems))
     return source
 
 
-def survey_source(config: DataConfig) -> Source:
-    """Reads photos like `read_source`, but collects problems that only block training in `problems`."""
-    # Quarantined photos are removed last, so that every other photo stays in its split.
-    source = with_validation(_read(config), config.validation_fraction, config.split_seed)
-    clean = without_quarantined(source.splits, config.quarantine, config.root)
-    taken = take_fraction(clean, config.fraction, config.split_seed)
-    unused = {"quarantined": left_behind(source.splits, clean), "left out": left_behind(clean, taken)}
-    notes = (*source.notes, *case_notes(source.class_names))
-    source = replace(source, splits=taken, unused=unused, notes=notes)
-    return replace(source, problems=class_problems(source, place_of(config), CLASSES_ARE.get(_kind(config), "")))
-
-
 def list_source(config: DataConfig) -> Source:
-    """Lists all photos of the data in the splits that it has itself: nothing is cut, quarantined or left out.
+    """Lists all photos of the data in the splits that it has itself: nothing is grouped, cut, quarantined or left out.
+
+    Those that are divided into folds (`data.folds`) are all in train.
 
     Raises:
         UserError: if the data can't be read.
     """
-    return _read(config.model_copy(update={"test_fraction": 0.0}))
+    source = _read(config.model_copy(update={"group": None}))
+    return without_splits(source) if config.folds else source
 
 
 def place_of(config: DataConfig) -> str:
@@ -87,6 +118,11 @@ def _read(config: DataConfig) -> Source:
         reason = error.strerror or error
         raise UserError(f"{unread}: can't be read: {reason}. Mend that, or name other data by data.root.") from error
     return without_classes(source, config.unknown_classes, place_of(config))
+
+
+def _folder(config: DataConfig) -> Path | str | None:
+    """Returns the folder that the paths of photos are below."""
+    return locate(config)[1] if _kind(config) == "csv" else config.root
 
 
 def _kind(config: DataConfig) -> str:

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 
 from clan_tf.config import DataConfig
-from clan_tf.data.sources.cutting import cut
 from clan_tf.data.sources.pack_facts import PackFacts
 from clan_tf.data.sources.record_features import class_names, find_features
 from clan_tf.data.sources.shards import Features, Record, read_shard
@@ -57,8 +56,8 @@ def _read(prepared: Prepared, config: DataConfig) -> Source:
     splits = {SPLIT_NAMES[name]: _photos(found, len(names), f"{name}/") for name, found in labelled.items()}
     if not splits.get("train"):
         raise UserError(f"data.source: {info.full_name} has no split 'train'; it has {', '.join(info.splits)}.")
-    splits, test_notes = _with_test(splits, config)
-    return Source(names, splits, notes + split_notes + test_notes)
+    splits, test_notes = _with_test(splits)
+    return Source(names, splits, notes + split_notes + test_notes, is_uncut="test" not in splits)
 
 
 def _records(shards: Sequence[str], lengths: Sequence[int], features: Features) -> list[Record]:
@@ -94,13 +93,11 @@ def _labelled(
     return labelled, tuple(notes)
 
 
-def _with_test(splits: dict[str, list[Photo]], config: DataConfig) -> tuple[dict[str, list[Photo]], tuple[str, ...]]:
-    """Returns the splits including one to test on, and a note where the data doesn't name it so."""
+def _with_test(splits: dict[str, list[Photo]]) -> tuple[dict[str, list[Photo]], tuple[str, ...]]:
+    """Returns the splits including one to test on, if there is one, and a note where the data doesn't name it so."""
     if "test" in splits:
         return splits, ()
     if "val" in splits:
         note = "There is no labelled test split: the validation split is the test split, as is usual for such data."
         return {"train": splits["train"], "test": splits["val"]}, (note,)
-    train, test = cut(splits["train"], config.test_fraction, config.split_seed)
-    note = "There is only one split: the test photos are cut from it by data.split_seed."
-    return {"train": train, "test": test}, (note,)
+    return splits, ("There is only one split: the test photos are cut from it by data.split_seed.",)

@@ -53,6 +53,7 @@ class Photo:
         span: its position, if it is part of a larger file.
         box: the part of it that is used; `None` for all.
         digest: SHA-256 of the encoded photo in hexadecimal, where it is known already.
+        group: names the photos that are never cut apart from it (`data.group`); `None` if there are none.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Photo:
     span: Span | None = None
     box: Box | None = None
     digest: str | None = field(default=None, compare=False)
+    group: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ class Source:
         problems: what keeps training from starting.
         left_out: files and folders among the photos that aren't used, and why; from the sources that list folders.
         val_is_cut: whether the validation photos were cut at random from the data's train photos.
+        is_uncut: whether the data has no splits, so that the test photos are still to be cut from train.
         unused: by reason (`quarantined`, `left out`) the photos of each split that the data has, but that aren't used.
         unknown: the photos of `data.unknown_classes`, of all splits, which have no label (-1).
     """
@@ -84,6 +87,7 @@ class Source:
     problems: tuple[str, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
     val_is_cut: bool = False
+    is_uncut: bool = False
     unused: Mapping[str, Mapping[str, Sequence[Photo]]] = field(default_factory=dict)
     unknown: Sequence[Photo] = ()
 

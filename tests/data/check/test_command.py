@@ -77,3 +77,16 @@ def test_what_cannot_be_written_is_refused_before_the_photos_are_looked_at(
     assert isinstance(done.exception, UserError) and f"{option}: " in str(done.exception)
     assert expected in str(done.exception)
     assert (tmp_path / "file.txt").read_text(encoding="utf-8") == "precious"
+
+
+def test_groups_in_several_official_splits_fail_the_check_and_are_listed(root: Path) -> None:
+
+    group = ("--set", f"data.group=path:({CLASSES[0]}/0)")
+    result = run(root, *group)
+    assert result.exit_code == 1
+    assert "1 group (3 photos) is in more than one of the data's own splits" in " ".join(result.output.split())
+    assert "group train-val-test" in result.output and "ready for training" not in result.output
+    (divided,) = json.loads(run(root, *group, "--json").stdout)["divided_groups"]
+    assert divided["group"] == f"{CLASSES[0]}/0"
+    assert divided["photos"] == {s: [str(root / s / CLASSES[0] / "0.jpg")] for s in ("train", "val", "test")}
+    assert json.loads(run(root, "--json").stdout)["divided_groups"] == []
