@@ -1,4 +1,4 @@
-"""The table of sources, and the steps common to all of them: cuts, quarantine, fractions."""
+"""The table of sources, and the steps common to all of them: corrected labels, cuts, quarantine, fractions."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -7,6 +7,7 @@ from clan_tf.config import SOURCES, DataConfig
 from clan_tf.data.sources.aircraft import read_aircraft
 from clan_tf.data.sources.cars import read_cars
 from clan_tf.data.sources.class_names import case_notes
+from clan_tf.data.sources.corrections import with_corrections
 from clan_tf.data.sources.csv_table import locate, read_csv
 from clan_tf.data.sources.cub import read_cub
 from clan_tf.data.sources.cutting import with_validation
@@ -50,9 +51,10 @@ def read_source(config: DataConfig) -> Source:
 
 def survey_source(config: DataConfig) -> Source:
     """Reads photos like `read_source`, but collects problems that only block training in `problems`."""
+    relabelled = with_corrections(_read(config), config)
     # Quarantined photos are removed last, so that every other photo stays in its split.
-    source = with_validation(_read(config), config.validation_fraction, config.split_seed)
-    clean = without_quarantined(source.splits, config.quarantine, config.root)
+    source = with_validation(relabelled.source, config.validation_fraction, config.split_seed)
+    clean = without_quarantined(relabelled.without_left_out(source.splits), config.quarantine, config.root)
     taken = take_fraction(clean, config.fraction, config.split_seed)
     unused = {"quarantined": left_behind(source.splits, clean), "left out": left_behind(clean, taken)}
     notes = (*source.notes, *case_notes(source.class_names))
@@ -61,12 +63,14 @@ def survey_source(config: DataConfig) -> Source:
 
 
 def list_source(config: DataConfig) -> Source:
-    """Lists all photos of the data in the splits that it has itself: nothing is cut, quarantined or left out.
+    """Lists all photos of the data in the splits that it has itself, with corrected labels (`data.relabel`).
+
+    Nothing is cut, quarantined or left out.
 
     Raises:
         UserError: if the data can't be read.
     """
-    return _read(config.model_copy(update={"test_fraction": 0.0}))
+    return with_corrections(_read(config.model_copy(update={"test_fraction": 0.0})), config).source
 
 
 def place_of(config: DataConfig) -> str:
