@@ -45,6 +45,7 @@ def pooled_features(checked: Mapping[str, CheckedPhotos], experiment: Experiment
 def _network(experiment: Experiment) -> keras.Model:
     """Returns the backbone, from photos RGB in 0…255 to `(batch, channels)`."""
     name, size = experiment.model.backbone, experiment.data.image_size
+    keras.utils.set_random_seed(experiment.training.seed)  # random weights are the same each time, too
     backbone = build_backbone(name, size, weights=experiment.model.weights)
     photos = keras.Input((size, size, 3))
     maps = backbone(preprocess(photos, backbone_spec(name).preprocessing), training=False)
