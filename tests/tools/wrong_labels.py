@@ -5,7 +5,7 @@ another class at random, in a table of the source `csv`, ranks them, and prints 
 labels is among the first 10 % of the list, and how many of those that are called issues are wrong.
 """
 
-import quietly  # noqa: F401
+import argparse
 import csv
 import json
 import subprocess
@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import quietly  # noqa: F401
 
 from clan_tf.config import load_experiment
 from clan_tf.data import Source, read_source
