@@ -18,8 +18,8 @@ from clan_tf.labels import LabelReport, find_mislabelled
 from helpers import TINY_DEMO
 from helpers.photos import write_photo
 
-COLORS = {"red": (200, 60, 60), "grün": (60, 200, 60), "=blue": (60, 60, 200)}
-PLANTED = {"train/red/wrong.png": "grün", "train/grün/wrong.png": "=blue", "train/=blue/wrong.png": "red"}
+COLORS = {"red": (200, 60, 60), "grün": (60, 200, 60), "=<b>blue": (60, 60, 200)}
+PLANTED = {"train/red/wrong.png": "grün", "train/grün/wrong.png": "=<b>blue", "train/=<b>blue/wrong.png": "red"}
 """Photos in the folder of another class, and whose colour they have."""
 
 
@@ -112,6 +112,7 @@ def test_table_page_and_json_say_the_same(photos: Path, tmp_path: Path) -> None:
     page = (tmp_path / "out" / "labels.html").read_text(encoding="utf-8")
     assert page.count("data:image/jpeg;base64,") == 66 and "3 of 33 photos" in page
     assert re.findall(r'(?:src|href)="(?!data:)', page) == [] and "<script" not in page
+    assert "&lt;b&gt;blue" in page and "<b>blue" not in page
 
 
 def test_the_printed_table_tells_what_to_do_next(photos: Path, tmp_path: Path) -> None:
