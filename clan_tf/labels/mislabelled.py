@@ -151,7 +151,7 @@ def _notes(experiment: Experiment, judged: _Judged, class_names: Sequence[str], 
     if unranked:
         yield f"{counted(unranked, 'photo')} can't be ranked: the class has no other photo to judge by."
     if experiment.model.init:
-        yield "model.init isn't used here: features are those of the backbone with model.weights."
+        yield "model.init isn't used, because that model may have learned these labels: features are of model.weights."
     if experiment.model.weights in (None, "none"):
         yield "model.weights: the backbone has random weights, so the ranking is rough. Use pretrained ones."
     contents = contents_by_label(judged.photos)
