@@ -239,7 +239,7 @@ def _print_written(experiment: "Experiment", written: "Quarantine", path: str, a
     if written.emptied:
         say(f"No train photo would be left of {', '.join(written.emptied)}: fix or add photos first.")
     cleaned = with_values(experiment, {"data.quarantine": path})
-    without = [*arguments, "--set", f"data.quarantine={_as_yaml(path)}"]
+    without = [*arguments, "--set", f"data.quarantine={as_yaml(path)}"]
     source = survey_source(cleaned.data)
     problems = training_problems(cleaned, source)
     if problems:
@@ -297,7 +297,7 @@ def _free_list(name: str = "quarantine.txt") -> str:
     return path
 
 
-def _as_yaml(text: str) -> str:
+def as_yaml(text: str) -> str:
     """Formats a text as the value of `--set`, which is read as YAML."""
     import yaml
 

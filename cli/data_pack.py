@@ -52,10 +52,14 @@ def data_pack(
 
 
 def _keys(packed: "Pack", data: "DataConfig") -> list[str]:
-    """Returns the keys with which a config reads the pack; photos were selected when they were packed."""
+    """Returns the keys with which a config reads the pack; photos were selected and relabelled before packing."""
     keys = ["data.source=records", f"data.root={packed.folder}"]
     if data.quarantine:
         keys.append("data.quarantine=null")
+    if data.relabel:
+        keys.append("data.relabel=null")
+    if data.unknown_classes:
+        keys.append("data.unknown_classes=[]")
     if data.fraction != 1:
         keys.append("data.fraction=1")
     # The pack has the splits that were cut by these.

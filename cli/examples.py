@@ -43,6 +43,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "clan-tf data check photos/birds",
         "clan-tf data check my.yaml --quarantine quarantine.txt",
     ),
+    "data labels": (
+        "clan-tf data labels photos/birds",
+        "clan-tf data labels my.yaml --split all --output labels",
+    ),
     "data pack": (
         "clan-tf data pack my.yaml --output packed",
         "clan-tf data pack my.yaml --output packed --lossless",

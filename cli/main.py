@@ -17,6 +17,7 @@ from clan_tf.cli.config_keys import config_keys
 from clan_tf.cli.config_show import config_show
 from clan_tf.cli.console import run_safely
 from clan_tf.cli.data_check import data_check
+from clan_tf.cli.data_labels import data_labels
 from clan_tf.cli.data_pack import data_pack
 from clan_tf.cli.evaluate import evaluate
 from clan_tf.cli.examples import examples_of
@@ -57,8 +58,9 @@ app = _app("", "Fine-grained photo classification with the Cross-layer Attention
 for verb in (train, evaluate, calibrate, predict, explain, report, export, search, reproduce, summary):
     _register(app, verb.__name__, verb)
 
-data_app = _app("data", "Check photos and pack them.")
+data_app = _app("data", "Check photos and their labels, and pack them.")
 _register(data_app, "data check", data_check)
+_register(data_app, "data labels", data_labels)
 _register(data_app, "data pack", data_pack)
 app.add_typer(data_app, name="data")
 

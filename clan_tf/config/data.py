@@ -83,6 +83,9 @@ class DataConfig(Section):
     the model tells that they are none of its classes."""
     quarantine: Path | None = None
     """List of photos to leave out, as `clan-tf data check --quarantine` writes it."""
+    relabel: Path | None = None
+    """Table of corrected labels: the `labels.csv` of `clan-tf data labels` with classes in its column `label`, or any
+    table with the columns `photo` and `label`. An empty cell changes nothing, `-` leaves the photo out."""
     on_broken: Literal["refuse", "skip"] = "refuse"
     """What happens to photos that can't be read: training stops with their names, or leaves them out."""
     fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
@@ -154,7 +157,7 @@ class DataConfig(Section):
             GroupRule.of(group)
         return group
 
-    @field_validator("csv", "quarantine")
+    @field_validator("csv", "quarantine", "relabel")
     @classmethod
     def _make_absolute(cls, path: Path | None) -> Path | None:
         if path and len(str(path)) > limits.PATH_LENGTH:

@@ -1,4 +1,4 @@
-"""A run's report as one self-contained HTML page."""
+"""Results as self-contained HTML pages: a run's report, and photos that are probably mislabelled."""
 
 from clan_tf.report.report import write_report
 

@@ -1,16 +1,17 @@
 """A report's example photos and heat maps, small enough to embed in the page."""
 
 import base64
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from io import BytesIO
 
 import numpy as np
 from PIL import Image
 
-from clan_tf.data import Source
+from clan_tf.data import Photo, Source
 from clan_tf.data.checked_photos import check_photos, used_part
 from clan_tf.explain import Explainer
 from clan_tf.explain.drawing import Picture
+from clan_tf.in_parallel import in_parallel
 from clan_tf.models import BranchClassifier
 
 THUMBNAIL = 240
@@ -64,6 +65,25 @@ class Examples:
         for key, photo, explanation in zip(wanted, photos, explanations, strict=True):
             picture = Picture.of(photo, explanation, THUMBNAIL)
             self._evidence[key] = _data_address(picture.with_evidence(explanation.summary()))
+
+
+def thumbnails(photos: Sequence[Photo], on_photo: Callable[[], None] = lambda: None) -> list[str | None]:
+    """Returns small photos as `data:` URLs, `None` for those that can't be read; few whole photos are kept at a time.
+
+    Args:
+        photos: the photos.
+        on_photo: called after each photo, for progress.
+    """
+    found = []
+    for done in in_parallel(_thumbnail, photos):
+        found.append(done.result())
+        on_photo()
+    return found
+
+
+def _thumbnail(photo: Photo) -> str | None:
+    checked = check_photos([photo])
+    return _data_address(_small(used_part(checked, 0).numpy())) if checked.photos else None
 
 
 def _small(pixels: np.ndarray) -> np.ndarray:

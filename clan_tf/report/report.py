@@ -2,15 +2,12 @@
 
 import base64
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
-from matplotlib.ticker import EngFormatter
 
 from clan_tf.config import Experiment, flatten
 from clan_tf.data import Source
@@ -27,17 +24,16 @@ from clan_tf.report.charts import (
     curves_chart,
     reliability_chart,
     risk_chart,
-    short,
 )
 from clan_tf.report.examples import Examples
 from clan_tf.report.facts import RunFacts, read_facts
 from clan_tf.report.levels import describe_levels
+from clan_tf.report.page import style, templates
 from clan_tf.report.statistics import (
     confused_groups,
     similar_order,
 )
 from clan_tf.report.unsure import describe_unsure
-from clan_tf.text import duration, printable
 
 PAIRS, MISTAKES, GROUPS, HARDEST = 8, 12, 6, 12
 """How many confused pairs, worst mistakes, groups of classes and hardest classes are shown."""
@@ -79,12 +75,11 @@ def write_report(run: str, output: Path | None = None, progress: Progress | None
 def _render(facts: RunFacts, examples: dict[str, Any], notes: Sequence[str]) -> str:
     bins = reliability_bins(facts.confidence, facts.correct)
     classes = facts.classes()
-    style = resources.files("clan_tf.report").joinpath("report.css").read_text(encoding="utf-8")
     return (
-        _templates()
+        templates()
         .get_template("report.html.j2")
         .render(
-            style=Markup(style),
+            style=style(),
             facts=facts,
             notes=notes,
             network=_describe_network(facts.experiment),
@@ -113,25 +108,6 @@ def _render(facts: RunFacts, examples: dict[str, Any], notes: Sequence[str]) -> 
             config=facts.experiment.to_yaml(),
         )
     )
-
-
-def _templates() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("clan_tf.report", "."),
-        autoescape=select_autoescape(["j2"], default=True),
-        undefined=StrictUndefined,
-        finalize=_readable,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "percent": _percent,
-        "short": short,
-        "count": "{:,}".format,
-        "duration": duration,
-        "si": EngFormatter(places=2),
-    }
-    return environment
 
 
 def _confusion(facts: RunFacts) -> dict[str, Any]:
@@ -278,15 +254,6 @@ def _changed_keys(experiment: Experiment) -> list[tuple[str, str]]:
             if value != usual.get(key)
         ]
     return changed
-
-
-def _readable(value: Any) -> Any:
-    """Makes text of the template printable: escapes control characters and what isn't valid UTF-8."""
-    return printable(value, keep="\n") if type(value) is str else value
-
-
-def _percent(value: float, digits: int = 1) -> str:
-    return f"{100 * value:.{digits}f} %"
 
 
 def _image(svg: str) -> Markup:

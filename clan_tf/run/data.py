@@ -16,6 +16,7 @@ OTHER_DATA = (
     "level",
     "unknown_classes",
     "group",
+    "relabel",
     "fraction",
     "split_seed",
     "validation_fraction",
@@ -24,7 +25,8 @@ OTHER_DATA = (
     "fold",
     "generated_photos",
 )
-"""Keys of `data` that say which photos there are and how they are split: with others, the data isn't the run's."""
+"""Keys of `data` that say which photos there are, of which classes, and how they are split: with others, the data isn't
+the run's."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,8 @@ def read_run_data(run: RunDirectory, config: DataConfig, source: Source | None =
             "may not be those of the run"
         )
         return _read_other(run, config, None, (note,), source)
-    listing = source or list_source(config)
+    lost = config.relabel if source is None and config.relabel and not config.relabel.exists() else None
+    listing = source or list_source(config.model_copy(update={"relabel": None}) if lost else config)
     found = match(listing, split, folder_of(config))
     if not found.found:
         note = f"{place_of(config)} has none of the photos of the run {run.path}: it is read as other data"
@@ -123,7 +126,8 @@ def read_run_data(run: RunDirectory, config: DataConfig, source: Source | None =
     own = found.source
     if config.quarantine and config.quarantine != run.experiment().data.quarantine:
         own = _without_quarantined(own, listing, config)
-    return RunData(own, config, run, split, found, (*listing.notes, *match_notes(found)))
+    notes = (f"data.relabel: there is no {lost} any more; the run's own labels count",) if lost else ()
+    return RunData(own, config, run, split, found, (*listing.notes, *notes, *match_notes(found)))
 
 
 def read_model_data(

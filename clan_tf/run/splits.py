@@ -12,7 +12,7 @@ from clan_tf.data import SPLITS, Photo, Source
 from clan_tf.data.checked_photos import CheckedPhotos
 from clan_tf.data.sources import Box
 from clan_tf.data.sources.cutting import with_digests
-from clan_tf.data.sources.source import relative_name
+from clan_tf.data.sources.source import folder_of, relative_name
 from clan_tf.errors import UserError
 from clan_tf.files import read_rows, write_csv
 
@@ -34,7 +34,8 @@ class Row(NamedTuple):
         photo: its name, relative to the folder of the data if it is inside it.
         box: the part of it that is used; `None` for all.
         digest: SHA-256 of the encoded photo, in hexadecimal; empty where it isn't known.
-        use: `used`; `skipped`, because it can't be read; `quarantined`; or `left out` by `data.fraction`.
+        use: `used`; `skipped`, because it can't be read; `quarantined`, by `data.relabel` too; or `left out` by
+            `data.fraction`.
     """
 
     split: str
@@ -197,11 +198,6 @@ def changed(rows: Sequence[Row], checked: CheckedPhotos, root: str | Path | None
     """Returns a run's photos in one split whose content has changed; excludes photos that can't be read."""
     digests = dict(zip((key_of(photo, root) for photo in checked.photos), checked.digests, strict=True))
     return [row for row in rows if row.photo in digests and digests[row.photo] != row.digest]
-
-
-def folder_of(config: DataConfig) -> str | None:
-    """Returns the folder that the names of photos are relative to."""
-    return config.root or (str(config.csv.resolve().parent) if config.csv else None)
 
 
 def key_of(photo: Photo, root: str | Path | None) -> str:

@@ -243,6 +243,20 @@ def test_a_pack_has_the_splits_of_its_groups_and_the_next_command_asks_for_none(
     assert len(sides) == 3 and sum(map(len, sides)) == len(set.union(*sides)) == 12
 
 
+def test_corrected_labels_are_in_the_pack_and_its_command_doesn_t_correct_them_again(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        for name in ("a", "b"):
+            for index in range(3):
+                write_photo(tmp_path / "photos" / split / name / f"{index}.jpg", (90, 90, 90))
+    (tmp_path / "labels.csv").write_text("photo,label\ntrain/a/0.jpg,b\ntrain/a/1.jpg,-\n", encoding="utf-8")
+    keys = ["data.source=folders", f"data.root={tmp_path / 'photos'}", f"data.relabel={tmp_path / 'labels.csv'}"]
+    arguments = ["data", "pack", TINY_DEMO, *keys, "data.image_size=16", "--output", str(tmp_path / "pack"), "--json"]
+    answer = json.loads(CliRunner().invoke(app, [*arguments, "data.resize_size=20"]).stdout)
+    assert answer["next"].endswith(f"data.root={tmp_path / 'pack'} data.relabel=null")
+    packed = read_source(small(tmp_path / "pack", source="records"))
+    assert sorted(packed.class_names[photo.label] for photo in packed.splits["train"]) == ["a", "b", "b", "b", "b"]
+
+
 def test_a_pack_keeps_its_facts_in_any_file_system(near: Path) -> None:
     packed = read_source(small(f"file://{near}/", source="records"))
     assert packed.class_names == tuple(sorted(ODD_NAMES))

@@ -35,6 +35,7 @@ FLOORS = {
     "models": 3,
     "runtime": 3,
     "run": 4,
+    "labels": 4,
     "inference": 5,
     "evaluation": 6,
     "explain": 6,

@@ -317,3 +317,48 @@ def test_a_quarantine_list_of_today_leaves_out_photos_of_the_run(copied: tuple[P
     experiment = load_experiment(run.config, [f"data.quarantine={root.parent / 'list.txt'}"])
     data = read_model_data(run, experiment, None)
     assert [photo.name for photo in data.photos("test")] == [str(root / name) for name in rest] and not data.notes
+
+
+def test_a_run_writes_corrected_labels_and_evaluates_by_them(tmp_path: Path) -> None:
+    root, table = tmp_path / "data", tmp_path / "labels.csv"
+    for split in ("train", "val", "test"):
+        for name, color in COLOURS.items():
+            for index in range(5):
+                write_photo(root / split / name / f"{index}.png", color)
+    table.write_text("photo,label\ntrain/red/0.png,green\ntest/red/1.png,green\ntrain/red/2.png,-\n", encoding="utf-8")
+    experiment = Experiment.model_validate(
+        {
+            "data": {"root": str(root), "image_size": 32, "relabel": str(table)},
+            "model": {"backbone": "tiny"},
+            "training": {"epochs": 1, "batch_size": 9},
+        }
+    )
+    run = train(experiment, str(tmp_path / "run")).run
+    rows = {row.photo: row for row in read_split(run.splits).rows}
+    assert [rows[name].class_name for name in ("train/red/0.png", "test/red/1.png")] == ["green", "green"]
+    assert rows["train/red/2.png"].use == "quarantined"
+    resume(run)
+    data = read_model_data(run, run.experiment(), None)
+    assert [note for note in data.notes if "since" in note or "came after" in note] == []
+    assert sum(photo.label == 0 for photo in data.photos("test")) == 6
+
+    table.write_text("photo,label\ntrain/red/0.png,\ntest/red/1.png,green\n", encoding="utf-8")
+    (note,) = [note for note in read_model_data(run, run.experiment(), None).notes if "relabelled since" in note]
+    assert "train/red/0.png (was green, is red)" in note and "test/red" not in note
+    with pytest.raises(UserError, match="was 'green' and is 'red'"):
+        resume(run)
+
+    table.unlink()
+    data = read_model_data(run, run.experiment(), None)
+    assert any(f"there is no {table} any more" in note for note in data.notes)
+    assert sum(photo.label == 0 for photo in data.photos("test")) == 6
+
+
+def test_with_other_corrections_the_data_is_read_anew(copied: tuple[Path, RunDirectory]) -> None:
+    root, run = copied
+    first, *_ = [name for name in photos_of(run, "test") if name.startswith("red")]
+    (root.parent / "labels.csv").write_text(f"photo,label\n{first},green\n", encoding="utf-8")
+    experiment = load_experiment(run.config, [f"data.relabel={root.parent / 'labels.csv'}"])
+    data = read_model_data(run, experiment, None)
+    assert any("another data.relabel" in note for note in data.notes)
+    assert [photo.label for photo in data.photos("test") if photo.name == str(root / first)] == [0]

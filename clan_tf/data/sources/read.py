@@ -1,4 +1,4 @@
-"""The table of sources, and the steps common to all of them: cuts, quarantine, fractions."""
+"""The table of sources, and the steps common to all of them: corrected labels, cuts, quarantine, fractions."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,6 +8,7 @@ from clan_tf.config import SOURCES, DataConfig
 from clan_tf.data.sources.aircraft import read_aircraft
 from clan_tf.data.sources.cars import read_cars
 from clan_tf.data.sources.class_names import case_notes
+from clan_tf.data.sources.corrections import Corrected, with_corrections
 from clan_tf.data.sources.csv_table import locate, read_csv
 from clan_tf.data.sources.cub import read_cub
 from clan_tf.data.sources.cutting import with_test, with_validation
@@ -54,27 +55,38 @@ def read_folds(config: DataConfig, folds: int) -> list[Source]:
     Raises:
         UserError: saying what is wrong with them.
     """
-    sources = in_folds(_grouped(config), folds, config.split_seed)
-    return [_without_problems(_completed(source, config)) for source in sources]
+    corrected = _grouped(config)
+    sources = in_folds(corrected.source, folds, config.split_seed)
+    return [_without_problems(_completed(replace(corrected, source=source), config)) for source in sources]
 
 
 def survey_source(config: DataConfig) -> Source:
     """Reads photos like `read_source`, but collects problems that only block training in `problems`."""
-    source = _grouped(config)
+    corrected = _grouped(config)
     if config.folds and config.fold:
-        return _completed(in_folds(source, config.folds, config.split_seed)[config.fold - 1], config)
-    return _completed(with_test(source, config.test_fraction, config.split_seed), config)
+        source = in_folds(corrected.source, config.folds, config.split_seed)[config.fold - 1]
+    else:
+        source = with_test(corrected.source, config.test_fraction, config.split_seed)
+    return _completed(replace(corrected, source=source), config)
 
 
-def _grouped(config: DataConfig) -> Source:
-    return with_groups(_read(config), config.group_rule, _folder(config))
+def _grouped(config: DataConfig) -> Corrected:
+    corrected = _listed(config)
+    return replace(corrected, source=with_groups(corrected.source, config.group_rule, _folder(config)))
 
 
-def _completed(source: Source, config: DataConfig) -> Source:
+def _listed(config: DataConfig) -> Corrected:
+    """Returns the photos in the data's own splits, with corrected labels, of the classes that a model gets to know."""
+    corrected = with_corrections(_read(config), config)
+    known = without_classes(corrected.source, config.unknown_classes, place_of(config))
+    return replace(corrected, source=known)
+
+
+def _completed(corrected: Corrected, config: DataConfig) -> Source:
     """Returns a source that has its test split, if any, with validation photos and without those that aren't used."""
     # Quarantined photos are removed last, so that every other photo stays in its split.
-    source = with_validation(source, config.validation_fraction, config.split_seed)
-    clean = without_quarantined(source.splits, config.quarantine, config.root)
+    source = with_validation(corrected.source, config.validation_fraction, config.split_seed)
+    clean = without_quarantined(corrected.without_left_out(source.splits), config.quarantine, config.root)
     taken = take_fraction(clean, config.fraction, config.split_seed)
     unused = {"quarantined": left_behind(source.splits, clean), "left out": left_behind(clean, taken)}
     source = replace(source, splits=taken, unused=unused)
@@ -89,14 +101,14 @@ def _without_problems(source: Source) -> Source:
 
 
 def list_source(config: DataConfig) -> Source:
-    """Lists all photos of the data in the splits that it has itself: nothing is grouped, cut, quarantined or left out.
+    """Lists all photos of the data in the splits that it has itself, with corrected labels (`data.relabel`).
 
-    Those that are divided into folds (`data.folds`) are all in train.
+    Nothing is grouped, cut, quarantined or left out. Photos that `data.folds` divides are all in train.
 
     Raises:
         UserError: if the data can't be read.
     """
-    source = _read(config.model_copy(update={"group": None}))
+    source = _listed(config.model_copy(update={"group": None})).source
     return without_splits(source) if config.folds else source
 
 
@@ -112,12 +124,11 @@ def _read(config: DataConfig) -> Source:
     if config.crop_to_box and facts and not facts.boxes:
         raise UserError(f"data.crop_to_box: the source {_kind(config)!r} has no boxes. Set it to false.")
     try:
-        source = SOURCE_READERS[_kind(config)](config)
+        return SOURCE_READERS[_kind(config)](config)
     except OSError as error:
         unread = error.filename or config.root or config.source
         reason = error.strerror or error
         raise UserError(f"{unread}: can't be read: {reason}. Mend that, or name other data by data.root.") from error
-    return without_classes(source, config.unknown_classes, place_of(config))
 
 
 def _folder(config: DataConfig) -> Path | str | None:

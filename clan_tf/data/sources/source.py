@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from clan_tf.config import DataConfig
 from clan_tf.data.sources.class_names import class_name_problems
 from clan_tf.errors import UserError, listed
 from clan_tf.photos.listing import LeftOut
@@ -126,6 +127,11 @@ def relative_name(name: str, root: Path | str | None) -> str:
     """Returns a photo's name without the folder of the data, if it is inside it."""
     path = Path(name)
     return path.relative_to(root).as_posix() if root and path.is_relative_to(root) else name
+
+
+def folder_of(config: DataConfig) -> str | None:
+    """Returns the folder that the names of photos are relative to."""
+    return config.root or (str(config.csv.resolve().parent) if config.csv else None)
 
 
 def require_folder(root: Path | str | None, source: str) -> Path:
