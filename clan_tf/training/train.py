@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from clan_tf.config import DataConfig, Experiment
@@ -28,6 +29,7 @@ from clan_tf.run import Outcome, RunData, RunDirectory, is_run
 from clan_tf.run.directory import is_unstarted, require_unstarted
 from clan_tf.run.splits import run_split, write_split
 from clan_tf.training.advice import advice
+from clan_tf.training.class_balance import describe_balance
 from clan_tf.training.devices import (
     choose_precision,
     is_chief,
@@ -167,7 +169,7 @@ def train(
                 loop.save_start()
             if chief:
                 _write_start(experiment, run, data, start, not existing)
-            _announce(experiment, model, run, strategy, progress)
+            _announce(experiment, model, labels["train"], run, strategy, progress)
             outcome = loop.run_all(callbacks)
         if chief:
             run.remove_checkpoints()
@@ -302,6 +304,7 @@ def _with_learning_rate(
 def _announce(
     experiment: Experiment,
     model: BranchClassifier,
+    labels: np.ndarray,
     run: RunDirectory,
     strategy: tf.distribute.Strategy,
     progress: Progress,
@@ -316,6 +319,8 @@ def _announce(
     )
     if phases := describe_phases([model.phase(epoch) for epoch in range(training.epochs)]):
         progress.note(f"trains {phases}")
+    if balance := describe_balance(training, model.class_names, labels):
+        progress.note(f"loss: {balance}")
 
 
 def describe_data(experiment: Experiment, source: Source, checked: Mapping[str, CheckedPhotos]) -> dict[str, object]:
