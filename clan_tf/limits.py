@@ -34,6 +34,9 @@ LEVELS = 20
 """Of a taxonomy, that of the classes among them."""
 TAXONOMY_BYTES = 2**23
 """Of a taxonomy as it is written into a model's file, which must be read again."""
+CLASS_WEIGHT = 1e6
+LOGIT_ADJUSTMENT = 100
+FOCAL_GAMMA = 100
 TEMPERATURE = 100.0
 """Of calibration; its inverse is the smallest."""
 NAME_LENGTH = 1000

@@ -42,7 +42,23 @@ class Experiment(Section):
                 f"data.augmentation.{mixed[0]} mixes photos of several classes, and the loss over pairs of mamc takes "
                 f"photos of one class each. Set data.augmentation.{mixed[0]}=0, or model.mamc.pair_loss_weight=0"
             )
+        self._require_one_balance()
         return self
+
+    def _require_one_balance(self) -> None:
+        """Refuses to correct in the loss for numbers of photos that the order of the photos has already evened out."""
+        training = self.training
+        corrections = {
+            "class_weights": training.class_weights == "balanced",
+            "logit_adjustment": training.logit_adjustment,
+        }
+        for key, is_on in corrections.items():
+            if is_on and self.sampling != "shuffle":
+                raise ValueError(
+                    f"training.{key}={getattr(training, key)} corrects for classes of unequal numbers of photos, and "
+                    f"data.sampling={self.sampling} already shows all classes equally often. Set "
+                    f"training.{key}={TrainingConfig.model_fields[key].default}, or data.sampling=shuffle"
+                )
 
     @property
     def sampling(self) -> Sampling:

@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from clan_tf import limits
 from clan_tf.choices import Calibration
+from clan_tf.config.class_weights import ClassWeights
 from clan_tf.config.section import (
     AUTO,
     BatchOrAuto,
@@ -78,6 +79,16 @@ class TrainingConfig(Section):
     """Whether weight decay applies to all weights, or to kernels alone."""
     label_smoothing: Fraction = 0.0
     """Share of the label that is spread over all classes."""
+    class_weights: ClassWeights = "none"
+    """What the cross-entropy of each class is multiplied by: `none` for 1, `balanced` for photos / (classes x photos of
+    the class) among the used train photos, or a mapping from names of classes to weights; those left out have 1. Losses
+    are divided by the number of photos, not by the sum of their weights."""
+    logit_adjustment: Annotated[float, Field(ge=0, le=limits.LOGIT_ADJUSTMENT)] = 0.0
+    """Factor on the logarithm of each class's share of the used train photos, which is added to the logits in the loss
+    alone, so that rare classes are predicted more often: 0 for off, usually 1 (Menon and others, ICLR 2021)."""
+    focal_gamma: Annotated[float, Field(ge=0, le=limits.FOCAL_GAMMA)] = 0.0
+    """Exponent of the focal loss (Lin and others, ICCV 2017), which multiplies the cross-entropy of a class of
+    probability p by (1 - p) to this power: 0 for the cross-entropy itself, usually 2."""
     clipnorm: PositiveNumber | None = None
     """Largest norm of the whole gradient; longer ones are scaled down."""
     ema: Fraction | None = None

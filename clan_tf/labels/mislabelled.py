@@ -13,7 +13,7 @@ from clan_tf.data import SPLITS, Photo, Source, place_of, read_source
 from clan_tf.data.check import check_splits
 from clan_tf.data.checked_photos import CheckedPhotos
 from clan_tf.data.sources.corrections import read_corrections
-from clan_tf.data.sources.cutting import content_key, contents_by_label
+from clan_tf.data.sources.cutting import unit_keys, units_by_label
 from clan_tf.data.sources.source import folder_of, relative_name
 from clan_tf.errors import UserError, counted, listed, shown
 from clan_tf.labels.features import pooled_features
@@ -100,16 +100,16 @@ def _judge(
         for each in checked.values()
         for photo, digest in zip(each.photos, each.digests, strict=True)
     ]
-    contents = contents_by_label(photos)
-    kept = [index for index, photo in enumerate(photos) if len(contents[photo.label]) > 1]
+    units = units_by_label(photos)
+    kept = [index for index, photo in enumerate(photos) if len(units[photo.label]) > 1]
     judged = [photos[index] for index in kept]
     classes, given = np.unique([photo.label for photo in judged], return_inverse=True)
     if len(classes) < 2 or not any(photo.name in wanted for photo in judged):
         raise UserError(
             f"{place_of(experiment.data)} has too few photos: a label is judged by other photos of its class and of "
-            f"other classes, and {len(classes)} of {len(contents)} classes have two different photos. Add photos."
+            f"other classes, and {len(classes)} of {len(units)} classes have two different photos. Add photos."
         )
-    fold = folds_of(given, [content_key(photo) for photo in judged], folds)
+    fold = folds_of(given, unit_keys(judged), folds)
     features = pooled_features(checked, experiment, progress)[kept]
     probabilities = out_of_fold_probabilities(features, given, fold, progress)
     return _Judged(judged, classes, given, probabilities, int(fold.max()) + 1)
@@ -154,7 +154,7 @@ def _notes(experiment: Experiment, judged: _Judged, class_names: Sequence[str], 
         yield "model.init isn't used, because that model may have learned these labels: features are of model.weights."
     if experiment.model.weights in (None, "none"):
         yield "model.weights: the backbone has random weights, so the ranking is rough. Use pretrained ones."
-    contents = contents_by_label(judged.photos)
-    few = [class_names[label] for label, own in contents.items() if len(own) < judged.folds]
+    units = units_by_label(judged.photos)
+    few = [class_names[label] for label, own in units.items() if len(own) < judged.folds]
     if few:
         yield f"Classes with fewer than {judged.folds} different photos are ranked only roughly: {listed(few)}."

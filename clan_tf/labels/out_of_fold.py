@@ -21,12 +21,12 @@ wrong labels better than the exact minimum."""
 TOLERANCE, MOST_STEPS = 1e-2, 100
 
 
-def folds_of(labels: np.ndarray, contents: Sequence[str], folds: int) -> np.ndarray:
-    """Distributes photos over folds, each class evenly; copies of the same bytes are in one fold.
+def folds_of(labels: np.ndarray, units: Sequence[str], folds: int) -> np.ndarray:
+    """Distributes photos over folds, each class evenly; those of one unit are in one fold.
 
     Args:
         labels: int `(photos,)`.
-        contents: what copies share, such as a digest of each photo.
+        units: what photos that belong together share, such as copies of the same bytes (`unit_keys`).
         folds: their number; fewer are made if no class has as many different photos.
 
     Returns:
@@ -35,7 +35,7 @@ def folds_of(labels: np.ndarray, contents: Sequence[str], folds: int) -> np.ndar
     Raises:
         UserError: if no class has two different photos.
     """
-    _, first, content = np.unique(np.asarray(contents), return_index=True, return_inverse=True)
+    _, first, unit = np.unique(np.asarray(units), return_index=True, return_inverse=True)
     folds = min(folds, int(np.bincount(labels[first]).max()))
     if folds < 2:
         raise UserError("No class has two different photos, of which one could be judged by the other. Add photos.")
@@ -45,7 +45,7 @@ def folds_of(labels: np.ndarray, contents: Sequence[str], folds: int) -> np.ndar
         parts = StratifiedKFold(folds, shuffle=True, random_state=0).split(first, labels[first])
         for number, (_, held_out) in enumerate(parts):
             fold[held_out] = number
-    return fold[content]
+    return fold[unit]
 
 
 def out_of_fold_probabilities(

@@ -9,6 +9,7 @@ from clan_tf import limits
 from clan_tf.config import Experiment, architectures_with, ignored_keys, with_values
 from clan_tf.config.mistakes import mistakes_in
 from clan_tf.data import read_source
+from clan_tf.data.check.class_weights import class_weight_problems
 from clan_tf.errors import UserError, nearest
 from clan_tf.models.backbones import backbone_spec
 from clan_tf.models.build import build_model
@@ -88,10 +89,11 @@ def check_models(search: SearchConfig, experiment: Experiment, space: str | Path
         UserError: naming every layer, number of scales and branch that doesn't exist, an objective that no model logs,
             or what is wrong with the data.
     """
-    classes = len(read_source(experiment.data).class_names)
+    class_names = read_source(experiment.data).class_names
+    classes = len(class_names)
     branches: dict[str, None] = {}
     own_losses: list[set[str]] = []
-    mistakes = []
+    mistakes = [text for key in search.parameters for text in _wrong_classes(key, search, experiment, class_names)]
     for values in _structures(search):
         try:
             model = build_model(with_values(experiment, values), classes, load_weights=False)
@@ -162,6 +164,14 @@ def _allowed(key: str, search: SearchConfig, every: Sequence[Any]) -> Sequence[A
         possible = values if parent == ARCHITECTURE else _allowed(parent, search, every)
         allowed = [each for each in allowed if each in possible]
     return allowed
+
+
+def _wrong_classes(key: str, search: SearchConfig, experiment: Experiment, class_names: Sequence[str]) -> Iterator[str]:
+    """Yields what is wrong with classes that a key gives weights to."""
+    if f"{key}.".startswith("training.class_weights."):
+        for value in _samples(search.parameters[key]):
+            weights = with_values(experiment, {key: value}).training.class_weights
+            yield from class_weight_problems(weights, class_names)
 
 
 def _with_layers(taps: Taps, experiment: Experiment) -> Choice:

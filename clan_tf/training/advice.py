@@ -14,12 +14,15 @@ LOPSIDED = 5
 def advice(experiment: Experiment, source: Source) -> Iterator[str]:
     """Yields a note for lopsided classes, and one for random weights where pretrained ones exist."""
     counts = Counter(photo.label for photo in source.photos("train"))
-    if counts and experiment.sampling == "shuffle":
+    training = experiment.training
+    is_corrected = training.class_weights != "none" or training.logit_adjustment > 0
+    if counts and experiment.sampling == "shuffle" and not is_corrected:
         (most, many), (least, few) = counts.most_common(1)[0], counts.most_common()[-1]
         if many >= LOPSIDED * few:
             yield (
                 f"the classes are lopsided: {source.class_names[most]!r} has {many:,} train photos, "
-                f"{source.class_names[least]!r} has {few:,}. data.sampling=class_balanced shows all equally often."
+                f"{source.class_names[least]!r} has {few:,}. data.sampling=class_balanced shows all equally often, and "
+                "training.logit_adjustment=1 or training.class_weights=balanced corrects the loss."
             )
     model = experiment.model
     if model.weights is None and model.init is None and BACKBONES[model.backbone].imagenet:

@@ -29,6 +29,7 @@ from clan_tf.progress import Progress
 from clan_tf.run import Outcome, RunDirectory
 from clan_tf.training.best_epoch import ACCURACY, is_as_good
 from clan_tf.training.callbacks import ProgressDisplay, TensorBoardScalars
+from clan_tf.training.class_balance import ClassBalance
 from clan_tf.training.devices import require_agreement
 from clan_tf.training.recipe import learning_rate_at, loss_weights_at, make_optimizer
 from clan_tf.training.state import TrainingState, read_state, write_state
@@ -67,6 +68,7 @@ class TrainingLoop:
         self.readers, self.labels, self.run, self.chief, self.progress = readers, labels, run, chief, progress
         self.columns = metric_columns(model.branches, model.own_loss_weights)
         self.steps = steps_per_epoch(len(labels["train"]), training.batch_size)
+        self.balance = ClassBalance.of(training, model.class_names, labels["train"])
         with strategy.scope():
             self.optimizer = make_optimizer(training, model, self.steps, strategy.num_replicas_in_sync)
             self.average = WeightAverage(model, training.ema, strategy) if training.ema else None
@@ -135,7 +137,7 @@ class TrainingLoop:
         key = frozen, phase = epoch < self.training.freeze_epochs, self.model.phase(epoch)
         if key not in self._steps:
             own = (self.model, self.optimizer, self.strategy, self.training, self.average, frozen, phase)
-            self._steps[key] = TrainStep(*own)
+            self._steps[key] = TrainStep(*own, balance=self.balance)
         return self._steps[key]
 
     def _is_over(self) -> bool:

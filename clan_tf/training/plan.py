@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from clan_tf.config import DataConfig, Experiment
@@ -18,6 +19,7 @@ from clan_tf.models.build import build_model
 from clan_tf.models.phases import describe_phases
 from clan_tf.progress import Progress
 from clan_tf.run import RunDirectory
+from clan_tf.training.class_balance import describe_balance
 from clan_tf.training.devices import choose_precision
 from clan_tf.training.disk import disk_bytes
 from clan_tf.training.initial import start_from
@@ -118,6 +120,9 @@ def plan_training(experiment: Experiment, run_dir: str | None) -> TrainingPlan:
     }
     if phases := describe_phases([model.phase(epoch) for epoch in range(training.epochs)]):
         rows["phases"] = phases
+    labels = np.array([photo.label for photo in source.photos("train")])
+    if balance := describe_balance(training, source.class_names, labels):
+        rows["loss"] = balance
     if notes:
         rows["batch"] = "; ".join(notes)
     is_auto = training.learning_rate == AUTO

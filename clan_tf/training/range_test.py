@@ -20,6 +20,7 @@ from clan_tf.models.memory import forgetting_gradients
 from clan_tf.plots import plot_range_test
 from clan_tf.progress import Progress
 from clan_tf.run import RunDirectory
+from clan_tf.training.class_balance import ClassBalance
 from clan_tf.training.recipe import make_optimizer
 from clan_tf.training.step import TrainStep, minimized_loss
 
@@ -158,7 +159,8 @@ def _losses(
     )
     with strategy.scope():
         optimizer = make_optimizer(training, model, steps, strategy.num_replicas_in_sync, rates[0])
-    step = TrainStep(model, optimizer, strategy, training)
+    balance = ClassBalance.of(training, model.class_names, labels)
+    step = TrainStep(model, optimizer, strategy, training, balance=balance)
     weights = np.array([model.loss_weights[branch] for branch in model.branches], dtype="float32")
     losses: list[float] = []
     elements = iter(batches)

@@ -15,6 +15,8 @@ from clan_tf.config import TrainingConfig
 from clan_tf.models import COMBINED, BranchClassifier, combine
 from clan_tf.models.phases import ALL, Phase
 from clan_tf.runtime import are_in_top
+from clan_tf.training.balanced_loss import balanced_cross_entropy
+from clan_tf.training.class_balance import ClassBalance
 from clan_tf.training.operators import training_operators
 from clan_tf.training.repeatable import ordered_gradients
 from clan_tf.training.weight_average import WeightAverage
@@ -39,6 +41,7 @@ class TrainStep:
         frozen_backbone: whether the backbone, its batch norm included, is frozen.
         phase: what is trained; that of the first epoch if `None`.
         operators: makes the context in which the step's graph is traced.
+        balance: how the branches' cross-entropies treat the classes; all alike if `None`.
 
     Attributes:
         variables: what the step trains.
@@ -54,10 +57,11 @@ class TrainStep:
         frozen_backbone: bool = False,
         phase: Phase | None = None,
         operators: Operators = training_operators,
+        balance: ClassBalance | None = None,
     ) -> None:
         self.phase, self._frozen_backbone = phase or model.phase(0), frozen_backbone
         self.model, self.optimizer, self.strategy, self.training = model, optimizer, strategy, training
-        self.average, self._operators = average, operators
+        self.average, self._operators, self._balance = average, operators, balance
         self._set_trainable()
         self.variables = model.trainable_variables
         self._network = model.training_model()
@@ -138,7 +142,7 @@ class TrainStep:
         # Attention is trained on the answers of the others as they are in inference, without dropout.
         outputs = self._network(photos, training=self.phase.branches)
         losses = [
-            tf.reduce_sum(self._cross_entropy(shares, outputs[branch])) / batch_size for branch in self.model.branches
+            tf.reduce_sum(self._branch_losses(shares, outputs[branch])) / batch_size for branch in self.model.branches
         ]
         of_branches = tf.tensordot(weights, tf.stack(losses), axes=1)
         values = self.model.own_losses(outputs, shares)
@@ -154,6 +158,14 @@ class TrainStep:
         accuracies = [_count_correct(labels, values) / batch_size for values in probabilities]
         loss = _sum([of_branches, *weighted.values()])
         return gradients, tf.stack([loss, *losses, *own_losses.values(), *accuracies, stop])
+
+    def _branch_losses(self, shares: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        """Computes a branch's loss of each photo, float32 `(photos,)`."""
+        if self._balance is None:
+            return self._cross_entropy(shares, logits)
+        smoothing, balance = self.training.label_smoothing, self._balance
+        shares = shares * (1 - smoothing) + smoothing / self.model.classes
+        return balanced_cross_entropy(shares, logits, balance.weights, balance.shift, balance.gamma)
 
     def _set_trainable(self) -> None:
         set_trainable(self.model, not self._frozen_backbone, self.training.freeze_batch_norm, self.phase)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from clan_tf.config import DataConfig, Experiment
@@ -17,9 +18,8 @@ from clan_tf.data.checked_photos import CheckedPhotos
 from clan_tf.data.pipeline import open_reader, training_view
 from clan_tf.data.pipeline.cache import decide_cache
 from clan_tf.data.pipeline.reading import Reader
-from clan_tf.data.pipeline.samples import write_augmented_samples, write_samples
 from clan_tf.data.sources.taxonomy_table import read_taxonomy
-from clan_tf.environment import describe_devices, describe_environment
+from clan_tf.environment import describe_devices
 from clan_tf.errors import UserError
 from clan_tf.models import BranchClassifier
 from clan_tf.models.build import build_model
@@ -27,9 +27,8 @@ from clan_tf.models.phases import describe_phases
 from clan_tf.progress import Progress
 from clan_tf.run import Outcome, RunData, RunDirectory, is_run
 from clan_tf.run.directory import is_unstarted, require_unstarted
-from clan_tf.run.splits import run_split, write_split
-from clan_tf.taxonomy import Taxonomy
 from clan_tf.training.advice import advice
+from clan_tf.training.class_balance import describe_balance
 from clan_tf.training.devices import (
     choose_precision,
     is_chief,
@@ -53,6 +52,7 @@ from clan_tf.training.resuming import (
     resumed_data,
     resumed_experiment,
 )
+from clan_tf.training.start_files import write_start
 
 
 @dataclass(frozen=True)
@@ -175,8 +175,11 @@ def train(
             if chief and (start or prepares):
                 loop.save_start()
             if chief:
-                _write_start(experiment, run, data, start, model.taxonomy, not existing)
-            _announce(experiment, model, run, strategy, progress)
+                if existing:
+                    run.write_status("running")
+                else:
+                    write_start(experiment, run, data.source, data.checked, start, model.taxonomy)
+            _announce(experiment, model, labels["train"], run, strategy, progress)
             outcome = loop.run_all(callbacks)
         if chief:
             run.remove_checkpoints()
@@ -252,28 +255,6 @@ def _new_run(experiment: Experiment, run_dir: str | None, runs_root: str, chief:
     return RunDirectory.create(experiment.name, run_dir, runs_root)
 
 
-def _write_start(
-    experiment: Experiment,
-    run: RunDirectory,
-    data: TrainingData,
-    start: dict[str, Any],
-    taxonomy: Taxonomy | None,
-    is_new: bool,
-) -> None:
-    if not is_new:
-        run.write_status("running")
-        return
-    names, train_photos = data.source.class_names, data.checked["train"]
-    split = run_split(experiment.data, data.source, data.checked)
-    write_split(run.splits, split)
-    facts: dict[str, Any] = {"splits_sha256": split.fingerprint(), "val_is_cut": split.val_is_cut}
-    facts |= {"taxonomy": taxonomy.to_table()} if taxonomy else {}
-    described = describe_data(experiment, data.source, data.checked) | facts
-    run.write_start(experiment, describe_environment() | start, described)
-    write_samples(train_photos, names, run.samples)
-    write_augmented_samples(train_photos, names, experiment, run.augmented)
-
-
 def _same_photos(one: Source, other: Source) -> bool:
     return {split: list(photos) for split, photos in one.splits.items() if photos} == {
         split: list(photos) for split, photos in other.splits.items() if photos
@@ -320,6 +301,7 @@ def _with_learning_rate(
 def _announce(
     experiment: Experiment,
     model: BranchClassifier,
+    labels: np.ndarray,
     run: RunDirectory,
     strategy: tf.distribute.Strategy,
     progress: Progress,
@@ -334,16 +316,5 @@ def _announce(
     )
     if phases := describe_phases([model.phase(epoch) for epoch in range(training.epochs)]):
         progress.note(f"trains {phases}")
-
-
-def describe_data(experiment: Experiment, source: Source, checked: Mapping[str, CheckedPhotos]) -> dict[str, object]:
-    """Returns plain values for `data.json`: counts of what was read, and a hash of the file list."""
-    return {
-        "source": experiment.data.source,
-        "root": experiment.data.root,
-        "photos": {split: len(photos.photos) for split, photos in checked.items()},
-        "skipped": {split: list(photos.broken) for split, photos in checked.items() if photos.broken},
-        "classes": len(source.class_names),
-        "class_names": list(source.class_names),
-        "file_list_sha256": source.fingerprint(),
-    }
+    if balance := describe_balance(training, model.class_names, labels):
+        progress.note(f"loss: {balance}")

@@ -11,7 +11,7 @@ from clan_tf.layers.relation import RELATIONS
 from clan_tf.models import CLAN, BranchClassifier, save_model
 from clan_tf.run import RunDirectory
 from clan_tf.runtime import ExportedModel
-from clan_tf.training.train import describe_data
+from clan_tf.training.start_files import describe_data
 from helpers import TINY_DEMO
 from helpers.exports import RESIZE, SIZE, answering_model
 from helpers.models import Row, build

@@ -142,6 +142,8 @@ def test_an_objective_that_no_model_logs_is_refused_before_anything_is_made(tmp_
         ("model.loss_weights.mid_9", 0.5, "model.loss_weights.mid_9: no branch 'mid_9'. .*There are: mid_1, top"),
         ("model.scales", 7, "model.scales: tiny has default .* not for 7"),
         ("model.mid", ["conv9"], "model.mid: tiny has no layer 'conv9'"),
+        ("training.class_weights.painted stork", 2.0, "training.class_weights: no class 'painted stork'"),
+        ("training.class_weights", {"painted stork": 2}, "training.class_weights: no class 'painted stork'"),
     ],
 )
 def test_a_model_that_cannot_be_built_is_refused_before_anything_is_made(

@@ -10,6 +10,7 @@ import tensorflow as tf
 from clan_tf.config import TrainingConfig
 from clan_tf.errors import UserError
 from clan_tf.models import CLAN, BranchClassifier
+from clan_tf.training.class_balance import ClassBalance
 from clan_tf.training.optimizers import CoupledSGD, DecoupledAdam, VariableRates
 from clan_tf.training.recipe import (
     check_loss_weight_schedules,
@@ -172,7 +173,8 @@ def trained(
     with strategy.scope():
         model = randomize_heads(CLAN("tiny", 3, image_size=32, **options))
         optimizer = make_optimizer(recipe, model, steps, replicas)
-    step = TrainStep(model, optimizer, strategy, recipe)
+    balance = ClassBalance.of(recipe, model.class_names, np.concatenate([labels for _, labels in batches]))
+    step = TrainStep(model, optimizer, strategy, recipe, balance=balance)
     for _ in range(steps):
         step(elements, np.ones(len(model.branches), dtype="float32"))
     return model
@@ -183,9 +185,10 @@ OPTIMIZERS = [
     # Its first steps are as large for a gradient of 1e-9, where parts add up to other rounding, as for one of 1.
     {"optimizer": "adamw", "learning_rate": 1e-5, "layer_decay": 0.7},
 ]
+BALANCED = {"learning_rate": 0.05, "class_weights": "balanced", "logit_adjustment": 1, "focal_gamma": 2}
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda values: values["optimizer"])
+@pytest.mark.parametrize("optimizer", [*OPTIMIZERS, BALANCED], ids=["sgd", "adamw", "sgd, balanced"])
 def test_a_batch_in_parts_or_on_two_devices_gives_the_weights_of_the_whole_batch(
     optimizer: dict, rng: np.random.Generator
 ) -> None:

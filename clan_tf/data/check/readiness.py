@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from clan_tf.config import Experiment, with_values
 from clan_tf.config.section import AUTO
+from clan_tf.data.check.class_weights import class_weight_problems
 from clan_tf.data.checked_photos import CheckedPhotos
 from clan_tf.data.pipeline import steps_per_epoch
 from clan_tf.data.sources import SPLITS, Photo, Source
@@ -52,6 +53,7 @@ def training_problems(experiment: Experiment, source: Source, broken: Collection
         *_emptied(source, readable),
         *taxonomy_findings(experiment, source)[0],
     ]
+    problems += class_weight_problems(experiment.training.class_weights, source.class_names)
     if not source.splits.get("val"):
         problems.append(_no_validation(source))
     return problems or list(_batch_size(experiment, readable["train"]))

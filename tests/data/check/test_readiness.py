@@ -28,6 +28,9 @@ VERDICTS = {
     "fewer photos than a batch": ({"a": 9, "b": 9}, ["training.batch_size=30"], "batch_size: 30 is more than the"),
     "one class": ({"a": 9}, [], "one class"),
     "another number of classes": ({"a": 9, "b": 9}, ["data.classes=8"], "data.classes: is 8, and the data has 2"),
+    "a weight of no class": ({"a": 9, "bee": 9}, ["training.class_weights={be: 2}"], "class 'be'. Did you mean bee"),
+    "weights of nothing": ({"a": 9, "b": 9}, ["training.class_weights={a: 0, b: 0}"], "every class has the weight 0"),
+    "one class twice": ({"a": 9, "b": 9}, ['training.class_weights={a: 2, " a": 3}'], "'a' and ' a' are the same"),
     "some classes with one or two photos": ({"a": 20, "b": 1, "c": 2}, [], ""),
     "photos enough": ({"a": 12, "b": 12}, [], ""),
 }
