@@ -6,14 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 from typer.testing import CliRunner
 
 from clan_tf.cli.main import app
 from clan_tf.config import load_experiment
+from clan_tf.data import read_source
 from clan_tf.errors import UserError
-from clan_tf.evaluation import calibrate, evaluate
+from clan_tf.evaluation import calibrate, evaluate, read_predictions
+from clan_tf.inference import predict
 from clan_tf.models import load_model, save_model
 from clan_tf.models.calibration import calibrated
+from clan_tf.rejection import Rejection
 from clan_tf.run import RunDirectory
 from clan_tf.training import train
 from helpers import TINY_DEMO
@@ -21,7 +25,8 @@ from helpers.photos import write_photo
 
 RECIPE = [
     "data={source: generated, image_size: 32, resize_size: 36, generated_photos: {train: 24, val: 60, test: 40}}",
-    "training={epochs: 1, batch_size: 8}",
+    "training={epochs: 1, batch_size: 8, accept_error: 0.99}",
+    "data.unknown_classes=['long beak, eye ring, one wing bar']",
     "model.architecture=plain",
 ]
 
@@ -52,7 +57,7 @@ def test_what_is_trained_is_calibrated_and_evaluated_again(run: RunDirectory) ->
     assert done.exit_code == 0, done.output
     answer = json.loads(done.stdout)
     assert answer["temperatures"] == load_model(run.best).temperatures == expected
-    assert answer["photos"] == 60 and "test" in answer["evaluated"]
+    assert answer["photos"] == 53 and "test" in answer["evaluated"]
     losses = answer["negative_log_likelihood"]
     assert losses["after"] < losses["before"]
     stored = json.loads(run.evaluation("test").metrics.read_text(encoding="utf-8"))
@@ -60,6 +65,55 @@ def test_what_is_trained_is_calibrated_and_evaluated_again(run: RunDirectory) ->
     assert stored["branches"]["combined"] == before.combined
     uncalibrated = stored["calibration"]["uncalibrated"]["expected_calibration_error"]["value"]
     assert uncalibrated == pytest.approx(before.calibration_error, abs=1e-4)
+
+
+def test_answers_are_withheld_as_training_or_calibrate_is_told(run: RunDirectory) -> None:
+    everything = Rejection(0.99, (0.0,))
+    assert load_model(run.best).rejection == load_model(run.last).rejection == everything
+    told = CliRunner().invoke(app, ["calibrate", str(run.path), "--accept-error", "1", "--json"])
+    assert json.loads(told.stdout)["rejection"] is None and load_model(run.best).rejection is None
+    again = CliRunner().invoke(app, ["calibrate", str(run.path), "--accept-error", "0.99", "--per-class", "--json"])
+    found = json.loads(again.stdout)["rejection"]
+    assert found["thresholds"] == list(load_model(run.best).rejection.thresholds) and len(found["thresholds"]) == 7
+    assert (found["photos"], found["accept_error"]) == (53, 0.99) and found["wrong"] < found["accepted"] <= 53
+    # What was asked for once is found again, by the model as it is now.
+    kept = json.loads(CliRunner().invoke(app, ["calibrate", str(run.path), "--json"]).stdout)["rejection"]
+    assert kept == found
+    before = run.best.read_bytes()
+    for arguments, message in (
+        (
+            ["--accept-error", "0.02"],
+            "no threshold promises at most 2 % of wrong answers: at least 149",
+        ),
+        (["--accept-error", "0"], "--accept-error: must be above 0, and at most 1; received 0"),
+        (["--accept-error", "nan"], "--accept-error: must be above 0, and at most 1; received nan"),
+        (["--per-class"], "--per-class: says how answers are withheld; add --accept-error E"),
+    ):
+        done = CliRunner().invoke(app, ["calibrate", str(run.path), *arguments])
+        assert isinstance(done.exception, UserError) and message in str(done.exception)
+    assert run.best.read_bytes() == before
+
+
+def test_photos_of_unknown_classes_are_told_apart_as_well_as_predict_and_scikit_learn_say(
+    run: RunDirectory, colour_folders: Path
+) -> None:
+    own = evaluate(str(run.path))
+    source = read_source(run.experiment().data)
+    assert own.unknown and own.unknown.photos == len(source.unknown) == 15
+    names = [score.score for score in own.unknown.scores]
+    assert names[:2] == ["largest probability", "negative entropy"] and len(names) == 6
+    done = CliRunner().invoke(app, ["evaluate", str(run.path), "--unknown", str(colour_folders / "test"), "--json"])
+    answer = json.loads(done.stdout)
+    others = predict(str(run.path), str(colour_folders / "test"), top=1)
+    known = [float(row["combined_probability"]) for row in read_predictions(run.evaluation("test"), ("combined",))]
+    scores = [*known, *(result["predictions"][0]["probability"] for result in others)]
+    expected = roc_auc_score([1] * len(known) + [0] * len(others), scores)
+    assert answer["unknown"]["photos"] == len(others) == 15
+    assert answer["unknown"]["scores"][0]["auroc"]["value"] == pytest.approx(expected, abs=1e-3)
+    shown = CliRunner().invoke(app, ["evaluate", str(run.path)])
+    assert "Known from 15 unknown photos" in shown.stdout and "15 unknown photos" in shown.stdout
+    empty = CliRunner().invoke(app, ["evaluate", str(run.path), "--unknown", str(run.path / "absent")])
+    assert isinstance(empty.exception, UserError) and "absent" in str(empty.exception)
 
 
 def test_what_cannot_be_calibrated_is_refused(run: RunDirectory, trained_run: RunDirectory, tmp_path: Path) -> None:
@@ -108,7 +162,7 @@ def test_nothing_is_written_where_evaluated_photos_are_gone(tmp_path: Path, rng:
             for number in range(photos):
                 color = tuple(map(int, rng.integers(0, 256, 3)))
                 write_photo(tmp_path / "photos" / split / name / f"{number}.png", color)
-    own = [f"data={{source: folders, root: {tmp_path / 'photos'}, image_size: 32}}", *RECIPE[1:]]
+    own = [f"data={{source: folders, root: {tmp_path / 'photos'}, image_size: 32}}", *RECIPE[1:], "data.unknown_classes=[]"]
     run = train(load_experiment(TINY_DEMO, [*own, "training.calibrate=none"]), str(tmp_path / "run")).run
     evaluate(str(run.path))
     shutil.rmtree(tmp_path / "photos" / "test")
