@@ -57,7 +57,8 @@ def without_classes(source: Source, names: Sequence[str], place: str) -> Source:
     for name in names:
         if name not in source.class_names:
             raise UserError(
-                f"data.unknown_classes: there is no class {shown(name)} ({place}).{nearest(name, list(source.class_names))}"
+                f"data.unknown_classes: there is no class {shown(name)} ({place})."
+                f"{nearest(name, list(source.class_names))}"
             )
     known = [name for name in source.class_names if name not in names]
     labels = {source.class_names.index(name): label for label, name in enumerate(known)}
