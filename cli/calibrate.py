@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from clan_tf.cli.console import ConsoleProgress, JsonOption, SetOption, print_json, quiet_tensorflow, say
+from clan_tf.errors import listed
 
 
 def calibrate(
@@ -45,6 +46,8 @@ def calibrate(
         say(f"Negative log-likelihood of these photos: {before:.4f} with a temperature of 1, {after:.4f} now.")
     if result.rejection:
         say(f"Answers are {result.rejection}.")
+    if result.never:
+        say(f"Never answered, for too few photos or too many mistakes: {listed(result.never)}.")
     say(f"Model: {result.model}")
     if result.evaluated:
         say(f"Evaluated again: {', '.join(result.evaluated)}.")

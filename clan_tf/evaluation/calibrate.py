@@ -30,12 +30,14 @@ class CalibrationResult:
         model: the `.keras` file that was written.
         fit: its temperatures, or why they stayed as they were.
         rejection: when it withholds an answer; `None` if it never does.
+        never: the classes that are never answered.
         evaluated: the names of the run's evaluations, which were done again.
     """
 
     model: Path
     fit: Fit | str
     rejection: RejectionFit | None
+    never: tuple[str, ...]
     evaluated: tuple[str, ...]
 
     def to_json(self) -> dict[str, object]:
@@ -44,6 +46,7 @@ class CalibrationResult:
             "model": str(self.model),
             **self._temperatures(),
             "rejection": self.rejection and {**asdict(self.rejection.rejection), **self.rejection.counts()},
+            "never_answered": list(self.never),
             "evaluated": list(self.evaluated),
         }
 
@@ -108,7 +111,9 @@ def calibrate(
     for (split, branches), folder in evaluated.items():
         evaluate(run, split, branches, overrides=overrides, output=str(folder.path), progress=progress)
     found = answers.rejection if isinstance(answers.rejection, RejectionFit) else None
-    return CalibrationResult(owner.best, answers.fit or "", found, tuple(f.path.name for f in evaluated.values()))
+    never = tuple(model.class_names[label] for label in found.never) if found else ()
+    names = tuple(folder.path.name for folder in evaluated.values())
+    return CalibrationResult(owner.best, answers.fit or "", found, never, names)
 
 
 def _finished_run(run: str, overrides: Sequence[str]) -> RunDirectory:
