@@ -41,7 +41,10 @@ class Rejection:
         return Rejection(self.accept_error, (max((x for x in self.thresholds if x < NEVER), default=NEVER),))
 
     def __str__(self) -> str:
-        lowest, highest = min(self.thresholds), max(self.thresholds)
+        reachable = [threshold for threshold in self.thresholds if threshold < NEVER]
+        if not reachable:
+            return "no probability"
+        lowest, highest = min(reachable), max(reachable)
         span = f"{lowest:.4g}" if lowest == highest else f"{lowest:.4g} to {highest:.4g}, by class"
         needed = f"a probability of at least {span}" if highest else "any probability"
         return (

@@ -76,8 +76,9 @@ def _metadata(name: str, description: str, takes_floats: bool, rejection: Reject
     feature_content = _table(builder, {0: _Byte(_FEATURE_PROPERTIES), 1: _table(builder, {})})
     score = {0: text("probability"), 1: text("By class."), 3: feature_content, 6: files}
     if rejection:
-        # MediaPipe has one threshold for all classes: with one for each, an app must know the others from the contract.
-        options = _table(builder, {0: _Float(min(rejection.thresholds))})
+        # MediaPipe has one threshold for all classes; with the highest it gives no answer that the model withholds, but
+        # for classes that are never answered.
+        options = _table(builder, {0: _Float(rejection.of_groups().thresholds[0])})
         score[4] = _process_unit(builder, _SCORE_THRESHOLDING_OPTIONS, options)
     outputs = _tables(builder, [_table(builder, score)])
 

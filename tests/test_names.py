@@ -15,7 +15,7 @@ from clan_tf.data import read_source
 from clan_tf.data.check import check_data, choose_quarantined, write_quarantine
 from clan_tf.data.checked_photos import check_photos
 from clan_tf.data.pipeline import PhotoReader, View, evaluation_batches
-from clan_tf.data.sources.selection import without_quarantined
+from clan_tf.data.sources.selection import quarantined_photos
 from clan_tf.errors import UserError
 from clan_tf.explain.explain import MOST_BYTES, _written_name
 from clan_tf.files import read_rows, write_csv
@@ -126,10 +126,9 @@ def test_a_quarantine_list_gives_odd_names_back(odd_photos: Path, tmp_path: Path
     every = [photo for photos in source.splits.values() for photo in photos]
     file = tmp_path / "list.txt"
     write_quarantine(file, chosen, str(odd_photos))
-    left = without_quarantined({"train": every}, file, str(odd_photos))["train"]
-    assert {photo.name for photo in left} == {photo.name for photo in every} - {*chosen.names}
+    assert quarantined_photos(every, file, str(odd_photos)) == {*chosen.names}
     write_quarantine(file, replace(chosen, broken=tuple(photo.name for photo in every)), str(odd_photos))
-    assert without_quarantined({"train": every}, file, str(odd_photos)) == {"train": []}
+    assert quarantined_photos(every, file, str(odd_photos)) == {photo.name for photo in every}
 
 
 def test_a_config_takes_no_path_that_is_not_utf_8(tmp_path: Path) -> None:

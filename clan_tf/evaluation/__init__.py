@@ -16,7 +16,7 @@ from clan_tf.evaluation.metrics import (
     top_k_accuracy,
 )
 from clan_tf.evaluation.photos import check_noted, experiment_of, read_noted, require_same_classes
-from clan_tf.evaluation.selective import Selective, rejection_text, risk_rows
+from clan_tf.evaluation.selective import RiskPoint, Selective, rejection_text, risk_curve, risk_rows
 from clan_tf.evaluation.tables import EVALUATE_AGAIN, read_predictions
 from clan_tf.evaluation.unknown import Unknown, score_rows, unknown_text
 
@@ -27,6 +27,7 @@ __all__ = [
     "Estimate",
     "Evaluation",
     "Levels",
+    "RiskPoint",
     "Selective",
     "Share",
     "Unknown",
@@ -46,6 +47,7 @@ __all__ = [
     "rejection_text",
     "reliability_bins",
     "require_same_classes",
+    "risk_curve",
     "risk_rows",
     "score_rows",
     "severity_rows",

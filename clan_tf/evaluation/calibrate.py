@@ -3,18 +3,21 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from clan_tf.data import SPLITS
 from clan_tf.data.pipeline import PhotoReader, evaluation_batches
 from clan_tf.errors import UserError, counted, shown
 from clan_tf.evaluation.evaluate import evaluate
 from clan_tf.evaluation.photos import check_noted, read_noted, require_same_classes
+from clan_tf.evaluation.tables import EVALUATE_AGAIN
+from clan_tf.files import read_json
 from clan_tf.inference import ProbabilityFunction, locate_keras
 from clan_tf.inference.predictor import require_finite_answers
 from clan_tf.inference.views import view_of_model
 from clan_tf.models import BranchClassifier, load_model, save_model
 from clan_tf.models.calibration import Answers, Fit, fit_answers
-from clan_tf.models.selective_risk import RejectionFit
+from clan_tf.models.selective_risk import IN_GROUPS, RejectionFit
 from clan_tf.progress import Progress
 from clan_tf.run import EvaluationFolder, RunData, RunDirectory, find_run_above, is_run
 
@@ -104,16 +107,29 @@ def calibrate(
             data.photos(split)  # an error, before anything is written, if they are gone
         before = model.get_config()
         answers = _fit(owner, model, data, progress, accept_error, per_class)
+        if answers.rejection and data.config.group:
+            progress.note(f"note: {IN_GROUPS}")
         for folder in evaluated.values():
             folder.predictions.unlink(missing_ok=True)  # complete again once it is written
         if answers.model.get_config() != before:
             save_model(answers.model, owner.best)
     for (split, branches), folder in evaluated.items():
-        evaluate(run, split, branches, overrides=overrides, output=str(folder.path), progress=progress)
+        unknown = _unknown_folder(folder, progress)
+        evaluate(run, split, branches, overrides=overrides, output=str(folder.path), progress=progress, unknown=unknown)
     found = answers.rejection if isinstance(answers.rejection, RejectionFit) else None
     never = tuple(model.class_names[label] for label in found.never) if found else ()
     names = tuple(folder.path.name for folder in evaluated.values())
     return CalibrationResult(owner.best, answers.fit or "", found, never, names)
+
+
+def _unknown_folder(evaluation: EvaluationFolder, progress: Progress) -> str | None:
+    """Returns the folder of unknown photos that an evaluation was given, if there was one and it is still there."""
+    metrics = read_json(evaluation.metrics, dict[str, Any], EVALUATE_AGAIN)
+    folder = (metrics.get("unknown") or {}).get("folder")
+    if folder and not Path(folder).is_dir():
+        progress.note(f"note: there is no folder {folder} any more: its unknown photos aren't evaluated again")
+        return None
+    return folder
 
 
 def _finished_run(run: str, overrides: Sequence[str]) -> RunDirectory:

@@ -1,7 +1,7 @@
 """Evaluation of a trained model on one split: metrics, tables and pictures."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -171,9 +171,12 @@ def evaluate(
     own = run if run and path == run.best and not config and not overrides else None
     folder = EvaluationFolder(output) if output else own.evaluation(split, some) if own else None
     notes = [*data.notes, *data.content_notes(split, checked)]
-    if split == "val" and predictor.temperature != 1 and data.match:
-        notes.append("the temperature was fitted on the validation photos: others are calibrated less well")
-        progress.note(f"note: {notes[-1]}")
+    if split == "val" and data.match:
+        fitted = [*(["the temperature"] if predictor.temperature != 1 else ())]
+        fitted += ["the threshold of answers"] if predictor.rejection else []
+        if fitted:
+            notes.append(f"{' and '.join(fitted)} fitted on the validation photos: on others the model does less well")
+            progress.note(f"note: {notes[-1]}")
     return _summarize(predictor, split, checked, probabilities, others, folder, tuple(notes))
 
 
@@ -190,7 +193,8 @@ def _unknown(
         return None
     is_keras = isinstance(predictor, KerasPredictor)
     train = compared_photos(data.source, data.config, progress) if is_keras else None
-    return unknown_figures(predictor, known, probabilities, unknown, train, progress)
+    figures = unknown_figures(predictor, known, probabilities, unknown, train, progress)
+    return replace(figures, folder=None if folder is None else str(Path(folder).absolute()))
 
 
 def _summarize(

@@ -53,6 +53,31 @@ class Selective:
         return list({point.answered.right: point for point in chosen}.values())
 
 
+def risk_curve(scores: np.ndarray, wrong: np.ndarray) -> list[RiskPoint]:
+    """Computes a risk-coverage curve of at most 200 points.
+
+    Args:
+        scores: the probability of each answer, `(photos,)`; those of the same are given or withheld together.
+        wrong: which answers are wrong, bool `(photos,)`.
+    """
+    ordered, mistakes, ends = _ordered(scores, wrong)
+    photos = len(scores)
+    few = ends[np.unique(np.searchsorted(ends, np.linspace(1, photos, min(photos, _POINTS))))]
+    return [
+        RiskPoint(
+            Share.of(int(count), photos), float(ordered[count - 1]), Share.of(int(mistakes[count - 1]), int(count))
+        )
+        for count in few
+    ]
+
+
+def _ordered(scores: np.ndarray, wrong: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns the scores from the highest, the mistakes up to each, and how many photos have each different score."""
+    order = np.argsort(-scores, kind="stable")
+    ordered = scores[order]
+    return ordered, np.cumsum(wrong[order]), np.flatnonzero(np.append(ordered[1:] < ordered[:-1], True)) + 1
+
+
 def selective_figures(labels: np.ndarray, probabilities: np.ndarray, rejection: Rejection | None) -> Selective:
     """Computes how many answers are wrong if the least probable ones are withheld (El-Yaniv and Wiener, JMLR 2010).
 
@@ -62,17 +87,8 @@ def selective_figures(labels: np.ndarray, probabilities: np.ndarray, rejection: 
         rejection: when the model withholds an answer.
     """
     scores, wrong = probabilities.max(axis=1), probabilities.argmax(axis=1) != labels
-    order = np.argsort(-scores, kind="stable")
-    ordered, mistakes, photos = scores[order], np.cumsum(wrong[order]), len(labels)
-    # Answers of the same probability are given or withheld together.
-    ends = np.flatnonzero(np.append(ordered[1:] < ordered[:-1], True)) + 1
-    few = ends[np.unique(np.searchsorted(ends, np.linspace(1, photos, min(photos, _POINTS))))]
-    curve = [
-        RiskPoint(
-            Share.of(int(count), photos), float(ordered[count - 1]), Share.of(int(mistakes[count - 1]), int(count))
-        )
-        for count in few
-    ]
+    _, mistakes, ends = _ordered(scores, wrong)
+    photos, curve = len(labels), risk_curve(scores, wrong)
     area = float(np.sum(mistakes[ends - 1] / ends * np.diff(ends, prepend=0)) / photos)
     if rejection is None:
         return Selective(curve, area, None, None, None)
@@ -98,7 +114,9 @@ def rejection_text(selective: Selective) -> str:
     """Returns a sentence on what the model's thresholds do to these photos."""
     rejection, answered, error = selective.rejection, selective.answered, selective.error
     if rejection is None or answered is None:
-        return "The model gives every answer; clan-tf calibrate RUN --accept-error E lets it withhold unsure ones."
+        return (
+            "Every answer is given. clan-tf calibrate RUN --accept-error E finds a threshold for the usual combination."
+        )
     share = f"{answered.right:,} of {answered.photos:,} photos ({as_percent(answered.value)}) are answered"
     if error is None:
         return f"Answers take {rejection}: none is given."

@@ -1,6 +1,6 @@
 """How well a model tells photos of none of its classes: scores of known and of unknown photos, compared."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import keras
@@ -11,6 +11,7 @@ from clan_tf.data import Photo, Source
 from clan_tf.data.check import check_splits
 from clan_tf.data.checked_photos import CheckedPhotos
 from clan_tf.data.pipeline import PhotoReader, evaluation_batches
+from clan_tf.data.sources.source import members_by_label
 from clan_tf.evaluation.metrics import Estimate, Share, as_percent
 from clan_tf.inference import KerasPredictor, Predictor, ProbabilityFunction
 from clan_tf.inference.views import view_of_model
@@ -47,6 +48,7 @@ class Unknown:
 
     Attributes:
         photos: how many there are.
+        folder: where they are; `None` for those of `data.unknown_classes`.
         accepted: how many of them the model answers; `None` if it withholds no answers.
         scores: the figures of the scores; the first is the probability that its thresholds are compared with.
     """
@@ -54,6 +56,7 @@ class Unknown:
     photos: int
     accepted: Share | None
     scores: list[ScoreFigures]
+    folder: str | None = None
 
 
 def unknown_photos(source: Source, folder: str | None, config: DataConfig, progress: Progress) -> CheckedPhotos | None:
@@ -69,12 +72,20 @@ def unknown_photos(source: Source, folder: str | None, config: DataConfig, progr
 
 
 def compared_photos(source: Source, config: DataConfig, progress: Progress) -> CheckedPhotos | None:
-    """Checks at most `TRAIN_PHOTOS` train photos, evenly from all of them; `None` if there are none."""
+    """Checks about `TRAIN_PHOTOS` train photos at most, as many of each class; `None` if there are none."""
     photos = source.splits.get("train", ())
-    step = max(1, -(-len(photos) // TRAIN_PHOTOS))
-    if step > 1:
-        progress.note(f"note: distances are to {len(photos[::step]):,} of {len(photos):,} train photos")
-    return check_splits({"train": photos[::step]}, config, progress).get("train")
+    some = _some_of_each_class(photos)
+    if len(some) < len(photos):
+        progress.note(f"note: distances are to {len(some):,} of {len(photos):,} train photos")
+    return check_splits({"train": some}, config, progress).get("train")
+
+
+def _some_of_each_class(photos: Sequence[Photo]) -> Sequence[Photo]:
+    if len(photos) <= TRAIN_PHOTOS:
+        return photos
+    members = members_by_label([photo.label for photo in photos])
+    most = max(2, TRAIN_PHOTOS // len(members))
+    return [photos[index] for own in members.values() for index in own[:: -(-len(own) // most)]]
 
 
 def unknown_figures(
@@ -106,7 +117,8 @@ def unknown_figures(
         "negative entropy": {name: _negative_entropy(values) for name, values in own.items()},
     }
     if isinstance(predictor, KerasPredictor) and train is not None:
-        scores |= _model_scores(predictor.model, {"known": known, UNKNOWN: unknown, "train": train}, progress)
+        parts = {"known": known, UNKNOWN: unknown, "train": train}
+        scores |= _model_scores(predictor.model, predictor.chosen, parts, progress)
     right = probabilities.argmax(axis=1) == known.labels
     rejection = predictor.rejection
     accepted = None
@@ -143,7 +155,7 @@ def score_rows(unknown: Unknown) -> list[tuple[str, str, str, str, str]]:
 def unknown_text(unknown: Unknown) -> str:
     """Returns a sentence on what the model's thresholds do to unknown photos."""
     if unknown.accepted is None:
-        return f"The model gives every answer, also for the {unknown.photos:,} unknown photos."
+        return f"Every answer is given, also for the {unknown.photos:,} unknown photos."
     share = unknown.accepted
     interval = f"95 % interval {as_percent(share.low)} to {as_percent(share.high)}"
     return (
@@ -167,14 +179,14 @@ def _negative_entropy(probabilities: np.ndarray) -> np.ndarray:
 
 
 def _model_scores(
-    model: BranchClassifier, parts: Mapping[str, CheckedPhotos], progress: Progress
+    model: BranchClassifier, branches: Sequence[str], parts: Mapping[str, CheckedPhotos], progress: Progress
 ) -> dict[str, dict[str, np.ndarray]]:
     from scipy.special import logsumexp
 
-    heads = _head_inputs(model)
+    heads = _head_inputs(model, branches)
     network = keras.Model(model.input, {**model.logits_model().output, **heads})
     answers = {name: _run(network, model, checked, name, progress) for name, checked in parts.items()}
-    logits = {name: combined_logits(model, answers[name]) for name in ("known", UNKNOWN)}
+    logits = {name: combined_logits(model, answers[name], branches) for name in ("known", UNKNOWN)}
     scores = {
         "negative energy": {name: logsumexp(values, axis=1) for name, values in logits.items()},
         "largest logit": {name: values.max(axis=1) for name, values in logits.items()},
@@ -183,14 +195,18 @@ def _model_scores(
         progress.note(f"note: no distances are computed: the heads take no vectors of at most {FEATURES:,} numbers")
         return scores
     features = {name: np.concatenate([values[head] for head in heads], axis=1) for name, values in answers.items()}
-    return scores | _distances(features, parts["train"].labels)
+    labels = parts["train"].labels
+    scores["nearest train photos"] = _distances_of_neighbours(features)
+    if len(labels) == len(np.unique(labels)):
+        progress.note("note: no distances to class means are computed: no class has two train photos")
+        return scores
+    return scores | {"class means (Mahalanobis)": _distances_of_means(features, labels)}
 
 
-def _head_inputs(model: BranchClassifier) -> dict[str, keras.KerasTensor]:
-    """Returns the vectors that the heads of the combined branches take; nothing if they are too long together."""
-    combined = [branch for branch in model.branches if model.branch_weights[branch] > 0]
+def _head_inputs(model: BranchClassifier, branches: Sequence[str]) -> dict[str, keras.KerasTensor]:
+    """Returns the vectors that the heads of some branches take; nothing if they are too long together."""
     layers = {layer.name: layer for layer in model.layers}
-    heads = {f"features_{branch}": layers.get(f"logits_{branch}") for branch in combined}
+    heads = {f"features_{branch}": layers.get(f"logits_{branch}") for branch in branches}
     inputs = {name: head.input for name, head in heads.items() if isinstance(head, keras.layers.Dense)}
     are_short = sum(vector.shape[-1] for vector in inputs.values()) <= FEATURES
     return inputs if are_short and all(len(vector.shape) == 2 for vector in inputs.values()) else {}
@@ -205,25 +221,25 @@ def _run(
         return ProbabilityFunction(network)(batches, len(checked.photos), advance)
 
 
-def _distances(features: Mapping[str, np.ndarray], labels: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
+def _distances_of_means(features: Mapping[str, np.ndarray], labels: np.ndarray) -> dict[str, np.ndarray]:
     from sklearn.covariance import LedoitWolf
     from sklearn.neighbors import NearestNeighbors
 
     train = features["train"].astype("float64")
-    means = np.stack([train[labels == label].mean(axis=0) for label in np.unique(labels)])
-    centred = train - means[np.searchsorted(np.unique(labels), labels)]
-    whiten = np.linalg.cholesky(LedoitWolf(assume_centered=True).fit(centred).precision_)
-    nearest_mean = NearestNeighbors(n_neighbors=1).fit(means @ whiten)
-    neighbours = NearestNeighbors(n_neighbors=min(NEIGHBOURS, len(train))).fit(_unit(train))
-    others = {name: features[name].astype("float64") for name in ("known", UNKNOWN)}
-    return {
-        "class means (Mahalanobis)": {
-            name: -nearest_mean.kneighbors(values @ whiten)[0][:, -1] for name, values in others.items()
-        },
-        "nearest train photos": {
-            name: -neighbours.kneighbors(_unit(values))[0][:, -1] for name, values in others.items()
-        },
-    }
+    classes, own = np.unique(labels, return_inverse=True)
+    means = np.stack([train[own == label].mean(axis=0) for label in range(len(classes))])
+    precision = LedoitWolf(assume_centered=True).fit(train - means[own]).precision_
+    whiten = np.linalg.cholesky(precision)
+    nearest = NearestNeighbors(n_neighbors=1).fit(means @ whiten)
+    return {name: -nearest.kneighbors(features[name] @ whiten)[0][:, -1] for name in ("known", UNKNOWN)}
+
+
+def _distances_of_neighbours(features: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    from sklearn.neighbors import NearestNeighbors
+
+    train = _unit(features["train"])
+    nearest = NearestNeighbors(n_neighbors=min(NEIGHBOURS, len(train))).fit(train)
+    return {name: -nearest.kneighbors(_unit(features[name]))[0][:, -1] for name in ("known", UNKNOWN)}
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import Any
 from clan_tf.errors import CheckFailed
 from clan_tf.files import write_csv
 from clan_tf.inference.folder_names import folder_names, name_key
-from clan_tf.inference.table import prediction_cells
+from clan_tf.inference.table import answer_cells, prediction_cells
 from clan_tf.photos import read_photo_file
 from clan_tf.progress import Progress
 
@@ -132,6 +132,7 @@ def _write_listing(path: Path, results: Sequence[dict[str, Any]]) -> None:
     own = [*(("level",) if any("level" in result for result in results) else ()), "file", "error"]
     rows = []
     for result in results:
-        cells = prediction_cells(result["predictions"][0]) if "predictions" in result else ("", "")
-        rows.append([result["path"], *cells, *(result.get(key, "") for key in own)])
-    write_csv(path, ("photo", "label", "probability", *own), rows)
+        probability = prediction_cells(result["predictions"][0])[1] if "predictions" in result else ""
+        label, withheld = answer_cells(result)
+        rows.append([result["path"], label, probability, withheld, *(result.get(key, "") for key in own)])
+    write_csv(path, ("photo", "label", "probability", "withheld", *own), rows)

@@ -33,29 +33,29 @@ def write_predictions(path: Path, results: Sequence[dict[str, Any]]) -> None:
     """Writes what `predict` returned, completely or not at all.
 
     The columns are `path`, `label` and `probability`, then `label_2`, `probability_2` … for as many labels as were
-    predicted, `level` if results have it, `withheld` if a most probable label is no answer, which is then in this
-    column instead of `label`, and `error`, which says why a photo has no labels.
+    predicted, `level` if results have it, `withheld`, which has the most probable label if it is no answer and `label`
+    is empty, and `error`, which says why a photo has no labels.
     """
     most = max((len(result.get("predictions", ())) for result in results), default=0)
     columns = ["path", "label", "probability"]
     columns += [f"{column}_{rank}" for rank in range(2, most + 1) for column in ("label", "probability")]
     levels = ["level"] if any("level" in result for result in results) else []
-    withheld = ["withheld"] if any(is_withheld(result) for result in results) else []
     rows = []
     for result in results:
         cells = [cell for prediction in result.get("predictions", ()) for cell in prediction_cells(prediction)]
         cells += [""] * (len(columns) - 1 - len(cells))
-        label = ""
-        if is_withheld(result):
-            label, cells[0] = str(cells[0]), ""
+        cells[0], withheld = answer_cells(result)
         own = [result.get(key, "") for key in levels]
-        rows.append([result["path"], *cells, *own, *([label] if withheld else []), result.get("error", "")])
-    write_csv(path, [*columns, *levels, *withheld, "error"], rows)
+        rows.append([result["path"], *cells, *own, withheld, result.get("error", "")])
+    write_csv(path, [*columns, *levels, "withheld", "error"], rows)
 
 
-def is_withheld(result: dict[str, Any]) -> bool:
-    """Checks whether the most probable label of a result of `predict` is no answer."""
-    return "predictions" in result and result["label"] is None
+def answer_cells(result: dict[str, Any]) -> tuple[str, str]:
+    """Returns the label of a result of `predict`, and the one that is withheld; one of them is empty, or both."""
+    if "predictions" not in result:
+        return "", ""
+    best = result["predictions"][0]["label"]
+    return (best, "") if result["label"] is not None else ("", best)
 
 
 def prediction_cells(prediction: dict[str, Any]) -> tuple[str, float]:

@@ -17,12 +17,14 @@ from clan_tf.data.sources.cutting import unit_keys, units_by_label
 from clan_tf.data.sources.source import folder_of, relative_name
 from clan_tf.errors import UserError, counted, listed, shown
 from clan_tf.labels.features import pooled_features
-from clan_tf.labels.out_of_fold import folds_of, out_of_fold_probabilities
+from clan_tf.labels.out_of_fold import judging_folds, out_of_fold_probabilities
 from clan_tf.labels.report import LabelReport, RankedPhoto
 from clan_tf.progress import Progress
 
 FOLDS = 5
 ALL = "all"
+MOST_NUMBERS = 500_000_000
+"""Probabilities that are held at a time: 4 GB, of which there is a copy now and then."""
 
 
 class _Judged(NamedTuple):
@@ -109,7 +111,12 @@ def _judge(
             f"{place_of(experiment.data)} has too few photos: a label is judged by other photos of its class and of "
             f"other classes, and {len(classes)} of {len(units)} classes have two different photos. Add photos."
         )
-    fold = folds_of(given, unit_keys(judged), folds)
+    if len(judged) * len(classes) > MOST_NUMBERS:
+        raise UserError(
+            f"data labels: holds a probability of each of {len(classes):,} classes for each of {len(judged):,} photos; "
+            f"at most {MOST_NUMBERS:,} are possible. Take fewer photos: --split, or --set data.fraction=F."
+        )
+    fold = judging_folds(given, unit_keys(judged), folds)
     features = pooled_features(checked, experiment, progress)[kept]
     probabilities = out_of_fold_probabilities(features, given, fold, progress)
     return _Judged(judged, classes, given, probabilities, int(fold.max()) + 1)

@@ -21,7 +21,7 @@ wrong labels better than the exact minimum."""
 TOLERANCE, MOST_STEPS = 1e-2, 100
 
 
-def folds_of(labels: np.ndarray, units: Sequence[str], folds: int) -> np.ndarray:
+def judging_folds(labels: np.ndarray, units: Sequence[str], folds: int) -> np.ndarray:
     """Distributes photos over folds, each class evenly; those of one unit are in one fold.
 
     Args:

@@ -1,7 +1,7 @@
 """Temperature scaling: temperatures of a model's outputs, fitted on validation photos (Guo et al., ICML 2017)."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -150,9 +150,11 @@ def _takes_temperatures(kind: type[BranchClassifier]) -> bool:
     return any(each.name == "temperatures" or each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters)
 
 
-def combined_logits(model: BranchClassifier, logits: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Returns the logits of the combined prediction, but for a constant for each photo."""
-    branches = [branch for branch in model.branches if model.branch_weights[branch] > 0]
+def combined_logits(
+    model: BranchClassifier, logits: Mapping[str, np.ndarray], branches: Sequence[str] = ()
+) -> np.ndarray:
+    """Returns the logits of some branches' combination, but for a constant for each photo; by default the usual one."""
+    branches = branches or [branch for branch in model.branches if model.branch_weights[branch] > 0]
     own = [logits[branch] for branch in branches]
     if len(own) == 1:
         return own[0]

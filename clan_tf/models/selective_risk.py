@@ -12,6 +12,12 @@ from clan_tf.text import percent
 CONFIDENCE = 0.95
 """How sure it is that no more of the accepted answers are wrong than is aimed for."""
 
+IN_GROUPS = (
+    "the promise takes validation photos as independent, but data.group says that some belong together: more answers "
+    "may be wrong than it says"
+)
+"""What to know of a threshold that is fitted to groups of photos."""
+
 
 @dataclass(frozen=True)
 class Accepted:
@@ -70,9 +76,9 @@ def fit_rejection(
         probabilities: of the combined prediction, `(photos, classes)`.
         labels: `(photos,)`.
         accept_error: the share, between 0 and 1.
-        per_class: whether each class has a threshold of its own, for which the photos that are taken for it are enough.
-            The share then holds for each of these classes, and for all others together; where it doesn't for these,
-            they are never answered.
+        per_class: whether each class has a threshold of its own for which enough photos are taken. With 95 % confidence
+            the share then holds for each of these classes, and for all others together; of which no threshold keeps to
+            it, those are never answered.
 
     Returns:
         The thresholds, or why no threshold will do.
@@ -85,60 +91,76 @@ def fit_rejection(
             return _why(scores, wrong, accept_error)
         return RejectionFit(Rejection(accept_error, (found.threshold,)), found.of, found.photos, found.wrong)
     classes = probabilities.shape[1]
-    alone = {
-        label: lowest_threshold(scores[best == label], wrong[best == label], accept_error) for label in range(classes)
+    large = _large_classes(np.bincount(best, minlength=classes), accept_error)
+    doubt = (1 - CONFIDENCE) / (len(large) + 1)  # which the classes and all others share
+    groups: dict[int | None, np.ndarray] = {label: best == label for label in large}
+    groups[None] = ~np.isin(best, large)
+    fitted = {
+        label: lowest_threshold(scores[members], wrong[members], accept_error, doubt)
+        for label, members in groups.items()
     }
-    own = {label: found for label, found in alone.items() if found}
-    others = ~np.isin(best, list(own))
-    rest = lowest_threshold(scores[others], wrong[others], accept_error)
-    parts = [*own.values(), *([rest] if rest else [])]
+    parts = [part for part in fitted.values() if part]
     if not parts:
         return _why(scores, wrong, accept_error)
-    shared = rest.threshold if rest else NEVER
-    thresholds = tuple(own[label].threshold if label in own else shared for label in range(classes))
+    thresholds = [fitted[label if label in fitted else None] for label in range(classes)]
     return RejectionFit(
-        Rejection(accept_error, thresholds),
+        Rejection(accept_error, tuple(part.threshold if part else NEVER for part in thresholds)),
         len(labels),
         sum(part.photos for part in parts),
         sum(part.wrong for part in parts),
-        tuple(own),
-        () if rest else tuple(label for label in range(classes) if label not in own),
+        tuple(label for label in large if fitted[label]),
+        tuple(label for label, part in enumerate(thresholds) if part is None),
     )
 
 
-def lowest_threshold(scores: np.ndarray, wrong: np.ndarray, aim: float) -> Accepted | None:
+def _large_classes(photos: np.ndarray, aim: float) -> list[int]:
+    """Returns the labels of the classes for which so many photos are taken that each may have a threshold of its own.
+
+    Args:
+        photos: their number for each class, `(classes,)`.
+        aim: as in `lowest_threshold`.
+    """
+    order = np.argsort(-photos, kind="stable")
+    shares = (1 - CONFIDENCE) / (np.arange(len(order)) + 2)  # of the doubt, if the class is the last one
+    enough = (1 - aim) ** photos[order] <= shares
+    return sorted(order[: int(np.argmin(enough)) if not enough.all() else len(order)].tolist())
+
+
+def lowest_threshold(
+    scores: np.ndarray, wrong: np.ndarray, aim: float, doubt: float = 1 - CONFIDENCE
+) -> Accepted | None:
     """Finds the lowest threshold whose error among the accepted is at most `aim`, with 95 % confidence.
 
     Whether the error among the `n` highest scores is above `aim` is tested by the binomial distribution, exactly. The
     tests begin at all photos, at three quarters of them, at three quarters of these …, as long as so many without a
-    mistake would pass, and go on from each to ever more photos until one fails. Together they are wrong in at most 5 %
-    of the cases (fixed sequence testing with several starts: Angelopoulos et al., "Learn then Test", 2021; for this
-    problem: Geifman and El-Yaniv, "Selective classification for deep neural networks", NeurIPS 2017).
+    mistake would pass, and go on from each to ever more photos until one fails. Together they are wrong in at most the
+    share `doubt` of the cases (fixed sequence testing with several starts: Angelopoulos et al., "Learn then Test",
+    2021; for this problem: Geifman and El-Yaniv, "Selective classification for deep neural networks", NeurIPS 2017).
 
     Args:
         scores: float32 `(photos,)`; photos of the same score are accepted together.
         wrong: which are classified wrongly, bool `(photos,)`.
         aim: between 0 and 1.
+        doubt: 1 minus the confidence.
 
     Returns:
         The threshold, which is above the highest score that isn't accepted; `None` if none passes.
     """
     from scipy.stats import binom
 
-    starts, level = _starts(len(scores), aim)
+    starts, level = _starts(len(scores), aim, doubt)
     if not starts:
         return None
     order = np.argsort(-scores, kind="stable")
     ordered, mistakes = scores[order], np.cumsum(wrong[order])
-    counts = np.arange(1, len(scores) + 1)
-    is_end = np.append(ordered[1:] < ordered[:-1], True)
-    passes = binom.cdf(mistakes, counts, aim) <= level
+    ends = np.flatnonzero(np.append(ordered[1:] < ordered[:-1], True)) + 1
+    fails = np.flatnonzero(binom.cdf(mistakes[ends - 1], ends, aim) > level)
     reached = 0
     for start in starts:
-        for count in counts[start - 1 :][is_end[start - 1 :]]:
-            if not passes[count - 1]:
-                break
-            reached = max(reached, int(count))
+        first = int(np.searchsorted(ends, start))
+        after = np.searchsorted(fails, first)
+        failing = int(fails[after]) if after < len(fails) else len(ends)
+        reached = max(reached, int(ends[failing - 1]) if failing > first else 0)
     if not reached:
         return None
     below = ordered[reached] if reached < len(scores) else None
@@ -146,14 +168,14 @@ def lowest_threshold(scores: np.ndarray, wrong: np.ndarray, aim: float) -> Accep
     return Accepted(threshold, reached, int(mistakes[reached - 1]), len(scores))
 
 
-def _starts(photos: int, aim: float) -> tuple[Sequence[int], float]:
+def _starts(photos: int, aim: float, doubt: float) -> tuple[Sequence[int], float]:
     """Returns the numbers of photos at which tests begin, and how improbable each's result must be."""
     starts: list[int] = []
     count = photos
-    while count and (1 - aim) ** count <= (1 - CONFIDENCE) / (len(starts) + 1):
+    while count and (1 - aim) ** count <= doubt / (len(starts) + 1):
         starts.append(count)
         count = 3 * count // 4
-    return starts, (1 - CONFIDENCE) / max(1, len(starts))
+    return starts, doubt / max(1, len(starts))
 
 
 def _why(scores: np.ndarray, wrong: np.ndarray, aim: float) -> str:

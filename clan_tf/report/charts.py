@@ -8,7 +8,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from clan_tf.evaluation import Bin
+from clan_tf.evaluation import Bin, RiskPoint
 from clan_tf.plots import PLAIN_TEXT, draw_curves
 from clan_tf.text import printable
 
@@ -46,15 +46,13 @@ def reliability_chart(bins: Sequence[Bin]) -> str:
     return _svg(draw, (4.8, 4.2))
 
 
-def risk_chart(confidence: np.ndarray, correct: np.ndarray) -> str:
+def risk_chart(curve: Sequence[RiskPoint]) -> str:
     """Draws the share of wrong answers over the share of photos that are answered, the most confident first."""
-    order = np.argsort(-confidence, kind="stable")
-    answered = np.arange(1, len(order) + 1)
-    errors = np.cumsum(~correct[order]) / answered
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        axes.plot(100 * answered / len(order), 100 * errors, color="#12305c", linewidth=1.5)
+        answered, errors = [point.answered.value for point in curve], [point.error.value for point in curve]
+        axes.plot(100 * np.array(answered), 100 * np.array(errors), color="#12305c", linewidth=1.5)
         axes.set(xlabel="photos answered, %", ylabel="wrong answers, %", xlim=(0, 100), ylim=(0, None))
 
     return _svg(draw, (4.8, 3.2))

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from clan_tf.config import Experiment, flatten
 from clan_tf.data import Source
 from clan_tf.errors import UserError
-from clan_tf.evaluation import calibration_error, reliability_bins
+from clan_tf.evaluation import calibration_error, reliability_bins, risk_curve
 from clan_tf.files import write_text
 from clan_tf.inference import locate_keras
 from clan_tf.models import COMBINED, BranchClassifier, complexity, load_model
@@ -100,7 +100,7 @@ def _render(facts: RunFacts, examples: dict[str, Any], notes: Sequence[str]) -> 
             reliability=_image(reliability_chart(bins)),
             uncalibrated=_image(reliability_chart(raw)) if (raw := facts.uncalibrated_bins) else None,
             unsure=describe_unsure(facts.selective, facts.unknown),
-            risk=_image(risk_chart(facts.confidence, facts.correct)),
+            risk=_image(risk_chart(risk_curve(facts.confidence, ~facts.correct))),
             confusion=_confusion(facts),
             examples=examples,
             cost=_cost(facts),

@@ -1,12 +1,15 @@
 """The photos that a model is applied to: those of its run, in the run's splits, or those of other data."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from clan_tf.config import DataConfig, Experiment
 from clan_tf.data import Photo, Source, list_source, place_of, read_source
 from clan_tf.data.checked_photos import CheckedPhotos
-from clan_tf.data.sources.selection import without_quarantined
+from clan_tf.data.sources.selection import quarantined_photos, without
+from clan_tf.data.sources.source import every_photo
 from clan_tf.errors import UserError, counted, listed
 from clan_tf.run.directory import RunDirectory
 from clan_tf.run.splits import Match, Row, RunSplit, changed, counts_by_split, damaged, folder_of, match, read_split
@@ -117,17 +120,13 @@ def read_run_data(run: RunDirectory, config: DataConfig, source: Source | None =
             "may not be those of the run"
         )
         return _read_other(run, config, None, (note,), source)
-    lost = config.relabel if source is None and config.relabel and not config.relabel.exists() else None
-    listing = source or list_source(config.model_copy(update={"relabel": None}) if lost else config)
+    listing, lost = (source, ()) if source else _listed(config)
     found = match(listing, split, folder_of(config))
     if not found.found:
         note = f"{place_of(config)} has none of the photos of the run {run.path}: it is read as other data"
         return _read_other(run, config, split, (note,), source)
-    own = found.source
-    if config.quarantine and config.quarantine != run.experiment().data.quarantine:
-        own = _without_quarantined(own, listing, config)
-    notes = (f"data.relabel: there is no {lost} any more; the run's own labels count",) if lost else ()
-    return RunData(own, config, run, split, found, (*listing.notes, *notes, *match_notes(found)))
+    own = _without_quarantined(found.source, listing, config, run.experiment().data.quarantine)
+    return RunData(own, config, run, split, found, (*listing.notes, *lost, *match_notes(found)))
 
 
 def read_model_data(
@@ -194,12 +193,28 @@ def _read_other(
     return RunData(source, config, run, split, None, (*notes, *source.notes))
 
 
-def _without_quarantined(own: Source, listing: Source, config: DataConfig) -> Source:
-    """Returns the run's photos without those that a quarantine list of the data names."""
-    clean = without_quarantined(listing.splits, config.quarantine, config.root)
-    names = {photo.name for photos in clean.values() for photo in photos}
-    splits = {split: [photo for photo in photos if photo.name in names] for split, photos in own.splits.items()}
-    return replace(own, splits=splits)
+def _listed(config: DataConfig) -> tuple[Source, tuple[str, ...]]:
+    """Lists the data with the labels of `data.relabel`; without, and with a note, if that can't be used any more."""
+    try:
+        return list_source(config), ()
+    except UserError as error:
+        if config.relabel is None:
+            raise
+        listing = list_source(config.model_copy(update={"relabel": None}))
+        return listing, (f"{error} The run's own labels count.",)
+
+
+def _without_quarantined(own: Source, listing: Source, config: DataConfig, of_run: Path | None) -> Source:
+    """Returns the run's photos without those that a quarantine list of the data names, and its unknown photos, too."""
+    if config.quarantine == of_run:
+        # The run's photos are without them already, and its list may be gone.
+        with suppress(UserError):
+            names = quarantined_photos(every_photo(listing), config.quarantine, config.root)
+            own = replace(own, unknown=[photo for photo in own.unknown if photo.name not in names])
+        return own
+    names = quarantined_photos(every_photo(listing), config.quarantine, config.root)
+    unknown = [photo for photo in own.unknown if photo.name not in names]
+    return replace(own, splits=without(own.splits, names), unknown=unknown)
 
 
 def _changed_note(altered: Sequence[Row], photos: int, split: str) -> str:

@@ -24,6 +24,7 @@ from clan_tf.models import BranchClassifier, load_model, save_model
 from clan_tf.models.calibration import Answers, Fit, fit_answers
 from clan_tf.models.files import damage_in_model
 from clan_tf.models.phases import Phase
+from clan_tf.models.selective_risk import IN_GROUPS
 from clan_tf.plots import plot_curves
 from clan_tf.progress import Progress
 from clan_tf.run import Outcome, RunDirectory
@@ -238,6 +239,8 @@ class TrainingLoop:
             self.progress.note(
                 f"every answer is given: {rejection}" if isinstance(rejection, str) else f"answers are {rejection}"
             )
+            if self.experiment.data.group:
+                self.progress.note(f"note: {IN_GROUPS}")
 
     def _validate(self, signals: StopSignals) -> dict[str, float] | None:
         """Returns the validation metrics; `None` if this process, running alone, is asked to stop meanwhile."""

@@ -13,8 +13,8 @@ from clan_tf.run.splits import Match, folder_of, key_of
 from clan_tf.taxonomy import Taxonomy
 from clan_tf.text import printable
 
-PLACES = ("data.root", "data.csv", "data.taxonomy")
-"""Keys that say where the photos are, and the table of their classes; that these are the same is checked."""
+PLACES = ("data.root", "data.csv", "data.taxonomy", "data.relabel")
+"""Keys that say where the photos and the tables of their classes and labels are; that these are the same is checked."""
 CHANGEABLE = (
     "training.accumulation",
     "training.device",

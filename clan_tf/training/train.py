@@ -222,6 +222,8 @@ def prepare_data(experiment: Experiment, source: Source, progress: Progress) -> 
     for note in source.notes:
         progress.note(f"note: {note}")
     checked = check_splits(source.splits, config, progress)
+    # Evaluation at the end needs them.
+    check_splits({"unknown": source.unknown}, config, progress)
     view, every_epoch = training_view(config), ("train", "val")
     looked_at = [checked[split] for split in every_epoch]
     cache = decide_cache(looked_at, view, config.cache, uses=experiment.training.epochs)

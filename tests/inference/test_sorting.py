@@ -60,13 +60,13 @@ def test_the_table_holds_every_photo_with_its_labels_or_its_error(model: str, ph
     assert done.exit_code == 1 and "6 photos predicted, 0 unsure, 1 couldn't be read" in done.stdout
     with table.open(encoding="utf-8", newline="") as file:
         header = next(csv.reader(file))
-    assert header == ["path", "label", "probability", "label_2", "probability_2", "error"]
+    assert header == ["path", "label", "probability", "label_2", "probability_2", "withheld", "error"]
     rows = read_rows(table, header, "")
     expected = predict(model, [str(photos)], top=2)
     assert [row["path"] for row in rows] == [result["path"] for result in expected]
     for row, result in zip(rows, expected, strict=True):
         if "error" in result:
-            assert list(row.values()) == [result["path"], "", "", "", "", "not an image"]
+            assert list(row.values()) == [result["path"], "", "", "", "", "", "not an image"]
             continue
         for prediction, rank in zip(result["predictions"], ("", "_2"), strict=True):
             assert row[f"label{rank}"] == prediction["label"]
@@ -100,7 +100,7 @@ def test_photos_are_copied_by_label_and_listed(model: str, photos: Path, tmp_pat
     assert "6 photos copied" in done.stdout and "not an image" in done.stdout
     assert f"unsure (in {UNSURE})" in done.stdout
     assert before in (None, output.stat().st_ino)
-    rows = read_rows(output / LISTING, ("photo", "label", "probability", "file", "error"), "")
+    rows = read_rows(output / LISTING, ("photo", "label", "probability", "withheld", "file", "error"), "")
     assert [row["photo"] for row in rows] == list(predictions)
     assert sorted(output / row["file"] for row in rows if row["file"]) == made(output)
     for row in rows:
@@ -108,8 +108,9 @@ def test_photos_are_copied_by_label_and_listed(model: str, photos: Path, tmp_pat
             assert row["error"] == "not an image" and not row["file"]
             continue
         photo, copy, (best, *_) = Path(row["photo"]), output / row["file"], predictions[row["photo"]]["predictions"]
-        assert row["label"] == best["label"]
-        assert copy.parent.name == (best["label"] if best["probability"] >= threshold else UNSURE)
+        is_sure = best["probability"] >= threshold
+        assert (row["label"], row["withheld"]) == ((best["label"], "") if is_sure else ("", best["label"]))
+        assert copy.parent.name == (best["label"] if is_sure else UNSURE)
         assert copy.read_bytes() == photo.read_bytes() and copy.stat().st_mtime_ns == photo.stat().st_mtime_ns
         assert not copy.is_symlink() and copy.suffix == ".png"
     assert len(list((output / UNSURE).iterdir())) == 3

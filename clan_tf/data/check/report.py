@@ -157,6 +157,10 @@ class DataReport:
         }
 
 
+UNKNOWN = "unknown"
+"""In place of a split, that of photos of `data.unknown_classes`."""
+
+
 @dataclass(frozen=True)
 class _Member:
     """A readable photo and its place in the data."""
@@ -178,13 +182,13 @@ def check_data(source: Source, progress: Progress | None = None, experiment: Exp
     """
     progress = progress or Progress()
     placed = [(photo, split) for split in SPLITS for photo in source.splits.get(split, ())]
-    broken, members = _inspect(placed, progress)
+    broken, members = _inspect([*placed, *((photo, UNKNOWN) for photo in source.unknown)], progress)
     odd = [
         {"path": member.photo.name, "kind": kind, "detail": detail}
         for member in members
         for kind, detail in member.facts.oddities
     ]
-    pairs = list(_pairs(members, source, progress))
+    pairs = list(_pairs([member for member in members if member.split != UNKNOWN], source, progress))
     names = {entry["path"] for entry in broken}
     problems = training_problems(experiment, source, names) if experiment else source.problems
     counts, images = _counts(source), _images(members)

@@ -2,14 +2,14 @@
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 from clan_tf.config import DataConfig
 from clan_tf.data.sources.class_names import normal_name, quoted_name
-from clan_tf.data.sources.source import Photo, Source, folder_of, relative_name
+from clan_tf.data.sources.source import Source, folder_of, relative_name
 from clan_tf.errors import UserError, counted, listed, nearest, shown
 from clan_tf.files.reading import reason_of, regular_text
 from clan_tf.files.tables import plain_cell
@@ -38,12 +38,6 @@ class Corrected:
 
     source: Source
     left_out: frozenset[str] = frozenset()
-
-    def without_left_out(self, splits: Mapping[str, Sequence[Photo]]) -> dict[str, list[Photo]]:
-        """Returns splits without the photos to leave out."""
-        return {
-            split: [photo for photo in photos if photo.name not in self.left_out] for split, photos in splits.items()
-        }
 
 
 def with_corrections(source: Source, config: DataConfig) -> Corrected:
@@ -170,7 +164,8 @@ def _labels(
         if name in known and name == LEAVE_OUT:
             mistakes.append(f"  line {line}: '-' is a class of the data, and would leave photos out. Rename the class.")
         elif name not in known and name != LEAVE_OUT:
-            hint = nearest(name, list(known))
+            # Looking for the nearest of many names takes long, and most mistakes aren't shown.
+            hint = nearest(name, list(known)) if len(mistakes) < most else ""
             mistakes.append(f"  line {line}: the data has no class {quoted_name(name)}.{hint}")
         else:
             labels[photo] = known.get(name)

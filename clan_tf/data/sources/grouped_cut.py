@@ -70,8 +70,12 @@ def choose_units(units: Mapping[str, Counts], order: Sequence[str], fraction: fl
     for unit in order:
         if may_leave(unit) and change(unit) < 0:
             take(unit)
+    with_label: dict[int, list[str]] = {}
+    for unit in order:
+        for label in units[unit]:
+            with_label.setdefault(label, []).append(unit)
     for label in sorted(photos):
-        able = [unit for unit in order if label in units[unit] and may_leave(unit)] if not taken[label] else []
+        able = [unit for unit in with_label[label] if may_leave(unit)] if not taken[label] else []
         if able:
             take(min(able, key=change))
     return chosen

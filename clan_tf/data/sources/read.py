@@ -17,8 +17,8 @@ from clan_tf.data.sources.folds import in_folds, without_splits
 from clan_tf.data.sources.generated import read_generated
 from clan_tf.data.sources.groups import divided_notes, with_groups
 from clan_tf.data.sources.records import read_records, read_tfds
-from clan_tf.data.sources.selection import left_behind, take_fraction, without_classes, without_quarantined
-from clan_tf.data.sources.source import Source, class_problems
+from clan_tf.data.sources.selection import left_behind, quarantined_photos, take_fraction, without, without_classes
+from clan_tf.data.sources.source import Source, class_problems, every_photo
 from clan_tf.errors import UserError
 
 SOURCE_READERS: dict[str, Callable[[DataConfig], Source]] = {
@@ -76,17 +76,22 @@ def _grouped(config: DataConfig) -> Corrected:
 
 
 def _listed(config: DataConfig) -> Corrected:
-    """Returns the photos in the data's own splits, with corrected labels, of the classes that a model gets to know."""
+    """Returns the photos in the data's own splits, with corrected labels, of the classes that a model gets to know.
+
+    Those to leave out are still in its splits, quarantined ones among them.
+    """
     corrected = with_corrections(_read(config), config)
     known = without_classes(corrected.source, config.unknown_classes, place_of(config))
-    return replace(corrected, source=known)
+    left_out = corrected.left_out | quarantined_photos(every_photo(known), config.quarantine, config.root)
+    unknown = [photo for photo in known.unknown if photo.name not in left_out]
+    return replace(corrected, source=replace(known, unknown=unknown), left_out=left_out)
 
 
 def _completed(corrected: Corrected, config: DataConfig) -> Source:
     """Returns a source that has its test split, if any, with validation photos and without those that aren't used."""
     # Quarantined photos are removed last, so that every other photo stays in its split.
     source = with_validation(corrected.source, config.validation_fraction, config.split_seed)
-    clean = without_quarantined(corrected.without_left_out(source.splits), config.quarantine, config.root)
+    clean = without(source.splits, corrected.left_out)
     taken = take_fraction(clean, config.fraction, config.split_seed)
     unused = {"quarantined": left_behind(source.splits, clean), "left out": left_behind(clean, taken)}
     source = replace(source, splits=taken, unused=unused)
@@ -108,7 +113,7 @@ def list_source(config: DataConfig) -> Source:
     Raises:
         UserError: if the data can't be read.
     """
-    source = _listed(config.model_copy(update={"group": None})).source
+    source = _listed(config.model_copy(update={"group": None, "quarantine": None})).source
     return without_splits(source) if config.folds else source
 
 

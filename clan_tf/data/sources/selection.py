@@ -1,9 +1,10 @@
 """Which of a source's photos are used: all but the quarantined ones, or a fraction for a quick trial."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from clan_tf.data.sources.class_names import normal_name
 from clan_tf.data.sources.cutting import content_key, places_by_content, with_digests
 from clan_tf.data.sources.source import Photo, Source, members_by_label, relative_name
 from clan_tf.errors import UserError, counted, listed, nearest, shown
@@ -12,11 +13,11 @@ from clan_tf.files import parse_json, read_text
 Splits = Mapping[str, Sequence[Photo]]
 
 
-def without_quarantined(splits: Splits, quarantine: Path | None, root: str | None) -> dict[str, list[Photo]]:
-    """Returns the splits without the photos named in a file of `clan-tf data check --quarantine FILE`.
+def quarantined_photos(photos: Iterable[Photo], quarantine: Path | None, root: str | None) -> frozenset[str]:
+    """Returns the names of the photos in a file of `clan-tf data check --quarantine FILE`.
 
     Args:
-        splits: photos by split.
+        photos: all photos of the data, whether they are used or not.
         quarantine: a text file with one photo per line: its name, relative to `root` or absolute, or a JSON string;
             `#` starts a comment line.
         root: the folder of the data.
@@ -25,20 +26,22 @@ def without_quarantined(splits: Splits, quarantine: Path | None, root: str | Non
         UserError: if the file can't be read, or names a photo that the data doesn't have.
     """
     if quarantine is None:
-        return {split: list(photos) for split, photos in splits.items()}
+        return frozenset()
     lines = (line.rstrip("\r") for line in read_text(quarantine, "data.quarantine").split("\n"))
     quarantined = {_name(line) for line in lines if line.strip() and not line.startswith("#")}
-    names = {photo.name: relative_name(photo.name, root) for photos in splits.values() for photo in photos}
+    names = {photo.name: relative_name(photo.name, root) for photo in photos}
     unknown = quarantined - names.keys() - set(names.values())
     if unknown:
         raise UserError(
             f"data.quarantine: {quarantine} names {len(unknown)} photos that the data doesn't have, such as "
             f"{min(unknown)!r}. Write it again: clan-tf data check CONFIG --quarantine {quarantine}."
         )
-    return {
-        split: [photo for photo in photos if photo.name not in quarantined and names[photo.name] not in quarantined]
-        for split, photos in splits.items()
-    }
+    return frozenset(name for name, relative in names.items() if name in quarantined or relative in quarantined)
+
+
+def without(splits: Splits, names: Collection[str]) -> dict[str, list[Photo]]:
+    """Returns the splits without the photos of some names."""
+    return {split: [photo for photo in photos if photo.name not in names] for split, photos in splits.items()}
 
 
 def without_classes(source: Source, names: Sequence[str], place: str) -> Source:
@@ -50,26 +53,32 @@ def without_classes(source: Source, names: Sequence[str], place: str) -> Source:
         place: the key that names the data, and its path.
 
     Raises:
-        UserError: if the data doesn't have one of them.
+        UserError: if the data doesn't have one of them, or no others.
     """
     if not names:
         return source
+    own = {normal_name(name): index for index, name in enumerate(source.class_names)}
     for name in names:
-        if name not in source.class_names:
+        if normal_name(name) not in own:
             raise UserError(
                 f"data.unknown_classes: there is no class {shown(name)} ({place})."
                 f"{nearest(name, list(source.class_names))}"
             )
-    known = [name for name in source.class_names if name not in names]
-    labels = {source.class_names.index(name): label for label, name in enumerate(known)}
+    unknown_labels = {own[normal_name(name)] for name in names}
+    known = [index for index in range(len(source.class_names)) if index not in unknown_labels]
+    if not known:
+        raise UserError(f"data.unknown_classes: names all classes that there are ({place}). Leave two out, or more.")
+    labels = {index: label for label, index in enumerate(known)}
     splits = {
         split: [replace(photo, label=labels[photo.label]) for photo in photos if photo.label in labels]
         for split, photos in source.splits.items()
     }
     everything = (photo for photos in source.splits.values() for photo in photos)
     unknown = [replace(photo, label=-1) for photo in everything if photo.label not in labels]
-    note = f"{counted(len(unknown), 'photo')} of data.unknown_classes ({listed(names)}) are in no split."
-    return replace(source, class_names=tuple(known), splits=splits, unknown=unknown, notes=(*source.notes, note))
+    unknown_names = listed([source.class_names[label] for label in sorted(unknown_labels)])
+    note = f"{counted(len(unknown), 'photo')} of data.unknown_classes ({unknown_names}) are in no split."
+    class_names = tuple(source.class_names[index] for index in known)
+    return replace(source, class_names=class_names, splits=splits, unknown=unknown, notes=(*source.notes, note))
 
 
 def take_fraction(splits: Splits, fraction: float, seed: int) -> dict[str, list[Photo]]:

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -108,6 +108,13 @@ class Source:
             for photo in sorted(self.splits[split], key=lambda photo: photo.name):
                 digest.update(f"{split}\t{photo.name[prefix:]}\t{photo.label}\n".encode(errors="surrogateescape"))
         return digest.hexdigest()
+
+
+def every_photo(source: Source) -> Iterator[Photo]:
+    """Yields all photos of a source, unknown ones too."""
+    for photos in source.splits.values():
+        yield from photos
+    yield from source.unknown
 
 
 def members_by_label(labels: Sequence[int]) -> dict[int, list[int]]:

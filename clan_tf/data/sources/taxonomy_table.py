@@ -22,6 +22,10 @@ FINEST = "class"
 """The level of the classes, where no table names it."""
 
 
+MOST_SHOWN = 20
+"""Mistakes that a message lists."""
+
+
 class Line(NamedTuple):
     """A row of the table: the line on which it ends, and its names, the finest first."""
 
@@ -148,8 +152,14 @@ def _rows_of_classes(
     if missing:
         known = set(map(normal_name, class_names))
         unused = [name for name in groups if name not in known]
+        # Looking for the nearest of many names takes long, and most of those that are missing aren't shown.
+        hints = [nearest(name, unused) if index < MOST_SHOWN else "" for index, name in enumerate(missing)]
         _raise_mistakes(
-            place, [f"no row for the class {quoted_name(name)}.{nearest(name, unused)}".rstrip(".") for name in missing]
+            place,
+            [
+                f"no row for the class {quoted_name(name)}.{hint}".rstrip(".")
+                for name, hint in zip(missing, hints, strict=True)
+            ],
         )
     return tuple((name, *groups[normal_name(name)]) for name in class_names)
 
@@ -170,7 +180,7 @@ def _raise_levels_problem(levels: Sequence[str], place: str) -> None:
         raise UserError(f"{place}: {problem}.")
 
 
-def _raise_mistakes(place: str, mistakes: Sequence[str], most: int = 20) -> None:
+def _raise_mistakes(place: str, mistakes: Sequence[str], most: int = MOST_SHOWN) -> None:
     """Raises a `UserError` with the first mistakes and the number of the others, if there are any."""
     if len(mistakes) == 1:
         raise UserError(f"{place}: {mistakes[0]}{'' if mistakes[0].endswith('?') else '.'}")
