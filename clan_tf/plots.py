@@ -112,8 +112,11 @@ def plot_range_test(
     save_figure(figure, path)
 
 
-def plot_confusion(matrix: np.ndarray, class_names: Sequence[str], path: Path) -> None:
-    """Plots a confusion matrix `(classes, classes)` of counts, shaded by the share of each true class's photos."""
+def plot_confusion(matrix: np.ndarray, class_names: Sequence[str], path: Path, as_shares: bool = False) -> None:
+    """Plots a confusion matrix `(classes, classes)` of counts, shaded by the share of each true class's photos.
+
+    With `as_shares` the shares are also written into it, instead of the counts.
+    """
     classes = len(class_names)
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     side = min(3 + 0.32 * classes, 24)
@@ -126,11 +129,13 @@ def plot_confusion(matrix: np.ndarray, class_names: Sequence[str], path: Path) -
     names = [printable(name) for name in class_names]
     axes.set_xticks(range(classes), names, rotation=90, fontsize=fontsize)
     axes.set_yticks(range(classes), names, fontsize=fontsize)
-    axes.set(xlabel="predicted", ylabel="true", title="Confusion matrix (photos)")
+    of = "shares of the true class" if as_shares else "photos"
+    axes.set(xlabel="predicted", ylabel="true", title=f"Confusion matrix ({of})")
     if classes <= 60:
         for row, column in np.argwhere(matrix > 0):
             color = "white" if shares[row, column] > 0.5 else "black"
-            axes.text(column, row, matrix[row, column], ha="center", va="center", fontsize=fontsize, color=color)
+            text = f"{shares[row, column]:.2f}" if as_shares else matrix[row, column]
+            axes.text(column, row, text, ha="center", va="center", fontsize=fontsize, color=color)
     save_figure(figure, path)
 
 

@@ -46,6 +46,17 @@ def evaluate(
             help="Photos of none of the classes: how well are they told apart? By default data.unknown_classes.",
         ),
     ] = None,
+    top: Annotated[
+        int | None,
+        typer.Option("--top", metavar="K", help="Also the top-K accuracy, besides top-1 and top-5."),
+    ] = None,
+    normalize_confusion: Annotated[
+        bool,
+        typer.Option(
+            "--normalize-confusion",
+            help="Write the confusion matrix as shares of each true class's photos, not as counts.",
+        ),
+    ] = False,
     overrides: SetOption = None,
     output: Annotated[
         str | None,
@@ -68,7 +79,18 @@ def evaluate(
     from clan_tf.evaluation import evaluate as evaluate_model
 
     chosen = branches.split(",") if branches else None
-    result = evaluate_model(model, split, chosen, config, overrides or (), output, ConsoleProgress(), unknown=unknown)
+    result = evaluate_model(
+        model,
+        split,
+        chosen,
+        config,
+        overrides or (),
+        output,
+        ConsoleProgress(),
+        unknown=unknown,
+        top=top,
+        normalize_confusion=normalize_confusion,
+    )
     if as_json:
         print_json(result.to_json())
         return
@@ -85,10 +107,11 @@ def evaluate(
 
 def print_accuracies(result: "Evaluation", split: str) -> None:
     """Prints the table of the branches' accuracies."""
-    rows = [(name, percent(scores["top1"]), percent(scores["top5"])) for name, scores in result.branches.items()]
     joined = " + ".join(result.combined_branches)
-    rows.append((f"combined ({joined})", percent(result.combined["top1"]), percent(result.combined["top5"])))
-    print_table(f"Accuracy on {result.photos} {split} photos", ("branch", "top-1", "top-5"), rows)
+    named = {**result.branches, f"combined ({joined})": result.combined}
+    rows = [(name, *map(percent, scores.values())) for name, scores in named.items()]
+    headings = [name.replace("top", "top-") for name in result.combined]
+    print_table(f"Accuracy on {result.photos} {split} photos", ("branch", *headings), rows)
     say(f"Expected calibration error of the combined prediction: {percent(result.calibration_error)}")
 
 
@@ -122,10 +145,12 @@ def _print_unknown(result: "Evaluation") -> None:
 
 
 def _print_averages(result: "Evaluation") -> None:
-    from clan_tf.evaluation import average_rows
+    from clan_tf.evaluation import average_rows, interval_text
 
     rows = average_rows(result.averages)
     print_table("Averages", ("of the combined prediction", "value", "95 % interval"), rows)
+    if result.groups:
+        say(interval_text(result.groups))
 
 
 def _print_levels(result: "Evaluation") -> None:

@@ -3,6 +3,7 @@
 from clan_tf.evaluation.calibrate import CalibrationResult, calibrate
 from clan_tf.evaluation.confusion import average_rows
 from clan_tf.evaluation.evaluate import Evaluation, evaluate
+from clan_tf.evaluation.groups import Groups, interval_text
 from clan_tf.evaluation.levels import Levels, accuracy_rows, mean_height_text, severity_rows
 from clan_tf.evaluation.metrics import (
     Bin,
@@ -26,6 +27,7 @@ __all__ = [
     "CalibrationResult",
     "Estimate",
     "Evaluation",
+    "Groups",
     "Levels",
     "RiskPoint",
     "Selective",
@@ -41,6 +43,7 @@ __all__ = [
     "confused_pairs",
     "evaluate",
     "experiment_of",
+    "interval_text",
     "mean_height_text",
     "read_noted",
     "read_predictions",

@@ -1,16 +1,17 @@
 """What a confusion matrix says about a classifier: figures over all classes, and of each, with intervals."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
+from scipy.sparse import csr_array
 
-from clan_tf.evaluation.metrics import RESAMPLES, Estimate, Share, as_percent
+from clan_tf.evaluation.groups import RESAMPLES, Groups
+from clan_tf.evaluation.metrics import Estimate, Share, as_percent
 
 CLASS_COLUMNS = ("class", "photos", "accuracy", "low", "high", "predicted", "precision", "f1")
 """Of `class_rows`."""
 _TITLES = {
-    "top1": "top-1 accuracy",
-    "top5": "top-5 accuracy",
     "balanced_accuracy": "balanced accuracy",
     "macro_precision": "macro precision",
     "macro_recall": "macro recall",
@@ -64,30 +65,62 @@ def confusion_figures(confusion: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def estimated_figures(confusion: np.ndarray) -> dict[str, Estimate]:
-    """Computes `confusion_figures` of one matrix `(classes, classes)` with bootstrap intervals over the photos.
+def estimated_figures(
+    labels: np.ndarray, predicted: np.ndarray, classes: int, groups: Groups | None = None
+) -> dict[str, Estimate]:
+    """Computes `confusion_figures` with bootstrap intervals over the photos, or over groups of them.
 
-    Drawing the counts of the cells from a multinomial distribution is drawing photos with replacement.
+    Args:
+        labels: true classes, int `(photos,)`.
+        predicted: predicted classes, int `(photos,)`.
+        classes: how many there are.
+        groups: of the photos, if they aren't independent.
     """
+    cells = labels.astype("int64") * classes + predicted
+    confusion = np.bincount(cells, minlength=classes**2).reshape(classes, classes)
     values = confusion_figures(confusion)
-    rng, photos = np.random.default_rng(0), int(confusion.sum())
-    cells = np.flatnonzero(confusion)
-    at_a_time = max(1, _NUMBERS // confusion.size)
     drawn: dict[str, list[np.ndarray]] = {name: [] for name in values}
-    for first in range(0, RESAMPLES, at_a_time):
-        count = min(at_a_time, RESAMPLES - first)
-        matrices = np.zeros((count, confusion.size))
-        matrices[:, cells] = rng.multinomial(photos, confusion.flat[cells] / photos, size=count)
-        for name, figures in confusion_figures(matrices.reshape(count, *confusion.shape)).items():
+    for matrices in _resampled(confusion) if groups is None else _resampled_groups(confusion, cells, groups):
+        for name, figures in confusion_figures(matrices.reshape(-1, classes, classes)).items():
             drawn[name].append(figures)
     bounds = {name: np.percentile(np.concatenate(parts), (2.5, 97.5)) for name, parts in drawn.items()}
     return {name: Estimate(float(value), *map(float, bounds[name])) for name, value in values.items()}
 
 
+def _resampled(confusion: np.ndarray) -> Iterator[np.ndarray]:
+    """Yields matrices of resampled photos, `(resamples, cells)`.
+
+    Drawing the counts of the cells from a multinomial distribution is drawing photos with replacement.
+    """
+    rng, photos = np.random.default_rng(0), int(confusion.sum())
+    cells = np.flatnonzero(confusion)
+    at_a_time = max(1, _NUMBERS // confusion.size)
+    for first in range(0, RESAMPLES, at_a_time):
+        count = min(at_a_time, RESAMPLES - first)
+        matrices = np.zeros((count, confusion.size))
+        matrices[:, cells] = rng.multinomial(photos, confusion.flat[cells] / photos, size=count)
+        yield matrices
+
+
+def _resampled_groups(confusion: np.ndarray, cells: np.ndarray, groups: Groups) -> Iterator[np.ndarray]:
+    """Yields matrices of resampled groups, `(resamples, cells)`; `cells` says where in the matrix each photo counts."""
+    counts = csr_array((np.ones(len(cells)), (groups.ids, cells)), shape=(len(groups), confusion.size))
+    at_a_time = max(1, _NUMBERS // confusion.size)
+    for times in groups.times():
+        for first in range(0, len(times), at_a_time):
+            yield times[first : first + at_a_time] @ counts
+
+
+def row_shares(confusion: np.ndarray) -> np.ndarray:
+    """Returns the shares of each true class's photos, `(classes, classes)`; 0 for a class without photos."""
+    return confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+
+
 def average_rows(figures: Mapping[str, Estimate]) -> list[tuple[str, ...]]:
     """Returns what to show of figures over all classes: name, value and interval. Those a file lacks are left out."""
     rows: list[tuple[str, ...]] = []
-    for name, title in _TITLES.items():
+    tops = {name: f"top-{name[3:]} accuracy" for name in figures if re.fullmatch("top[0-9]+", name)}
+    for name, title in (tops | _TITLES).items():
         if name in figures:
             one, text = figures[name], "{:.3f}".format if name == "matthews_correlation" else as_percent
             rows.append((title, text(one.value), f"{text(one.low)} to {text(one.high)}"))

@@ -13,6 +13,7 @@ from clan_tf.data import SPLITS, Source
 from clan_tf.data.checked_photos import CheckedPhotos
 from clan_tf.errors import UserError, nearest
 from clan_tf.evaluation.confusion import class_rows, estimated_figures
+from clan_tf.evaluation.groups import Groups
 from clan_tf.evaluation.levels import Levels, level_figures
 from clan_tf.evaluation.metrics import (
     Bin,
@@ -23,7 +24,7 @@ from clan_tf.evaluation.metrics import (
     reliability_bins,
     top_k_accuracy,
 )
-from clan_tf.evaluation.photos import check_noted, experiment_of, read_noted, require_same_classes
+from clan_tf.evaluation.photos import check_noted, experiment_of, noted_groups, read_noted, require_same_classes
 from clan_tf.evaluation.selective import Selective, selective_figures
 from clan_tf.evaluation.tables import write_tables
 from clan_tf.evaluation.unknown import Unknown, compared_photos, unknown_figures, unknown_photos
@@ -31,7 +32,7 @@ from clan_tf.inference import KerasPredictor, Predictor, locate, open_predictor
 from clan_tf.models import COMBINED
 from clan_tf.models.combination import tempered
 from clan_tf.progress import Progress
-from clan_tf.run import EvaluationFolder, RunData
+from clan_tf.run import EvaluationFolder, RunData, RunDirectory
 from clan_tf.runtime import are_in_top
 
 Scores = dict[str, float]
@@ -45,7 +46,7 @@ class Evaluation:
         model: path of the `.keras` file.
         split: the evaluated photos: `train`, `val` or `test`.
         photos: number of photos.
-        branches: `top1` and `top5` accuracy of each branch, 0…1.
+        branches: `top1` and `top5` accuracy of each branch, 0…1, and `topK` if it was asked for.
         combined: the same for the combined branches.
         combined_branches: the branches that were combined.
         temperature: what the logits of the combined prediction are divided by; 1 if it isn't calibrated.
@@ -53,7 +54,7 @@ class Evaluation:
         uncalibrated: the same with a temperature of 1; `None` if that is its temperature.
         reliability: the bins of the reliability diagram, `calibrated`, and `uncalibrated` if its temperature isn't 1.
         selective: the error if unsure answers are withheld, and what the model's own thresholds do.
-        averages: of the combined prediction, with 95 % intervals: `top1` and `top5` accuracy, and `confusion_figures`.
+        averages: of the combined prediction, with 95 % intervals: accuracies as in `combined`, and `confusion_figures`.
         per_class: for each class with photos what `class_rows` returns, in the order of the labels.
         confused_pairs: true class, predicted class and number of photos, most photos first.
         confusion: counts `(classes, classes)`, rows are true classes.
@@ -61,6 +62,7 @@ class Evaluation:
         notes: what a user should know about the photos, such as which changed since the run began.
         unknown: what the model does with photos of none of its classes; `None` if none are given.
         levels: accuracy on each level of the model's taxonomy, and how bad the mistakes are; `None` without one.
+        groups: number of groups that intervals are over (`data.group`); `None` if they are over photos.
     """
 
     model: str
@@ -82,6 +84,7 @@ class Evaluation:
     notes: tuple[str, ...] = ()
     unknown: Unknown | None = None
     levels: Levels | None = None
+    groups: int | None = None
 
     @property
     def calibration_error(self) -> float:
@@ -94,6 +97,8 @@ class Evaluation:
             "model": self.model,
             "split": self.split,
             "photos": self.photos,
+            "intervals": "groups" if self.groups else "photos",
+            **({"groups": self.groups} if self.groups else {}),
             "branches": {**self.branches, COMBINED: self.combined},
             "combined_branches": list(self.combined_branches),
             "expected_calibration_error": self.calibration_error,
@@ -125,6 +130,8 @@ def evaluate(
     source: Source | None = None,
     data_section: DataConfig | None = None,
     unknown: str | None = None,
+    top: int | None = None,
+    normalize_confusion: bool = False,
 ) -> Evaluation:
     """Evaluates a trained model on a split of its data.
 
@@ -145,6 +152,8 @@ def evaluate(
         source: the run's own data, if it has already been read.
         data_section: the `data` section used to read `source`, if it may differ from the run's.
         unknown: a folder of photos of none of the classes; those of `data.unknown_classes` if `None`.
+        top: the `K` of a further top-K accuracy, from 1 to the number of classes; ties are decided as by `are_in_top`.
+        normalize_confusion: whether the written confusion matrix holds shares of each true class's photos, not counts.
 
     Raises:
         UserError: if the model, the data or a name is wrong, or the data's classes aren't the model's.
@@ -157,6 +166,11 @@ def evaluate(
     located = locate(model)
     with open_predictor(located, branches, batch_size) as predictor:
         path, run = predictor.path, located.run
+        _require_rank(top, len(predictor.class_names))
+        own = run if run and path == run.best and not config and not overrides else None
+        folder = _folder(predictor, split, branches, output, own)
+        if normalize_confusion and not folder:
+            raise UserError("--normalize-confusion: no confusion matrix is written; say where to: --output D.")
         experiment = experiment_of(path, run, config, overrides)
         if data_section:
             experiment = experiment.model_copy(update={"data": data_section})
@@ -167,17 +181,37 @@ def evaluate(
         checked = check_noted(data, split, data.photos(split), progress)
         probabilities = predictor.answers(checked, progress)
         others = _unknown(predictor, data, unknown, checked, probabilities[COMBINED], progress)
+    groups, group_notes = noted_groups(data, split, checked, progress)
+    notes = [*data.notes, *data.content_notes(split, checked), *group_notes]
+    if split == "val" and data.match and (fitted := _fitted(predictor)):
+        notes.append(f"{fitted} fitted on the validation photos: on others the model does less well")
+        progress.note(f"note: {notes[-1]}")
+    ranks = sorted({1, 5, top or 1})
+    result = _summarize(predictor, split, checked.labels, probabilities, others, folder, tuple(notes), ranks, groups)
+    if folder:
+        write_tables(result, checked, probabilities, predictor.class_names, folder, normalize_confusion)
+    return result
+
+
+def _fitted(predictor: Predictor) -> str:
+    """Says what of a model was fitted on validation photos after training; empty if nothing was."""
+    fitted = ["the temperature"] if predictor.temperature != 1 else []
+    return " and ".join([*fitted, *(["the threshold of answers"] if predictor.rejection else [])])
+
+
+def _require_rank(top: int | None, classes: int) -> None:
+    if top is not None and not 1 <= top <= classes:
+        raise UserError(f"--top: must be from 1 to {classes:,}, the number of the model's classes; received {top}.")
+
+
+def _folder(
+    predictor: Predictor, split: str, branches: Sequence[str] | None, output: str | None, own: RunDirectory | None
+) -> EvaluationFolder | None:
+    """Returns where to write: in `output` or, if the model is the best of its run on its data, in the `own` run."""
+    if output:
+        return EvaluationFolder(output)
     some = None if branches is None or predictor.chosen == predictor.branches else predictor.chosen
-    own = run if run and path == run.best and not config and not overrides else None
-    folder = EvaluationFolder(output) if output else own.evaluation(split, some) if own else None
-    notes = [*data.notes, *data.content_notes(split, checked)]
-    if split == "val" and data.match:
-        fitted = [*(["the temperature"] if predictor.temperature != 1 else ())]
-        fitted += ["the threshold of answers"] if predictor.rejection else []
-        if fitted:
-            notes.append(f"{' and '.join(fitted)} fitted on the validation photos: on others the model does less well")
-            progress.note(f"note: {notes[-1]}")
-    return _summarize(predictor, split, checked, probabilities, others, folder, tuple(notes))
+    return own.evaluation(split, some) if own else None
 
 
 def _unknown(
@@ -200,30 +234,32 @@ def _unknown(
 def _summarize(
     model: Predictor,
     split: str,
-    checked: CheckedPhotos,
+    labels: np.ndarray,
     probabilities: dict[str, np.ndarray],
     unknown: Unknown | None,
     folder: EvaluationFolder | None,
     notes: tuple[str, ...],
+    ranks: Sequence[int],
+    groups: Groups | None,
 ) -> Evaluation:
-    labels, names, combined = checked.labels, model.class_names, probabilities[COMBINED]
+    names, combined = model.class_names, probabilities[COMBINED]
     matrix = confusion_matrix(labels, combined.argmax(axis=1), labels=range(len(names)))
     raw = np.asarray(tempered(combined, 1 / model.temperature)) if model.temperature != 1 else None
     right = combined.argmax(axis=1) == labels
     confidences = {"calibrated": combined.max(axis=1)} | ({} if raw is None else {"uncalibrated": raw.max(axis=1)})
-    result = Evaluation(
+    return Evaluation(
         model=str(model.path),
         split=split,
         photos=len(labels),
-        branches={branch: _scores(labels, probabilities[branch]) for branch in model.branches},
-        combined=_scores(labels, combined),
+        branches={branch: _scores(labels, probabilities[branch], ranks) for branch in model.branches},
+        combined=_scores(labels, combined, ranks),
         combined_branches=model.chosen,
         temperature=model.temperature,
-        calibration=calibration_figures(labels, combined),
-        uncalibrated=None if raw is None else calibration_figures(labels, raw),
+        calibration=calibration_figures(labels, combined, groups),
+        uncalibrated=None if raw is None else calibration_figures(labels, raw, groups),
         reliability={name: reliability_bins(values, right) for name, values in confidences.items()},
-        selective=selective_figures(labels, combined, model.rejection),
-        averages=_averages(labels, combined, matrix),
+        selective=selective_figures(labels, combined, model.rejection, groups),
+        averages=_averages(labels, combined, ranks, groups),
         per_class=class_rows(matrix, names),
         confused_pairs=[
             {"true": names[true], "predicted": names[predicted], "photos": photos}
@@ -233,22 +269,22 @@ def _summarize(
         folder=folder.path if folder else None,
         notes=notes,
         unknown=unknown,
-        levels=level_figures(model.taxonomy, labels, combined),
+        levels=level_figures(model.taxonomy, labels, combined, groups),
+        groups=len(groups) if groups else None,
     )
-    if folder:
-        write_tables(result, checked, probabilities, names, folder)
-    return result
 
 
-def _scores(labels: np.ndarray, probabilities: np.ndarray) -> Scores:
-    return {"top1": top_k_accuracy(labels, probabilities, 1), "top5": top_k_accuracy(labels, probabilities, 5)}
+def _scores(labels: np.ndarray, probabilities: np.ndarray, ranks: Sequence[int]) -> Scores:
+    return {f"top{k}": top_k_accuracy(labels, probabilities, k) for k in ranks}
 
 
-def _averages(labels: np.ndarray, combined: np.ndarray, confusion: np.ndarray) -> dict[str, Estimate]:
-    """Returns accuracies with Wilson intervals, and figures of the confusion matrix with bootstrap intervals."""
-    shares = {k: Share.of(int(are_in_top(labels, combined, k).sum()), len(labels)) for k in (1, 5)}
+def _averages(
+    labels: np.ndarray, combined: np.ndarray, ranks: Sequence[int], groups: Groups | None
+) -> dict[str, Estimate]:
+    """Returns accuracies, by default with Wilson intervals, and figures of the confusion matrix with bootstrap ones."""
+    shares = {k: Share.of_photos(are_in_top(labels, combined, k), groups) for k in ranks}
     accuracies = {f"top{k}": Estimate(share.value, share.low, share.high) for k, share in shares.items()}
-    return accuracies | estimated_figures(confusion)
+    return accuracies | estimated_figures(labels, combined.argmax(axis=1), combined.shape[1], groups)
 
 
 def _plain(figures: Mapping[str, Estimate]) -> dict[str, dict[str, float]]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from clan_tf.evaluation.groups import Groups
 from clan_tf.evaluation.metrics import Estimate, Share
 from clan_tf.taxonomy import Taxonomy
 
@@ -65,32 +66,38 @@ class Levels:
     mean_height: Estimate | None
 
 
-def level_figures(taxonomy: Taxonomy | None, labels: np.ndarray, probabilities: np.ndarray) -> Levels | None:
+def level_figures(
+    taxonomy: Taxonomy | None, labels: np.ndarray, probabilities: np.ndarray, groups: Groups | None = None
+) -> Levels | None:
     """Computes the figures of a model's levels; `None` without a taxonomy.
 
     Args:
         taxonomy: the model's.
         labels: the true classes, `(photos,)`.
         probabilities: of the classes, `(photos, classes)`.
+        groups: of the photos, if they aren't independent.
     """
     if taxonomy is None:
         return None
     predicted = probabilities.argmax(axis=1)
     heights = taxonomy.heights(labels, predicted)
+    mistaken = groups and groups.subset(heights > 0)
     heights = heights[heights > 0]
     mistakes, levels = len(heights), range(len(taxonomy.levels))
     accuracy = []
     for level in levels:
         right = taxonomy.probabilities(probabilities, level).argmax(axis=1) == taxonomy.groups[level][labels]
-        shared = Share.of(int((heights <= level).sum()), mistakes) if mistakes and level else None
+        shared = Share.of_photos(heights <= level, mistaken) if mistakes and level else None
         count = len(taxonomy.labels(level))
-        accuracy.append(LevelFigures(taxonomy.levels[level], count, Share.of(int(right.sum()), len(labels)), shared))
+        accuracy.append(LevelFigures(taxonomy.levels[level], count, Share.of_photos(right, groups), shared))
     severity = [
-        Severity(common, height, Share.of(int((heights == height).sum()), mistakes))
+        Severity(common, height, Share.of_photos(heights == height, mistaken))
         for height, common in enumerate([*taxonomy.levels, None])
         if height and mistakes
     ]
-    mean = Estimate.of(lambda values: values.mean(axis=-1), heights.astype("float64")) if mistakes else None
+    mean = None
+    if mistakes:
+        mean = Estimate.of(lambda values: values.mean(axis=-1), heights.astype("float64"), groups=mistaken)
     return Levels(accuracy, severity, mean)
 
 

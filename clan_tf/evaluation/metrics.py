@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import binomtest
 
+from clan_tf.evaluation.groups import FEWEST, Groups, draws
 from clan_tf.runtime import are_in_top
 
-BINS, RESAMPLES, _NUMBERS = 15, 1000, 2**20
-"""Bins of confidence, for the calibration error and the reliability diagram; how often the bootstrap resamples, and how
-many numbers it has in memory at a time."""
+BINS = 15
+"""Bins of confidence, for the calibration error and the reliability diagram."""
 
 
 _TITLES = {
@@ -23,7 +23,8 @@ _TITLES = {
 
 @dataclass(frozen=True)
 class Share:
-    """A share of photos with its 95 % Wilson score interval (Wilson, 1927), all 0…1."""
+    """A share of photos with its 95 % interval, all 0…1: Wilson's score interval (Wilson, 1927) or, of photos in
+    groups, one by a bootstrap over the groups."""
 
     right: int
     photos: int
@@ -37,17 +38,58 @@ class Share:
         interval = binomtest(right, photos).proportion_ci(method="wilson")
         return cls(right, photos, right / photos, float(interval.low), float(interval.high))
 
+    @classmethod
+    def of_photos(cls, are_right: np.ndarray, groups: Groups | None = None) -> "Share":
+        """Computes the share of the photos that are right, bool `(photos,)`; its interval over `groups`, if given."""
+        if groups is None:
+            return cls.of(int(are_right.sum()), len(are_right))
+        (share,) = shares_over_groups(are_right[:, None], np.ones((len(are_right), 1), bool), groups)
+        return share
+
+
+def shares_over_groups(are_right: np.ndarray, are_shown: np.ndarray, groups: Groups) -> list[Share]:
+    """Computes shares of photos with intervals over groups, several at once.
+
+    Resamples can't say how far off a share is that is the same in all of them. Where no photo is right or all are, and
+    where the photos are of fewer than `FEWEST` groups, the interval is Wilson's, of as many photos as there are groups.
+
+    Args:
+        are_right: which photos are right, for each share, bool `(photos, shares)`.
+        are_shown: which photos each share is of, one or more, bool `(photos, shares)`.
+        groups: of the photos.
+    """
+    right, shown = are_right & are_shown, are_shown
+    drawn_right, drawn_shown = groups.resampled_sums(right), groups.resampled_sums(shown)
+    # A resample may have no photo that is shown.
+    drawn = np.divide(drawn_right, drawn_shown, out=np.full(drawn_shown.shape, np.nan), where=drawn_shown > 0)
+    bounds = np.nanpercentile(drawn, (2.5, 97.5), axis=0).T
+    units = (groups.sums(shown) > 0).sum(axis=0)
+    shares = []
+    for hits, photos, own, (low, high) in zip(right.sum(axis=0), shown.sum(axis=0), units, bounds, strict=True):
+        value = float(hits / photos)
+        if own < FEWEST or value in (0, 1):
+            by_groups = Share.of(round(value * own), int(own))
+            low, high = by_groups.low, by_groups.high
+        shares.append(Share(int(hits), int(photos), value, float(low), float(high)))
+    return shares
+
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure with its 95 % bootstrap interval over the photos, of 1,000 resamples."""
+    """A figure with its 95 % bootstrap interval over the photos or over groups of them, of 1,000 resamples."""
 
     value: float
     low: float
     high: float
 
     @classmethod
-    def of(cls, statistic: Callable[..., np.ndarray], *values: np.ndarray, is_biased: bool = False) -> "Estimate":
+    def of(
+        cls,
+        statistic: Callable[..., np.ndarray],
+        *values: np.ndarray,
+        is_biased: bool = False,
+        groups: Groups | None = None,
+    ) -> "Estimate":
         """Computes a statistic of arrays that have a number for each photo.
 
         Args:
@@ -55,15 +97,14 @@ class Estimate:
             values: `(photos,)`.
             is_biased: whether noise makes the statistic larger, as it does a mean of absolute values: the interval is
                 then mirrored at the value ("basic"), and not below 0.
+            groups: of the photos, which are then drawn whole; `None` if photos are independent.
         """
         value = float(statistic(*values))
-        rng, photos = np.random.default_rng(0), len(values[0])
-        at_a_time = max(1, _NUMBERS // photos)
-        drawn = []
-        for first in range(0, RESAMPLES, at_a_time):
-            indices = rng.integers(0, photos, (min(at_a_time, RESAMPLES - first), photos))
-            drawn.append(statistic(*(each[indices] for each in values)))
-        low, high = map(float, np.percentile(np.concatenate(drawn), (2.5, 97.5)))
+        if groups is None:
+            parts = [statistic(*(each[indices] for each in values)) for indices in draws(len(values[0]))]
+        else:  # resamples differ in their number of photos
+            parts = [statistic(*(each[indices] for each in values))[None] for indices in groups.resamples()]
+        low, high = map(float, np.percentile(np.concatenate(parts), (2.5, 97.5)))
         return cls(value, max(0.0, 2 * value - high), max(0.0, 2 * value - low)) if is_biased else cls(value, low, high)
 
 
@@ -114,12 +155,15 @@ def top_k_accuracy(labels: np.ndarray, probabilities: np.ndarray, k: int) -> flo
     return float(are_in_top(labels, probabilities, k).mean())
 
 
-def calibration_figures(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, Estimate]:
+def calibration_figures(
+    labels: np.ndarray, probabilities: np.ndarray, groups: Groups | None = None
+) -> dict[str, Estimate]:
     """Computes what says how well probabilities are calibrated.
 
     Args:
         labels: `(photos,)`.
         probabilities: `(photos, classes)`.
+        groups: of the photos, if they aren't independent.
 
     Returns:
         `expected_calibration_error`, 0…1, in bins of equal width; `equal_mass_calibration_error`, the same in bins of
@@ -134,11 +178,13 @@ def calibration_figures(labels: np.ndarray, probabilities: np.ndarray) -> dict[s
     even_gap = (np.bincount(same, gap) / counts)[same]
     true = probabilities[np.arange(len(labels)), labels].astype("float64")
     squares = np.square(probabilities.astype("float64")).sum(axis=1) - 2 * true + 1
+    losses = -np.log(np.maximum(true, np.finfo("float32").tiny))
+    by_mass = Estimate.of(_mean_gap_of_equal_mass, confidence, even_gap, is_biased=True, groups=groups)
     return {
-        "expected_calibration_error": Estimate.of(_mean_gap, bins, gap, is_biased=True),
-        "equal_mass_calibration_error": Estimate.of(_mean_gap_of_equal_mass, confidence, even_gap, is_biased=True),
-        "negative_log_likelihood": Estimate.of(_mean, -np.log(np.maximum(true, np.finfo("float32").tiny))),
-        "brier_score": Estimate.of(_mean, squares),
+        "expected_calibration_error": Estimate.of(_mean_gap, bins, gap, is_biased=True, groups=groups),
+        "equal_mass_calibration_error": by_mass,
+        "negative_log_likelihood": Estimate.of(_mean, losses, groups=groups),
+        "brier_score": Estimate.of(_mean, squares, groups=groups),
     }
 
 

@@ -1,13 +1,17 @@
 """The photos that a model is evaluated on."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from clan_tf.config import Experiment, load_experiment
 from clan_tf.data import Photo, Source
 from clan_tf.data.check import check_splits
 from clan_tf.data.checked_photos import CheckedPhotos
-from clan_tf.errors import UserError, listed
+from clan_tf.data.sources.cutting import has_groups, unit_keys
+from clan_tf.data.sources.read import regrouped
+from clan_tf.errors import UserError, counted, listed
+from clan_tf.evaluation.groups import FEW, FEWEST, Groups
 from clan_tf.progress import Progress
 from clan_tf.run import RunData, RunDirectory, read_model_data
 
@@ -45,6 +49,44 @@ def check_noted(data: RunData, split: str, photos: Sequence[Photo], progress: Pr
     for note in data.content_notes(split, checked):
         progress.note(f"note: {note}")
     return checked
+
+
+def noted_groups(
+    data: RunData, split: str, checked: CheckedPhotos, progress: Progress
+) -> tuple[Groups | None, tuple[str, ...]]:
+    """Returns the groups (`data.group`) that intervals on a split are over, and notes on them.
+
+    Copies of the same bytes are in one group, too. There are no groups where the data has none, or they say nothing
+    about these photos.
+    """
+    if data.config.group_rule is None:
+        return None, ()
+    groups, note = _groups(data, split, checked)
+    if note:
+        progress.note(f"note: {note}")
+    return groups, (note,) if note else ()
+
+
+def _groups(data: RunData, split: str, checked: CheckedPhotos) -> tuple[Groups | None, str | None]:
+    photos = checked.photos
+    if not has_groups(photos):
+        try:
+            photos = regrouped(photos, data.config)
+        except UserError as error:
+            return None, f"95 % intervals take the {split} photos as independent, because no groups are found. {error}"
+    photos = [replace(photo, digest=digest) for photo, digest in zip(photos, checked.digests, strict=True)]
+    groups = Groups.of(unit_keys(photos))
+    are_of = f"data.group: the {counted(len(photos), f'{split} photo')} are of {counted(len(groups), 'group')}"
+    if len(groups) == len(photos):
+        return None, f"data.group: no two {split} photos are in one group, so that 95 % intervals are over photos"
+    if len(groups) < FEWEST:
+        return None, (
+            f"{are_of}, from which no interval over groups can be had. 95 % intervals take photos as independent, and "
+            "say nothing about photos of other groups"
+        )
+    if len(groups) < FEW:
+        return groups, f"{are_of}, which are few: 95 % intervals are rough, and rather too narrow"
+    return groups, None
 
 
 def require_same_classes(path: Path, expected: Sequence[str], source: Source) -> None:

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from clan_tf.evaluation.metrics import Share, as_percent
+from clan_tf.evaluation.groups import Groups
+from clan_tf.evaluation.metrics import Share, as_percent, shares_over_groups
 from clan_tf.rejection import Rejection
 
 COVERAGES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
@@ -53,22 +54,26 @@ class Selective:
         return list({point.answered.right: point for point in chosen}.values())
 
 
-def risk_curve(scores: np.ndarray, wrong: np.ndarray) -> list[RiskPoint]:
+def risk_curve(scores: np.ndarray, wrong: np.ndarray, groups: Groups | None = None) -> list[RiskPoint]:
     """Computes a risk-coverage curve of at most 200 points.
 
     Args:
         scores: the probability of each answer, `(photos,)`; those of the same are given or withheld together.
         wrong: which answers are wrong, bool `(photos,)`.
+        groups: of the photos, for the intervals.
     """
     ordered, mistakes, ends = _ordered(scores, wrong)
     photos = len(scores)
     few = ends[np.unique(np.searchsorted(ends, np.linspace(1, photos, min(photos, _POINTS))))]
-    return [
-        RiskPoint(
-            Share.of(int(count), photos), float(ordered[count - 1]), Share.of(int(mistakes[count - 1]), int(count))
-        )
-        for count in few
-    ]
+    thresholds = ordered[few - 1]
+    if groups is None:
+        answered = [Share.of(int(count), photos) for count in few]
+        errors = [Share.of(int(mistakes[count - 1]), int(count)) for count in few]
+    else:
+        are_given = scores[:, None] >= thresholds
+        answered = shares_over_groups(are_given, np.ones_like(are_given), groups)
+        errors = shares_over_groups(np.broadcast_to(wrong[:, None], are_given.shape), are_given, groups)
+    return [RiskPoint(*point) for point in zip(answered, map(float, thresholds), errors, strict=True)]
 
 
 def _ordered(scores: np.ndarray, wrong: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -78,23 +83,26 @@ def _ordered(scores: np.ndarray, wrong: np.ndarray) -> tuple[np.ndarray, np.ndar
     return ordered, np.cumsum(wrong[order]), np.flatnonzero(np.append(ordered[1:] < ordered[:-1], True)) + 1
 
 
-def selective_figures(labels: np.ndarray, probabilities: np.ndarray, rejection: Rejection | None) -> Selective:
+def selective_figures(
+    labels: np.ndarray, probabilities: np.ndarray, rejection: Rejection | None, groups: Groups | None = None
+) -> Selective:
     """Computes how many answers are wrong if the least probable ones are withheld (El-Yaniv and Wiener, JMLR 2010).
 
     Args:
         labels: the true classes, `(photos,)`.
         probabilities: of the combined prediction, `(photos, classes)`.
         rejection: when the model withholds an answer.
+        groups: of the photos, if they aren't independent.
     """
     scores, wrong = probabilities.max(axis=1), probabilities.argmax(axis=1) != labels
     _, mistakes, ends = _ordered(scores, wrong)
-    photos, curve = len(labels), risk_curve(scores, wrong)
+    photos, curve = len(labels), risk_curve(scores, wrong, groups)
     area = float(np.sum(mistakes[ends - 1] / ends * np.diff(ends, prepend=0)) / photos)
     if rejection is None:
         return Selective(curve, area, None, None, None)
     given = rejection.accepts(probabilities)
-    error = Share.of(int(wrong[given].sum()), int(given.sum())) if given.any() else None
-    return Selective(curve, area, rejection, Share.of(int(given.sum()), photos), error)
+    error = Share.of_photos(wrong[given], groups and groups.subset(given)) if given.any() else None
+    return Selective(curve, area, rejection, Share.of_photos(given, groups), error)
 
 
 def risk_rows(selective: Selective) -> list[tuple[str, str, str, str]]:

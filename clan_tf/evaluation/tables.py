@@ -8,7 +8,7 @@ import numpy as np
 
 from clan_tf.data.checked_photos import CheckedPhotos
 from clan_tf.errors import UserError
-from clan_tf.evaluation.confusion import CLASS_COLUMNS
+from clan_tf.evaluation.confusion import CLASS_COLUMNS, row_shares
 from clan_tf.evaluation.levels import table_rows
 from clan_tf.evaluation.selective import curve_rows
 from clan_tf.files import read_json, read_rows, write_csv, write_json, write_rows
@@ -28,8 +28,12 @@ def write_tables(
     probabilities: dict[str, np.ndarray],
     names: Sequence[str],
     folder: EvaluationFolder,
+    normalize_confusion: bool = False,
 ) -> None:
-    """Writes the metrics, the tables and the picture of an evaluation; the predictions last."""
+    """Writes the metrics, the tables and the picture of an evaluation; the predictions last.
+
+    With `normalize_confusion` the confusion matrix is one of shares of each true class's photos.
+    """
     folder.path.mkdir(parents=True, exist_ok=True)
     write_json(folder.metrics, result.to_json())
     averages = [{"figure": name, **asdict(figure)} for name, figure in (result.averages | result.calibration).items()]
@@ -40,9 +44,13 @@ def write_tables(
     folder.levels.unlink(missing_ok=True)  # of another model
     if result.levels:
         write_rows(folder.levels, table_rows(result.levels))
-    counts = [[name, *map(int, row)] for name, row in zip(names, result.confusion, strict=True)]
-    write_csv(folder.confusion, ("true \\ predicted", *names), counts)
-    plot_confusion(result.confusion, names, folder.confusion_picture)
+    matrix = row_shares(result.confusion).round(6) if normalize_confusion else result.confusion
+    write_csv(
+        folder.confusion,
+        ("true \\ predicted", *names),
+        [[name, *row] for name, row in zip(names, matrix.tolist(), strict=True)],
+    )
+    plot_confusion(result.confusion, names, folder.confusion_picture, as_shares=normalize_confusion)
     # Last: if it exists, everything else does.
     write_rows(folder.predictions, _prediction_rows(checked, probabilities, names))
 

@@ -1,6 +1,5 @@
 """Cross-validation: a run is trained for each fold and tested on it."""
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from clan_tf.data import Source, read_folds
 from clan_tf.data.check import require_ready
 from clan_tf.data.sources.cutting import has_groups, unit_keys
 from clan_tf.errors import UserError, counted, listed
-from clan_tf.evaluation import Estimate, Share, evaluate, read_predictions
+from clan_tf.evaluation import Groups, Share, evaluate, read_predictions
 from clan_tf.files import only_process, write_json, write_rows
 from clan_tf.models import COMBINED
 from clan_tf.models.memory import forgetting_graphs
@@ -73,7 +72,7 @@ class CrossValidation:
 
     folder: Path
     folds: Sequence[FoldResult]
-    over_groups: Estimate | None = None
+    over_groups: Share | None = None
 
     @property
     def mean(self) -> float:
@@ -242,19 +241,14 @@ def _result(fold: _Fold, rows: Sequence[Mapping[str, str]]) -> FoldResult:
     return FoldResult(fold.number, fold.run.path, dict(facts["photos"]), best_epoch, Share.of(right, len(rows)))
 
 
-def _over_groups(sources: Sequence[Source], answers: Sequence[Sequence[Mapping[str, str]]]) -> Estimate | None:
+def _over_groups(sources: Sequence[Source], answers: Sequence[Sequence[Mapping[str, str]]]) -> Share | None:
     """Returns the share of right answers, with an interval over the groups of the folds' test photos."""
     photos = [photo for source in sources for photo in source.splits["test"]]
     if not has_groups(photos):
         return None
     unit_of = dict(zip((photo.name for photo in photos), unit_keys(photos), strict=True))
-    right: Counter[str] = Counter()
-    total: Counter[str] = Counter()
-    for row in (row for rows in answers for row in rows):
-        if row["photo"] not in unit_of:
-            return None
-        unit = unit_of[row["photo"]]
-        total[unit] += 1
-        right[unit] += row[COMBINED] == row["true"]
-    values = (np.array([counts[unit] for unit in total]) for counts in (right, total))
-    return Estimate.of(lambda hits, shown: hits.sum(axis=-1) / shown.sum(axis=-1), *values)
+    rows = [row for own in answers for row in own]
+    if any(row["photo"] not in unit_of for row in rows):
+        return None
+    right = np.array([row[COMBINED] == row["true"] for row in rows])
+    return Share.of_photos(right, Groups.of(unit_of[row["photo"]] for row in rows))

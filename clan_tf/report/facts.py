@@ -1,7 +1,7 @@
 """The facts of a report, read and computed from a run directory."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -56,6 +56,7 @@ class _Metrics(BaseModel):
 
     model_config = ConfigDict(extra="allow")
     branches: dict[str, _Scores]
+    groups: int | None = None
     averages: dict[str, Estimate] = {}
     calibration: _Calibration | None = None
     levels: Levels | None = None
@@ -85,6 +86,7 @@ class RunFacts:
         status: the content of `status.json`.
         epochs: the rows of `metrics.csv`.
         metrics: the content of the evaluation's `metrics.json`.
+        groups: number of groups of photos that intervals are over; `None` if they are over photos.
         averages: what is shown of the figures over all classes; nothing in an older evaluation.
         calibration: how well the combined prediction is calibrated; `None` in an older evaluation.
         levels: accuracy by level of the model's taxonomy, and how bad the mistakes are; `None` if it has none.
@@ -104,6 +106,7 @@ class RunFacts:
         self.epochs = run.read_metrics()
         metrics = read_json(folder.metrics, _Metrics, EVALUATE_AGAIN)
         self.metrics, self.calibration = metrics.model_dump(), metrics.calibration
+        self.groups, self._estimates = metrics.groups, metrics.averages
         self.averages, self.levels = average_rows(metrics.averages), metrics.levels
         self.selective, self.unknown = metrics.selective, metrics.unknown
         self.predictions = read_predictions(folder, (COMBINED, f"{COMBINED}_probability"))
@@ -154,13 +157,21 @@ class RunFacts:
         """Top-1 accuracy of each branch and of their combination, from the predictions."""
         names = [name for name in self.metrics["branches"] if name != COMBINED]
         rights = {name: int((self._labels(name) == self.labels).sum()) for name in [*names, COMBINED]}
-        return {name: Share.of(right, len(self.labels)) for name, right in rights.items()}
+        shares = {name: Share.of(right, len(self.labels)) for name, right in rights.items()}
+        return shares | {COMBINED: self._over_groups("top1", shares[COMBINED])}
 
     @property
     def top5(self) -> Share:
         """Top-5 accuracy of the combination."""
         photos = len(self.labels)
-        return Share.of(round(self.metrics["branches"][COMBINED]["top5"] * photos), photos)
+        share = Share.of(round(self.metrics["branches"][COMBINED]["top5"] * photos), photos)
+        return self._over_groups("top5", share)
+
+    def _over_groups(self, name: str, share: Share) -> Share:
+        """Returns the combination's share with the evaluation's interval, if that is over groups."""
+        if not self.groups or name not in self._estimates:
+            return share
+        return replace(share, low=self._estimates[name].low, high=self._estimates[name].high)
 
     def classes(self) -> list[ClassFacts]:
         """Lists the classes with evaluated photos, the hardest first."""

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from clan_tf.config import Experiment, flatten
 from clan_tf.data import Source
 from clan_tf.errors import UserError
-from clan_tf.evaluation import calibration_error, reliability_bins, risk_curve
+from clan_tf.evaluation import calibration_error, interval_text, reliability_bins, risk_curve
 from clan_tf.files import write_text
 from clan_tf.inference import locate_keras
 from clan_tf.models import COMBINED, BranchClassifier, complexity, load_model
@@ -86,6 +86,7 @@ def _render(facts: RunFacts, examples: dict[str, Any], notes: Sequence[str]) -> 
             branches=facts.branches,
             combined=facts.branches[COMBINED],
             top5=facts.top5,
+            over_groups=interval_text(facts.groups) if facts.groups else None,
             class_mean=float(np.mean([one.share.value for one in classes])),
             calibration_error=calibration_error(bins),
             calibration=facts.calibration,

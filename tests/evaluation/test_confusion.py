@@ -51,7 +51,7 @@ def test_intervals_are_those_of_resampled_photos(
     labels, predicted = answers
     drawn = [rng.integers(0, len(labels), len(labels)) for _ in range(2000)]
     resampled = [confusion_figures(matrix_of(labels[own], predicted[own])) for own in drawn]
-    for name, estimate in estimated_figures(matrix_of(*answers)).items():
+    for name, estimate in estimated_figures(*answers, CLASSES).items():
         low, high = np.percentile([each[name] for each in resampled], (2.5, 97.5))
         assert (estimate.low, estimate.high) == (pytest.approx(low, abs=0.03), pytest.approx(high, abs=0.03))
         assert estimate.low <= estimate.value <= estimate.high

@@ -1,6 +1,6 @@
 """The table of sources, and the steps common to all of them: corrected labels, cuts, quarantine, fractions."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from clan_tf.data.sources.generated import read_generated
 from clan_tf.data.sources.groups import divided_notes, with_groups
 from clan_tf.data.sources.records import read_records, read_tfds
 from clan_tf.data.sources.selection import left_behind, quarantined_photos, take_fraction, without, without_classes
-from clan_tf.data.sources.source import Source, class_problems, every_photo
+from clan_tf.data.sources.source import Photo, Source, class_problems, every_photo
 from clan_tf.errors import UserError
 
 SOURCE_READERS: dict[str, Callable[[DataConfig], Source]] = {
@@ -115,6 +115,20 @@ def list_source(config: DataConfig) -> Source:
     """
     source = _listed(config.model_copy(update={"group": None, "quarantine": None})).source
     return without_splits(source) if config.folds else source
+
+
+def regrouped(photos: Sequence[Photo], config: DataConfig) -> Sequence[Photo]:
+    """Returns photos that `list_source` listed with their groups by `data.group`.
+
+    Near copies (`copies`) are looked for among these photos alone, which decodes each once.
+
+    Raises:
+        UserError: if none of them has a group, or the table no longer has the column.
+    """
+    if config.group_rule and config.group_rule.kind == "column":
+        groups = {photo.name: photo.group for own in read_csv(config).splits.values() for photo in own}
+        photos = [replace(photo, group=groups.get(photo.name)) for photo in photos]
+    return with_groups(Source((), {"": photos}), config.group_rule, _folder(config)).splits[""]
 
 
 def place_of(config: DataConfig) -> str:
