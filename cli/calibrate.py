@@ -46,6 +46,8 @@ def calibrate(
         say(f"Negative log-likelihood of these photos: {before:.4f} with a temperature of 1, {after:.4f} now.")
     if result.rejection:
         say(f"Answers are {result.rejection}.")
+        if per_class:
+            say(f"Classes with a threshold of their own: {len(result.rejection.own)}; others have too few photos.")
     if result.never:
         say(f"Never answered, for too few photos or too many mistakes: {listed(result.never)}.")
     say(f"Model: {result.model}")

@@ -116,13 +116,14 @@ def print_accuracies(result: "Evaluation", split: str) -> None:
 
 
 def _print_calibration(result: "Evaluation") -> None:
-    from clan_tf.evaluation import calibration_rows
+    from clan_tf.evaluation import calibration_rows, calibration_text
 
     raw = result.uncalibrated
     rows = calibration_rows(result.calibration, raw)
     headings = ["of the combined prediction", "value", "95 % interval"]
     print_table("Calibration", [*headings, "uncalibrated"] if raw else headings, rows)
     say(f"Its logits are divided by {result.temperature:g}." if raw else "Its logits aren't divided by a temperature.")
+    say(calibration_text(result.calibration, raw))
 
 
 def _print_selective(result: "Evaluation") -> None:
@@ -138,9 +139,9 @@ def _print_unknown(result: "Evaluation") -> None:
 
     if result.unknown is None:
         return
-    headings = ("score", "AUROC", "95 % interval", "accepted of them", "AUROC of wrong answers")
+    headings = ("score", "AUROC", "95 % interval", "FPR at 95 % TPR", "AUROC of wrong answers")
     print_table(f"Known from {result.unknown.photos:,} unknown photos", headings, score_rows(result.unknown))
-    say("Accepted: the unknown photos that have a higher score than the lowest 5 % of the known ones.")
+    say("FPR at 95 % TPR: the unknown photos that a threshold accepts with which 95 % of the known ones are accepted.")
     say(unknown_text(result.unknown))
 
 

@@ -150,6 +150,22 @@ class DataConfig(Section):
             return taxonomy
         return require_utf8(str(Path(os.path.expanduser(taxonomy)).absolute()))
 
+    @field_validator("unknown_classes", mode="before")
+    @classmethod
+    def _one_or_several(cls, names: Any) -> Any:
+        """Takes the name of one class, too."""
+        return [names] if isinstance(names, str) else names
+
+    @field_validator("group", mode="before")
+    @classmethod
+    def _require_rule(cls, group: Any) -> Any:
+        if isinstance(group, dict):  # as YAML reads `path: x`
+            raise ValueError(
+                f"must be a text such as 'path:REGEX' or 'column:NAME'; received {shown(group)}. Leave no space after "
+                "the colon, and put it in quotes"
+            )
+        return group
+
     @field_validator("group")
     @classmethod
     def _check_group(cls, group: str | None) -> str | None:

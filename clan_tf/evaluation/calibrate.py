@@ -113,9 +113,13 @@ def calibrate(
             folder.predictions.unlink(missing_ok=True)  # complete again once it is written
         if answers.model.get_config() != before:
             save_model(answers.model, owner.best)
-    for (split, branches), folder in evaluated.items():
-        unknown = _unknown_folder(folder, progress)
-        evaluate(run, split, branches, overrides=overrides, output=str(folder.path), progress=progress, unknown=unknown)
+    try:
+        for (split, branches), folder in evaluated.items():
+            unknown, path = _unknown_folder(folder, progress), str(folder.path)
+            evaluate(run, split, branches, overrides=overrides, output=path, progress=progress, unknown=unknown)
+    except KeyboardInterrupt:
+        progress.note(f"{owner.best} is calibrated, but what was evaluated isn't yet again: clan-tf evaluate {run}")
+        raise
     found = answers.rejection if isinstance(answers.rejection, RejectionFit) else None
     never = tuple(model.class_names[label] for label in found.never) if found else ()
     names = tuple(folder.path.name for folder in evaluated.values())
@@ -188,7 +192,7 @@ def _fit(
     advice = "Train with more validation photos: data.validation_fraction."
     if missing:
         advice = f"{counted(missing, 'validation photo')} of the run are missing: put them back."
-    raise UserError(f"{run.path}: can't be calibrated: {failure}. {advice}")
+    raise UserError(f"{run.path}: can't be calibrated: {failure}. {advice} Nothing was changed.")
 
 
 def _evaluations(

@@ -225,6 +225,12 @@ def _unknown(
     unknown = unknown_photos(data.source, folder, data.config, progress)
     if unknown is None:
         return None
+    own = {*known.digests, *(row.digest for row in data.split.used)} if data.split else {*known.digests}
+    if known_too := sum(digest in own for digest in unknown.digests):
+        progress.note(
+            f"note: {known_too:,} of the {len(unknown.photos):,} unknown photos have the same content as photos of the "
+            "model's classes: are they unknown?"
+        )
     is_keras = isinstance(predictor, KerasPredictor)
     train = compared_photos(data.source, data.config, progress) if is_keras else None
     figures = unknown_figures(predictor, known, probabilities, unknown, train, progress)

@@ -204,6 +204,15 @@ def calibration_rows(
     return rows
 
 
+def calibration_text(figures: Mapping[str, Estimate], uncalibrated: Mapping[str, Estimate] | None) -> str:
+    """Returns what to know of `calibration_rows`."""
+    text = "Chance alone makes a calibration error, so intervals of the first two lie low, and may not hold the value."
+    loss = "negative_log_likelihood"
+    if uncalibrated and loss in figures and figures[loss].value > uncalibrated[loss].value:
+        text += " For these photos the temperature made the likelihood worse: the validation photos differ from them."
+    return text
+
+
 def as_percent(share: float) -> str:
     """Writes a share of 1 as a percentage with two decimals."""
     return f"{100 * share:.2f} %"

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -12,6 +13,7 @@ from clan_tf.data.check import check_splits
 from clan_tf.data.checked_photos import CheckedPhotos
 from clan_tf.data.pipeline import PhotoReader, evaluation_batches
 from clan_tf.data.sources.source import members_by_label
+from clan_tf.errors import UserError
 from clan_tf.evaluation.metrics import Estimate, Share, as_percent
 from clan_tf.inference import KerasPredictor, Predictor, ProbabilityFunction
 from clan_tf.inference.views import view_of_model
@@ -63,10 +65,12 @@ def unknown_photos(source: Source, folder: str | None, config: DataConfig, progr
     """Checks the photos of a folder, or those of `data.unknown_classes`; `None` if there are neither.
 
     Raises:
-        UserError: if the folder has no photos, or some can't be read and `data.on_broken` is `refuse`.
+        UserError: if there is no such folder, it has no photos, or some can't be read and `data.on_broken` is `refuse`.
     """
     photos = source.unknown
     if folder is not None:
+        if not Path(folder).is_dir():
+            raise UserError(f"--unknown: there is no folder {folder}. Give a folder of photos of none of the classes.")
         photos = [Photo(str(path.absolute()), -1) for path in list_photos([folder], progress.note)]
     return check_splits({UNKNOWN: photos}, config, progress)[UNKNOWN] if photos else None
 

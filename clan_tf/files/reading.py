@@ -18,7 +18,12 @@ def read_text(path: Path, key: str, limit: int = TABLE_BYTES) -> str:
     """Reads a UTF-8 text file of at most `limit` bytes; raises a `UserError` that begins with `key` on failure."""
     try:
         return regular_text(path, limit)
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise UserError(
+            f"{key}: {path} isn't UTF-8 (line {line}). Save it as UTF-8; spreadsheets call this CSV UTF-8."
+        ) from error
+    except OSError as error:
         raise UserError(f"{key}: {path} can't be read as a text file: {reason_of(error)}.") from error
 
 

@@ -22,6 +22,7 @@ from clan_tf.evaluation import (
     Unknown,
     average_rows,
     calibration_rows,
+    calibration_text,
     confused_pairs,
     evaluate,
     read_predictions,
@@ -49,6 +50,11 @@ class _Calibration(BaseModel):
     def rows(self) -> list[tuple[str, ...]]:
         """What is shown of it."""
         return calibration_rows(self.calibrated, self.uncalibrated)
+
+    @property
+    def text(self) -> str:
+        """What to know of it."""
+        return calibration_text(self.calibrated, self.uncalibrated)
 
 
 class _Metrics(BaseModel):

@@ -100,7 +100,7 @@ def _render(facts: RunFacts, examples: dict[str, Any], notes: Sequence[str]) -> 
             },
             reliability=_image(reliability_chart(bins)),
             uncalibrated=_image(reliability_chart(raw)) if (raw := facts.uncalibrated_bins) else None,
-            unsure=describe_unsure(facts.selective, facts.unknown),
+            unsure=describe_unsure(facts.selective, facts.unknown, facts.experiment.training.accept_error),
             risk=_image(risk_chart(risk_curve(facts.confidence, ~facts.correct))),
             confusion=_confusion(facts),
             examples=examples,

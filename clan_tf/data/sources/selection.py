@@ -66,8 +66,11 @@ def without_classes(source: Source, names: Sequence[str], place: str) -> Source:
             )
     unknown_labels = {own[normal_name(name)] for name in names}
     known = [index for index in range(len(source.class_names)) if index not in unknown_labels]
-    if not known:
-        raise UserError(f"data.unknown_classes: names all classes that there are ({place}). Leave two out, or more.")
+    if len(known) < 2 <= len(own):
+        raise UserError(
+            f"data.unknown_classes: leaves {len(known)} of {len(own)} classes ({place}); telling classes apart needs "
+            "at least two. Name fewer."
+        )
     labels = {index: label for label, index in enumerate(known)}
     splits = {
         split: [replace(photo, label=labels[photo.label]) for photo in photos if photo.label in labels]

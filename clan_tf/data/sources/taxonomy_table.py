@@ -57,7 +57,8 @@ def read_taxonomy(
         place = f"{KEY}: {config.taxonomy}"
         levels, lines = _read_table(Path(config.taxonomy), place, class_names)
         rows = _rows_of_classes(levels, lines, class_names, place)
-        if others := len(lines) - len(rows):
+        left = {normal_name(name) for name in (*class_names, *config.unknown_classes)}
+        if others := sum(line.names[0] not in left for line in lines):
             note(f"{place} has {counted(others, 'row')} of classes that the data doesn't have: they aren't used")
     _raise_mistakes(place, tree_problems(levels, rows))
     for level, name in enumerate(levels):
