@@ -108,7 +108,7 @@ def test_all_missing_classes_are_listed_up_to_twenty(table: Path) -> None:
 def test_a_file_that_is_no_table_is_named(tmp_path: Path) -> None:
     assert "there is no such file" in mistake(tmp_path / "none.csv") and "there is no such" in mistake(tmp_path)
     (tmp_path / "latin.csv").write_bytes(f"{HEADER}\ngr\xfcn,G,F\n".encode("latin-1"))
-    assert "latin.csv can't be read as a text file: 'utf-8' codec" in mistake(tmp_path / "latin.csv")
+    assert "latin.csv isn't UTF-8 (line 2). Save it as UTF-8" in mistake(tmp_path / "latin.csv")
 
 
 def test_a_table_that_no_model_file_could_hold_is_refused(table: Path) -> None:
