@@ -23,7 +23,7 @@ from clan_tf.evaluation.metrics import (
     reliability_bins,
     top_k_accuracy,
 )
-from clan_tf.evaluation.photos import check_noted, experiment_of, read_noted, require_same_classes
+from clan_tf.evaluation.photos import check_noted, experiment_of, notes_on_folds, read_noted, require_same_classes
 from clan_tf.evaluation.selective import Selective, selective_figures
 from clan_tf.evaluation.tables import write_tables
 from clan_tf.evaluation.unknown import Unknown, compared_photos, unknown_figures, unknown_photos
@@ -171,6 +171,8 @@ def evaluate(
     own = run if run and path == run.best and not config and not overrides else None
     folder = EvaluationFolder(output) if output else own.evaluation(split, some) if own else None
     notes = [*data.notes, *data.content_notes(split, checked)]
+    if run is None:
+        notes += notes_on_folds(path, checked, progress)
     if split == "val" and predictor.temperature != 1 and data.match:
         notes.append("the temperature was fitted on the validation photos: others are calibrated less well")
         progress.note(f"note: {notes[-1]}")
