@@ -27,8 +27,8 @@ class Member:
 
     Attributes:
         model: the model.
-        network: the part of it that the ensemble computes, from photos to `(batch, classes)`, the logits of its combined
-            and calibrated prediction; a layer of the ensemble.
+        network: the part of it that the ensemble computes, a layer of it: from photos to the logits `(batch, classes)`
+            of the combined and calibrated prediction.
     """
 
     model: BranchClassifier
@@ -41,8 +41,8 @@ class Ensemble(BranchClassifier):
 
     Its branches are `member_1`, `member_2` …, each the combined prediction of one model as that model gives it, with
     its temperature. `combined` is the mean of their probabilities. What a member doesn't need for its combined
-    prediction isn't part of the ensemble, nor are the thresholds below which it withholds an answer. `features` holds the
-    logits `logits_member_1` …
+    prediction isn't part of the ensemble, nor are the thresholds below which it withholds an answer. `features` holds
+    the logits `logits_member_1` …
 
     Args:
         members: from 2 to 20 models, which become part of the ensemble: it has their weights, not a copy.
