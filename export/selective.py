@@ -166,7 +166,7 @@ def require_layers(names: Sequence[str], model: keras.Model) -> None:
 
 def _layers_that_compute(model: keras.Model) -> list[str]:
     """Lists the names of layers of a model, and of the models in it, that become operators, in order."""
-    names = []
+    names: list[str] = []
     for layer in model.layers:
         if isinstance(layer, keras.Model):
             names += _layers_with_weights(layer)

@@ -11,7 +11,6 @@ import math
 import re
 import struct
 import zipfile
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from io import SEEK_CUR, SEEK_END, SEEK_SET, BytesIO, RawIOBase
 from pathlib import Path
@@ -52,6 +51,8 @@ EXPANSION = 100
 _CHUNK = 2**20
 _HEADER, _LENGTHS = 30, 26
 """Bytes of a member's local header before its name, and the offset of the lengths of name and extra field."""
+Described = tuple[type[BranchClassifier], Mapping[str, Any]]
+"""A model's class and settings."""
 SMALLEST_MAP, SMALLEST_TOP = 8, 128
 """Fewest channels of any backbone's maps, and of its top-level map: lower bounds on a relation's and head's weights."""
 
@@ -89,17 +90,13 @@ def _require_room(owner: type[BranchClassifier], settings: Mapping[str, Any], we
             raise ValueError(text)
 
 
-Described = tuple[type[BranchClassifier], Mapping[str, Any]]
-"""A model's class and settings."""
-
-
 def _members(settings: Mapping[str, Any]) -> list[Described]:
     """Returns the members of an ensemble, each checked as a model of its own; a `ValueError` says what is wrong."""
     described = settings.get(NESTED)
     if not isinstance(described, list) or not 2 <= len(described) <= MEMBERS:
         count = len(described) if isinstance(described, list) else shown(described)
         raise ValueError(f"{CONFIG}: {NESTED} must be a list of 2 to {MEMBERS} models; received {count}")
-    members = []
+    members: list[Described] = []
     for each in described:
         if not isinstance(each, dict) or each.keys() != {"registered_name", "settings"}:
             raise ValueError(f"{CONFIG}: {NESTED} must have a registered_name and settings; received {shown(each)}")
@@ -116,19 +113,16 @@ def _require_members(members: Sequence[Described], weights: int) -> None:
 
     Their weights are counted without allocating them; those of the same settings, as folds have, once.
     """
+    alike: dict[str, list[Described]] = {}
     for owner, settings in members:
         _require_room(owner, settings, weights)
-    kinds = Counter(json.dumps([owner.__name__, settings], sort_keys=True) for owner, settings in members)
-    by_kind = {json.dumps([owner.__name__, settings], sort_keys=True): (owner, settings) for owner, settings in members}
-    numbers = 0
-    for kind, count in kinds.items():
-        owner, settings = by_kind[kind]
-        numbers += count * _size(owner, settings)
-        if 4 * numbers > weights:
-            raise ValueError(f"its members have more weights than {WEIGHTS} has room for: {weights:,} bytes")
+        kind = json.dumps([keras.saving.get_registered_name(owner), {**settings, "temperatures": None}], sort_keys=True)
+        alike.setdefault(kind, []).append((owner, settings))
+    if 4 * sum(len(models) * _count_weights(*models[0]) for models in alike.values()) > weights:
+        raise ValueError(f"its members have more weights than {WEIGHTS} has room for: {weights:,} bytes")
 
 
-def _size(owner: type[BranchClassifier], settings: Mapping[str, Any]) -> int:
+def _count_weights(owner: type[BranchClassifier], settings: Mapping[str, Any]) -> int:
     """Counts the weights that an ensemble has of a member, without allocating them."""
     with keras.StatelessScope(initialize_variables=False):
         network = member_network(owner.from_config(dict(settings)), "member")

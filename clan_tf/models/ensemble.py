@@ -101,7 +101,7 @@ class Ensemble(BranchClassifier):
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "BranchClassifier":
         """Makes the members and their ensemble, without loading backbone weights."""
         config = dict(config)
-        shared = {name: config[name] for name in ("class_names", "taxonomy") if name in config}
+        shared: dict[str, Any] = {name: config[name] for name in ("class_names", "taxonomy") if name in config}
         config.pop("class_names", None)
         members = [
             member_class(each["registered_name"]).from_config({**each["settings"], **shared})

@@ -59,7 +59,7 @@ def test_a_file_without_a_run_passes_the_gate_on_the_photos_of_a_config(run: Run
         made = export(str(path), options, config=config)
         assert not made.report.failures and made.report.photos == 15
         assert made.contract.branches == ("member_1", "member_2")
-            assert made.contract.temperatures == ()  # those of the members are in their logits
+        assert made.contract.temperatures == ()  # those of the members are in their logits
         by_file, by_keras = (evaluate(str(each), config=config) for each in (made.path, path))
         assert by_file.combined == by_keras.combined and by_file.notes == by_keras.notes == ()
     photo = next(Path(run.experiment().data.root).rglob("test/*/*.jpg"))
