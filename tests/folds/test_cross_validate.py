@@ -17,6 +17,7 @@ from clan_tf.config import Experiment, load_experiment, with_values
 from clan_tf.data import Photo, Source
 from clan_tf.errors import UserError
 from clan_tf.evaluation import Share, evaluate
+from clan_tf.explain import explain_photos
 from clan_tf.files import read_rows
 from clan_tf.folds import CrossValidation, FoldResult, cross_validate
 from clan_tf.inference import predict
@@ -169,6 +170,8 @@ def test_the_ensemble_is_of_all_folds_and_told_apart_on_photos_of_theirs(
     means = {name: (shares[0][name] + shares[1][name]) / 2 for name in shares[0]}
     assert label["label"] == max(means, key=means.__getitem__)
     assert label["probability"] == pytest.approx(means[label["label"]], abs=1e-5)
+    with pytest.raises(UserError, match="is an ensemble, and has no maps of its own. Explain its members"):
+        explain_photos(str(file), [photo], finished.folder / "explained")
 
     config = {"config": str(RunDirectory(finished.folds[0].run).config)}
     apart = ["data.folds=null", "data.fold=null"]
