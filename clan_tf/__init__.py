@@ -36,7 +36,22 @@ if TYPE_CHECKING:
         TrilinearAttention,
         WeightedAverage,
     )
-    from clan_tf.models import BCNN, CBP, CLAN, DBT, DFB, LRBP, MACNN, MAMC, RACNN, TASN, Plain, complexity, load_model
+    from clan_tf.models import (
+        BCNN,
+        CBP,
+        CLAN,
+        DBT,
+        DFB,
+        LRBP,
+        MACNN,
+        MAMC,
+        RACNN,
+        TASN,
+        Ensemble,
+        Plain,
+        complexity,
+        load_model,
+    )
     from clan_tf.report import write_report
     from clan_tf.training import train
 
@@ -57,6 +72,7 @@ __all__ = [
     "CompactBilinearPooling",
     "CrossLayerContextAttention",
     "CrossLayerSpatialAttention",
+    "Ensemble",
     "Experiment",
     "Explainer",
     "FilterAttention",
@@ -122,6 +138,7 @@ _ROOMS = {
         "MAMC",
         "RACNN",
         "TASN",
+        "Ensemble",
         "Plain",
         "complexity",
         "load_model",

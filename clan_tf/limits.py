@@ -37,6 +37,8 @@ TAXONOMY_BYTES = 2**23
 CLASS_WEIGHT = 1e6
 LOGIT_ADJUSTMENT = 100
 FOCAL_GAMMA = 100
+MEMBERS = 20
+"""Models of an ensemble."""
 TEMPERATURE = 100.0
 """Of calibration; its inverse is the smallest."""
 NAME_LENGTH = 1000

@@ -6,7 +6,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "clan-tf train photos/birds",
         "clan-tf train my.yaml training.epochs=20",
         "clan-tf train --resume --run-dir runs/birds-001",
-        "clan-tf train my.yaml --folds 5 --run-dir runs/birds-folds",
+        "clan-tf train my.yaml --folds 5 --ensemble --run-dir runs/birds-folds",
     ),
     "evaluate": (
         "clan-tf evaluate runs/birds-001",

@@ -18,6 +18,7 @@ from clan_tf.errors import CheckFailed, UserError, counted
 
 if TYPE_CHECKING:
     from clan_tf.config import Experiment
+    from clan_tf.folds import CrossValidation
 
 
 @with_experiment
@@ -44,20 +45,32 @@ def train(
             "--run-dir. The data's own test photos aren't used.",
         ),
     ] = None,
+    ensemble: Annotated[
+        bool,
+        typer.Option(
+            "--ensemble", help="With --folds: write the models of all folds as one, which averages their probabilities."
+        ),
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")] = False,
 ) -> None:
     """Train a model and evaluate it on the test split. Without CONFIG, it is the demo on generated photos."""
+    if ensemble and folds is None:
+        raise UserError("--ensemble: is of the models of several folds. Give their number: --folds K.")
     own = _own_config(run_dir) if resume and run_dir and experiment.config is None and folds is None else None
     if folds is not None:
         experiment = replace(experiment, overrides=(*experiment.overrides, f"data.folds={folds}", "data.fold=1"))
     loaded = experiment.load(own or "demo")
     quiet_tensorflow()
+    if ensemble and folds is not None:
+        _require_room(folds)
     if dry_run:
         _print_plan(loaded, f"{run_dir}/fold-1" if folds and run_dir else run_dir)
         if folds:
             say(f"This is the first of {folds} folds; the others are alike.")
+        if ensemble:
+            say("Beside them it would write ensemble.keras.")
     elif folds is not None:
-        _cross_validate(loaded, folds, run_dir, resume, with_report)
+        _cross_validate(loaded, folds, run_dir, resume, with_report, ensemble)
     else:
         _train(loaded, run_dir, resume, with_report)
 
@@ -102,7 +115,9 @@ def _train(experiment: "Experiment", run_dir: str | None, resume: bool, with_rep
         say("Open it in a browser: what the model confuses, where it looks, how sure it is.")
 
 
-def _cross_validate(experiment: "Experiment", folds: int, run_dir: str | None, resume: bool, with_report: bool) -> None:
+def _cross_validate(
+    experiment: "Experiment", folds: int, run_dir: str | None, resume: bool, with_report: bool, with_ensemble: bool
+) -> None:
     from clan_tf.folds import cross_validate
 
     progress = ConsoleProgress()
@@ -132,6 +147,26 @@ def _cross_validate(experiment: "Experiment", folds: int, run_dir: str | None, r
         ends = f"{100 * grouped.low:.2f} to {100 * grouped.high:.2f} %"
         say(f"Their groups (data.group) are fewer than the photos: by a bootstrap over groups the interval is {ends}")
     say(f"\nRuns, folds.csv and folds.json: {result.folder}")
+    if with_ensemble:
+        _write_ensemble(result)
+
+
+def _require_room(folds: int) -> None:
+    from clan_tf.folds import require_room
+
+    require_room(folds)
+
+
+def _write_ensemble(result: "CrossValidation") -> None:
+    from clan_tf.folds import write_ensemble
+
+    file = write_ensemble(result)
+    say(f"Ensemble of the {len(result.folds)} models: {file}")
+    say("The accuracies above aren't its own: all its members but one were trained on each of these photos.")
+    say("Next:")
+    say(f"  clan-tf predict {file} PHOTO…                          labels for your photos")
+    say(f"  clan-tf export {file} --format tflite --config CONFIG  a file for phones")
+    say(f"  clan-tf evaluate {file} --config CONFIG                its accuracy on test photos of no fold")
 
 
 def _write_report(run: str, progress: ConsoleProgress) -> Path | None:

@@ -10,7 +10,7 @@ import numpy as np
 from clan_tf.data import Photo
 from clan_tf.data.checked_photos import CheckedPhotos
 from clan_tf.errors import CheckFailed, UserError, counted
-from clan_tf.evaluation import check_noted, experiment_of, read_noted, require_same_classes
+from clan_tf.evaluation import check_noted, experiment_of, notes_on_folds, read_noted, require_same_classes
 from clan_tf.export.gate import GateReport, Limits, check_file
 from clan_tf.export.options import ExportOptions
 from clan_tf.export.sampling import stratified
@@ -71,6 +71,8 @@ class Comparison:
         self.photos = self.sample(self.split, samples)
         if len(self.photos.photos) < FEW_PHOTOS:
             self.progress.note(f"{counted(len(self.photos.photos), 'photo')} compared: too few to generalise.")
+        if run is None:
+            notes_on_folds(self.path, self.photos, self.progress)
 
     def sample(self, split: str, count: int | None = None) -> CheckedPhotos:
         """Reads photos of a split, stratified over classes; all if `count` is `None`."""

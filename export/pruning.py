@@ -38,13 +38,24 @@ def inference_model(
     if per_branch:
         outputs |= {f"{PROBABILITIES}_{branch}": model.features[branch] for branch in branches}
     outputs |= {name: model.features[name] for name in features}
-    pruned = keras.Model(model.input, outputs, name=model.name)
+    return _serving(keras.Model(model.input, outputs, name=model.name), model, folded)
+
+
+def _serving(pruned: keras.Model, model: BranchClassifier, folded: bool) -> keras.Model:
+    """Returns a part of a model with what serves in the place of its backbones and, in an ensemble, of its members."""
     backbones = {id(each): _with_maps(each, _needed_maps(each, model, pruned), folded) for each in model.backbones}
+    members = {
+        id(each.network): _serving(each.network, each.model, folded)
+        for each in getattr(model, "members", ())
+        if each.network in pruned.layers
+    }
 
     def replace(layer: keras.layers.Layer) -> keras.layers.Layer:
         return fold(layer) if folded else layer
 
     def call(layer: keras.layers.Layer, *args: Any, **kwargs: Any) -> Any:
+        if id(layer) in members:
+            return members[id(layer)](*args)
         if id(layer) not in backbones:
             return layer(*args, **kwargs)
         # Maps that no output needs have no value; nothing uses them.

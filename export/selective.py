@@ -166,13 +166,21 @@ def require_layers(names: Sequence[str], model: keras.Model) -> None:
 
 def _layers_that_compute(model: keras.Model) -> list[str]:
     """Lists the names of layers of a model, and of the models in it, that become operators, in order."""
-    names = []
+    names: list[str] = []
     for layer in model.layers:
         if isinstance(layer, keras.Model):
-            names += [inner.name for inner in layer.layers if inner.weights and not _is_folded_away(inner)]
+            names += _layers_with_weights(layer)
         elif not isinstance(layer, keras.layers.InputLayer):
             names.append(layer.name)
     return list(dict.fromkeys(names))  # two networks may have layers of the same names
+
+
+def _layers_with_weights(network: keras.Model) -> Iterator[str]:
+    for inner in network.layers:
+        if isinstance(inner, keras.Model):  # the backbone of a member of an ensemble
+            yield from _layers_with_weights(inner)
+        elif inner.weights and not _is_folded_away(inner):
+            yield inner.name
 
 
 def _is_folded_away(layer: keras.layers.Layer) -> bool:

@@ -32,7 +32,7 @@ from clan_tf.layers import (
     TrilinearAttention,
     WeightedAverage,
 )
-from clan_tf.models import BCNN, CBP, CLAN, DBT, DFB, LRBP, MACNN, MAMC, RACNN, TASN, Plain
+from clan_tf.models import BCNN, CBP, CLAN, DBT, DFB, LRBP, MACNN, MAMC, RACNN, TASN, Ensemble, Plain
 from helpers.models import BATCH, CLASSES, IMAGE_SIZE, MID_SHAPE, TOP_SHAPE, Arrays, Row, build, clan
 
 if keras.backend.backend() != "tensorflow":
@@ -86,6 +86,15 @@ def part_layers() -> keras.Model:
     return keras.Model({"mid": mid}, outputs)
 
 
+def ensemble() -> keras.Model:
+    """Of a model that averages probabilities, and a calibrated one that averages logits."""
+    members = [
+        CLAN("tiny", CLASSES, IMAGE_SIZE, combination="probabilities"),
+        CLAN("tiny", CLASSES, IMAGE_SIZE, temperatures={"combined": 1.5}),
+    ]
+    return Ensemble(members)
+
+
 ROWS = [
     Row("clca_gaussian", around(lambda: CrossLayerContextAttention("gaussian"), "mid", "top")),
     Row("clca_embedded", around(lambda: CrossLayerContextAttention("embedded_gaussian"), "mid", "top")),
@@ -123,6 +132,7 @@ ROWS = [
     Row("ra_cnn", lambda: RACNN("tiny", CLASSES, IMAGE_SIZE, crops=1, proposal_units=16), takes_photos=True),
     Row("ma_cnn", lambda: MACNN("tiny", CLASSES, IMAGE_SIZE), takes_photos=True),
     Row("mamc", lambda: MAMC("tiny", CLASSES, IMAGE_SIZE, feature_dim=16), takes_photos=True),
+    Row("ensemble", ensemble, takes_photos=True),
 ]
 rows = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 

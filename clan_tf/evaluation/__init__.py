@@ -17,7 +17,7 @@ from clan_tf.evaluation.metrics import (
     reliability_bins,
     top_k_accuracy,
 )
-from clan_tf.evaluation.photos import check_noted, experiment_of, read_noted, require_same_classes
+from clan_tf.evaluation.photos import check_noted, experiment_of, notes_on_folds, read_noted, require_same_classes
 from clan_tf.evaluation.selective import RiskPoint, Selective, rejection_text, risk_curve, risk_rows
 from clan_tf.evaluation.tables import EVALUATE_AGAIN, read_predictions
 from clan_tf.evaluation.unknown import Unknown, score_rows, unknown_text
@@ -47,6 +47,7 @@ __all__ = [
     "experiment_of",
     "interval_text",
     "mean_height_text",
+    "notes_on_folds",
     "read_noted",
     "read_predictions",
     "rejection_text",

@@ -24,7 +24,14 @@ from clan_tf.evaluation.metrics import (
     reliability_bins,
     top_k_accuracy,
 )
-from clan_tf.evaluation.photos import check_noted, experiment_of, noted_groups, read_noted, require_same_classes
+from clan_tf.evaluation.photos import (
+    check_noted,
+    experiment_of,
+    noted_groups,
+    notes_on_folds,
+    read_noted,
+    require_same_classes,
+)
 from clan_tf.evaluation.selective import Selective, selective_figures
 from clan_tf.evaluation.tables import write_tables
 from clan_tf.evaluation.unknown import Unknown, compared_photos, unknown_figures, unknown_photos
@@ -183,6 +190,8 @@ def evaluate(
         others = _unknown(predictor, data, unknown, checked, probabilities[COMBINED], progress)
     groups, group_notes = noted_groups(data, split, checked, progress)
     notes = [*data.notes, *data.content_notes(split, checked), *group_notes]
+    if run is None:
+        notes += notes_on_folds(path, checked, progress)
     if split == "val" and data.match and (fitted := _fitted(predictor)):
         notes.append(f"{fitted} fitted on the validation photos: on others the model does less well")
         progress.note(f"note: {notes[-1]}")

@@ -13,7 +13,10 @@ from clan_tf.data.sources.read import regrouped
 from clan_tf.errors import UserError, counted, listed
 from clan_tf.evaluation.groups import FEW, FEWEST, Groups
 from clan_tf.progress import Progress
-from clan_tf.run import RunData, RunDirectory, read_model_data
+from clan_tf.run import RunData, RunDirectory, is_run, read_model_data, read_run_split
+
+FIRST_FOLD = "fold-1"
+"""The run of the first fold in a folder of cross-validation."""
 
 
 def experiment_of(
@@ -87,6 +90,29 @@ def _groups(data: RunData, split: str, checked: CheckedPhotos) -> tuple[Groups |
     if len(groups) < FEW:
         return groups, f"{are_of}, which are few: 95 % intervals are rough, and rather too narrow"
     return groups, None
+
+
+def notes_on_folds(path: Path, checked: CheckedPhotos, progress: Progress) -> list[str]:
+    """Notes and returns that photos were in the folds whose models are the members of an ensemble, if any were.
+
+    Args:
+        path: the ensemble's file, or an export of it, in the folder of the folds.
+        checked: the photos.
+        progress: where it is noted.
+    """
+    firsts = [each / FIRST_FOLD for each in path.absolute().parents]
+    fold = next((RunDirectory(first) for first in firsts if is_run(first)), None)
+    split = read_run_split(fold) if fold else None
+    known = {row.digest for row in split.used} if split else set()
+    shared = sum(digest in known for digest in checked.digests)
+    if not shared:
+        return []
+    note = (
+        f"{shared:,} of {counted(len(checked.photos), 'photo')} were in the folds: all members of the ensemble but one "
+        "were trained on each of them, so this accuracy is higher than on new photos"
+    )
+    progress.note(f"note: {note}")
+    return [note]
 
 
 def require_same_classes(path: Path, expected: Sequence[str], source: Source) -> None:

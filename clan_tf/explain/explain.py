@@ -13,7 +13,7 @@ from clan_tf.explain.maps import Explainer, Explanation
 from clan_tf.files import new_folder
 from clan_tf.inference import KerasPredictor, locate_keras
 from clan_tf.inference.views import view_of_model
-from clan_tf.models import BranchClassifier
+from clan_tf.models import BranchClassifier, Ensemble
 from clan_tf.photos import PhotoError, list_photos, read_photo
 from clan_tf.progress import Progress
 from clan_tf.text import printable
@@ -57,6 +57,10 @@ def explain_photos(
     progress = progress or Progress()
     photos = list_photos(paths, progress.note)
     predictor = KerasPredictor.open(locate_keras(model), branches)
+    if isinstance(predictor.model, Ensemble):
+        raise UserError(
+            f"{model}: is an ensemble, and has no maps of its own. Explain its members, the runs of the folds."
+        )
     _require_relations(predictor.model, at)
     for note in missing_maps(predictor.model):
         progress.note(f"note: {note}")

@@ -1,5 +1,13 @@
-"""Cross-validation: one run for each fold, and the accuracy over all."""
+"""Cross-validation: one run for each fold, the accuracy over all, and the ensemble of their models."""
 
 from clan_tf.folds.cross_validate import CrossValidation, FoldResult, cross_validate
+from clan_tf.folds.ensemble import ENSEMBLE, require_room, write_ensemble
 
-__all__ = ["CrossValidation", "FoldResult", "cross_validate"]
+__all__ = [
+    "ENSEMBLE",
+    "CrossValidation",
+    "FoldResult",
+    "cross_validate",
+    "require_room",
+    "write_ensemble",
+]

@@ -7,6 +7,7 @@ from clan_tf.models.classifier import BranchClassifier
 from clan_tf.models.combination import COMBINED, combine
 from clan_tf.models.complexity import Complexity, complexity
 from clan_tf.models.dbt import DBT
+from clan_tf.models.ensemble import Ensemble
 from clan_tf.models.files import load_model, save_model
 from clan_tf.models.filter_bank import DFB
 from clan_tf.models.ma_cnn import MACNN
@@ -30,6 +31,7 @@ __all__ = [
     "TASN",
     "BranchClassifier",
     "Complexity",
+    "Ensemble",
     "Plain",
     "combine",
     "complexity",

@@ -6,11 +6,12 @@ are in the file. Nothing else is passed to Keras.
 """
 
 import inspect
+import json
 import math
 import re
 import struct
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from io import SEEK_CUR, SEEK_END, SEEK_SET, BytesIO, RawIOBase
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,9 +21,10 @@ import keras
 
 from clan_tf.errors import shown
 from clan_tf.files import open_regular_file, parse_json
-from clan_tf.limits import NAME_LENGTH
+from clan_tf.limits import MEMBERS, NAME_LENGTH
 from clan_tf.models.arguments import check_whole_numbers
 from clan_tf.models.classifier import BranchClassifier, argument_names
+from clan_tf.models.ensemble import OF_THE_ENSEMBLE, Ensemble, member_class, member_network
 from clan_tf.models.foreign import require_known_layers
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
@@ -38,6 +40,8 @@ COLLECTIONS = {
     "taxonomy": list,
 }
 """The settings that aren't a number or string."""
+NESTED = "members"
+"""The setting that holds descriptions of models, in an ensemble alone."""
 TABLES = ("taxonomy",)
 """Those of the collections that hold lists of texts."""
 _NAME = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.-]*")
@@ -47,6 +51,8 @@ EXPANSION = 100
 _CHUNK = 2**20
 _HEADER, _LENGTHS = 30, 26
 """Bytes of a member's local header before its name, and the offset of the lengths of name and extra field."""
+Described = tuple[type[BranchClassifier], Mapping[str, Any]]
+"""A model's class and settings."""
 SMALLEST_MAP, SMALLEST_TOP = 8, 128
 """Fewest channels of any backbone's maps, and of its top-level map: lower bounds on a relation's and head's weights."""
 
@@ -61,20 +67,66 @@ def require_own_model(path: Path) -> None:
     """
     with open_regular_file(path) as file, _open_archive(file) as archive:
         config = _read_config(archive)
-        settings = _require_own_class(config)
+        owner, settings = _require_own_class(config)
         weights = archive.getinfo(WEIGHTS).file_size
-        owner = keras.saving.get_registered_object(config["registered_name"])
-        check_whole_numbers(settings)
-        channels = SMALLEST_TOP if settings.get("base") is None else SMALLEST_MAP
-        least = {"classes": settings.get("classes", 0) * owner.head_inputs(settings, channels)}
-        if settings.get("mid_refinement") != "gap":
-            least["embed_dim"] = SMALLEST_MAP * (settings.get("embed_dim") or 0)
-        for name, number in (least | owner.fewest_weights(settings)).items():
-            # Before they are allocated; they are float32.
-            if 4 * number > weights:
-                text = f"{name} is {shown(settings.get(name))}, but {WEIGHTS} is too small for that: {weights:,} bytes"
-                raise ValueError(text)
+        if issubclass(owner, Ensemble):
+            _require_members(_members(settings), weights)
+        else:
+            _require_room(owner, settings, weights)
         require_plain_weights(_open_weights(file, archive))
+
+
+def _require_room(owner: type[BranchClassifier], settings: Mapping[str, Any], weights: int) -> None:
+    """Raises a `ValueError` for settings that make more weights than a file of so many bytes can hold."""
+    check_whole_numbers(settings)
+    channels = SMALLEST_TOP if settings.get("base") is None else SMALLEST_MAP
+    least = {"classes": settings.get("classes", 0) * owner.head_inputs(settings, channels)}
+    if settings.get("mid_refinement") != "gap":
+        least["embed_dim"] = SMALLEST_MAP * (settings.get("embed_dim") or 0)
+    for name, number in (least | owner.fewest_weights(settings)).items():
+        # Before they are allocated; they are float32.
+        if 4 * number > weights:
+            text = f"{name} is {shown(settings.get(name))}, but {WEIGHTS} is too small for that: {weights:,} bytes"
+            raise ValueError(text)
+
+
+def _members(settings: Mapping[str, Any]) -> list[Described]:
+    """Returns the members of an ensemble, each checked as a model of its own; a `ValueError` says what is wrong."""
+    described = settings.get(NESTED)
+    if not isinstance(described, list) or not 2 <= len(described) <= MEMBERS:
+        count = len(described) if isinstance(described, list) else shown(described)
+        raise ValueError(f"{CONFIG}: {NESTED} must be a list of 2 to {MEMBERS} models; received {count}")
+    members: list[Described] = []
+    for each in described:
+        if not isinstance(each, dict) or each.keys() != {"registered_name", "settings"}:
+            raise ValueError(f"{CONFIG}: {NESTED} must have a registered_name and settings; received {shown(each)}")
+        owner = member_class(each["registered_name"])
+        own = _checked_settings(owner, each["settings"])
+        if shared := sorted({*own} & {*OF_THE_ENSEMBLE}):
+            raise ValueError(f"{CONFIG}: {NESTED} must leave {shown(shared)} to the ensemble")
+        members.append((owner, {**own, "class_names": settings.get("class_names")}))
+    return members
+
+
+def _require_members(members: Sequence[Described], weights: int) -> None:
+    """Raises a `ValueError` if members have more weights than a file of so many bytes, together too.
+
+    Their weights are counted without allocating them; those of the same settings, as folds have, once.
+    """
+    alike: dict[str, list[Described]] = {}
+    for owner, settings in members:
+        _require_room(owner, settings, weights)
+        kind = json.dumps([keras.saving.get_registered_name(owner), {**settings, "temperatures": None}], sort_keys=True)
+        alike.setdefault(kind, []).append((owner, settings))
+    if 4 * sum(len(models) * _count_weights(*models[0]) for models in alike.values()) > weights:
+        raise ValueError(f"its members have more weights than {WEIGHTS} has room for: {weights:,} bytes")
+
+
+def _count_weights(owner: type[BranchClassifier], settings: Mapping[str, Any]) -> int:
+    """Counts the weights that an ensemble has of a member, without allocating them."""
+    with keras.StatelessScope(initialize_variables=False):
+        network = member_network(owner.from_config(dict(settings)), "member")
+    return sum(math.prod(weight.shape) for weight in network.weights)
 
 
 def require_known_model(path: Path) -> None:
@@ -206,19 +258,25 @@ def _read_config(archive: zipfile.ZipFile) -> dict[str, Any]:
     return config
 
 
-def _require_own_class(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Returns the settings of a model whose class is clan-tf's, or registered with Keras by the running program."""
+def _require_own_class(config: Mapping[str, Any]) -> Described:
+    """Returns a model's class, clan-tf's or registered with Keras by the running program, and its settings."""
     owner = keras.saving.get_registered_object(str(config.get("registered_name")))
     if not (inspect.isclass(owner) and issubclass(owner, BranchClassifier)):
         kind, name = shown(config.get("class_name")), shown(config.get("registered_name"))
         raise ForeignModel(f"is a {kind.strip(chr(39))} (registered as {name}), not a model of clan-tf")
-    settings = config.get("config")
+    return owner, _checked_settings(owner, config.get("config"))
+
+
+def _checked_settings(owner: type[BranchClassifier], settings: Any) -> Mapping[str, Any]:
+    """Returns the settings of a model if they are its own and plain; an ensemble's members aren't looked at."""
     if not isinstance(settings, dict):
         raise ValueError(f"{CONFIG} must hold the model's settings; received {shown(settings)}")
-    if unknown := sorted(set(settings) - OPTIONAL - {*argument_names(owner)}):
+    nested = {NESTED} if issubclass(owner, Ensemble) else set()
+    known = OPTIONAL | {*argument_names(owner)} | ({"class_names"} if nested else set())
+    if unknown := sorted(set(settings) - known):
         raise ValueError(f"{CONFIG} has settings that {owner.__name__} doesn't: {shown(unknown)}")
-    for name, value in settings.items():
-        _require_plain_value(name, value)
+    for name in settings.keys() - nested:
+        _require_plain_value(name, settings[name])
     own_name = settings.get("name")
     if own_name is not None and not (isinstance(own_name, str) and _NAME.fullmatch(own_name)):
         raise ValueError(

@@ -77,7 +77,7 @@ class BranchClassifier(keras.Model):
     STAGES: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     WARPED: ClassVar[Mapping[str, str]] = {}
     PUBLISHED: ClassVar[str] = ""
-    ROUNDING: ClassVar[float] = 1.0
+    ROUNDING: float = 1.0
     prepared: frozenset[str] = frozenset()
     rejection: Rejection | None = None
 

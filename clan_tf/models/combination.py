@@ -11,7 +11,15 @@ from clan_tf.layers.non_local import Shape
 from clan_tf.layers.relation import Tensor
 from clan_tf.layers.weighted_average import WeightedAverage
 
-__all__ = ["COMBINED", "branch_output", "combine", "combined_output", "joined_logits", "tempered"]
+__all__ = [
+    "COMBINED",
+    "branch_output",
+    "combine",
+    "combined_logits_output",
+    "combined_output",
+    "joined_logits",
+    "tempered",
+]
 _TINY = 1e-30
 """The smallest order of magnitude whose logarithm float32 holds."""
 
@@ -109,6 +117,28 @@ def combined_output(
         tensors = given or [keras.layers.Softmax(dtype="float32")(values) for values in logits]
         return _average(own, len(used), name)(tensors if len(tensors) > 1 else tensors[0])
     return keras.layers.Softmax(dtype="float32", name=name)(_divided(joined, temperature, name))
+
+
+def combined_logits_output(
+    logits: Sequence[Tensor],
+    rule: Combination,
+    weights: Sequence[float] | None = None,
+    temperature: float | None = None,
+) -> Tensor:
+    """Makes logits of what `combined_output` gives as layers of a model: those whose softmax it is.
+
+    Args:
+        logits: of each branch that counts, symbolic, `(batch, classes)`.
+        rule: as in `combine`.
+        weights: as in `combine`, none of them 0.
+        temperature: by which the result is calibrated; `None` if the model isn't.
+    """
+    joined = logits[0]
+    if len(logits) > 1 and rule == "logits":
+        joined = _average(weights, len(logits), "mean_logits")(logits)
+    elif len(logits) > 1:
+        joined = MeanLogProbabilities(weights, dtype="float32", name="mean_log_probabilities")(logits)
+    return _divided(joined, temperature, COMBINED)
 
 
 @keras.saving.register_keras_serializable(package="clan_tf")

@@ -17,6 +17,7 @@ from clan_tf.layers.group_bilinear import GroupBilinear
 from clan_tf.layers.part_attention import PartAttention
 from clan_tf.layers.trilinear_attention import TrilinearAttention
 from clan_tf.models.classifier import BranchClassifier
+from clan_tf.models.ensemble import Ensemble
 
 PARTS = ("backbone", "clca", "non_local", "clsa", "heads")
 Shape = tuple[int | None, ...]
@@ -67,9 +68,9 @@ class Complexity:
 def complexity(model: BranchClassifier) -> Complexity:
     """Counts a model's parameters and operations, without running it."""
     cost = Complexity(variables=model.count_params())
-    for layer in model.layers:
+    for layer, owner, prefix in _layers(model):
         part = _part(layer)
-        calls = model.calls_in_training(layer) if isinstance(model, BranchClassifier) else 1
+        calls = owner.calls_in_training(layer) if isinstance(owner, BranchClassifier) else 1
         for leaf in leaf_layers(layer):
             cost.parameters[part] += sum(prod(weight.shape) for weight in leaf.trainable_weights)
             cost.macs[part] += _macs(leaf)
@@ -82,9 +83,18 @@ def complexity(model: BranchClassifier) -> Complexity:
             # A refined map has the shape of the map that it is made of.
             shape = layer.output.shape if isinstance(layer, NonLocalBlock) else layer.input.shape
             macs, size = layer.product_cost(shape)
-            cost.relations[layer.name] = RelationCost(macs, size)
+            cost.relations[prefix + layer.name] = RelationCost(macs, size)
             cost.activation_bytes += size
     return cost
+
+
+def _layers(model: keras.Model) -> Iterator[tuple[keras.layers.Layer, keras.Model, str]]:
+    """Yields a model's layers, each with the model that it is of, an ensemble's members, and a prefix of its name."""
+    if isinstance(model, Ensemble):
+        for member in model.members:
+            yield from ((layer, member.model, f"{member.network.name}/") for layer in member.network.layers)
+    else:
+        yield from ((layer, model, "") for layer in model.layers)
 
 
 def _part(layer: keras.layers.Layer) -> str:

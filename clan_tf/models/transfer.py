@@ -10,6 +10,7 @@ import keras
 from clan_tf.errors import UserError
 from clan_tf.models.backbones import backbone_spec
 from clan_tf.models.classifier import BranchClassifier
+from clan_tf.models.ensemble import Ensemble
 
 _NUMBER = re.compile(r"_\d+$")
 
@@ -53,7 +54,7 @@ def copy_fitting(source: BranchClassifier, model: BranchClassifier) -> Transfer:
         model: a new one.
 
     Raises:
-        UserError: if the models have other backbones, or mid-level maps of other layers.
+        UserError: if the models have other backbones, or mid-level maps of other layers, or the source is an ensemble.
     """
     _require_same_maps(source, model)
     inner = [pair for old, new in _backbone_pairs(source, model) for pair in _pairs(old, new)]
@@ -112,6 +113,8 @@ def _are_alike(source: BranchClassifier, model: BranchClassifier, names: Sequenc
 
 
 def _require_same_maps(source: BranchClassifier, model: BranchClassifier) -> None:
+    if isinstance(source, Ensemble):
+        raise UserError("it is an ensemble. Start from one of its members, such as the run of a fold")
     if source.backbone != model.backbone:
         raise UserError(
             f"it has the backbone {source.backbone}, and model.backbone is {model.backbone}. Use --set "

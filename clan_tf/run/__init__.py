@@ -10,7 +10,7 @@ from clan_tf.run.directory import Outcome, RunDirectory, find_run_above, is_run
 from clan_tf.run.evaluation_folder import EvaluationFolder
 
 if TYPE_CHECKING:
-    from clan_tf.run.data import RunData, read_model_data, read_run_data
+    from clan_tf.run.data import RunData, read_model_data, read_run_data, read_run_split
 
 __all__ = [
     "EvaluationFolder",
@@ -21,7 +21,8 @@ __all__ = [
     "is_run",
     "read_model_data",
     "read_run_data",
+    "read_run_split",
 ]
 __getattr__, __dir__ = lazy_names(
-    __name__, dict.fromkeys(("RunData", "read_model_data", "read_run_data"), "clan_tf.run.data")
+    __name__, dict.fromkeys(("RunData", "read_model_data", "read_run_data", "read_run_split"), "clan_tf.run.data")
 )

@@ -17,8 +17,10 @@ from clan_tf.config import Experiment, load_experiment, with_values
 from clan_tf.data import Photo, Source
 from clan_tf.errors import UserError
 from clan_tf.evaluation import Share, evaluate
+from clan_tf.explain import explain_photos
 from clan_tf.files import read_rows
 from clan_tf.folds import CrossValidation, FoldResult, cross_validate
+from clan_tf.inference import predict
 from clan_tf.models.files import load_model
 from clan_tf.run import RunDirectory
 from clan_tf.training import train
@@ -150,6 +152,42 @@ def test_the_command_prints_what_is_written(experiment: Experiment, finished: Cr
     assert "fold-2" in result.output and f"Mean {100 * finished.mean:.2f} %" in result.output
     refused = CliRunner().invoke(app, ["train", str(TINY_DEMO), "--folds", "1"])
     assert isinstance(refused.exception, UserError) and "data.folds" in str(refused.exception)
+
+
+def test_the_ensemble_is_of_all_folds_and_told_apart_on_photos_of_theirs(
+    experiment: Experiment, finished: CrossValidation, colour_folders: Path
+) -> None:
+    own = f"data={{source: folders, image_size: 32, validation_fraction: 0.25, root: {colour_folders}}}"
+    words = ["train", str(TINY_DEMO), own, "training.batch_size=5", "training.epochs=2", "--folds", "2"]
+    result = CliRunner().invoke(app, [*words, "--run-dir", str(finished.folder), "--resume", "--ensemble"])
+    file = finished.folder / "ensemble.keras"
+    assert result.exit_code == 0, result.output
+    assert f"clan-tf evaluate {file} --config CONFIG" in result.output
+    photo = str(next((colour_folders / "test").rglob("*.jpg")))
+    label = predict(str(file), [photo])[0]["predictions"][0]
+    by_fold = [predict(str(fold.run), [photo], top=3)[0]["predictions"] for fold in finished.folds]
+    shares = [{each["label"]: each["probability"] for each in answers} for answers in by_fold]
+    means = {name: (shares[0][name] + shares[1][name]) / 2 for name in shares[0]}
+    assert label["label"] == max(means, key=means.__getitem__)
+    assert label["probability"] == pytest.approx(means[label["label"]], abs=1e-5)
+    with pytest.raises(UserError, match="is an ensemble, and has no maps of its own. Explain its members"):
+        explain_photos(str(file), [photo], finished.folder / "explained")
+
+    config = {"config": str(RunDirectory(finished.folds[0].run).config)}
+    apart = ["data.folds=null", "data.fold=null"]
+    assert evaluate(str(file), "test", overrides=apart, **config).notes == ()
+    note = "18 of 18 photos were in the folds: all members of the ensemble but one were trained on each of them"
+    known = evaluate(str(file), "test", **config)  # the first fold
+    assert f"{note}, so this accuracy is higher than on new photos" in known.notes
+
+
+def test_an_ensemble_needs_folds_and_not_too_many() -> None:
+    for words, message in (
+        (["train", "--ensemble"], "--ensemble: is of the models of several folds. Give their number: --folds K"),
+        (["train", "--folds", "21", "--ensemble", "--dry-run"], "at most 20 models; received --folds 21"),
+    ):
+        refused = CliRunner().invoke(app, words)
+        assert isinstance(refused.exception, UserError) and message in str(refused.exception)
 
 
 def test_the_interval_over_groups_is_that_of_whole_groups_drawn_anew() -> None:
