@@ -2,7 +2,7 @@
 
 import json
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -106,8 +106,11 @@ def test_it_answers_the_mean_of_what_its_members_answer(
     np.testing.assert_allclose(ensemble.combine(found, ("member_1", "member_3")), (own[0] + own[2]) / 2, atol=1e-6)
 
 
-def test_models_of_all_methods_are_members_and_are_read_again(tmp_path: Path, photos: np.ndarray) -> None:
-    members = [member(kind, seed) for seed, kind in enumerate(KINDS)]
+@pytest.mark.parametrize("kinds", [KINDS[-3:], pytest.param(KINDS, marks=pytest.mark.soak)])
+def test_models_of_all_methods_are_members_and_are_read_again(
+    kinds: Sequence[Any], tmp_path: Path, photos: np.ndarray
+) -> None:
+    members = [member(kind, seed) for seed, kind in enumerate(kinds)]
     expected = np.mean([answers(model, photos)["combined"] for model in members], axis=0)
     save_model(Ensemble(members), tmp_path / "x.keras")
     loaded = load_model(tmp_path / "x.keras")
