@@ -12,6 +12,7 @@ from clan_tf.config import Experiment, with_values
 from clan_tf.data import Source, read_folds
 from clan_tf.data.check import require_ready
 from clan_tf.data.sources.cutting import has_groups, unit_keys
+from clan_tf.data.sources.taxonomy_table import read_taxonomy
 from clan_tf.errors import UserError, counted, listed
 from clan_tf.evaluation import Groups, Share, evaluate, read_predictions
 from clan_tf.files import only_process, write_json, write_rows
@@ -19,9 +20,10 @@ from clan_tf.models import COMBINED
 from clan_tf.models.memory import forgetting_graphs
 from clan_tf.progress import Progress
 from clan_tf.run import RunDirectory, is_run
+from clan_tf.run.splits import Match
 from clan_tf.training import prepare_data, train
 from clan_tf.training.devices import runs_with_others
-from clan_tf.training.resuming import resumed_data, resumed_experiment
+from clan_tf.training.resuming import require_same_taxonomy, resumed_data, resumed_experiment
 
 TABLE, RESULTS = "folds.csv", "folds.json"
 
@@ -212,13 +214,30 @@ def _require_same(fold: _Fold) -> None:
     if not is_run(fold.run.path):
         return
     resumed_experiment(fold.run, fold.experiment, lambda note: None)
+    require_same_taxonomy(fold.run, read_taxonomy(fold.experiment.data, fold.source.class_names))
     found = resumed_data(fold.run, fold.experiment, fold.source).match
+    if found and (altered := _altered(found)):
+        raise UserError(
+            f"{fold.run.path}: {counted(len(altered), 'photo')} have other content than when the run began "
+            f"({listed(altered, 1)}), and all folds must be of the same photos. Put the photos back, or train all "
+            "folds in another --run-dir."
+        )
     if found and found.new:
         raise UserError(
             f"{fold.run.path}: {counted(len(found.new), 'photo')} came after the run began "
             f"({listed([photo.name for photo in found.new], 1)}), and all folds must be of the same photos. Remove the "
             "photos, or train all folds in another --run-dir."
         )
+
+
+def _altered(found: Match) -> list[str]:
+    """Returns the names of a run's photos whose content isn't what the run recorded."""
+    return [
+        row.photo
+        for split, rows in found.rows.items()
+        for row, photo in zip(rows, found.source.splits[split], strict=True)
+        if photo.digest and photo.digest != row.digest
+    ]
 
 
 def _finish(fold: _Fold, folds: int, progress: Progress, after_fold: Callable[[Path], None]) -> None:

@@ -117,6 +117,27 @@ def test_folds_of_another_experiment_are_not_mixed(experiment: Experiment, finis
     assert not (finished.folder / "fold-3").exists()
 
 
+def test_folds_of_another_taxonomy_or_other_content_are_refused(
+    experiment: Experiment, finished: CrossValidation, colour_folders: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "levels.csv").write_text('class,group\nred bird,a\n"blue, small",a\ngrün,b\n', encoding="utf-8")
+    with pytest.raises(UserError, match="isn't the taxonomy that the run began with"):
+        cross_validate(
+            with_values(experiment, {"data.taxonomy": str(tmp_path / "levels.csv")}),
+            2,
+            str(finished.folder),
+            resume=True,
+        )
+    photo = colour_folders / "train" / "grün" / "3.jpg"
+    content = photo.read_bytes()
+    photo.write_bytes(content + b"\0")
+    try:
+        with pytest.raises(UserError, match="other content than when the run began|of the run changed since it began"):
+            cross_validate(experiment, 2, str(finished.folder), resume=True)
+    finally:
+        photo.write_bytes(content)
+
+
 def test_photos_added_between_two_folds_are_refused(colour_folders: Path, finished: CrossValidation) -> None:
     added = colour_folders / "train" / "grün" / "added.jpg"
     write_photo(added, (60, 200, 60))
