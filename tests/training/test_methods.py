@@ -57,7 +57,7 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 
 @pytest.mark.parametrize(
-    "run", ["dfb", "mamc", pytest.param("tasn", marks=pytest.mark.soak), "ra_cnn"], indirect=True
+    "run", [*(pytest.param(name, marks=pytest.mark.soak) for name in ("dfb", "mamc", "tasn")), "ra_cnn"], indirect=True
 )  # what is their own: start, order, random numbers, phases
 def test_a_killed_training_goes_on_to_the_same_weights(run: RunDirectory, tmp_path: Path) -> None:
     def stop(epoch: int, logs: object) -> None:

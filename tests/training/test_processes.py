@@ -138,6 +138,7 @@ def soak(folder: Path, *arguments: str) -> str:
     return done.stdout
 
 
+@pytest.mark.soak  # others are killed at chosen moments
 def test_a_run_killed_at_random_moments_ends_as_one_left_in_peace(tmp_path: Path) -> None:
     assert "differences: none" in soak(tmp_path, "--kills", "1", "training.epochs=3", "training.freeze_epochs=0")
 
