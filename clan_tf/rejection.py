@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from clan_tf.errors import shown
-from clan_tf.text import percent
+from clan_tf.text import short_percent
 
 NEVER = float(np.nextafter(np.float32(1), np.float32(2)))
 """A threshold that no probability reaches."""
@@ -48,7 +48,9 @@ class Rejection:
         span = f"{lowest:.4g}" if lowest == highest else f"{lowest:.4g} to {highest:.4g}, by class"
         needed = f"a probability of at least {span}" if highest else "any probability"
         return (
-            needed if self.accept_error is None else f"{needed}, for at most {percent(self.accept_error)} wrong answers"
+            needed
+            if self.accept_error is None
+            else f"{needed}, for at most {short_percent(self.accept_error)} wrong answers"
         )
 
 

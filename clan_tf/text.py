@@ -35,7 +35,7 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
-def percent(share: float) -> str:
+def short_percent(share: float) -> str:
     """Writes a share, 0…1, as percent with three digits: `2 %`, `97.5 %`."""
     return f"{100 * share:.3g} %"
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from clan_tf.evaluation.groups import Groups
-from clan_tf.evaluation.metrics import Estimate, Share
+from clan_tf.evaluation.metrics import Estimate, Share, as_percent
 from clan_tf.taxonomy import Taxonomy
 
 ROOT = "(root)"
@@ -104,7 +104,7 @@ def level_figures(
 def accuracy_rows(levels: Levels) -> list[tuple[str, str, str, str, str]]:
     """Returns what to show of the levels: name, number of names, accuracy, its interval, and mistakes within it."""
     return [
-        (one.level, f"{one.labels:,}", _percent(one.accuracy.value), _interval(one.accuracy), _within(one.shared))
+        (one.level, f"{one.labels:,}", as_percent(one.accuracy.value), one.accuracy.interval, _within(one.shared))
         for one in levels.accuracy
     ]
 
@@ -116,8 +116,8 @@ def severity_rows(levels: Levels) -> list[tuple[str, str, str, str, str]]:
             one.common or ROOT,
             str(one.height),
             f"{one.mistakes.right:,}",
-            _percent(one.mistakes.value),
-            _interval(one.mistakes),
+            as_percent(one.mistakes.value),
+            one.mistakes.interval,
         )
         for one in levels.severity
     ]
@@ -154,13 +154,5 @@ def _columns(name: str, share: Share | None) -> dict[str, object]:
     return {name: share.value, f"{name}_low": share.low, f"{name}_high": share.high}
 
 
-def _percent(value: float) -> str:
-    return f"{100 * value:.2f} %"
-
-
-def _interval(share: Share) -> str:
-    return f"{_percent(share.low)} to {_percent(share.high)}"
-
-
 def _within(share: Share | None) -> str:
-    return f"{_percent(share.value)} ({_interval(share)})" if share else ""
+    return f"{as_percent(share.value)} ({share.interval})" if share else ""

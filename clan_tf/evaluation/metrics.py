@@ -38,6 +38,11 @@ class Share:
         interval = binomtest(right, photos).proportion_ci(method="wilson")
         return cls(right, photos, right / photos, float(interval.low), float(interval.high))
 
+    @property
+    def interval(self) -> str:
+        """Its interval in words."""
+        return f"{as_percent(self.low)} to {as_percent(self.high)}"
+
     @classmethod
     def of_photos(cls, are_right: np.ndarray, groups: Groups | None = None) -> "Share":
         """Computes the share of the photos that are right, bool `(photos,)`; its interval over `groups`, if given."""

@@ -112,7 +112,7 @@ def risk_rows(selective: Selective) -> list[tuple[str, str, str, str]]:
             as_percent(point.answered.value),
             f"{point.threshold:.4f}",
             as_percent(point.error.value),
-            _interval(point.error),
+            point.error.interval,
         )
         for point in selective.points()
     ]
@@ -128,7 +128,7 @@ def rejection_text(selective: Selective) -> str:
     share = f"{answered.right:,} of {answered.photos:,} photos ({as_percent(answered.value)}) are answered"
     if error is None:
         return f"Answers take {rejection}: none is given."
-    wrong = f"{error.right:,} wrongly ({as_percent(error.value)}, 95 % interval {_interval(error)})"
+    wrong = f"{error.right:,} wrongly ({as_percent(error.value)}, 95 % interval {error.interval})"
     return f"Answers take {rejection}: {share}, {wrong}."
 
 
@@ -146,7 +146,3 @@ def curve_rows(selective: Selective) -> list[dict[str, Any]]:
         }
         for point in selective.curve
     ]
-
-
-def _interval(share: Share) -> str:
-    return f"{as_percent(share.low)} to {as_percent(share.high)}"

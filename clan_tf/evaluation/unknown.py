@@ -161,7 +161,7 @@ def unknown_text(unknown: Unknown) -> str:
     if unknown.accepted is None:
         return f"Every answer is given, also for the {unknown.photos:,} unknown photos."
     share = unknown.accepted
-    interval = f"95 % interval {as_percent(share.low)} to {as_percent(share.high)}"
+    interval = f"95 % interval {share.interval}"
     return (
         f"Of the {share.photos:,} unknown photos {share.right:,} are answered ({as_percent(share.value)}, {interval})."
     )

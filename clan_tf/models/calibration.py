@@ -19,21 +19,6 @@ _LARGEST = 10.0
 
 
 @dataclass(frozen=True)
-class Answers:
-    """A model whose answers mean what they say, and how that was found.
-
-    Attributes:
-        model: the model, with other temperatures and thresholds.
-        fit: its temperatures; why they are as they were; `None` if they weren't to be fitted.
-        rejection: when it withholds an answer; why it never does; `None` if it wasn't to.
-    """
-
-    model: BranchClassifier
-    fit: "Fit | str | None"
-    rejection: RejectionFit | str | None
-
-
-@dataclass(frozen=True)
 class Fit:
     """Temperatures that were fitted.
 
@@ -49,6 +34,21 @@ class Fit:
 
     def __str__(self) -> str:
         return f"logits are divided by {self.temperatures[COMBINED]:g}, fitted on {self.photos:,} validation photos"
+
+
+@dataclass(frozen=True)
+class Answers:
+    """A model whose answers mean what they say, and how that was found.
+
+    Attributes:
+        model: the model, with other temperatures and thresholds.
+        fit: its temperatures; why they are as they were; `None` if they weren't to be fitted.
+        rejection: when it withholds an answer; why it never does; `None` if it wasn't to.
+    """
+
+    model: BranchClassifier
+    fit: Fit | str | None
+    rejection: RejectionFit | str | None
 
 
 def fit_temperatures(model: BranchClassifier, logits: Mapping[str, np.ndarray], labels: np.ndarray) -> Fit | str:

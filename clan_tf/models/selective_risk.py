@@ -7,7 +7,7 @@ import numpy as np
 
 from clan_tf.errors import counted
 from clan_tf.rejection import NEVER, Rejection
-from clan_tf.text import percent
+from clan_tf.text import short_percent
 
 CONFIDENCE = 0.95
 """How sure it is that no more of the accepted answers are wrong than is aimed for."""
@@ -61,7 +61,7 @@ class RejectionFit:
         return {"photos": self.photos, "accepted": self.accepted, "wrong": self.wrong}
 
     def __str__(self) -> str:
-        share = f"{self.accepted:,} of {self.photos:,} validation photos ({percent(self.accepted / self.photos)})"
+        share = f"{self.accepted:,} of {self.photos:,} validation photos ({short_percent(self.accepted / self.photos)})"
         return f"given for {self.rejection}; {share} are answered, {self.wrong:,} of them wrongly"
 
 
@@ -188,5 +188,5 @@ def _why(scores: np.ndarray, wrong: np.ndarray, aim: float) -> str:
     else:
         reason = f"none of the tests on {of}, {int(wrong.sum()):,} of them wrong, shows it"
     reachable = next((each for each in np.arange(1, 51) / 100 if lowest_threshold(scores, wrong, each)), None)
-    also = f"; {percent(reachable)} would be reached" if reachable and reachable > aim else ""
-    return f"no threshold promises at most {percent(aim)} of wrong answers: {reason}{also}"
+    also = f"; {short_percent(reachable)} would be reached" if reachable and reachable > aim else ""
+    return f"no threshold promises at most {short_percent(aim)} of wrong answers: {reason}{also}"

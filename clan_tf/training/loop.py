@@ -226,9 +226,11 @@ class TrainingLoop:
             model = load_model(path)
             batches = evaluation_batches(self.readers["val"], labels, size)
             logits = ProbabilityFunction(model.logits_model())(batches, len(labels), check)
+            before = model.get_config()
             answers = fit_answers(model, logits, labels, with_temperatures, accept_error)
-            for each in (self.run.last, path) if is_last else (path,):
-                save_model(answers.model, each)
+            if answers.model.get_config() != before:
+                for each in (self.run.last, path) if is_last else (path,):
+                    save_model(answers.model, each)
         self._note_answers(answers)
 
     def _note_answers(self, answers: Answers) -> None:
