@@ -64,7 +64,9 @@ def export(
     ] = False,
     calibration_photos: Annotated[
         int | None,
-        typer.Option("--calibration-photos", metavar="N", help="For int8 and int16x8: number of train photos; 200."),
+        typer.Option(
+            "--calibration-photos", metavar="N", help="For dynamic, int8 and int16x8: train photos used; 200."
+        ),
     ] = None,
     keep_float: Annotated[
         list[str] | None,

@@ -11,14 +11,14 @@ from io import BytesIO
 from typing import Any
 
 import flatbuffers
-import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from clan_tf.export.flatbuffer import read_tflite, write_tflite
 from clan_tf.rejection import Rejection
 from clan_tf.runtime import Contract
 from clan_tf.runtime.contract import CONTRACT_FILE, LABELS_FILE
 
-_METADATA_NAME, _METADATA_FORMAT, _TFLITE_FORMAT = "TFLITE_METADATA", b"M001", b"TFL3"
+_METADATA_NAME, _METADATA_FORMAT = "TFLITE_METADATA", b"M001"
 _RGB, _IMAGE_PROPERTIES, _FEATURE_PROPERTIES, _TENSOR_AXIS_LABELS = 1, 2, 1, 2
 _NORMALIZATION_OPTIONS, _SCORE_THRESHOLDING_OPTIONS = 1, 3
 """Values of the schema's enumerations and unions."""
@@ -33,29 +33,18 @@ def with_metadata(tflite: bytes, name: str, contract: Contract, description: str
         contract: labels and preprocessing.
         description: a description for readers of the metadata.
     """
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(tflite, 0))
-    _take_in_buffers(model, tflite)
+    model = read_tflite(tflite)
     buffer, entry = schema.BufferT(), schema.MetadataT()
     takes_floats = model.subgraphs[0].tensors[model.subgraphs[0].inputs[0]].type == schema.TensorType.FLOAT32
     buffer.data = list(_metadata(name, description, takes_floats, contract.rejection))
     model.buffers.append(buffer)
     entry.name, entry.buffer = _METADATA_NAME, len(model.buffers) - 1
     model.metadata = [*(model.metadata or []), entry]
-    builder = flatbuffers.Builder(len(tflite) + 4096)
-    builder.Finish(model.Pack(builder), file_identifier=_TFLITE_FORMAT)
-    file = BytesIO(bytes(builder.Output()))
+    file = BytesIO(write_tflite(model))
     with zipfile.ZipFile(file, "a", zipfile.ZIP_STORED) as archive:
         archive.writestr(LABELS_FILE, "\n".join(contract.class_names))
         archive.writestr(CONTRACT_FILE, contract.to_json())
     return file.getvalue()
-
-
-def _take_in_buffers(model: schema.ModelT, tflite: bytes) -> None:
-    """Moves weights into the FlatBuffer that some writers put after it, at an offset in the file."""
-    for buffer in model.buffers:
-        if buffer.offset > 1:
-            buffer.data = np.frombuffer(tflite, "uint8", buffer.size, buffer.offset)
-            buffer.offset = buffer.size = 0
 
 
 def _metadata(name: str, description: str, takes_floats: bool, rejection: Rejection | None) -> bytes:

@@ -33,7 +33,8 @@ class ExportOptions:
         per_branch: for `saved_model`, whether each branch's probabilities are outputs, too.
         explain: for `saved_model`, whether there is a signature that outputs attention maps.
         fold: whether chains of linear layers are folded into one, batch normalisation among them.
-        calibration_photos: for `int8` and `int16x8`, how many train photos are used for calibration; 200 if `None`.
+        calibration_photos: for `dynamic`, `int8` and `int16x8`, how many train photos determine the ranges of
+            activations and the correction of biases; 200 if `None`.
         keep_float: for `float16`, `dynamic` and `int8`, layers that stay in float32.
         max_drop: for `dynamic`, `int8` and `int16x8`, the maximum drop in accuracy, in percentage points; 1 if `None`.
         min_agreement: for the same, the minimum percentage of photos with the model's most probable class; if `None`,
@@ -76,8 +77,11 @@ class ExportOptions:
             self.quantize,
             {
                 SELECTIVE: {"--keep-float": bool(self.keep_float)},
-                LOSSY: {"--max-drop": self.max_drop is not None, "--min-agreement": self.min_agreement is not None},
-                CALIBRATED: {"--calibration-photos": self.calibration_photos is not None},
+                LOSSY: {
+                    "--calibration-photos": self.calibration_photos is not None,
+                    "--max-drop": self.max_drop is not None,
+                    "--min-agreement": self.min_agreement is not None,
+                },
             },
         )
         if self.calibration_photos is not None and self.calibration_photos < 1:

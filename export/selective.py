@@ -11,8 +11,11 @@ import keras
 import numpy as np
 
 from clan_tf.errors import UserError, nearest
+from clan_tf.export.bias_correction import BiasCorrection
 from clan_tf.export.gate import Limits, compare, failed_limits
+from clan_tf.export.observed import Observed
 from clan_tf.export.options import CALIBRATED, Quantization
+from clan_tf.layers.sampling import Resampler
 from clan_tf.runtime import Contract, ExportedModel
 from clan_tf.runtime.exported import PROBABILITIES
 from clan_tf.silence import silenced
@@ -43,7 +46,8 @@ class SelectiveQuantizer:
         model: the model that it was converted from, for the names of layers.
         contract: labels and preprocessing of the file.
         quantization: one of `SELECTIVE`.
-        calibration: for `int8`, input photos of the file, uint8.
+        observed: for `dynamic` and `int8`, what passes between the operators for photos that the gate doesn't compare
+            on, with the means of `inputs_of_linear`.
 
     Raises:
         UserError: if ai-edge-quantizer isn't installed.
@@ -55,27 +59,33 @@ class SelectiveQuantizer:
         model: keras.Model,
         contract: Contract,
         quantization: Quantization,
-        calibration: Sequence[np.ndarray] = (),
+        observed: Observed | None = None,
     ) -> None:
         try:
             from ai_edge_quantizer import quantizer, recipe
         except ImportError as error:
             raise UserError("Layers in float32 need ai-edge-quantizer: pip install clan-tf[export].") from error
         self._file, self._contract, self._quantizer = float_file, contract, quantizer
+        self._correction = BiasCorrection(float_file, observed) if observed else None
         recipes = {"dynamic": recipe.dynamic_wi8_afp32, "int8": recipe.static_wi8_ai8, "float16": lambda: _FLOAT16}
         self._recipe = recipes[quantization]()
         self.layers = _layers_that_compute(model)
-        self._calibration = self._calibrate(calibration) if quantization in CALIBRATED else None
+        self._locating = layers_that_locate(model)
+        self._calibration = self._calibrate(observed) if observed and quantization in CALIBRATED else None
 
     def quantize(self, keep_float: Sequence[str]) -> bytes:
         """Quantizes the file, except that `keep_float` layers stay in float32."""
         with silenced():
-            return bytes(self._quantizer_without(keep_float).quantize(self._calibration).quantized_model)
+            file = bytes(self._quantizer_without(keep_float).quantize(self._calibration).quantized_model)
+        return self._correction.correct(file) if self._correction else file
 
     def layers_to_keep(
         self, ranked: Sequence[str], photos: Sequence[np.ndarray], labels: np.ndarray, limits: Limits
     ) -> Iterator[Sequence[str]]:
         """Yields the layers to keep in float32: the first 1, 2, 3, 5, 8, 12 …, at most half of all.
+
+        Where a model looks at a part of the photo that it has chosen, a small error can move that part. So the last
+        choices are all layers that choose (`layers_that_locate`).
 
         Starts with the first of these numbers that meets the limits on some photos, or with the last one.
 
@@ -99,6 +109,7 @@ class SelectiveQuantizer:
         while count <= len(ranked) // 2:
             choices.append(ranked[:count])
             count += (count + 1) // 2
+        choices += self._locating
         yield from dropwhile(lambda kept: kept is not choices[-1] and fails(kept), choices)
 
     def ranked_layers(self, photos: Sequence[np.ndarray], on_layer: Callable[[], None] = lambda: None) -> list[str]:
@@ -134,13 +145,22 @@ class SelectiveQuantizer:
             with ExportedModel(path, contract=self._contract) as model:
                 return np.concatenate([model(photo[None])[PROBABILITIES] for photo in photos])
 
-    def _calibrate(self, photos: Sequence[np.ndarray]) -> Any:
+    def _calibrate(self, observed: Observed) -> Any:
+        """Returns the ranges of activations as ai-edge-quantizer has them, but over all photos.
+
+        It would take a moving average of each photo's range instead, and cut off what few photos reach.
+        """
         from ai_edge_litert.interpreter import Interpreter
 
-        dtype = Interpreter(model_content=self._file).get_input_details()[0]["dtype"]
-        examples = [{"photos": photo[None].astype(dtype)} for photo in photos]
+        (taken,) = Interpreter(model_content=self._file).get_input_details()
+        example = {"photos": np.zeros(taken["shape"], taken["dtype"])}
         with silenced():
-            return self._quantizer_without(()).calibrate({_SIGNATURE: examples})
+            ranges = self._quantizer_without(()).calibrate({_SIGNATURE: [example]})
+        for name, each in ranges.items():
+            if name in observed.ranges and np.size(each["min"]) == 1:
+                for key, value in zip(("min", "max"), observed.ranges[name], strict=True):
+                    each[key] = np.full_like(each[key], value)
+        return ranges
 
     def _quantizer_without(self, layers: Sequence[str]) -> Any:
         quantizer = self._quantizer.Quantizer(bytearray(self._file))
@@ -157,11 +177,39 @@ class SelectiveQuantizer:
 def require_layers(names: Sequence[str], model: keras.Model) -> None:
     """Raises a `UserError` for a name that isn't that of a layer with operators."""
     layers = _layers_that_compute(model)
+    networks = [each.name for each in model.layers if isinstance(each, keras.Model)]
     for name in names:
-        if name not in layers:
+        if name not in (*layers, *networks):
             raise UserError(
-                f"--keep-float: no layer {name!r}.{nearest(name, layers)} Layers that compute: {', '.join(layers)}."
+                f"--keep-float: no layer {name!r}.{nearest(name, [*layers, *networks])} Layers that compute: "
+                f"{', '.join(layers)}; whole networks: {', '.join(networks)}."
             )
+
+
+def layers_that_locate(model: keras.Model) -> list[list[str]]:
+    """Lists the layers that decide which part of a photo a model looks at, and those that cut it out.
+
+    Args:
+        model: the model, with a network for each look.
+
+    Returns:
+        Names, in order: first with the first of the networks that decide, then with the second, too, and so on.
+        Empty if the model doesn't choose.
+    """
+    sources: dict[int, list[keras.Operation]] = {}
+    for node in (each for of_depth in model._nodes_by_depth.values() for each in of_depth):
+        sources[id(node.operation)] = [tensor._keras_history.operation for tensor in node.input_tensors]
+    found: set[int] = set()
+    waiting: list[keras.Operation] = [layer for layer in model.layers if isinstance(layer, Resampler)]
+    while waiting:
+        operation = waiting.pop()
+        if id(operation) not in found:
+            found.add(id(operation))
+            waiting += sources[id(operation)]
+    layers = [each for each in model.layers if id(each) in found and not isinstance(each, keras.layers.InputLayer)]
+    networks = [each.name for each in layers if isinstance(each, keras.Model)]
+    between = [each.name for each in layers if not isinstance(each, keras.Model)]
+    return [[*networks[:count], *between] for count in range(1, len(networks) + 1)]
 
 
 def _layers_that_compute(model: keras.Model) -> list[str]:

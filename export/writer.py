@@ -10,11 +10,13 @@ import numpy as np
 
 from clan_tf.choices import chosen_weights
 from clan_tf.errors import UserError
+from clan_tf.export.bias_correction import BiasCorrection, inputs_of_linear
 from clan_tf.export.comparison import Comparison
 from clan_tf.export.gate import Limits
 from clan_tf.export.metadata import with_metadata
+from clan_tf.export.observed import Observed, observe
 from clan_tf.export.onnx import classifier_to_onnx
-from clan_tf.export.options import CALIBRATED, ExportOptions
+from clan_tf.export.options import CALIBRATED, LOSSY, ExportOptions
 from clan_tf.export.pruning import inference_model
 from clan_tf.export.requirements import require_lines
 from clan_tf.export.saved_model import write_servable
@@ -26,7 +28,8 @@ from clan_tf.runtime import Contract
 from clan_tf.runtime.contract import contract_taxonomy, contract_temperatures
 
 CALIBRATION_PHOTOS, SEARCH_PHOTOS, RANKING_PHOTOS = 200, 200, 24
-"""How many photos calibrate the range of activations, decide how many layers stay in float32, and rank the layers."""
+"""How many photos calibrate a file that computes with integer weights, decide how many of its layers stay in float32,
+and rank the layers."""
 
 
 class ExportWriter:
@@ -40,6 +43,9 @@ class ExportWriter:
         self._source = source
         self._model = source.model
         self._quantizers: dict[ExportOptions, SelectiveQuantizer] = {}
+        self._float_files: dict[ExportOptions, bytes] = {}
+        self._calibration_views: dict[tuple[int, int | None], list[np.ndarray]] = {}
+        self._observations: dict[tuple[Any, ...], Observed] = {}
         self._pruned: dict[tuple[Any, ...], keras.Model] = {}
 
     def contract(self, options: ExportOptions) -> Contract:
@@ -110,21 +116,42 @@ class ExportWriter:
         return self._pruned[how]
 
     def _tflite(self, pruned: keras.Model, options: ExportOptions, contract: Contract) -> bytes:
+        if options.quantize == "none":
+            return self._float_file(pruned, options, contract)
         if options.keep_float:
             require_layers(options.keep_float, pruned)
             return self._selective(pruned, options, contract).quantize(options.keep_float)
+        observed = self._observed(pruned, options, contract)
         calibration = self._calibration(options, contract) if options.quantize in CALIBRATED else ()
         io = options.io or "float32"
-        return classifier_to_tflite(pruned, contract.input_size, options.quantize, io, options.any_batch, calibration)
+        file = classifier_to_tflite(pruned, contract.input_size, options.quantize, io, options.any_batch, calibration)
+        return BiasCorrection(self._float_file(pruned, options, contract), observed).correct(file) if observed else file
 
     def _selective(self, pruned: keras.Model, options: ExportOptions, contract: Contract) -> SelectiveQuantizer:
         key = replace(options, keep_float=())
         if key not in self._quantizers:
-            io = options.io or "float32"
-            float_file = classifier_to_tflite(pruned, contract.input_size, "none", io, options.any_batch)
-            calibration = self._calibration(options, contract) if options.quantize in CALIBRATED else ()
-            self._quantizers[key] = SelectiveQuantizer(float_file, pruned, contract, options.quantize, calibration)
+            float_file = self._float_file(pruned, options, contract)
+            observed = self._observed(pruned, options, contract)
+            self._quantizers[key] = SelectiveQuantizer(float_file, pruned, contract, options.quantize, observed)
         return self._quantizers[key]
+
+    def _observed(self, pruned: keras.Model, options: ExportOptions, contract: Contract) -> Observed | None:
+        """Returns what train photos do in the float32 file, for files with integer weights."""
+        if options.quantize not in LOSSY:
+            return None
+        key = (_float_options(options), options.calibration_photos)
+        if key not in self._observations:
+            file, photos = self._float_file(pruned, options, contract), self._calibration(options, contract)
+            with self._source.progress.track("measuring activations", len(photos)) as advance:
+                self._observations[key] = observe(file, photos, inputs_of_linear(file), advance)
+        return self._observations[key]
+
+    def _float_file(self, pruned: keras.Model, options: ExportOptions, contract: Contract) -> bytes:
+        key = _float_options(options)
+        if key not in self._float_files:
+            io = options.io or "float32"
+            self._float_files[key] = classifier_to_tflite(pruned, contract.input_size, "none", io, options.any_batch)
+        return self._float_files[key]
 
     def _attention_maps(self) -> list[str]:
         maps = [name for name in self._model.features if name.startswith("attention_")]
@@ -133,7 +160,15 @@ class ExportWriter:
         return maps
 
     def _calibration(self, options: ExportOptions, contract: Contract) -> list[np.ndarray]:
-        """Returns train photos as input of the file, stratified over classes."""
+        """Returns train photos as input of the file, stratified over classes; they are read once."""
         count = options.calibration_photos or CALIBRATION_PHOTOS
-        checked = self._source.sample("train", count)
-        return self._source.views(checked, contract, "reading calibration photos")
+        if (count, contract.input_size) not in self._calibration_views:
+            checked = self._source.sample("train", count)
+            views = self._source.views(checked, contract, "reading calibration photos")
+            self._calibration_views[count, contract.input_size] = views
+        return self._calibration_views[count, contract.input_size]
+
+
+def _float_options(options: ExportOptions) -> ExportOptions:
+    """Returns the options of the float32 file that a quantized one is made from."""
+    return replace(options, quantize="none", keep_float=(), calibration_photos=None, max_drop=None, min_agreement=None)
