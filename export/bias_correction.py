@@ -1,5 +1,6 @@
 """Correction of biases for what the rounding of weights to integers adds to an operator's outputs on average."""
 
+from collections import Counter
 from copy import copy
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ _KINDS = (
     schema.BuiltinOperator.FULLY_CONNECTED,
 )
 _INPUT, _WEIGHTS, _BIAS = range(3)
+_WEIGHT_TYPES = (schema.TensorType.FLOAT32, schema.TensorType.INT8)
 _DTYPES: dict[int, np.dtype[Any]] = {
     schema.TensorType.FLOAT32: np.dtype("float32"),
     schema.TensorType.INT8: np.dtype("int8"),
@@ -50,24 +52,23 @@ class BiasCorrection:
     def __init__(self, float_file: bytes, observed: Observed) -> None:
         graph = _Graph(float_file)
         self._linear = {
-            each.name: (graph.values(each.weights), observed.means[graph.input_of(each)])
-            for each in graph.linear_operators()
+            name: (graph.values(each.weights), observed.means[each.taken])
+            for name, each in graph.linear_operators().items()
         }
 
     def correct(self, quantized: bytes) -> bytes:
         """Returns a file whose operators with integer weights have corrected biases; its other operators stay."""
         graph = _Graph(quantized)
-        for each in graph.linear_operators():
-            if each.name in self._linear and each.weights.type == schema.TensorType.INT8:
-                weights, inputs = self._linear[each.name]
+        for name, each in graph.linear_operators().items():
+            if name in self._linear and each.weights.type == schema.TensorType.INT8:
+                weights, inputs = self._linear[name]
                 graph.add_to_bias(each, -_mean_output(each, inputs, graph.values(each.weights) - weights))
         return write_tflite(graph.model)
 
 
-def inputs_of_linear(file: bytes) -> list[str]:
-    """Lists the names of the tensors that operators of a file multiply by constant weights."""
-    graph = _Graph(file)
-    return list(dict.fromkeys(graph.input_of(each) for each in graph.linear_operators()))
+def inputs_of_linear(file: bytes) -> list[int]:
+    """Lists the numbers of the tensors that operators of a file multiply by constant weights."""
+    return sorted({each.taken for each in _Graph(file).linear_operators().values()})
 
 
 @dataclass(frozen=True)
@@ -75,16 +76,19 @@ class _Linear:
     """An operator that multiplies its input by constant weights, and adds a bias.
 
     Attributes:
-        name: the name of its output, which a quantized file shares with the float file.
         operator: the operator.
         kind: one of `_KINDS`.
         weights: the tensor of its weights.
     """
 
-    name: str
     operator: schema.OperatorT
     kind: int
     weights: schema.TensorT
+
+    @property
+    def taken(self) -> int:
+        """The number of the tensor that it multiplies by its weights."""
+        return int(self.operator.inputs[_INPUT])
 
 
 class _Graph:
@@ -94,29 +98,27 @@ class _Graph:
         self.model = read_tflite(file)
         (self._graph,) = self.model.subgraphs
 
-    def linear_operators(self) -> list[_Linear]:
-        """Lists those with constant weights, in order."""
-        found = []
+    def linear_operators(self) -> dict[str, _Linear]:
+        """Returns those with constant weights by the name of their output, which a quantized file doesn't change."""
+        names = Counter(self._output_name(each) for each in self._graph.operators)
+        found = {}
         for operator in self._graph.operators:
             code = self.model.operatorCodes[operator.opcodeIndex]
-            kind = max(code.builtinCode, code.deprecatedBuiltinCode)
-            if kind in _KINDS:
+            kind, name = max(code.builtinCode, code.deprecatedBuiltinCode), self._output_name(operator)
+            if kind in _KINDS and names[name] == 1:
                 weights = self._graph.tensors[operator.inputs[_WEIGHTS]]
-                is_known = weights.type in (schema.TensorType.FLOAT32, schema.TensorType.INT8)
-                if is_known and self._data(weights) is not None:
-                    name = self._graph.tensors[operator.outputs[0]].name.decode()
-                    found.append(_Linear(name, operator, kind, weights))
+                if weights.type in _WEIGHT_TYPES and self._data(weights) is not None:
+                    found[name] = _Linear(operator, kind, weights)
         return found
+
+    def _output_name(self, operator: schema.OperatorT) -> str:
+        name: bytes = self._graph.tensors[operator.outputs[0]].name
+        return name.decode()
 
     def values(self, tensor: schema.TensorT) -> np.ndarray:
         """Returns a constant as float64; integers are multiplied by their scales."""
         stored = np.frombuffer(bytes(self._data(tensor)), _DTYPES[tensor.type]).reshape(tensor.shape)
         return stored.astype("float64") if _is_float(tensor) else stored * _scales(tensor)
-
-    def input_of(self, linear: _Linear) -> str:
-        """Returns the name of the tensor that an operator multiplies by its weights."""
-        name: bytes = self._graph.tensors[linear.operator.inputs[_INPUT]].name
-        return name.decode()
 
     def add_to_bias(self, linear: _Linear, added: np.ndarray) -> None:
         """Adds numbers `(channels,)` to the bias of an operator, which gets one if there is none.
@@ -144,9 +146,9 @@ class _Graph:
         return sum(each in same for operator in self._graph.operators for each in operator.inputs)
 
     def _no_bias(self, linear: _Linear, channels: int) -> schema.TensorT:
-        taken = self._graph.tensors[linear.operator.inputs[_INPUT]]
+        taken = self._graph.tensors[linear.taken]
         bias = schema.TensorT()
-        bias.name, bias.shape, bias.type = f"{linear.name}/bias".encode(), [channels], _BIAS_OF_INPUT[taken.type]
+        bias.name, bias.shape, bias.type = b"bias", [channels], _BIAS_OF_INPUT[taken.type]
         if not _is_float(bias):
             bias.quantization = schema.QuantizationParametersT()
             scales = np.broadcast_to(np.ravel(_scales(linear.weights)) * _scales(taken), channels)

@@ -141,7 +141,7 @@ def test_a_model_that_answers_nan_is_refused(run: RunDirectory, tmp_path: Path) 
         ({"format": "tflite", "explain": True}, "--explain: is for --format saved_model"),
         ({"format": "tflite", "keep_float": ("clca",)}, "--keep-float: is for --quantize float16, dynamic, int8"),
         ({"format": "tflite", "quantize": "int8", "calibration_photos": 0}, "--calibration-photos: must be"),
-        ({"format": "onnx", "calibration_photos": 9}, "--calibration-photos: is for --quantize int8, int16x8"),
+        ({"format": "onnx", "calibration_photos": 9}, "--calibration-photos: is for --quantize dynamic, int8, int16x8"),
         ({"format": "tflite", "quantize": "int8", "max_drop": -1.0}, "--max-drop: must be"),
         ({"format": "tflite", "quantize": "float16", "max_drop": 1.0}, "--max-drop: is for --quantize dynamic"),
         ({"format": "tflite", "quantize": "int8", "min_agreement": 101.0}, "--min-agreement: must be"),

@@ -9,12 +9,16 @@ import pytest
 
 from clan_tf.errors import CheckFailed, UserError
 from clan_tf.export import ExportOptions, export
+from clan_tf.export.bias_correction import inputs_of_linear
 from clan_tf.export.gate import Limits
 from clan_tf.export.metadata import with_metadata
+from clan_tf.export.observed import observe
 from clan_tf.export.pruning import inference_model
-from clan_tf.export.selective import SelectiveQuantizer
+from clan_tf.export.selective import SelectiveQuantizer, layers_that_locate
 from clan_tf.export.tflite import classifier_to_tflite
-from clan_tf.models import BranchClassifier
+from clan_tf.models import CLAN, BranchClassifier
+from clan_tf.models.ra_cnn import RACNN
+from clan_tf.models.tasn import TASN
 from clan_tf.run import RunDirectory
 from clan_tf.runtime import ExportedModel
 from helpers.exports import PHOTOS, RESIZE, contract_of, keras_answers
@@ -28,7 +32,8 @@ def test_layers_that_suffer_can_stay_float32(
     model = models["embedded_gaussian"]
     pruned = inference_model(model, model.branches)
     float_file = classifier_to_tflite(pruned, RESIZE, io="uint8")
-    quantizer = SelectiveQuantizer(float_file, pruned, contract_of(model), quantization, PHOTOS[:6])
+    observed = observe(float_file, PHOTOS[:6], inputs_of_linear(float_file)) if quantization != "float16" else None
+    quantizer = SelectiveQuantizer(float_file, pruned, contract_of(model), quantization, observed)
     ranked = quantizer.ranked_layers(PHOTOS[:6])
     assert sorted(ranked) == sorted(quantizer.layers) and "clca_mid_1" in ranked and "stage1_conv1" in ranked
     expected = keras_answers(model)
@@ -58,7 +63,7 @@ def test_the_search_begins_with_the_first_layers_that_are_good_enough(monkeypatc
     """Layers a, b and c do the same harm; c is much larger, d does none. A file stands for the layers it keeps."""
     harm, size = {"a": 0.1, "b": 0.1, "c": 0.1, "d": 0.0}, {"a": 10, "b": 30, "c": 200, "d": 40}
     quantizer = object.__new__(SelectiveQuantizer)
-    quantizer.layers, quantizer._file = list(harm), [*harm]
+    quantizer.layers, quantizer._file, quantizer._locating = list(harm), [*harm], [["a", "d"]]
 
     def answers(file: Kept, photos: object) -> np.ndarray:
         lost = sum(harm[name] for name in harm if name not in file)
@@ -70,9 +75,23 @@ def test_the_search_begins_with_the_first_layers_that_are_good_enough(monkeypatc
     size["a"] = 300  # larger than c now
     assert quantizer.ranked_layers([]) == ["b", "c", "a", "d"]
     label = np.array([0])
-    for largest, first in ((0.35, 1), (0.25, 1), (0.15, 2), (0.05, 2)):
+    for largest, first in ((0.35, 1), (0.25, 1), (0.15, 2)):
         choices = list(quantizer.layers_to_keep(["a", "b", "c", "d"], [], label, Limits(difference=largest)))
         assert choices[0] == ["a", "b", "c", "d"][:first], largest
+    # What chooses where to look is the last resort.
+    assert [*quantizer.layers_to_keep(["a", "b", "c", "d"], [], label, Limits(difference=0.05))] == [["a", "d"]]
+
+
+def test_layers_that_choose_where_to_look_are_known(rng: np.random.Generator) -> None:
+    """Each of RA-CNN's squares is chosen by one more network, TASN's only sampling by its attention network."""
+    found = {}
+    for model in (RACNN("tiny", 3, 64, proposal_units=64), TASN("tiny", 3, 64), CLAN("tiny", 3, 64)):
+        found[type(model)] = layers_that_locate(inference_model(model, model.branches))
+    squares = {"square_2", "crop_2", "square_3", "crop_3"}
+    assert [set(each) for each in found[RACNN]] == [{"tiny", *squares}, {"tiny", "tiny_scale_2", *squares}]
+    (names,) = found[TASN]
+    assert {"tiny_attention", "trilinear_attention", "sample_structure"} <= set(names) and "tiny" not in names
+    assert found[CLAN] == []
 
 
 class Kept(list):
