@@ -73,7 +73,7 @@ def export(
         typer.Option(
             "--keep-float",
             metavar="LAYER",
-            help="For float16, dynamic and int8: a layer that stays in float32. Repeatable.",
+            help="For float16, dynamic and int8: a layer or network that stays in float32. Repeatable.",
         ),
     ] = None,
     max_drop: Annotated[

@@ -87,7 +87,7 @@ class SelectiveQuantizer:
         Where a model looks at a part of the photo that it has chosen, a small error can move that part. So the last
         choices are all layers that choose (`layers_that_locate`).
 
-        Starts with the first of these numbers that meets the limits on some photos, or with the last one.
+        Starts with the first choice that meets the limits on some photos, or with the last one.
 
         Args:
             ranked: the layers from `ranked_layers`.
