@@ -72,7 +72,7 @@ def export(
         list[str] | None,
         typer.Option(
             "--keep-float",
-            metavar="LAYER",
+            metavar="NAME",
             help="For float16, dynamic and int8: a layer or network that stays in float32. Repeatable.",
         ),
     ] = None,

@@ -95,12 +95,12 @@ def _is_same(padding: Any, convolution: Any, unpadded: tuple[int | None, ...]) -
         return False
     sides = unpadded[1:3], convolution.kernel_size, convolution.strides, convolution.dilation_rate
     return all(
-        length is not None and tuple(added) == _same_padding(length, 1 + dilation * (kernel - 1), stride)
+        length is not None and tuple(added) == same_padding(length, 1 + dilation * (kernel - 1), stride)
         for added, length, kernel, stride, dilation in zip(padding.padding, *sides, strict=True)
     )
 
 
-def _same_padding(length: int, kernel: int, stride: int) -> tuple[int, int]:
+def same_padding(length: int, kernel: int, stride: int) -> tuple[int, int]:
     """Returns how many zeros `same` padding adds before and after: the odd one is after."""
     total = max(0, (ceil(length / stride) - 1) * stride + kernel - length)
     return total // 2, total - total // 2

@@ -1,24 +1,21 @@
 """Correction of biases for what the rounding of weights to integers adds to an operator's outputs on average."""
 
 from collections import Counter
+from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 
-from clan_tf.export.flatbuffer import read_tflite, write_tflite
-from clan_tf.export.observed import Observed
+from clan_tf.export.batch_norm import same_padding
+from clan_tf.export.flatbuffer import read_tflite, run_photos, write_tflite
 
-_KINDS = (
-    schema.BuiltinOperator.CONV_2D,
-    schema.BuiltinOperator.DEPTHWISE_CONV_2D,
-    schema.BuiltinOperator.FULLY_CONNECTED,
-)
+_CONVOLUTION = schema.BuiltinOperator.CONV_2D
+_DEPTHWISE = schema.BuiltinOperator.DEPTHWISE_CONV_2D
+_DENSE = schema.BuiltinOperator.FULLY_CONNECTED
 _INPUT, _WEIGHTS, _BIAS = range(3)
-_WEIGHT_TYPES = (schema.TensorType.FLOAT32, schema.TensorType.INT8)
 _DTYPES: dict[int, np.dtype[Any]] = {
     schema.TensorType.FLOAT32: np.dtype("float32"),
     schema.TensorType.INT8: np.dtype("int8"),
@@ -31,44 +28,75 @@ _BIAS_OF_INPUT = {
     schema.TensorType.INT16: schema.TensorType.INT64,
 }
 """The type of a bias by that of the operator's input."""
+_ROUNDING = 0.51
+"""How far a rounded weight can be from what it was, in steps of the integers."""
 
 
 class BiasCorrection:
     """Corrects the biases of quantized files, so that rounded weights leave the mean of each channel as it was.
 
-    With weights `W` that became `Q`, a linear operator's outputs change by `(Q - W) x`. Its mean over the positions
-    of some photos, by channel, is subtracted from the bias: exact for the operator alone, as its inputs are in the
-    float file. Activations that saturate, and what earlier operators still change, aren't corrected.
+    With weights `W` that became `Q`, the outputs of a convolution or a dense layer change by `(Q - W) x`. The mean of
+    that over photos and positions, by channel, is subtracted from the bias: with the inputs `x` that the operator has
+    in the float file, its outputs then have their mean but for the rounding of the bias. What rounded activations and
+    the operators before add isn't corrected.
 
     Args:
         float_file: the float32 `.tflite` file of the same model.
-        observed: what passes between its operators for photos that the gate doesn't compare on, with the means of
-            `inputs_of_linear`.
+        photos: input photos of the file, uint8 `(input_size, input_size, 3)`; not those that the gate compares on.
+        on_photo: called after each photo, for progress.
 
     Reference:
         Nagel et al., Data-Free Quantization Through Weight Equalization and Bias Correction, ICCV 2019, section 4.2.
+        They take the inputs from statistics of batch normalisation, or run the layers before already quantized.
     """
 
-    def __init__(self, float_file: bytes, observed: Observed) -> None:
+    def __init__(
+        self, float_file: bytes, photos: Sequence[np.ndarray], on_photo: Callable[[], None] = lambda: None
+    ) -> None:
         graph = _Graph(float_file)
-        self._linear = {
-            name: (graph.values(each.weights), observed.means[each.taken])
-            for name, each in graph.linear_operators().items()
+        linear = graph.linear_operators()
+        inputs = sorted({each.input_number for each in linear.values()})
+        means: list[Any] = [0.0] * len(inputs)
+        for values in run_photos(float_file, photos, inputs):
+            means = [mean + value / np.float32(len(photos)) for mean, value in zip(means, values, strict=True)]
+            on_photo()
+        maps = dict(zip(inputs, means, strict=True))
+        self._known = {
+            name: _Known(graph.constant(each.weights), graph.bias(each), _mean_window(each, maps[each.input_number]))
+            for name, each in linear.items()
         }
 
     def correct(self, quantized: bytes) -> bytes:
-        """Returns a file whose operators with integer weights have corrected biases; its other operators stay."""
+        """Returns a file whose operators with integer weights have corrected biases; its other operators stay.
+
+        Operators are found by the name of their output; where their weights aren't those of the float file, rounded,
+        they stay, too.
+        """
         graph = _Graph(quantized)
         for name, each in graph.linear_operators().items():
-            if name in self._linear and each.weights.type == schema.TensorType.INT8:
-                weights, inputs = self._linear[name]
-                graph.add_to_bias(each, -_mean_output(each, inputs, graph.values(each.weights) - weights))
+            if name in self._known and each.weights.type == schema.TensorType.INT8:
+                known, scales = self._known[name], _scales(each.weights)
+                weights = graph.constant(each.weights)
+                if weights.shape == known.weights.shape:
+                    rounding = weights - known.weights
+                    if (np.abs(rounding) <= _ROUNDING * scales).all():
+                        graph.set_bias(each, known.bias - _mean_output(each.kind, rounding, known.window))
         return write_tflite(graph.model)
 
 
-def inputs_of_linear(file: bytes) -> list[int]:
-    """Lists the numbers of the tensors that operators of a file multiply by constant weights."""
-    return sorted({each.taken for each in _Graph(file).linear_operators().values()})
+@dataclass(frozen=True)
+class _Known:
+    """What is known of an operator from the float file.
+
+    Attributes:
+        weights: float32.
+        bias: `(channels,)`, or 0.
+        window: the mean of what the weights are multiplied by, `(height, width, input channels)`, or `(inputs,)`.
+    """
+
+    weights: np.ndarray
+    bias: np.ndarray
+    window: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -77,7 +105,7 @@ class _Linear:
 
     Attributes:
         operator: the operator.
-        kind: one of `_KINDS`.
+        kind: convolution, depthwise convolution or dense layer.
         weights: the tensor of its weights.
     """
 
@@ -86,9 +114,14 @@ class _Linear:
     weights: schema.TensorT
 
     @property
-    def taken(self) -> int:
+    def input_number(self) -> int:
         """The number of the tensor that it multiplies by its weights."""
         return int(self.operator.inputs[_INPUT])
+
+    @property
+    def bias_number(self) -> int:
+        """The number of the tensor of its bias, or -1."""
+        return int(self.operator.inputs[_BIAS]) if len(self.operator.inputs) > _BIAS else -1
 
 
 class _Graph:
@@ -96,7 +129,7 @@ class _Graph:
 
     def __init__(self, file: bytes) -> None:
         self.model = read_tflite(file)
-        (self._graph,) = self.model.subgraphs
+        self._graph = self.model.subgraphs[0]
 
     def linear_operators(self) -> dict[str, _Linear]:
         """Returns those with constant weights by the name of their output, which a quantized file doesn't change."""
@@ -105,58 +138,60 @@ class _Graph:
         for operator in self._graph.operators:
             code = self.model.operatorCodes[operator.opcodeIndex]
             kind, name = max(code.builtinCode, code.deprecatedBuiltinCode), self._output_name(operator)
-            if kind in _KINDS and names[name] == 1:
+            if kind in (_CONVOLUTION, _DEPTHWISE, _DENSE) and names[name] == 1:
                 weights = self._graph.tensors[operator.inputs[_WEIGHTS]]
-                if weights.type in _WEIGHT_TYPES and self._data(weights) is not None:
+                is_known = weights.type in (schema.TensorType.FLOAT32, schema.TensorType.INT8)
+                if is_known and self.model.buffers[weights.buffer].data is not None:
                     found[name] = _Linear(operator, kind, weights)
         return found
+
+    def constant(self, tensor: schema.TensorT) -> np.ndarray:
+        """Returns what a tensor holds: float32 as it is stored, integers multiplied by their scales, float64."""
+        stored = np.asarray(self.model.buffers[tensor.buffer].data, "uint8").view(_DTYPES[tensor.type])
+        stored = stored.reshape(tensor.shape)
+        return stored if _is_float(tensor) else stored * _scales(tensor)
+
+    def bias(self, linear: _Linear) -> np.ndarray:
+        """Returns the bias of an operator, `(channels,)`; 0 if it has none."""
+        number = linear.bias_number
+        return self.constant(self._graph.tensors[number]) if number >= 0 else np.zeros(1, "float32")
+
+    def set_bias(self, linear: _Linear, values: np.ndarray) -> None:
+        """Gives an operator a bias `(channels,)`; others that shared the old one keep it."""
+        number, tensors = linear.bias_number, self._graph.tensors
+        bias = copy(tensors[number]) if number >= 0 else self._no_bias(linear, len(values))
+        if number < 0 or self._readers(number) > 1:
+            bias.buffer = len(self.model.buffers)
+            bias.name = f"bias_{len(tensors)}".encode()
+            self.model.buffers.append(schema.BufferT())
+            linear.operator.inputs = [*linear.operator.inputs[:_BIAS], len(tensors)]
+            tensors.append(bias)
+        dtype = _DTYPES[bias.type]
+        if not _is_float(bias):
+            limits = np.iinfo(dtype)
+            # Channels without weights have scales so small that their biases don't fit.
+            values = np.clip(np.rint(values / _scales(bias)), limits.min / 2, limits.max / 2)
+        self.model.buffers[bias.buffer].data = np.frombuffer(values.astype(dtype).tobytes(), "uint8")
 
     def _output_name(self, operator: schema.OperatorT) -> str:
         name: bytes = self._graph.tensors[operator.outputs[0]].name
         return name.decode()
 
-    def values(self, tensor: schema.TensorT) -> np.ndarray:
-        """Returns a constant as float64; integers are multiplied by their scales."""
-        stored = np.frombuffer(bytes(self._data(tensor)), _DTYPES[tensor.type]).reshape(tensor.shape)
-        return stored.astype("float64") if _is_float(tensor) else stored * _scales(tensor)
-
-    def add_to_bias(self, linear: _Linear, added: np.ndarray) -> None:
-        """Adds numbers `(channels,)` to the bias of an operator, which gets one if there is none.
-
-        Operators may share a bias; the others keep theirs.
-        """
-        operator, tensors = linear.operator, self._graph.tensors
-        number = operator.inputs[_BIAS] if len(operator.inputs) > _BIAS else -1
-        bias = tensors[number] if number >= 0 else self._no_bias(linear, len(added))
-        values = self.values(bias) if number >= 0 else np.zeros(len(added))
-        stored = _DTYPES[bias.type]
-        new = values + added if _is_float(bias) else np.rint((values + added) / _scales(bias))
-        if number < 0 or self._uses(number) > 1:
-            bias = copy(bias)
-            bias.buffer = len(self.model.buffers)
-            self.model.buffers.append(schema.BufferT())
-            operator.inputs = [*operator.inputs[:_BIAS], len(tensors)]
-            tensors.append(bias)
-        self.model.buffers[bias.buffer].data = np.frombuffer(new.astype(stored).tobytes(), "uint8")
-
-    def _uses(self, number: int) -> int:
-        """Counts the inputs of operators that a constant's buffer is read for."""
+    def _readers(self, number: int) -> int:
+        """Counts the operators' inputs that read the same buffer as a tensor."""
         buffer = self._graph.tensors[number].buffer
         same = {index for index, tensor in enumerate(self._graph.tensors) if tensor.buffer == buffer}
         return sum(each in same for operator in self._graph.operators for each in operator.inputs)
 
     def _no_bias(self, linear: _Linear, channels: int) -> schema.TensorT:
-        taken = self._graph.tensors[linear.taken]
+        taken = self._graph.tensors[linear.input_number]
         bias = schema.TensorT()
-        bias.name, bias.shape, bias.type = b"bias", [channels], _BIAS_OF_INPUT[taken.type]
+        bias.shape, bias.type = [channels], _BIAS_OF_INPUT[taken.type]
         if not _is_float(bias):
             bias.quantization = schema.QuantizationParametersT()
-            scales = np.broadcast_to(np.ravel(_scales(linear.weights)) * _scales(taken), channels)
-            bias.quantization.scale, bias.quantization.zeroPoint = list(scales), [0] * channels
+            scales = np.ravel(_scales(linear.weights)) * _scales(taken)
+            bias.quantization.scale, bias.quantization.zeroPoint = list(scales), [0] * len(scales)
         return bias
-
-    def _data(self, tensor: schema.TensorT) -> Any:
-        return self.model.buffers[tensor.buffer].data
 
 
 def _is_float(tensor: schema.TensorT) -> bool:
@@ -173,18 +208,46 @@ def _scales(tensor: schema.TensorT) -> np.ndarray:
     return scales.reshape(shape)
 
 
-def _mean_output(linear: _Linear, inputs: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Returns the mean over the positions of what an operator with other weights makes of an input: `(channels,)`."""
-    if linear.kind == schema.BuiltinOperator.FULLY_CONNECTED:
-        return inputs.reshape(-1, weights.shape[1]).mean(axis=0) @ weights.T
-    options = linear.operator.builtinOptions
-    padding = "SAME" if options.padding == schema.Padding.SAME else "VALID"
-    dilations = [options.dilationHFactor, options.dilationWFactor]
-    if linear.kind == schema.BuiltinOperator.CONV_2D:
-        strides = [options.strideH, options.strideW]
-        outputs = tf.nn.conv2d(inputs, weights.transpose(1, 2, 3, 0), strides, padding, dilations=dilations)
-    else:
-        kernel = weights.reshape(*weights.shape[1:3], inputs.shape[3], -1)
-        strides = [1, options.strideH, options.strideW, 1]
-        outputs = tf.nn.depthwise_conv2d(inputs, kernel, strides, padding, dilations=dilations)
-    return np.asarray(outputs).mean(axis=(0, 1, 2))
+def _mean_window(linear: _Linear, inputs: np.ndarray) -> np.ndarray:
+    """Returns the mean, over the positions of the outputs, of what each weight is multiplied by.
+
+    Args:
+        linear: the operator.
+        inputs: its mean input, `(1, height, width, channels)`, or for a dense layer with `inputs` numbers at the end.
+
+    Returns:
+        `(kernel height, kernel width, channels)`, or `(inputs,)` for a dense layer.
+    """
+    shape, options = linear.weights.shape, linear.operator.builtinOptions
+    if linear.kind == _DENSE:
+        return inputs.reshape(-1, shape[1]).mean(axis=0, dtype="float64")
+    strides = options.strideH, options.strideW
+    dilations = options.dilationHFactor, options.dilationWFactor
+    kernel = tuple(shape[1:3])
+    spans = [1 + dilation * (length - 1) for dilation, length in zip(dilations, kernel, strict=True)]
+    map_ = inputs[0]
+    if options.padding == schema.Padding.SAME:
+        added = [same_padding(*each) for each in zip(map_.shape, spans, strides, strict=False)]
+        map_ = np.pad(map_, [*added, (0, 0)])
+    window = np.empty((*kernel, map_.shape[2]))
+    for row, column in np.ndindex(kernel):
+        # The part of the map that this weight meets while the kernel moves.
+        parts = [
+            slice(start * dilation, length - span + start * dilation + 1, stride)
+            for start, dilation, length, span, stride in zip(
+                (row, column), dilations, map_.shape, spans, strides, strict=False
+            )
+        ]
+        window[row, column] = map_[tuple(parts)].mean(axis=(0, 1), dtype="float64")
+    return window
+
+
+def _mean_output(kind: int, weights: np.ndarray, window: np.ndarray) -> np.ndarray:
+    """Returns the mean output of an operator with other weights, `(channels,)`, from its mean window."""
+    if kind == _DENSE:
+        return weights @ window
+    if kind == _DEPTHWISE:  # (1, height, width, channels * multiplier)
+        return (weights[0] * np.repeat(window, weights.shape[3] // window.shape[2], axis=2)).sum(axis=(0, 1))
+    groups = window.shape[2] // weights.shape[3]
+    grouped = weights.reshape(groups, -1, *weights.shape[1:])
+    return np.einsum("gohwi,hwgi->go", grouped, window.reshape(*window.shape[:2], groups, -1)).ravel()

@@ -34,7 +34,7 @@ class ExportOptions:
         explain: for `saved_model`, whether there is a signature that outputs attention maps.
         fold: whether chains of linear layers are folded into one, batch normalisation among them.
         calibration_photos: for `dynamic`, `int8` and `int16x8`, how many train photos determine the ranges of
-            activations and the correction of biases; 200 if `None`.
+            activations; 200 if `None`. At most 50 of them correct biases.
         keep_float: for `float16`, `dynamic` and `int8`, layers or whole networks that stay in float32.
         max_drop: for `dynamic`, `int8` and `int16x8`, the maximum drop in accuracy, in percentage points; 1 if `None`.
         min_agreement: for the same, the minimum percentage of photos with the model's most probable class; if `None`,

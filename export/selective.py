@@ -12,8 +12,8 @@ import numpy as np
 
 from clan_tf.errors import UserError, nearest
 from clan_tf.export.bias_correction import BiasCorrection
+from clan_tf.export.flatbuffer import activation_ranges, input_dtype
 from clan_tf.export.gate import Limits, compare, failed_limits
-from clan_tf.export.observed import Observed
 from clan_tf.export.options import CALIBRATED, Quantization
 from clan_tf.layers.sampling import Resampler
 from clan_tf.runtime import Contract, ExportedModel
@@ -46,8 +46,8 @@ class SelectiveQuantizer:
         model: the model that it was converted from, for the names of layers.
         contract: labels and preprocessing of the file.
         quantization: one of `SELECTIVE`.
-        observed: for `dynamic` and `int8`, what passes between the operators for photos that the gate doesn't compare
-            on, with the means of `inputs_of_linear`.
+        calibration: for `int8`, input photos of the file, uint8; not those that the gate compares on.
+        correction: corrects the biases beside integer weights, if given.
 
     Raises:
         UserError: if ai-edge-quantizer isn't installed.
@@ -59,19 +59,20 @@ class SelectiveQuantizer:
         model: keras.Model,
         contract: Contract,
         quantization: Quantization,
-        observed: Observed | None = None,
+        calibration: Sequence[np.ndarray] = (),
+        correction: BiasCorrection | None = None,
     ) -> None:
         try:
             from ai_edge_quantizer import quantizer, recipe
         except ImportError as error:
             raise UserError("Layers in float32 need ai-edge-quantizer: pip install clan-tf[export].") from error
         self._file, self._contract, self._quantizer = float_file, contract, quantizer
-        self._correction = BiasCorrection(float_file, observed) if observed else None
+        self._correction = correction
         recipes = {"dynamic": recipe.dynamic_wi8_afp32, "int8": recipe.static_wi8_ai8, "float16": lambda: _FLOAT16}
         self._recipe = recipes[quantization]()
         self.layers = _layers_that_compute(model)
         self._locating = layers_that_locate(model)
-        self._calibration = self._calibrate(observed) if observed and quantization in CALIBRATED else None
+        self._calibration = self._calibrate(calibration) if quantization in CALIBRATED else None
 
     def quantize(self, keep_float: Sequence[str]) -> bytes:
         """Quantizes the file, except that `keep_float` layers stay in float32."""
@@ -85,7 +86,7 @@ class SelectiveQuantizer:
         """Yields the layers to keep in float32: the first 1, 2, 3, 5, 8, 12 …, at most half of all.
 
         Where a model looks at a part of the photo that it has chosen, a small error can move that part. So the last
-        choices are all layers that choose (`layers_that_locate`).
+        choices are all layers that choose (`layers_that_locate`), however many.
 
         Starts with the first choice that meets the limits on some photos, or with the last one.
 
@@ -145,20 +146,18 @@ class SelectiveQuantizer:
             with ExportedModel(path, contract=self._contract) as model:
                 return np.concatenate([model(photo[None])[PROBABILITIES] for photo in photos])
 
-    def _calibrate(self, observed: Observed) -> Any:
+    def _calibrate(self, photos: Sequence[np.ndarray]) -> Any:
         """Returns the ranges of activations as ai-edge-quantizer has them, but over all photos.
 
         It would take a moving average of each photo's range instead, and cut off what few photos reach.
         """
-        from ai_edge_litert.interpreter import Interpreter
-
-        (taken,) = Interpreter(model_content=self._file).get_input_details()
-        example = {"photos": np.zeros(taken["shape"], taken["dtype"])}
         with silenced():
-            ranges = self._quantizer_without(()).calibrate({_SIGNATURE: [example]})
+            examples = [{"photos": photos[0][None].astype(input_dtype(self._file))}]
+            ranges = self._quantizer_without(()).calibrate({_SIGNATURE: examples})
+        observed = activation_ranges(self._file, photos)
         for name, each in ranges.items():
-            if name in observed.ranges and np.size(each["min"]) == 1:
-                for key, value in zip(("min", "max"), observed.ranges[name], strict=True):
+            if name in observed:
+                for key, value in zip(("min", "max"), observed[name], strict=True):
                     each[key] = np.full_like(each[key], value)
         return ranges
 
@@ -175,9 +174,8 @@ class SelectiveQuantizer:
 
 
 def require_layers(names: Sequence[str], model: keras.Model) -> None:
-    """Raises a `UserError` for a name that isn't that of a layer with operators."""
-    layers = _layers_that_compute(model)
-    networks = [each.name for each in model.layers if isinstance(each, keras.Model)]
+    """Raises a `UserError` for a name that is neither that of a layer with operators nor that of a network."""
+    layers, networks = _layers_that_compute(model), [each.name for each in _networks(model)]
     for name in names:
         if name not in (*layers, *networks):
             raise UserError(
@@ -190,26 +188,38 @@ def layers_that_locate(model: keras.Model) -> list[list[str]]:
     """Lists the layers that decide which part of a photo a model looks at, and those that cut it out.
 
     Args:
-        model: the model, with a network for each look.
+        model: the model, with a network for each look; an ensemble of such models, too.
 
     Returns:
         Names, in order: first with the first of the networks that decide, then with the second, too, and so on.
         Empty if the model doesn't choose.
     """
-    sources: dict[int, list[keras.Operation]] = {}
-    for node in (each for of_depth in model._nodes_by_depth.values() for each in of_depth):
-        sources[id(node.operation)] = [tensor._keras_history.operation for tensor in node.input_tensors]
-    found: set[int] = set()
-    waiting: list[keras.Operation] = [layer for layer in model.layers if isinstance(layer, Resampler)]
-    while waiting:
-        operation = waiting.pop()
-        if id(operation) not in found:
-            found.add(id(operation))
-            waiting += sources[id(operation)]
-    layers = [each for each in model.layers if id(each) in found and not isinstance(each, keras.layers.InputLayer)]
-    networks = [each.name for each in layers if isinstance(each, keras.Model)]
-    between = [each.name for each in layers if not isinstance(each, keras.Model)]
-    return [[*networks[:count], *between] for count in range(1, len(networks) + 1)]
+    networks, between = [], []
+    for part in (model, *_networks(model)):
+        sources: dict[int, list[keras.Operation]] = {}
+        for node in (each for of_depth in part._nodes_by_depth.values() for each in of_depth):
+            operations = (tensor._keras_history.operation for tensor in node.input_tensors)
+            sources.setdefault(id(node.operation), []).extend(operations)
+        found: set[int] = set()
+        waiting: list[keras.Operation] = [layer for layer in part.layers if isinstance(layer, Resampler)]
+        while waiting:
+            operation = waiting.pop()
+            if id(operation) not in found:
+                found.add(id(operation))
+                waiting += sources[id(operation)]
+        layers = [each for each in part.layers if id(each) in found and not isinstance(each, keras.layers.InputLayer)]
+        networks += [each.name for each in layers if isinstance(each, keras.Model)]
+        between += [each.name for each in layers if not isinstance(each, keras.Model)]
+    networks, between = list(dict.fromkeys(networks)), list(dict.fromkeys(between))
+    return [[*networks[:count], *between] for count in range(1 if networks else 0, len(networks) + 1) if between]
+
+
+def _networks(model: keras.Model) -> Iterator[keras.Model]:
+    """Yields the models inside a model, and those inside them."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield layer
+            yield from _networks(layer)
 
 
 def _layers_that_compute(model: keras.Model) -> list[str]:

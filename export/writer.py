@@ -10,11 +10,10 @@ import numpy as np
 
 from clan_tf.choices import chosen_weights
 from clan_tf.errors import UserError
-from clan_tf.export.bias_correction import BiasCorrection, inputs_of_linear
+from clan_tf.export.bias_correction import BiasCorrection
 from clan_tf.export.comparison import Comparison
 from clan_tf.export.gate import Limits
 from clan_tf.export.metadata import with_metadata
-from clan_tf.export.observed import Observed, observe
 from clan_tf.export.onnx import classifier_to_onnx
 from clan_tf.export.options import CALIBRATED, LOSSY, ExportOptions
 from clan_tf.export.pruning import inference_model
@@ -27,9 +26,9 @@ from clan_tf.models import save_model
 from clan_tf.runtime import Contract
 from clan_tf.runtime.contract import contract_taxonomy, contract_temperatures
 
-CALIBRATION_PHOTOS, SEARCH_PHOTOS, RANKING_PHOTOS = 200, 200, 24
-"""How many photos calibrate a file that computes with integer weights, decide how many of its layers stay in float32,
-and rank the layers."""
+CALIBRATION_PHOTOS, CORRECTION_PHOTOS, SEARCH_PHOTOS, RANKING_PHOTOS = 200, 50, 200, 24
+"""How many photos give the ranges of activations, correct biases (means over photos and positions need fewer), decide
+how many layers stay in float32, and rank the layers."""
 
 
 class ExportWriter:
@@ -45,7 +44,7 @@ class ExportWriter:
         self._quantizers: dict[ExportOptions, SelectiveQuantizer] = {}
         self._float_files: dict[ExportOptions, bytes] = {}
         self._calibration_views: dict[tuple[int, int | None], list[np.ndarray]] = {}
-        self._observations: dict[tuple[Any, ...], Observed] = {}
+        self._corrections: dict[tuple[ExportOptions, int | None], BiasCorrection] = {}
         self._pruned: dict[tuple[Any, ...], keras.Model] = {}
 
     def contract(self, options: ExportOptions) -> Contract:
@@ -101,7 +100,7 @@ class ExportWriter:
         split = "val" if self._source.split == "test" else "train"
         checked = self._source.sample(split, SEARCH_PHOTOS)
         views = self._source.views(checked, contract, f"reading {split} photos")
-        few = views[:: -(-len(views) // RANKING_PHOTOS)]
+        few = _some(views, RANKING_PHOTOS)
         with self._source.own_files(options):
             with self._source.progress.track("looking for sensitive layers", len(quantizer.layers)) as advance:
                 ranked = quantizer.ranked_layers(few, advance)
@@ -121,30 +120,48 @@ class ExportWriter:
         if options.keep_float:
             require_layers(options.keep_float, pruned)
             return self._selective(pruned, options, contract).quantize(options.keep_float)
-        observed = self._observed(pruned, options, contract)
         calibration = self._calibration(options, contract) if options.quantize in CALIBRATED else ()
         io = options.io or "float32"
         file = classifier_to_tflite(pruned, contract.input_size, options.quantize, io, options.any_batch, calibration)
-        return BiasCorrection(self._float_file(pruned, options, contract), observed).correct(file) if observed else file
+        correction = self._correction(pruned, options, contract)
+        return correction.correct(file) if correction else file
 
     def _selective(self, pruned: keras.Model, options: ExportOptions, contract: Contract) -> SelectiveQuantizer:
         key = replace(options, keep_float=())
         if key not in self._quantizers:
-            float_file = self._float_file(pruned, options, contract)
-            observed = self._observed(pruned, options, contract)
-            self._quantizers[key] = SelectiveQuantizer(float_file, pruned, contract, options.quantize, observed)
+            calibration = self._calibration(options, contract) if options.quantize in CALIBRATED else ()
+            self._quantizers[key] = SelectiveQuantizer(
+                self._float_file(pruned, options, contract),
+                pruned,
+                contract,
+                options.quantize,
+                calibration,
+                self._correction(pruned, options, contract),
+            )
         return self._quantizers[key]
 
-    def _observed(self, pruned: keras.Model, options: ExportOptions, contract: Contract) -> Observed | None:
-        """Returns what train photos do in the float32 file, for files with integer weights."""
+    def _correction(self, pruned: keras.Model, options: ExportOptions, contract: Contract) -> BiasCorrection | None:
+        """Returns what corrects the biases of files with integer weights; `None` for others.
+
+        With weights alone as integers a file can also be made where there are no train photos.
+        """
         if options.quantize not in LOSSY:
             return None
         key = (_float_options(options), options.calibration_photos)
-        if key not in self._observations:
-            file, photos = self._float_file(pruned, options, contract), self._calibration(options, contract)
+        if key not in self._corrections:
+            try:
+                photos = _some(self._calibration(options, contract), CORRECTION_PHOTOS)
+            except UserError as error:
+                if options.quantize in CALIBRATED:
+                    raise
+                self._source.progress.note(
+                    f"{options.kind}: the rounding of weights isn't corrected in biases. {error}"
+                )
+                return None
+            file = self._float_file(pruned, options, contract)
             with self._source.progress.track("measuring activations", len(photos)) as advance:
-                self._observations[key] = observe(file, photos, inputs_of_linear(file), advance)
-        return self._observations[key]
+                self._corrections[key] = BiasCorrection(file, photos, advance)
+        return self._corrections[key]
 
     def _float_file(self, pruned: keras.Model, options: ExportOptions, contract: Contract) -> bytes:
         key = _float_options(options)
@@ -172,3 +189,8 @@ class ExportWriter:
 def _float_options(options: ExportOptions) -> ExportOptions:
     """Returns the options of the float32 file that a quantized one is made from."""
     return replace(options, quantize="none", keep_float=(), calibration_photos=None, max_drop=None, min_agreement=None)
+
+
+def _some(photos: Sequence[np.ndarray], most: int) -> Sequence[np.ndarray]:
+    """Returns at most so many photos, spread over all."""
+    return photos[:: -(-len(photos) // most)]

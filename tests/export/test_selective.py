@@ -6,17 +6,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 
 from clan_tf.errors import CheckFailed, UserError
 from clan_tf.export import ExportOptions, export
-from clan_tf.export.bias_correction import inputs_of_linear
+from clan_tf.export.bias_correction import BiasCorrection
+from clan_tf.export.flatbuffer import read_tflite
 from clan_tf.export.gate import Limits
 from clan_tf.export.metadata import with_metadata
-from clan_tf.export.observed import observe
 from clan_tf.export.pruning import inference_model
 from clan_tf.export.selective import SelectiveQuantizer, layers_that_locate
 from clan_tf.export.tflite import classifier_to_tflite
 from clan_tf.models import CLAN, BranchClassifier
+from clan_tf.models.ensemble import Ensemble
 from clan_tf.models.ra_cnn import RACNN
 from clan_tf.models.tasn import TASN
 from clan_tf.run import RunDirectory
@@ -32,8 +34,7 @@ def test_layers_that_suffer_can_stay_float32(
     model = models["embedded_gaussian"]
     pruned = inference_model(model, model.branches)
     float_file = classifier_to_tflite(pruned, RESIZE, io="uint8")
-    observed = observe(float_file, PHOTOS[:6], inputs_of_linear(float_file)) if quantization != "float16" else None
-    quantizer = SelectiveQuantizer(float_file, pruned, contract_of(model), quantization, observed)
+    quantizer = SelectiveQuantizer(float_file, pruned, contract_of(model), quantization, PHOTOS[:6])
     ranked = quantizer.ranked_layers(PHOTOS[:6])
     assert sorted(ranked) == sorted(quantizer.layers) and "clca_mid_1" in ranked and "stage1_conv1" in ranked
     expected = keras_answers(model)
@@ -51,12 +52,24 @@ def test_layers_that_suffer_can_stay_float32(
     assert error(ranked[:8]) < whole
     if quantization != "dynamic":  # once is enough
         return
+    kept = {name for name in operators_with_integers(quantizer.quantize(["tiny"])) if "/tiny" in name}
+    assert not kept and operators_with_integers(quantizer.quantize([]))
     labels = expected.argmax(axis=1)
     choices = list(quantizer.layers_to_keep(ranked, list(PHOTOS), labels, Limits()))
     assert choices == [ranked[:count] for count in (1, 2, 3, 5, 8, 12, 18, 27)[: len(choices)]]
     assert len(ranked) / 4 < len(choices[-1]) <= len(ranked) / 2
     # Where no choice is good enough, only the last one is left.
     assert list(quantizer.layers_to_keep(ranked, list(PHOTOS), labels, Limits(difference=0.0))) == [choices[-1]]
+
+
+def operators_with_integers(file: bytes) -> set[str]:
+    """The names of the outputs of operators whose weights are int8."""
+    (graph,) = read_tflite(file).subgraphs
+    return {
+        graph.tensors[operator.outputs[0]].name.decode()
+        for operator in graph.operators
+        if any(graph.tensors[number].type == schema.TensorType.INT8 for number in operator.inputs[1:] if number >= 0)
+    }
 
 
 def test_the_search_begins_with_the_first_layers_that_are_good_enough(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,6 +105,10 @@ def test_layers_that_choose_where_to_look_are_known(rng: np.random.Generator) ->
     (names,) = found[TASN]
     assert {"tiny_attention", "trilinear_attention", "sample_structure"} <= set(names) and "tiny" not in names
     assert found[CLAN] == []
+    both = Ensemble([RACNN("tiny", 3, 64, proposal_units=64), RACNN("tiny", 3, 64, proposal_units=64)])
+    assert [set(each) for each in layers_that_locate(inference_model(both, both.branches))] == [
+        set(each) for each in found[RACNN]
+    ]
 
 
 class Kept(list):
@@ -114,6 +131,10 @@ def test_an_int8_export_that_loses_too_much_keeps_layers_in_floats(
         "layers_to_keep",
         lambda *arguments: iter([["logits_top"], ["logits_top", "logits_mid_1"], ["combined"]]),
     )
+    made: list[str] = []
+    monkeypatch.setattr(BiasCorrection, "correct", lambda correction, file: made.append("corrected") or file)
+    quantize = SelectiveQuantizer.quantize
+    monkeypatch.setattr(SelectiveQuantizer, "quantize", lambda *arguments: made.append("file") or quantize(*arguments))
     # The first files are made to fail, so that the third is wanted.
     outcomes = iter([("too much",), ("too much",), ()])
     monkeypatch.setattr("clan_tf.export.gate.failed_limits", lambda figures, limits: next(outcomes))
@@ -121,6 +142,8 @@ def test_an_int8_export_that_loses_too_much_keeps_layers_in_floats(
     result = export(str(run.path), options, str(tmp_path / "out"), samples=3)
     written = json.loads((result.folder / "export.json").read_text(encoding="utf-8"))
     assert written["options"]["keep_float"] == ["logits_top", "logits_mid_1"]
+    # Each file of the search is corrected, and so is the first one, by TensorFlow's converter.
+    assert made.count("corrected") == made.count("file") + 1
     with pytest.raises(UserError, match="no layer 'logits_tpo'. Did you mean logits_top"):
         export(str(run.path), replace(options, keep_float=("logits_tpo",)), str(tmp_path / "other"))
     # A file that makes the runtime abort ends a process of its own.
