@@ -44,9 +44,8 @@ def memory_for(model: BranchClassifier, monkeypatch: pytest.MonkeyPatch) -> Reme
 def fit(experiment: Experiment, model: BranchClassifier) -> Fit:
     def fitted(photos: int = 1000, **values: Any) -> tuple[Experiment, list[str]]:
         notes: list[str] = []
-        given = with_values(
-            experiment, {key if "." in key else f"training.{key}": value for key, value in values.items()}
-        )
+        recipe = {key if "." in key else f"training.{key}": value for key, value in values.items()}
+        given = with_values(experiment, {"model.architecture": "clan", **recipe})
         return memory.fit_batch(given, model, tf.distribute.get_strategy(), photos, notes.append), notes
 
     return fitted
