@@ -25,6 +25,12 @@ Remember = Callable[[float], None]
 
 
 @pytest.fixture
+def experiment(experiment: Experiment) -> Experiment:
+    """With heads that normalise over several photos."""
+    return with_values(experiment, {"model.architecture": "clan"})
+
+
+@pytest.fixture
 def model(experiment: Experiment) -> BranchClassifier:
     return build_model(experiment, 3)
 
@@ -45,7 +51,7 @@ def fit(experiment: Experiment, model: BranchClassifier) -> Fit:
     def fitted(photos: int = 1000, **values: Any) -> tuple[Experiment, list[str]]:
         notes: list[str] = []
         recipe = {key if "." in key else f"training.{key}": value for key, value in values.items()}
-        given = with_values(experiment, {"model.architecture": "clan", **recipe})
+        given = with_values(experiment, recipe)
         return memory.fit_batch(given, model, tf.distribute.get_strategy(), photos, notes.append), notes
 
     return fitted
