@@ -1,5 +1,6 @@
 """Shared fixtures. Four logical CPU devices stand for several GPUs; TensorFlow only allows that before it starts."""
 
+import gc
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -37,6 +38,13 @@ LONG_FILES = (
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Sorts the longest files to the front; within files, and among the others, the order stays."""
     items.sort(key=lambda item: (*LONG_FILES, item.path.name).index(item.path.name))
+
+
+def pytest_collection_finish() -> None:
+    """Leaves TensorFlow's modules and the tests out of garbage collections, of which a training makes many."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 10, 10)
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from clan_tf.runtime import ExportedModel
 from helpers.exports import PHOTOS, RESIZE, contract_of, keras_answers
 
 
-@pytest.mark.parametrize("quantization", ["float16", "dynamic", "int8"])
+@pytest.mark.parametrize("quantization", [pytest.param("float16", marks=pytest.mark.soak), "dynamic", "int8"])
 def test_layers_that_suffer_can_stay_float32(
     models: dict[str, BranchClassifier], quantization: str, tmp_path: Path
 ) -> None:

@@ -38,6 +38,7 @@ def experiment(colour_folders: Path) -> Experiment:
     overrides = [
         "data={source: folders, image_size: 32, validation_fraction: 0.25}",
         f"data.root={colour_folders}",
+        "model.architecture=plain",
         "training.batch_size=5",
         "training.epochs=2",
     ]
@@ -163,7 +164,15 @@ def test_folders_in_the_way_are_told(experiment: Experiment, finished: CrossVali
 
 def test_the_command_prints_what_is_written(experiment: Experiment, finished: CrossValidation) -> None:
     words = [f"data={{source: folders, image_size: 32, validation_fraction: 0.25, root: {experiment.data.root}}}"]
-    words += ["training.batch_size=5", "training.epochs=2", "--folds", "2", "--run-dir", str(finished.folder)]
+    words += [
+        "model.architecture=plain",
+        "training.batch_size=5",
+        "training.epochs=2",
+        "--folds",
+        "2",
+        "--run-dir",
+        str(finished.folder),
+    ]
     result = CliRunner().invoke(app, ["train", str(TINY_DEMO), *words, "--resume"])
     assert result.exit_code == 0, result.output
     pooled = finished.pooled
@@ -179,7 +188,8 @@ def test_the_ensemble_is_of_all_folds_and_told_apart_on_photos_of_theirs(
     experiment: Experiment, finished: CrossValidation, colour_folders: Path
 ) -> None:
     own = f"data={{source: folders, image_size: 32, validation_fraction: 0.25, root: {colour_folders}}}"
-    words = ["train", str(TINY_DEMO), own, "training.batch_size=5", "training.epochs=2", "--folds", "2"]
+    recipe = ["model.architecture=plain", "training.batch_size=5", "training.epochs=2"]
+    words = ["train", str(TINY_DEMO), own, *recipe, "--folds", "2"]
     result = CliRunner().invoke(app, [*words, "--run-dir", str(finished.folder), "--resume", "--ensemble"])
     file = finished.folder / "ensemble.keras"
     assert result.exit_code == 0, result.output

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import pytest
 
 from clan_tf import plots
+from clan_tf.training import start_files
 
 
 @contextmanager
@@ -13,4 +14,6 @@ def without_pictures() -> Iterator[None]:
     """The pictures of runs are empty files while the block runs."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plots, "save_figure", lambda figure, path: path.touch())
+        # Photos as the model sees them take a pipeline of their own.
+        patch.setattr(start_files, "write_augmented_samples", lambda checked, names, experiment, path: path.touch())
         yield

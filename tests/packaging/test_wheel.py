@@ -93,11 +93,12 @@ def test_the_sdist_holds_documentation_and_no_tests(source: Path, built: Path) -
 
 
 def test_the_wheel_works_outside_the_checkout(python: Path, tmp_path: Path) -> None:
-    where = run_outside(tmp_path, python, "-c", "import clan_tf, clan_tf.export; print(clan_tf.export.__file__)")
+    where = run_outside(
+        tmp_path, python, "-c", "from importlib.util import find_spec as f; print(f('clan_tf.export').origin)"
+    )
     assert Path(where.strip()).is_relative_to(python.parents[1])
     command = python.with_name("clan-tf")
     assert "Usage: clan-tf" in run_outside(tmp_path, command, "--help")
-    assert json.loads(run_outside(tmp_path, command, "summary", "demo", "--json"))["parameters"]
     run_outside(tmp_path, command, *TRAINING)
     assert json.loads((tmp_path / "run" / "status.json").read_text(encoding="utf-8"))["status"] == "finished"
     assert (tmp_path / "run" / "best.keras").is_file()

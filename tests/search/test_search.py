@@ -33,6 +33,7 @@ from clan_tf.search.directory import SearchDirectory
 from clan_tf.search.trials import TrialTrainer
 from clan_tf.training import train
 from helpers import TINY_DEMO, TOOLS
+from tools import search_process
 
 TABLE = ("trial", "training.learning_rate", "val_combined_accuracy", "spread", "repeats", "best_epochs", "failed")
 """Columns of a leaderboard that don't tell time."""
@@ -40,7 +41,8 @@ TABLE = ("trial", "training.learning_rate", "val_combined_accuracy", "spread", "
 
 def tiny(*overrides: str) -> Experiment:
     photos = ["data.image_size=32", "data.resize_size=36", "data.generated_photos={train: 16, val: 16, test: 8}"]
-    return load_experiment(TINY_DEMO, [*photos, "training.epochs=1", "training.batch_size=8", *overrides])
+    recipe = ["model.architecture=plain", "training.epochs=1", "training.batch_size=8"]
+    return load_experiment(TINY_DEMO, [*photos, *recipe, *overrides])
 
 
 def rates(*values: float, **more: Any) -> SearchConfig:
@@ -151,7 +153,7 @@ def test_a_model_that_cannot_be_built_is_refused_before_anything_is_made(
 ) -> None:
     space = {"parameters": {key: {"kind": "choice", "values": [value]}}, "algorithm": "grid"}
     with pytest.raises(UserError, match=message):
-        search(tiny(), SearchConfig.model_validate(space), tmp_path / "search")
+        search(tiny("model.architecture=clan"), SearchConfig.model_validate(space), tmp_path / "search")
     assert not (tmp_path / "search").exists()
 
 
@@ -180,17 +182,18 @@ def test_a_search_killed_while_it_made_its_directory_begins(tmp_path: Path) -> N
 
 def test_a_search_from_before_a_method_existed_goes_on(tmp_path: Path) -> None:
     directory, file = SearchDirectory(tmp_path), tmp_path / "search.json"
-    directory.begin(tiny(), rates(0.1))
+    clan = tiny("model.architecture=clan")
+    directory.begin(clan, rates(0.1))
     began = json.loads(file.read_text(encoding="utf-8"))
     del began["experiment"]["model"]["bcnn"], began["experiment"]["model"]["lrbp"]
     # The order of the photos was one that is chosen now.
     began["experiment"]["data"]["sampling"] = "shuffle"
     file.write_text(json.dumps(began), encoding="utf-8")
-    directory.begin(tiny(), rates(0.1))
+    directory.begin(clan, rates(0.1))
     began["experiment"]["model"].pop("relation")
     file.write_text(json.dumps(began), encoding="utf-8")
     with pytest.raises(UserError, match="experiment.model.relation: nothing there, .*dot_product.* now"):
-        directory.begin(tiny(), rates(0.1))
+        directory.begin(clan, rates(0.1))
 
 
 def test_failures_in_a_row_stop_the_search(tmp_path: Path) -> None:
@@ -268,8 +271,7 @@ def wait_for_trial(directory: SearchDirectory, trial: str, process: subprocess.P
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, str]]:
     path = tmp_path_factory.mktemp("searches") / "undisturbed"
-    finish(start(path))
-    return read_table(SearchDirectory(path))
+    return read_table(search(search_process.experiment(), search_process.space(), path).directory)
 
 
 @pytest.mark.soak  # a minute; the next test kills a process of a search, too

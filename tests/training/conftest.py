@@ -24,6 +24,7 @@ def experiment(colour_folders: Path) -> Experiment:
         [
             "data={source: folders, image_size: 32, validation_fraction: 0.25}",
             f"data.root={colour_folders}",
+            "model.architecture=plain",
             "training.batch_size=9",
             "training.epochs=3",
         ],

@@ -22,6 +22,7 @@ from clan_tf.run import RunDirectory
 from clan_tf.training import train
 from helpers import TINY_DEMO
 from helpers.photos import write_photo
+from helpers.pictures import without_pictures
 
 RECIPE = [
     "data={source: generated, image_size: 32, resize_size: 36, generated_photos: {train: 24, val: 60, test: 40}}",
@@ -33,7 +34,8 @@ RECIPE = [
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
-    return train(load_experiment(TINY_DEMO, RECIPE), str(tmp_path_factory.mktemp("calibrated") / "run")).run
+    with without_pictures():
+        return train(load_experiment(TINY_DEMO, RECIPE), str(tmp_path_factory.mktemp("calibrated") / "run")).run
 
 
 def test_training_calibrates_both_models_by_validation_photos(run: RunDirectory) -> None:
@@ -48,6 +50,7 @@ def test_training_calibrates_both_models_by_validation_photos(run: RunDirectory)
 
 
 def test_what_is_trained_is_calibrated_and_evaluated_again(run: RunDirectory) -> None:
+    shutil.rmtree(run.path / "evaluation", ignore_errors=True)  # or each calibration repeats it
     fitted = load_model(run.best)
     expected = dict(fitted.temperatures)
     save_model(calibrated(fitted, {}), run.best)
@@ -141,13 +144,8 @@ def test_what_cannot_be_calibrated_is_refused(run: RunDirectory, trained_run: Ru
         assert message in str(done.exception)
 
 
-def test_none_leaves_the_logits_as_they_are(tmp_path: Path) -> None:
-    own = [*RECIPE, "training.calibrate=none"]
-    model = load_model(train(load_experiment(TINY_DEMO, own), str(tmp_path / "run")).run.best)
-    assert set(model.temperatures.values()) == {1.0}
-
-
 def test_a_killed_calibration_is_finished_by_the_next(run: RunDirectory) -> None:
+    shutil.rmtree(run.path / "evaluation", ignore_errors=True)
     evaluate(str(run.path))
     folder, model = run.evaluation("test"), run.best.read_bytes()
     expected = folder.predictions.read_bytes()
@@ -156,16 +154,30 @@ def test_a_killed_calibration_is_finished_by_the_next(run: RunDirectory) -> None
     assert folder.predictions.read_bytes() == expected and run.best.read_bytes() == model
 
 
-def test_nothing_is_written_where_evaluated_photos_are_gone(tmp_path: Path, rng: np.random.Generator) -> None:
+@pytest.fixture(scope="module")
+def uncalibrated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RunDirectory]:
+    """A folder of photos, and a run on them."""
+    folder, rng = tmp_path_factory.mktemp("uncalibrated"), np.random.default_rng(0)
     for split, photos in (("train", 12), ("val", 30), ("test", 2)):
         for name in ("a", "b"):
             for number in range(photos):
                 color = tuple(map(int, rng.integers(0, 256, 3)))
-                write_photo(tmp_path / "photos" / split / name / f"{number}.png", color)
-    own = [f"data={{source: folders, root: {tmp_path / 'photos'}, image_size: 32}}", *RECIPE[1:3]]
-    run = train(load_experiment(TINY_DEMO, [*own, "training.calibrate=none"]), str(tmp_path / "run")).run
+                write_photo(folder / "photos" / split / name / f"{number}.png", color)
+    own = [f"data={{source: folders, root: {folder / 'photos'}, image_size: 32}}", *RECIPE[1:3]]
+    with without_pictures():
+        run = train(load_experiment(TINY_DEMO, [*own, "training.calibrate=none"]), str(folder / "run")).run
+    return folder / "photos", run
+
+
+def test_none_leaves_the_logits_as_they_are(uncalibrated: tuple[Path, RunDirectory]) -> None:
+    _, run = uncalibrated
+    assert set(load_model(run.best).temperatures.values()) == {1.0}
+
+
+def test_nothing_is_written_where_evaluated_photos_are_gone(uncalibrated: tuple[Path, RunDirectory]) -> None:
+    photos, run = uncalibrated
     evaluate(str(run.path))
-    shutil.rmtree(tmp_path / "photos" / "test")
+    shutil.rmtree(photos / "test")
     before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
     with pytest.raises(UserError, match="has none of the 4 test photos"):
         calibrate(str(run.path))

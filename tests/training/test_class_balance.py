@@ -161,6 +161,7 @@ def lopsided(colour_folders: Path, tmp_path: Path) -> Experiment:
             "data={source: folders, image_size: 32, validation_fraction: 0.25}",
             f"data.root={colour_folders}",
             f"data.quarantine={tmp_path / 'quarantine.txt'}",
+            "model.architecture=plain",
             "training.batch_size=5",
             "training.epochs=1",
         ],

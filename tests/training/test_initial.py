@@ -48,7 +48,7 @@ def other_classes(experiment: Experiment, tmp_path: Path) -> Experiment:
         shutil.copytree(Path(experiment.data.root or "") / "train" / name, root / name)
     for index in range(12):
         write_photo(root / "a grey one" / f"{index}.jpg", (128, 128, 128))
-    values = {"data.root": str(root), "training.epochs": 1, "model.weights": "nowhere.h5"}
+    values = {"data.root": str(root), "training.epochs": 1, "model.weights": "nowhere.h5", "model.architecture": "clan"}
     return with_values(experiment, values)
 
 

@@ -25,6 +25,12 @@ Remember = Callable[[float], None]
 
 
 @pytest.fixture
+def experiment(experiment: Experiment) -> Experiment:
+    """With heads that normalise over several photos."""
+    return with_values(experiment, {"model.architecture": "clan"})
+
+
+@pytest.fixture
 def model(experiment: Experiment) -> BranchClassifier:
     return build_model(experiment, 3)
 
@@ -44,9 +50,8 @@ def memory_for(model: BranchClassifier, monkeypatch: pytest.MonkeyPatch) -> Reme
 def fit(experiment: Experiment, model: BranchClassifier) -> Fit:
     def fitted(photos: int = 1000, **values: Any) -> tuple[Experiment, list[str]]:
         notes: list[str] = []
-        given = with_values(
-            experiment, {key if "." in key else f"training.{key}": value for key, value in values.items()}
-        )
+        recipe = {key if "." in key else f"training.{key}": value for key, value in values.items()}
+        given = with_values(experiment, recipe)
         return memory.fit_batch(given, model, tf.distribute.get_strategy(), photos, notes.append), notes
 
     return fitted

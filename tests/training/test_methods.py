@@ -18,6 +18,7 @@ from clan_tf.run import RunDirectory
 from clan_tf.training import train
 from helpers import TINY_DEMO
 from helpers.photos import write_photo
+from helpers.pictures import without_pictures
 
 OWN = {
     "cbp": ["model.cbp.sketch_dim=64", "model.cbp.reduced_dim=16"],
@@ -53,7 +54,8 @@ class _Stop(Exception):
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
     folder = tmp_path_factory.mktemp(request.param) / "run"
     experiment = load_experiment(TINY_DEMO, [f"model.architecture={request.param}", *RECIPE, *OWN[request.param]])
-    return train(experiment, str(folder)).run
+    with without_pictures():
+        return train(experiment, str(folder)).run
 
 
 @pytest.mark.parametrize(
@@ -95,7 +97,9 @@ def test_training_starts_from_the_train_photos(tmp_path: Path) -> None:
     np.testing.assert_allclose(kernels[1], kernels[0], atol=1e-5)
 
 
-@pytest.mark.parametrize("run", ["dfb", "tasn", "ra_cnn"], indirect=True)  # a TFLite file of each: conformance
+@pytest.mark.parametrize(
+    "run", ["dfb", pytest.param("tasn", marks=pytest.mark.soak), "ra_cnn"], indirect=True
+)  # a TFLite file of each: conformance
 def test_it_is_evaluated_and_exported(run: RunDirectory, tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["evaluate", str(run.path), "--json"])
     assert done.exit_code == 0, done.output

@@ -70,6 +70,7 @@ def test_a_test_ends_once_the_loss_has_risen_by_half() -> None:
 def auto(experiment: Experiment) -> Experiment:
     """Everything that has a state or is a part of one: dropout, frozen batch norm, accumulation, clipping."""
     values = {
+        "model.architecture": "clan",
         "model.dropout": 0.3,
         "training.learning_rate": "auto",
         "training.epochs": 2,

@@ -93,9 +93,9 @@ class SignalAt(keras.callbacks.Callback):
             os.kill(os.getpid(), self.number)
 
 
-@pytest.fixture(params=["sgd", "adamw"])
+@pytest.fixture(params=[pytest.param("sgd", marks=pytest.mark.soak), "adamw"])
 def undisturbed(request: pytest.FixtureRequest, finished: TrainingResult, tmp_path: Path) -> TrainingResult:
-    """The finished run, and one by the other optimizer and of another loss."""
+    """The finished run, and one by the other optimizer and of another loss; SGD is killed in test_methods.py, too."""
     if request.param == "sgd":
         return finished
     values: dict[str, object] = {"optimizer": "adamw", "layer_decay": 0.8, "freeze_epochs": 1, "learning_rate": 1e-3}
