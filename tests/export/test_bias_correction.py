@@ -1,6 +1,7 @@
 """The rounding of weights to integers doesn't shift the outputs of convolutions and dense layers on average."""
 
 import re
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -8,10 +9,13 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from keras import layers
 
+from clan_tf.errors import UserError
 from clan_tf.export.bias_correction import BiasCorrection
 from clan_tf.export.flatbuffer import activation_ranges, read_tflite
+from clan_tf.export.options import ExportOptions
 from clan_tf.export.selective import SelectiveQuantizer
 from clan_tf.export.tflite import classifier_to_tflite
+from clan_tf.export.writer import ExportWriter
 
 SIZE = 9
 PHOTOS = np.random.default_rng(0).integers(0, 256, (6, SIZE, SIZE, 3), dtype="uint8")
@@ -159,3 +163,19 @@ def test_weights_that_are_not_the_rounded_ones_are_left_alone(model: keras.Model
     for name, (weights, bias, _) in linear_parts(correction.correct(file)).items():
         np.testing.assert_array_equal(weights, linear_parts(file)[name][0])
         np.testing.assert_array_equal(bias, linear_parts(file)[name][1])
+
+
+def test_without_train_photos_weights_alone_can_be_integers() -> None:
+    notes: list[str] = []
+
+    def no_photos(split: str, count: int) -> None:
+        raise UserError(f"The data has no photos in the split {split!r}.")
+
+    source = SimpleNamespace(model=None, sample=no_photos, progress=SimpleNamespace(note=notes.append))
+    writer, contract = ExportWriter(source), SimpleNamespace(input_size=SIZE)
+    assert writer._correction(None, ExportOptions("tflite", "float16"), contract) is None and notes == []
+    assert writer._correction(None, ExportOptions("tflite", "dynamic"), contract) is None
+    (note,) = notes
+    assert note.startswith("tflite-dynamic: the rounding of weights isn't corrected in biases. The data has no photos")
+    with pytest.raises(UserError, match="no photos in the split 'train'"):
+        writer._correction(None, ExportOptions("tflite", "int8"), contract)
