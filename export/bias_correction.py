@@ -74,13 +74,12 @@ class BiasCorrection:
         """
         graph = _Graph(quantized)
         for name, each in graph.linear_operators().items():
-            if name in self._known and each.weights.type == schema.TensorType.INT8:
-                known, scales = self._known[name], _scales(each.weights)
-                weights = graph.constant(each.weights)
-                if weights.shape == known.weights.shape:
-                    rounding = weights - known.weights
-                    if (np.abs(rounding) <= _ROUNDING * scales).all():
-                        graph.set_bias(each, known.bias - _mean_output(each.kind, rounding, known.window))
+            known, weights = self._known.get(name), graph.constant(each.weights)
+            if known is None or _is_float(each.weights) or weights.shape != known.weights.shape:
+                continue
+            rounding = weights - known.weights
+            if (np.abs(rounding) <= _ROUNDING * _scales(each.weights)).all():
+                graph.set_bias(each, known.bias - _mean_output(each.kind, rounding, known.window))
         return write_tflite(graph.model)
 
 
@@ -169,7 +168,7 @@ class _Graph:
         dtype = _DTYPES[bias.type]
         if not _is_float(bias):
             limits = np.iinfo(dtype)
-            # Channels without weights have scales so small that their biases don't fit.
+            # Channels without weights have scales so small that their biases don't fit. Half: more is added to them.
             values = np.clip(np.rint(values / _scales(bias)), limits.min / 2, limits.max / 2)
         self.model.buffers[bias.buffer].data = np.frombuffer(values.astype(dtype).tobytes(), "uint8")
 
