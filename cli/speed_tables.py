@@ -29,11 +29,11 @@ def print_speed(result: "SpeedBenchmark") -> None:
             for name, contender in result.contenders.items()
         ],
     )
-    if cost := result.cost:
+    if overhead := result.overhead:
         say(
-            f"The network takes {cost.seconds.median:.2f} times as long as its plain backbone "
-            f"({cost.seconds.lowest:.2f} to {cost.seconds.highest:.2f}); it has {cost.operations:.2f} times the "
-            "multiply-accumulates."
+            f"The network takes {overhead.seconds.median:.2f} times as long as its plain backbone "
+            f"({overhead.seconds.lowest:.2f} to {overhead.seconds.highest:.2f}); it has "
+            f"{overhead.operations:.2f} times the multiply-accumulates."
         )
     if result.operators:
         shown = result.operators[:KINDS]

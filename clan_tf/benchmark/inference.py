@@ -14,7 +14,7 @@ from clan_tf.benchmark.memory import forget_peak, peak_bytes, peak_memory
 from clan_tf.benchmark.peer import open_peer
 from clan_tf.benchmark.prepared import Prepared, plain_of, prepare
 from clan_tf.benchmark.profile import operator_times
-from clan_tf.benchmark.result import OWN, PLAIN, SpeedBenchmark, contenders_of, cost_of
+from clan_tf.benchmark.result import OWN, PLAIN, SpeedBenchmark, contenders_of, overhead_of
 from clan_tf.benchmark.rounds import Seconds, measure_rounds
 from clan_tf.config import Experiment, with_values
 from clan_tf.errors import UserError
@@ -80,7 +80,7 @@ def benchmark_inference(
                     classes=prepared.model.classes,
                     precision="float32",
                     contenders=contenders_of(seconds, list(contenders), size),
-                    cost=cost_of(seconds, prepared, plain),
+                    overhead=overhead_of(seconds, prepared, plain),
                     memory=memory[size],
                     floor=floor_of(seconds, OWN, operations_of(prepared.model, size, training=False)),
                     operators=operator_times(own[size]),

@@ -45,7 +45,7 @@ class Contender:
 
 
 @dataclass(frozen=True)
-class Cost:
+class Overhead:
     """What CLAN costs: its figures divided by those of its plain backbone with one head.
 
     Attributes:
@@ -72,7 +72,7 @@ class SpeedBenchmark:
         classes: number of classes.
         precision: precision of the computation.
         contenders: by name; all took turns, round by round.
-        cost: what CLAN costs beside its plain backbone; `None` if the backbone is what is measured.
+        overhead: what CLAN costs beside its plain backbone; `None` if the backbone is what is measured.
         memory: peak memory of clan-tf.
         floor: what clan-tf's arithmetic alone would take.
         operators: clan-tf's time by kind of operator, longest first.
@@ -86,7 +86,7 @@ class SpeedBenchmark:
     classes: int
     precision: str
     contenders: Mapping[str, Contender]
-    cost: Cost | None
+    overhead: Overhead | None
     memory: PeakMemory
     floor: Floor
     operators: tuple[OperatorTime, ...]
@@ -102,7 +102,7 @@ class SpeedBenchmark:
             "classes": self.classes,
             "precision": self.precision,
             "contenders": {name: contender.to_json() for name, contender in self.contenders.items()},
-            "cost_over_plain": self.cost.to_json() if self.cost else None,
+            "cost_over_plain": self.overhead.to_json() if self.overhead else None,
             "peak_memory": self.memory.to_json(),
             "floor": self.floor.to_json(),
             "operators": [dict(vars(operator)) for operator in self.operators],
@@ -120,9 +120,9 @@ def contenders_of(seconds: Seconds, names: list[str], photos: int) -> dict[str, 
     }
 
 
-def cost_of(seconds: Seconds, prepared: Prepared, plain: Prepared | None) -> Cost | None:
+def overhead_of(seconds: Seconds, prepared: Prepared, plain: Prepared | None) -> Overhead | None:
     """Divides clan-tf's figures by those of `PLAIN` in the same rounds, if it was one of the contenders."""
     if plain is None:
         return None
     own, other = (operations_of(each.model, 1, training=False) for each in (prepared, plain))
-    return Cost(ratios(seconds, PLAIN, OWN), own / other)
+    return Overhead(ratios(seconds, PLAIN, OWN), own / other)

@@ -25,7 +25,7 @@ from clan_tf.benchmark.memory import forget_peak, peak_bytes, peak_memory
 from clan_tf.benchmark.peer import open_peer
 from clan_tf.benchmark.prepared import Prepared, plain_of, prepare
 from clan_tf.benchmark.profile import operator_times
-from clan_tf.benchmark.result import OWN, PLAIN, SpeedBenchmark, contenders_of, cost_of
+from clan_tf.benchmark.result import OWN, PLAIN, SpeedBenchmark, contenders_of, overhead_of
 from clan_tf.benchmark.rounds import measure_rounds
 from clan_tf.config import Experiment
 from clan_tf.models import BranchClassifier
@@ -93,7 +93,7 @@ def benchmark_train(
         classes=model.classes,
         precision=training.precision,
         contenders=contenders_of(seconds, names, training.batch_size),
-        cost=cost_of(seconds, prepared, plain),
+        overhead=overhead_of(seconds, prepared, plain),
         memory=memory,
         floor=floor_of(seconds, OWN, operations_of(model, training.batch_size, training=True)),
         operators=operator_times(contenders[OWN]),

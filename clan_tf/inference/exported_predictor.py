@@ -46,7 +46,6 @@ class ExportedPredictor(Predictor):
         batch_size: int = 32,
     ) -> None:
         self._model, self.path = model, path
-        self._has_answered = False
         self.contract = model.contract
         # A file that resizes photos itself gets them whole, and so they fill the memory.
         self.batch_size = batch_size if self.contract.input_size is not None else min(batch_size, WHOLE_PHOTOS)
@@ -90,10 +89,9 @@ class ExportedPredictor(Predictor):
             requests = [view[None] for view in views]
         else:
             # The first view alone, so that a file that never answers is given up soon.
-            first = 0 if self._has_answered else 1
+            first = 0 if self._model.has_answered else 1
             requests = [np.stack(part) for part in (views[:first], views[first:]) if len(part)]
         answers = [self._model(request)[PROBABILITIES] for request in requests]
-        self._has_answered = True
         return np.concatenate(answers)
 
     def answers(self, checked: "CheckedPhotos", progress: Progress) -> dict[str, np.ndarray]:

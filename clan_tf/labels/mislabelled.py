@@ -21,7 +21,6 @@ from clan_tf.labels.out_of_fold import judging_folds, out_of_fold_probabilities
 from clan_tf.labels.report import LabelReport, RankedPhoto
 from clan_tf.progress import Progress
 
-FOLDS = 5
 ALL = "all"
 MOST_NUMBERS = 500_000_000
 """Probabilities that are held at a time: 4 GB, of which there is a copy now and then."""
@@ -46,7 +45,7 @@ class _Judged(NamedTuple):
 
 
 def find_mislabelled(
-    experiment: Experiment, split: str = "train", folds: int = FOLDS, progress: Progress | None = None
+    experiment: Experiment, split: str = "train", folds: int = 5, progress: Progress | None = None
 ) -> LabelReport:
     """Ranks the photos of a split by the probability of their given class, the lowest first.
 

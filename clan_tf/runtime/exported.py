@@ -98,6 +98,11 @@ class ExportedModel:
     def __exit__(self, *exception: Any) -> None:
         self.close()
 
+    @property
+    def has_answered(self) -> bool:
+        """Whether it has ever given an answer."""
+        return self._slowest is not None
+
     def close(self) -> None:
         """Ends the process."""
         self._process.kill()
