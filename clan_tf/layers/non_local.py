@@ -9,6 +9,7 @@ from clan_tf.layers.relation import (
     RELATIONS,
     Relation,
     Tensor,
+    block_of_queries,
     relate,
     relation_bytes,
     relation_macs,
@@ -80,6 +81,10 @@ class NonLocalBlock(keras.layers.Layer):
             momentum=0.9, epsilon=1e-5, gamma_initializer="zeros", dtype=self.dtype_policy, name="normalization"
         )
         self.normalization.build(mid_shape)
+        if self.relation != "dot_product" and keras.backend.backend() == "tensorflow":
+            positions = None if None in mid_shape[1:3] else mid_shape[1] * mid_shape[2]
+            # XLA can't differentiate TensorFlow's loop over blocks of queries; Keras then compiles without it.
+            self.supports_jit = block_of_queries(positions, self.query_block) is None
 
     def call(self, mid, training=None):
         """Refines `mid` with context from all its positions (eqs. 2, 3)."""

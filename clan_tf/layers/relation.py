@@ -42,7 +42,7 @@ def relate(
     """
     dtype = query.dtype
     query, key, value = (ops.cast(x, "float32") for x in (query, key, value))
-    block = query_block or _default_block(query.shape[1])
+    block = block_of_queries(query.shape[1], query_block)
     if relation == "dot_product":
         related = dot_product_attention(query, key, value)
     elif training and block is not None:
@@ -119,18 +119,20 @@ def relation_macs(relation: Relation, positions: int, width: int, value_width: i
     return pairwise
 
 
+def block_of_queries(positions: int | None, query_block: int | None = None) -> int | None:
+    """Returns how many queries the softmax metrics relate at a time in training; `None` for all at once."""
+    is_small = positions is not None and positions <= WHOLE_SOFTMAX_POSITIONS
+    return query_block or (None if is_small else DEFAULT_QUERY_BLOCK)
+
+
 def relation_bytes(
     relation: Relation, positions: int, width: int, value_width: int, query_block: int | None = None
 ) -> int:
     """Counts float32 bytes of a relation's largest intermediate in training, for one photo."""
     if relation == "dot_product" and not pairwise_is_cheaper(positions, width, value_width):
         return 4 * width * value_width
-    rows = positions if relation == "dot_product" else (query_block or _default_block(positions) or positions)
+    rows = positions if relation == "dot_product" else (block_of_queries(positions, query_block) or positions)
     return 4 * min(rows, positions) * positions
-
-
-def _default_block(positions: int | None) -> int | None:
-    return None if positions is not None and positions <= WHOLE_SOFTMAX_POSITIONS else DEFAULT_QUERY_BLOCK
 
 
 def _softmax_weights(query: Tensor, key: Tensor) -> Tensor:

@@ -109,6 +109,19 @@ def test_a_non_local_block_takes_maps_of_unknown_size(relation: str, training: b
         np.testing.assert_allclose(call(model, x, training=training), expected, rtol=tolerance, atol=tolerance)
 
 
+@needs_tensorflow
+@pytest.mark.filterwarnings("ignore:Model doesn't support `jit_compile=True`")
+@pytest.mark.parametrize("query_block", [None, 5])
+@relations
+def test_a_model_that_is_compiled_by_xla_trains(relation: str, query_block: int | None) -> None:
+    inputs = keras.Input(MID_SHAPE[1:])
+    model = keras.Model(inputs, NonLocalBlock(relation, query_block=query_block)(inputs))
+    model.compile("sgd", "mse", jit_compile=True)
+    assert model.jit_compile == (relation == "dot_product" or query_block is None)
+    x = np.ones((2, *MID_SHAPE[1:]), "float32")
+    assert np.isfinite(model.fit(x, x, verbose=0).history["loss"]).all()
+
+
 @pytest.mark.parametrize("kind", [CrossLayerContextAttention, NonLocalBlock])
 @pytest.mark.parametrize(
     ("name", "value"), [("relation", "cosine"), ("embed_dim", 0), ("embed_dim", -2), ("query_block", 0)]
