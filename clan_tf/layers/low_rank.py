@@ -67,7 +67,8 @@ class LowRankBilinear(keras.layers.Layer):
 
     `score_c = (1 / n) (|Y U+_c|^2 - |Y U-_c|^2) + b_c` of the map as a matrix `Y (n, channels)`. It equals the product
     of the class's matrix `U+_c U+_c^T - U-_c U-_c^T`, of rank `rank`, with `Y^T Y / n`, which isn't formed. The score
-    is quadratic in `U`, so that 0 would be a saddle point without a gradient: `U` starts at random.
+    is quadratic in `U`, so that 0 would be a saddle point without a gradient: `U` starts at random. All is computed in
+    float32: a score is the difference of two large sums of squares.
 
     Args:
         units: number of classes.
@@ -102,17 +103,18 @@ class LowRankBilinear(keras.layers.Layer):
             name="kernel",
             shape=(shape[-1], self.rank, self.units),
             initializer=keras.initializers.RandomNormal(stddev=0.05),
+            autocast=False,
         )
-        self.bias = self.add_weight(name="bias", shape=(self.units,), initializer="zeros")
+        self.bias = self.add_weight(name="bias", shape=(self.units,), initializer="zeros", autocast=False)
 
     def call(self, maps):
         """Scores `maps`."""
         channels = maps.shape[-1]
-        x = ops.reshape(maps, (ops.shape(maps)[0], -1, channels))
-        kernel = ops.reshape(ops.convert_to_tensor(self.kernel), (channels, self.rank * self.units))
+        x = ops.cast(ops.reshape(maps, (ops.shape(maps)[0], -1, channels)), "float32")
+        kernel = ops.reshape(ops.cast(self.kernel, "float32"), (channels, self.rank * self.units))
         energies = ops.mean(ops.square(ops.matmul(x, kernel)), axis=1)
         halves = ops.sum(ops.reshape(energies, (-1, 2, self.rank // 2, self.units)), axis=2)
-        return halves[:, 0] - halves[:, 1] + self.bias
+        return ops.cast(halves[:, 0] - halves[:, 1] + ops.cast(self.bias, "float32"), self.compute_dtype)
 
     def multiply_accumulates(self, shape: Shape) -> int:
         """Counts the multiply-accumulates for one photo's map: those of a 1x1 convolution with `U`."""

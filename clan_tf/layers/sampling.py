@@ -13,10 +13,13 @@ _SMALLEST = 1e-6
 
 
 class Resampler(keras.layers.Layer):
-    """The base of layers that resample photos to a square of another size, by `resample`."""
+    """The base of layers that resample photos to a square of another size, by `resample`.
+
+    Inputs aren't cast, and places are float32 in every precision: half precision has no places between whole pixels.
+    """
 
     def __init__(self, size: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)
         if size < 1:
             raise ValueError(f"`size` must be a positive number. Received: size={size!r}")
         self.size = size
@@ -34,6 +37,11 @@ class Resampler(keras.layers.Layer):
     def resampled_shapes(self, photos_shape: Shape) -> tuple[Shape, Shape]:
         """Returns the shapes of the resampled photos and of the places of their rows and columns."""
         return (photos_shape[0], self.size, self.size, photos_shape[3]), (photos_shape[0], 2, self.size)
+
+    def compute_output_spec(self, photos, *args, **kwargs):
+        """Returns the shapes and dtypes of the resampled photos and of the places."""
+        resampled, places = self.resampled_shapes(photos.shape)
+        return keras.KerasTensor(resampled, self.compute_dtype), keras.KerasTensor(places, "float32")
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor arguments, as plain values."""
@@ -89,8 +97,8 @@ class AttentionSampler(Resampler):
             sample_positions(density, self.size, length)
             for density, length in zip(densities, x.shape[1:3], strict=True)
         )
-        found = resample(x, rows, columns), ops.stack([rows, columns], axis=1)
-        return tuple(ops.cast(each, self.compute_dtype) for each in found)
+        resampled = resample(x, rows, columns)
+        return ops.cast(resampled, self.compute_dtype), ops.stack([rows, columns], axis=1)
 
     def compute_output_shape(self, photos_shape: Shape, attention_shape: Shape) -> tuple[Shape, Shape]:
         """Returns the shapes of the photos and of the places of their rows and columns."""

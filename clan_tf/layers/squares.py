@@ -20,7 +20,8 @@ class SquareProposal(keras.layers.Layer):
 
     The map's numbers, divided by their root mean square, pass a dense layer with tanh and one with three sigmoids `r`.
     In sides of the square that the map is of, half the side of the proposed one is `h = 1/6 + r_3 / 3`, and its centre
-    `h + (1 - 2h) (r_1, r_2)`: it lies inside, and has a third of the side at least. All is computed in float32.
+    `h + (1 - 2h) (r_1, r_2)`: it lies inside, and has a third of the side at least. All is computed and returned in
+    float32, in every precision.
 
     Args:
         units: length of the dense layer inside.
@@ -41,7 +42,7 @@ class SquareProposal(keras.layers.Layer):
     """
 
     def __init__(self, units: int = 1024, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)
         if units < 1:
             raise ValueError(f"`units` must be a positive number. Received: units={units!r}")
         self.units = units
@@ -72,7 +73,7 @@ class SquareProposal(keras.layers.Layer):
         proposed = ops.concatenate([centre, half], axis=1)
         if within is not None:
             proposed = inside(ops.cast(within, "float32"), proposed)
-        return ops.cast(proposed, self.compute_dtype)
+        return proposed
 
     def inside_units(self, maps: Tensor) -> Tensor:
         """Computes what the last layer takes of `maps`, once this layer is built: `(batch, units)`."""
@@ -87,6 +88,10 @@ class SquareProposal(keras.layers.Layer):
     def compute_output_shape(self, maps_shape: Shape, within_shape: Shape | None = None) -> Shape:
         """Returns `(batch, 3)`."""
         return (maps_shape[0], 3)
+
+    def compute_output_spec(self, maps, within=None):
+        """Returns the shape and dtype of the squares."""
+        return keras.KerasTensor((maps.shape[0], 3), "float32")
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor arguments, as plain values."""
@@ -138,7 +143,7 @@ class SquareCrop(Resampler):
             square_mask(squares, axis, place, x.shape[1 + axis], self.mask_slope) for axis, place in enumerate(places)
         ]
         cut = resample(x, *places) * masks[0][:, :, None, None] * masks[1][:, None, :, None]
-        return tuple(ops.cast(each, self.compute_dtype) for each in (cut, ops.stack(places, axis=1)))
+        return ops.cast(cut, self.compute_dtype), ops.stack(places, axis=1)
 
     def compute_output_shape(self, photos_shape: Shape, squares_shape: Shape) -> tuple[Shape, Shape]:
         """Returns the shapes of the squares and of the places of their rows and columns."""
@@ -167,7 +172,7 @@ class SquareMap(keras.layers.Layer):
     """
 
     def __init__(self, cells: int = 28, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)
         if cells < 1:
             raise ValueError(f"`cells` must be a positive number. Received: cells={cells!r}")
         self.cells = cells

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from keras import ops
 
 from clan_tf.layers import LowRankBilinear, PowerNormalization
 from helpers.layer_loops import Arrays
@@ -99,3 +100,21 @@ def test_the_mean_square_of_the_lengths_is_the_scales(root: bool, rng: np.random
 def test_wrong_arguments_are_refused(layer: type, arguments: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="Received"):
         layer(**arguments)
+
+
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_half_precision_rounds_the_scores_and_not_the_sums_of_squares(precision: str, rng: np.random.Generator) -> None:
+    """A score is the small difference of two large sums."""
+    half = precision.removeprefix("mixed_")
+    maps = ops.cast(rng.uniform(0, 40, (2, 4, 4, 128)), half)
+    layers = [LowRankBilinear(CLASSES, RANK, dtype=dtype) for dtype in ("float32", precision)]
+    for layer in layers:
+        layer.build(maps.shape)
+    randomize(layers[0], rng)
+    layers[1].set_weights(layers[0].get_weights())
+    expected, scores = layers[0](ops.cast(maps, "float32")), layers[1](maps)
+    assert scores.dtype == half and float(ops.max(ops.abs(expected))) < 65504  # the largest float16
+    np.testing.assert_array_equal(
+        ops.convert_to_numpy(ops.cast(scores, "float32")),
+        ops.convert_to_numpy(ops.cast(ops.cast(expected, half), "float32")),
+    )

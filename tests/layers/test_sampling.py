@@ -1,5 +1,6 @@
 """Resampling by attention against loops, and what it keeps."""
 
+import keras
 import numpy as np
 import pytest
 
@@ -100,3 +101,15 @@ def test_whole_places_are_the_pixels_themselves(rng: np.random.Generator) -> Non
 def test_wrong_arguments_are_refused(arguments: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="Received"):
         AttentionSampler(**arguments)
+
+
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_places_are_whole_in_half_precision(precision: str, rng: np.random.Generator) -> None:
+    """Above 256, bfloat16 has every second number, and float16 has few fractions."""
+    photos, attention = rng.uniform(0, 255, (1, 448, 448, 3)), rng.uniform(0, 1, (1, 14, 14, 1))
+    _, expected = AttentionSampler(224)(photos.astype("float32"), attention.astype("float32"))
+    resampled, places = AttentionSampler(224, dtype=precision)(photos.astype("float32"), attention.astype("float32"))
+    np.testing.assert_array_equal(places, expected)
+    assert (resampled.dtype, places.dtype) == (precision.removeprefix("mixed_"), "float32")
+    symbolic = AttentionSampler(224, dtype=precision)(keras.Input((448, 448, 3)), keras.Input((14, 14, 1)))
+    assert [each.dtype for each in symbolic] == [precision.removeprefix("mixed_"), "float32"]

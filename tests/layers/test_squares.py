@@ -1,5 +1,6 @@
 """Squares against loops: where they lie, what is cut out, and gradients."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -120,3 +121,20 @@ def test_a_square_is_drawn_where_it_is() -> None:
 def test_wrong_arguments_are_refused(make: object) -> None:
     with pytest.raises(ValueError, match="Received"):
         make()  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_squares_keep_their_places_in_half_precision(precision: str, rng: np.random.Generator) -> None:
+    photos, maps = rng.uniform(0, 255, (1, 448, 448, 3)).astype("float32"), random_map(rng, (1, 7, 7, 4))
+    proposals = [SquareProposal(8, dtype=dtype) for dtype in ("float32", precision)]
+    for each in proposals:
+        each.build(maps.shape)
+    proposals[0].outer.kernel.assign(rng.normal(size=(8, 3)))
+    proposals[1].set_weights(proposals[0].get_weights())
+    squares = [np.asarray(each(maps)) for each in proposals]
+    np.testing.assert_array_equal(*squares)
+    places = [SquareCrop(224, dtype=dtype)(photos, squares[0])[1] for dtype in ("float32", precision)]
+    np.testing.assert_array_equal(*places)
+    square = SquareProposal(8, dtype=precision)(keras.Input((7, 7, 4)))
+    cut, place = SquareCrop(224, dtype=precision)(keras.Input((448, 448, 3)), square)
+    assert (square.dtype, cut.dtype, place.dtype) == ("float32", precision.removeprefix("mixed_"), "float32")
