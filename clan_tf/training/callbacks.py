@@ -1,14 +1,31 @@
 """Keras callbacks that show a training run: TensorBoard scalars and progress in the terminal."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from clan_tf.errors import UserError
 from clan_tf.progress import Progress
 from clan_tf.run import RunDirectory
 from clan_tf.training.best_epoch import ACCURACY
+
+_REFUSED: dict[type[keras.callbacks.Callback], str] = {
+    keras.callbacks.LearningRateScheduler: "The learning rate follows training.schedule.",
+    keras.callbacks.ReduceLROnPlateau: "The learning rate follows training.schedule.",
+    keras.callbacks.TensorBoard: "Scalars for TensorBoard are written by every run.",
+    keras.callbacks.BackupAndRestore: "Every run writes checkpoints, and resumes from them.",
+    keras.callbacks.SwapEMAWeights: "Averages of the weights are training.ema.",
+}
+
+
+def require_usable(callbacks: Sequence[keras.callbacks.Callback]) -> None:
+    """Raises a `UserError` for a callback of Keras that only works in its own `fit`."""
+    for each in callbacks:
+        for kind, instead in _REFUSED.items():
+            if isinstance(each, kind):
+                raise UserError(f"callbacks: {kind.__name__} works in Keras' own `fit` alone. {instead}")
 
 
 class TensorBoardScalars(keras.callbacks.Callback):

@@ -5,6 +5,8 @@ from contextlib import contextmanager, suppress
 
 import tensorflow as tf
 
+from clan_tf.config import TrainingConfig
+from clan_tf.config.section import AUTO
 from clan_tf.data.sources.content import plain_message
 from clan_tf.errors import CheckFailed, ProcessLost
 from clan_tf.progress import Progress
@@ -40,25 +42,39 @@ def recording(run: RunDirectory, is_new: bool, is_made: bool, progress: Progress
 
 
 @contextmanager
-def explained(several_processes: bool, way_out: Callable[[], str] = str) -> Iterator[None]:
-    """Turns failures of a training run into a `CheckFailed` that names the cause and the remedy."""
+def explained(
+    several_processes: bool, way_out: Callable[[], str] = str, memory_advice: Callable[[], str] = str
+) -> Iterator[None]:
+    """Turns failures of a training run into a `CheckFailed` that names the cause and the remedy.
+
+    Args:
+        several_processes: whether others train with this one.
+        way_out: gives the end of each message.
+        memory_advice: gives what needs less memory.
+    """
     try:
         yield
     except OSError as error:
         raise CheckFailed(f"{error.filename or 'file'}: {error.strerror or error}.{way_out()}") from error
     except (tf.errors.ResourceExhaustedError, MemoryError) as error:
-        raise CheckFailed(
-            f"Out of memory. Compute each batch in parts: --set training.accumulation=2.{way_out()}"
-        ) from error
+        raise CheckFailed(f"Out of memory.{memory_advice()}{way_out()}") from error
     except tf.errors.OpError as error:
         if several_processes and isinstance(error, _LOST):
             raise ProcessLost(
                 f"Another process of this run ended or can't be reached ({type(error).__name__}). Start all of "
                 f"them again.{way_out()}"
             ) from error
-        if not isinstance(error, _UNREADABLE):
+        if not isinstance(error, _UNREADABLE) or _NEXT_BATCH not in error.message:
             raise
         raise CheckFailed(f"A photo can no longer be read: {plain_message(error)}.{way_out()}") from error
+
+
+def less_memory(training: TrainingConfig) -> str:
+    """Returns a sentence with the settings that need less memory than a run's own."""
+    parts, size = 2 * training.parts, training.batch_size
+    if size == AUTO or size % parts == 0:
+        return f" Compute each batch in {parts} parts: --set training.accumulation={parts}."
+    return f" Take smaller batches or photos: training.batch_size (it is {size}), data.image_size."
 
 
 def how_to_resume(run: RunDirectory) -> str:
@@ -72,6 +88,8 @@ def has_results(run: RunDirectory) -> bool:
 
 
 _LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError)
+_NEXT_BATCH = "IteratorGetNext"
+"""The operation that reads photos: in the messages of its errors, also where several devices read."""
 _UNREADABLE = (
     tf.errors.NotFoundError,
     tf.errors.DataLossError,

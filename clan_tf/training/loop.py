@@ -97,21 +97,21 @@ class TrainingLoop:
     def run_all(self, callbacks: Sequence[keras.callbacks.Callback]) -> Outcome:
         """Trains from the newest checkpoint, or from the start, to the end."""
         self._restore()
-        own = [ProgressDisplay(self.progress, self.training.epochs, self.steps, self.state.step)]
-        if self.chief:
-            own.append(TensorBoardScalars(self.run))
+        scalars = [TensorBoardScalars(self.run)] if self.chief else []
+        display = ProgressDisplay(self.progress, self.training.epochs, self.steps, self.state.step)
         self.model.stop_training = False
-        callback_list = keras.callbacks.CallbackList([*own, *callbacks], model=self.model)
+        callback_list = keras.callbacks.CallbackList([*scalars, display, *callbacks], model=self.model)
+        callback_list.on_train_begin()
         try:
-            callback_list.on_train_begin()
             with StopSignals(self.progress.note) as signals:
                 self._epochs(callback_list, signals)
-                if signals.received:
-                    self._stop(signals)
+                self._stop_if_received(signals)
                 if self.chief:
                     with self._averaged():
                         save_model(self.model, self.run.last)
                     self._calibrate(signals)
+                    # The run isn't finished yet: what would come after it must not begin.
+                    self._stop_if_received(signals)
         finally:
             callback_list.on_train_end()
         if self.chief:
@@ -217,15 +217,12 @@ class TrainingLoop:
             return
         labels, is_last = self.labels["val"], self.state.best == len(self.state.rows)
         size = max(1, self.training.batch_size // self.training.parts // self.strategy.num_replicas_in_sync)
-
-        def check() -> None:
-            if signals.received:
-                self._stop(signals)
-
         for path in (self.run.best,) if is_last else (self.run.last, self.run.best):
             model = load_model(path)
             batches = evaluation_batches(self.readers["val"], labels, size)
-            logits = ProbabilityFunction(model.logits_model())(batches, len(labels), check)
+            logits = ProbabilityFunction(model.logits_model())(
+                batches, len(labels), lambda: self._stop_if_received(signals)
+            )
             before = model.get_config()
             answers = fit_answers(model, logits, labels, with_temperatures, accept_error)
             if answers.model.get_config() != before:
@@ -257,6 +254,10 @@ class TrainingLoop:
         except _StopValidation:
             return None
         return {f"val_{name}": value for name, value in branch_metrics(self.model, probabilities, labels).items()}
+
+    def _stop_if_received(self, signals: StopSignals) -> None:
+        if signals.received:
+            self._stop(signals)
 
     def _stop(self, signals: StopSignals) -> NoReturn:
         self._save()

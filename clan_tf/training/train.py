@@ -28,6 +28,7 @@ from clan_tf.progress import Progress
 from clan_tf.run import Outcome, RunData, RunDirectory, is_run
 from clan_tf.run.directory import is_unstarted, require_unstarted
 from clan_tf.training.advice import advice
+from clan_tf.training.callbacks import require_usable
 from clan_tf.training.class_balance import describe_balance
 from clan_tf.training.devices import (
     choose_precision,
@@ -38,7 +39,7 @@ from clan_tf.training.devices import (
     use_device,
 )
 from clan_tf.training.disk import require_space
-from clan_tf.training.failures import explained, how_to_resume, recording
+from clan_tf.training.failures import explained, how_to_resume, less_memory, recording
 from clan_tf.training.initial import prepare_start, require_start, start_from
 from clan_tf.training.loop import TrainingLoop
 from clan_tf.training.memory import check_photos_at_a_time, fit_batch
@@ -111,7 +112,7 @@ def train(
         run_dir: the folder to make; `None` for the next number under `runs_root`.
         runs_root: where numbered runs go.
         callbacks: further Keras callbacks; their `logs` hold the columns of `metrics.csv`. Their own state isn't
-            saved in checkpoints.
+            saved in checkpoints. Those that need Keras' own training, such as `LearningRateScheduler`, are refused.
         progress: where progress is shown.
         resume: whether to resume `run_dir`, bit for bit, if it is a run; if it doesn't exist, a new run is started.
         data: the photos of the `data` section, if they have already been prepared.
@@ -121,13 +122,19 @@ def train(
             is removed.
         CheckFailed: if the loss isn't finite, memory or disk space runs out, or another process of the run ended.
     """
+    require_usable(callbacks)
     progress = progress or Progress()
     several = runs_with_others(experiment.training)
     existing = _existing_run(run_dir, resume, several)
     if existing:
         experiment = resumed_experiment(existing, experiment, progress.note)
     with ExitStack() as stack:
-        stack.enter_context(explained(several, lambda: how_to_resume(RunDirectory(run_dir)) if run_dir else ""))
+        failures = explained(
+            several,
+            lambda: how_to_resume(RunDirectory(run_dir)) if run_dir else "",
+            lambda: less_memory(experiment.training),
+        )
+        stack.enter_context(failures)
         use_device(experiment.training.device)
         strategy = make_strategy(experiment.training, progress.note)
         chief = is_chief(strategy)

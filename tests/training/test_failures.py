@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from clan_tf.config import Experiment
+from clan_tf.config import Experiment, TrainingConfig
 from clan_tf.errors import CheckFailed, UserError
 from clan_tf.models import load_model
 from clan_tf.progress import Progress
 from clan_tf.run import RunDirectory
 from clan_tf.run.checkpoints import state_files
 from clan_tf.training import disk, train
-from clan_tf.training.failures import explained, recording
+from clan_tf.training.failures import explained, less_memory, recording
 
 
 def test_a_disk_that_cannot_hold_the_checkpoints_is_refused_before_training(
@@ -57,15 +57,59 @@ def test_a_disk_that_fills_up_keeps_the_last_whole_checkpoint(
     ("error", "expected"),
     [
         (OSError(28, "No space left on device", "/run/state"), "/run/state: No space left on device. Way out"),
-        (tf.errors.NotFoundError(None, None, "photo.jpg; No such file or directory"), "photo can no longer be read"),
-        (tf.errors.ResourceExhaustedError(None, None, "OOM"), "Out of memory.*training.accumulation=2.*Way out"),
+        (
+            tf.errors.NotFoundError(None, None, "photo.jpg; No such file or directory [Op:IteratorGetNext]"),
+            "photo can no longer be read: photo.jpg; No such file or directory. Way out",
+        ),
+        (tf.errors.ResourceExhaustedError(None, None, "OOM"), "Out of memory. Advice. Way out"),
         (MemoryError(), "Out of memory"),
         (tf.errors.UnavailableError(None, None, "Socket closed"), "Another process of this run ended.*Way out"),
     ],
 )
 def test_failures_of_a_run_are_explained(error: Exception, expected: str) -> None:
-    with pytest.raises(CheckFailed, match=expected), explained(True, lambda: " Way out"):
+    with pytest.raises(CheckFailed, match=expected), explained(True, lambda: " Way out", lambda: " Advice."):
         raise error
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "accumulation", "expected"),
+    [
+        (32, None, "in 2 parts: --set training.accumulation=2"),
+        (32, 4, "in 8 parts: --set training.accumulation=8"),
+        (6, 2, "training.batch_size"),
+        ("auto", None, "accumulation=2"),
+    ],
+)
+def test_what_needs_less_memory_follows_from_the_batches(
+    batch_size: int | str, accumulation: int | None, expected: str
+) -> None:
+    assert expected in less_memory(TrainingConfig(batch_size=batch_size, accumulation=accumulation))
+
+
+def test_an_error_of_the_network_is_not_laid_on_a_photo(experiment: Experiment, tmp_path: Path) -> None:
+    class WrongProduct(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+            tf.matmul(tf.zeros((2, 3)), tf.zeros((2, 3)))
+
+    with pytest.raises(tf.errors.InvalidArgumentError, match="Matrix size-incompatible"):
+        train(experiment, str(tmp_path / "run"), callbacks=[WrongProduct()])
+
+
+def test_a_callback_that_needs_the_training_of_keras_is_refused(experiment: Experiment, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="callbacks: ReduceLROnPlateau works in Keras' own.*training.schedule"):
+        train(experiment, str(tmp_path / "run"), callbacks=[keras.callbacks.ReduceLROnPlateau()])
+    assert not (tmp_path / "run").exists()
+
+
+def test_scalars_that_cannot_be_written_end_the_run_with_their_own_error(
+    experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(folder: str) -> None:
+        raise OSError(30, "Read-only file system", folder)
+
+    monkeypatch.setattr(tf.summary, "create_file_writer", refuse)
+    with pytest.raises(CheckFailed, match="tensorboard: Read-only file system"):
+        train(experiment, str(tmp_path / "run"))
 
 
 def test_an_error_of_one_process_is_not_laid_on_others() -> None:

@@ -12,10 +12,10 @@ import pytest
 
 from clan_tf.config import Experiment, load_experiment, with_values
 from clan_tf.errors import CheckFailed, UserError
-from clan_tf.models import load_model
+from clan_tf.models import load_model, save_model
 from clan_tf.run import RunDirectory
 from clan_tf.run.checkpoints import state_files
-from clan_tf.training import TrainingResult, train
+from clan_tf.training import TrainingResult, loop, train
 from helpers import TINY_DEMO
 from helpers.processes import kept_by_another_process
 
@@ -93,6 +93,13 @@ class SignalAt(keras.callbacks.Callback):
             os.kill(os.getpid(), self.number)
 
 
+def save_and_interrupt(model: keras.Model, path: Path) -> None:
+    """Saves a model, and gets Ctrl-C meanwhile if it is the last one."""
+    save_model(model, path)
+    if path.name == "last.keras":
+        signal.raise_signal(signal.SIGINT)
+
+
 @pytest.fixture(params=[pytest.param("sgd", marks=pytest.mark.soak), "adamw"])
 def undisturbed(request: pytest.FixtureRequest, finished: TrainingResult, tmp_path: Path) -> TrainingResult:
     """The finished run, and one by the other optimizer and of another loss; SGD is killed in test_methods.py, too."""
@@ -105,7 +112,7 @@ def undisturbed(request: pytest.FixtureRequest, finished: TrainingResult, tmp_pa
 
 
 def test_a_stopped_run_goes_on_to_the_weights_of_one_that_was_not_stopped(
-    undisturbed: TrainingResult, tmp_path: Path
+    undisturbed: TrainingResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = RunDirectory(tmp_path / "run")
     experiment = undisturbed.run.experiment()
@@ -120,6 +127,10 @@ def test_a_stopped_run_goes_on_to_the_weights_of_one_that_was_not_stopped(
     state_files(run.checkpoints)[0].write_bytes(damaged)
     with pytest.raises(SystemExit, match="143"):
         train(experiment, str(run.path), resume=True, callbacks=[SignalAt(2, signal.SIGTERM)])
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(loop, "save_model", save_and_interrupt)
+        train(experiment, str(run.path), resume=True)
+    assert run.last.exists() and run.read_status()["status"] == "stopped"
     result = train(experiment, str(run.path), resume=True)
     assert result.outcome.best_epoch == undisturbed.outcome.best_epoch
     assert run.metrics.read_bytes() == undisturbed.run.metrics.read_bytes()
