@@ -21,28 +21,29 @@ def numpy_evaluation_view(image: np.ndarray, size: int, resize_size: int, mode: 
     height, width, _ = image.shape
     shorter = min(height, width)
     full_height, full_width = (_full_length(length, shorter, resize_size, mode) for length in (height, width))
-    if (full_height, full_width) != (height, width):
-        rows = _resample_outer_axis(image.reshape(height, width * 3), full_height)
-        columns = rows.reshape(full_height, width, 3).transpose(1, 0, 2).reshape(width, full_height * 3)
-        values = _resample_outer_axis(columns, full_width).reshape(full_width, full_height, 3).transpose(1, 0, 2)
-        image = (values + np.float32(0.5)).astype("uint8")
     top, left = (full_height - size) // 2, (full_width - size) // 2
-    return image[top : top + size, left : left + size]
+    if (full_height, full_width) == (height, width):
+        return image[top : top + size, left : left + size]
+    # Only what the crop keeps: a photo of 1 x 6,000 pixels whose aspect is kept would be 1.5 million pixels wide.
+    rows = _resample_outer_axis(image.reshape(height, width * 3), full_height, top, size)
+    columns = rows.reshape(size, width, 3).transpose(1, 0, 2).reshape(width, size * 3)
+    values = _resample_outer_axis(columns, full_width, left, size).reshape(size, size, 3).transpose(1, 0, 2)
+    return (values + np.float32(0.5)).astype("uint8")
 
 
 def _full_length(length: int, shorter: int, resize_size: int, mode: str) -> int:
     return resize_size if mode == "stretch" else int(np.round(np.float32(length * resize_size) / np.float32(shorter)))
 
 
-def _resample_outer_axis(matrix: np.ndarray, size: int) -> np.ndarray:
-    """Computes the antialiased bilinear interpolation of `(length, numbers)` to float32 `(size, numbers)`.
+def _resample_outer_axis(matrix: np.ndarray, size: int, first: int, count: int) -> np.ndarray:
+    """Computes `count` rows, from `first` on, of the antialiased bilinear interpolation of `(length, numbers)` to `size`.
 
     The steps and the order of the sums are those of TensorFlow's `ScaleAndTranslate`, in float32.
     """
     length, one = len(matrix), np.float32(1)
     inverse_scale = one / (np.float32(size) / np.float32(length))
     kernel_scale = max(inverse_scale, one)
-    samples = (np.arange(size, dtype="float32") + np.float32(0.5)) * inverse_scale
+    samples = (np.arange(first, first + count, dtype="float32") + np.float32(0.5)) * inverse_scale
     half = np.float32(0.5)
     starts = np.clip(np.ceil(samples - kernel_scale - half), 0, length - 1).astype(int)
     ends = np.clip(np.floor(samples + kernel_scale - half), 0, length - 1).astype(int)
@@ -50,7 +51,7 @@ def _resample_outer_axis(matrix: np.ndarray, size: int) -> np.ndarray:
     distances = np.abs((places.astype("float32") + half - samples[:, None]) * (one / kernel_scale))
     weights = np.where(places <= ends[:, None], np.maximum(one - distances, np.float32(0)), np.float32(0))
     weights = weights * (one / np.add.accumulate(weights, axis=1)[:, -1:])
-    values = np.zeros((size, matrix.shape[1]), "float32")
+    values = np.zeros((count, matrix.shape[1]), "float32")
     for place, weight in zip(np.minimum(places, length - 1).T, weights.T, strict=True):
         values += weight[:, None] * matrix[place].astype("float32")
     return values

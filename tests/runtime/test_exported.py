@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import threading
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,6 +40,17 @@ def test_photos_have_the_same_pixels_without_tensorflow(tmp_path: Path) -> None:
             difference = np.abs(numpy_evaluation_view(photo, *view).astype(int) - expected)
             # A window of a photo and the whole of it are summed in another order.
             assert difference.max() <= 1 and (difference > 0).mean() < 0.005
+
+
+def test_only_what_the_crop_keeps_of_a_narrow_photo_is_resized() -> None:
+    tracemalloc.start()
+    try:
+        view = numpy_evaluation_view(np.zeros((1, 2000, 3), "uint8"), 224, 256, "keep_aspect")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert view.shape == (224, 224, 3)
+    assert peak < 64e6  # the whole photo, 256 x 512,000 pixels, would be 1,573 MB
 
 
 BLOCKED = """
