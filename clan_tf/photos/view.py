@@ -36,7 +36,7 @@ def _full_length(length: int, shorter: int, resize_size: int, mode: str) -> int:
 
 
 def _resample_outer_axis(matrix: np.ndarray, size: int, first: int, count: int) -> np.ndarray:
-    """Computes `count` rows, from `first` on, of the antialiased bilinear interpolation of `(length, numbers)` to `size`.
+    """Computes `count` rows, from `first` on, of the antialiased bilinear interpolation of a matrix to `size` rows.
 
     The steps and the order of the sums are those of TensorFlow's `ScaleAndTranslate`, in float32.
     """
