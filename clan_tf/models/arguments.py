@@ -146,6 +146,17 @@ def as_list(name: str, value: Any, of: str) -> list[Any] | None:
     return list(value)
 
 
+def as_dict(name: str, value: Any) -> dict[str, Any]:
+    """Returns an argument that has a value for some branches as a dict, empty if it is left out.
+
+    Raises:
+        ValueError: for something else.
+    """
+    if value is not None and not isinstance(value, Mapping):
+        raise ValueError(f"`{name}` must be a dict by branch. Received: {name}={shown(value)}")
+    return dict(value or {})
+
+
 def is_number(value: Any) -> bool:
     """Returns whether a value is a real number; true and false aren't."""
     return isinstance(value, numbers.Real) and not isinstance(value, bool)

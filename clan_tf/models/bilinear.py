@@ -12,7 +12,7 @@ from clan_tf.layers.bilinear import BilinearPooling
 from clan_tf.layers.low_rank import LowRankBilinear, PowerNormalization
 from clan_tf.layers.relation import Tensor
 from clan_tf.layers.tensor_sketch import CompactBilinearPooling
-from clan_tf.models.arguments import as_list, check_arguments, check_choice, takes_numpy_numbers
+from clan_tf.models.arguments import as_dict, as_list, check_arguments, check_choice, takes_numpy_numbers
 from clan_tf.models.backbones import backbone_spec, build_backbone, preprocess
 from clan_tf.models.classifier import OF_ALL, BranchClassifier, argument_names
 from clan_tf.models.heads import branch_head
@@ -81,7 +81,7 @@ class BilinearClassifier(BranchClassifier):
             "base": base,
             "feature_scale": feature_scale,
             "dropout": dropout,
-            "loss_weights": dict(loss_weights or {}),
+            "loss_weights": as_dict("loss_weights", loss_weights),
             "class_names": as_list("class_names", class_names, "names"),
             "resize_size": resize_size,
             "resize_mode": resize_mode,

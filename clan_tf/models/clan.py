@@ -10,7 +10,7 @@ from clan_tf.errors import UserError
 from clan_tf.layers import CrossLayerContextAttention, CrossLayerSpatialAttention, NonLocalBlock
 from clan_tf.layers.relation import Relation, Tensor
 from clan_tf.layers.spatial_attention import SpatialActivation, SpatialPooling
-from clan_tf.models.arguments import as_list, check_arguments, check_choice, takes_numpy_numbers
+from clan_tf.models.arguments import as_dict, as_list, check_arguments, check_choice, takes_numpy_numbers
 from clan_tf.models.backbones import backbone_spec, build_backbone, preprocess
 from clan_tf.models.classifier import BranchClassifier
 from clan_tf.models.heads import branch_head
@@ -110,7 +110,7 @@ class CLAN(BranchClassifier):
             "head_batch_norm": head_batch_norm,
             "combination": combination,
             "dropout": dropout,
-            "loss_weights": dict(loss_weights or {}),
+            "loss_weights": as_dict("loss_weights", loss_weights),
             "class_names": as_list("class_names", class_names, "names"),
             "resize_size": resize_size,
             "resize_mode": resize_mode,

@@ -8,6 +8,7 @@ import keras
 
 from clan_tf.choices import COMBINED
 from clan_tf.errors import nearest, shortened, shown
+from clan_tf.models.arguments import as_dict
 from clan_tf.models.branch_values import full_loss_weights
 
 
@@ -62,7 +63,8 @@ class CompiledByBranch(keras.Model):
         # Keras raises many types of errors, for a function that isn't registered or that safe mode refuses.
         except Exception as error:  # noqa: BLE001
             reason = shortened((str(error) or type(error).__name__).splitlines()[0])
-            warnings.warn(f"The model is loaded, but not compiled: {reason} Call `compile` before `fit`.", stacklevel=2)
+            text = f"The model is loaded, but not compiled: call `compile` before `fit`. Keras says: {reason}"
+            warnings.warn(text, stacklevel=2)
             return
         if self.optimizer:
             self.optimizer.build(self.trainable_variables)
@@ -111,10 +113,9 @@ def weights_by_branch(
     Raises:
         ValueError: for something else than a dict, and for wrong branches and weights.
     """
-    if given is not None and not isinstance(given, Mapping):
-        raise ValueError(f"`loss_weights` must be a dict by branch. Received: loss_weights={shown(given)}")
-    _check_keys("loss_weights", given or {}, branches, "branches")
-    weights = full_loss_weights(given or own, branches)
+    named = as_dict("loss_weights", given)
+    _check_keys("loss_weights", named, branches, "branches")
+    weights = full_loss_weights(named or own, branches)
     return None if losses is None else {branch: weights[branch] for branch in losses}
 
 

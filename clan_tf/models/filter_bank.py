@@ -9,7 +9,7 @@ import numpy as np
 from clan_tf.choices import Combination, ResizeMode
 from clan_tf.errors import CheckFailed
 from clan_tf.layers.filter_bank import ClassAverage, FilterAttention
-from clan_tf.models.arguments import as_list, check_arguments, check_choice, takes_numpy_numbers
+from clan_tf.models.arguments import as_dict, as_list, check_arguments, check_choice, takes_numpy_numbers
 from clan_tf.models.backbones import backbone_spec, build_backbone, preprocess
 from clan_tf.models.classifier import BranchClassifier
 from clan_tf.models.clusters import k_means
@@ -106,7 +106,7 @@ class DFB(BranchClassifier):
             "side_weight": side_weight,
             "combination": combination,
             "dropout": dropout,
-            "loss_weights": {"side": side_weight, **(loss_weights or {})},
+            "loss_weights": {"side": side_weight, **as_dict("loss_weights", loss_weights)},
             "class_names": as_list("class_names", class_names, "names"),
             "resize_size": resize_size,
             "resize_mode": resize_mode,

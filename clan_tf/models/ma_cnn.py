@@ -12,7 +12,14 @@ from clan_tf.errors import CheckFailed, UserError
 from clan_tf.layers.excitation import MeanAttention
 from clan_tf.layers.part_attention import PartAttention
 from clan_tf.layers.relation import Tensor
-from clan_tf.models.arguments import as_list, check_arguments, check_choice, check_whole_numbers, takes_numpy_numbers
+from clan_tf.models.arguments import (
+    as_dict,
+    as_list,
+    check_arguments,
+    check_choice,
+    check_whole_numbers,
+    takes_numpy_numbers,
+)
 from clan_tf.models.backbones import backbone_spec, build_backbone, preprocess
 from clan_tf.models.classifier import BranchClassifier
 from clan_tf.models.clusters import k_means
@@ -122,7 +129,7 @@ class MACNN(BranchClassifier):
             "attention_every": attention_every,
             "attention_rate": attention_rate,
             "dropout": dropout,
-            "loss_weights": {**of_parts, **(loss_weights or {})},
+            "loss_weights": {**of_parts, **as_dict("loss_weights", loss_weights)},
             "class_names": as_list("class_names", class_names, "names"),
             "resize_size": resize_size,
             "resize_mode": resize_mode,

@@ -12,7 +12,7 @@ from clan_tf.choices import ResizeMode
 from clan_tf.errors import CheckFailed, UserError
 from clan_tf.layers.relation import Tensor
 from clan_tf.layers.squares import USUAL, SquareCrop, SquareMap, SquareProposal
-from clan_tf.models.arguments import as_list, check_arguments, check_choice, takes_numpy_numbers
+from clan_tf.models.arguments import as_dict, as_list, check_arguments, check_choice, takes_numpy_numbers
 from clan_tf.models.backbones import backbone_spec, build_backbone, preprocess
 from clan_tf.models.classifier import BranchClassifier
 from clan_tf.models.grid import to_grid
@@ -134,7 +134,7 @@ class RACNN(BranchClassifier):
             "attention_rate": attention_rate,
             "feature_scale": feature_scale,
             "dropout": dropout,
-            "loss_weights": dict(loss_weights or {}),
+            "loss_weights": as_dict("loss_weights", loss_weights),
             "class_names": as_list("class_names", class_names, "names"),
             "resize_size": resize_size,
             "resize_mode": resize_mode,

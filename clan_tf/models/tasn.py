@@ -10,7 +10,7 @@ from clan_tf.choices import ResizeMode
 from clan_tf.layers.relation import Tensor
 from clan_tf.layers.sampling import AttentionSampler
 from clan_tf.layers.trilinear_attention import TrilinearAttention
-from clan_tf.models.arguments import as_list, check_arguments, takes_numpy_numbers
+from clan_tf.models.arguments import as_dict, as_list, check_arguments, takes_numpy_numbers
 from clan_tf.models.backbones import backbone_spec, build_backbone, preprocess
 from clan_tf.models.classifier import BranchClassifier
 from clan_tf.models.heads import branch_head, mean_pool
@@ -107,7 +107,7 @@ class TASN(BranchClassifier):
             "distillation_weight": distillation_weight,
             "distillation_temperature": distillation_temperature,
             "dropout": dropout,
-            "loss_weights": {**BRANCH_LOSS_WEIGHTS, **(loss_weights or {})},
+            "loss_weights": {**BRANCH_LOSS_WEIGHTS, **as_dict("loss_weights", loss_weights)},
             "class_names": as_list("class_names", class_names, "names"),
             "resize_size": resize_size,
             "resize_mode": resize_mode,
