@@ -8,7 +8,6 @@ are in the file. Nothing else is passed to Keras.
 import inspect
 import json
 import math
-import re
 import struct
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +21,7 @@ import keras
 from clan_tf.errors import shown
 from clan_tf.files import open_regular_file, parse_json
 from clan_tf.limits import MEMBERS, NAME_LENGTH
-from clan_tf.models.arguments import check_whole_numbers
+from clan_tf.models.arguments import check_whole_numbers, first_twice, is_model_name
 from clan_tf.models.classifier import BranchClassifier, argument_names
 from clan_tf.models.ensemble import OF_THE_ENSEMBLE, Ensemble, member_class, member_network
 from clan_tf.models.foreign import require_known_layers
@@ -44,8 +43,6 @@ NESTED = "members"
 """The setting that holds descriptions of models, in an ensemble alone."""
 TABLES = ("taxonomy",)
 """Those of the collections that hold lists of texts."""
-_NAME = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.-]*")
-"""What TensorFlow accepts as the name of a model; with other names it fails only when the model is run."""
 EXPANSION = 100
 """Maximum expansion of a compressed member of the archive, or of the weights in their file."""
 _CHUNK = 2**20
@@ -278,12 +275,11 @@ def _checked_settings(owner: type[BranchClassifier], settings: Any) -> Mapping[s
     for name in settings.keys() - nested:
         _require_plain_value(name, settings[name])
     own_name = settings.get("name")
-    if own_name is not None and not (isinstance(own_name, str) and _NAME.fullmatch(own_name)):
+    if own_name is not None and not is_model_name(own_name):
         raise ValueError(
             f"{CONFIG}: name must be letters, digits, dots, dashes and underscores; received {shown(own_name)}"
         )
-    names = settings.get("class_names") or []
-    if len(set(names)) < len(names):
+    if first_twice(settings.get("class_names") or []) is not None:
         raise ValueError(f"{CONFIG} names a class twice")
     return settings
 

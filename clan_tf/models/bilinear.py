@@ -1,20 +1,20 @@
 """Bilinear pooling of a backbone's last map, its compact and its low-rank form."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import keras
 import numpy as np
 
 from clan_tf.choices import ResizeMode
-from clan_tf.errors import CheckFailed, shown
+from clan_tf.errors import CheckFailed
 from clan_tf.layers.bilinear import BilinearPooling
 from clan_tf.layers.low_rank import LowRankBilinear, PowerNormalization
 from clan_tf.layers.relation import Tensor
 from clan_tf.layers.tensor_sketch import CompactBilinearPooling
-from clan_tf.models.arguments import check_arguments
+from clan_tf.models.arguments import as_dict, as_list, check_arguments, check_choice, takes_numpy_numbers
 from clan_tf.models.backbones import backbone_spec, build_backbone, preprocess
-from clan_tf.models.classifier import BranchClassifier, argument_names
+from clan_tf.models.classifier import OF_ALL, BranchClassifier, argument_names
 from clan_tf.models.heads import branch_head
 
 WIDEST = 512
@@ -57,6 +57,7 @@ class BilinearClassifier(BranchClassifier):
     base: str | None
     feature_scale: float
 
+    @takes_numpy_numbers
     def __init__(
         self,
         backbone: str,
@@ -70,12 +71,9 @@ class BilinearClassifier(BranchClassifier):
         resize_size: int | None = None,
         resize_mode: ResizeMode = "stretch",
         weights: str | None = None,
-        name: str | None = None,
-        **own: Any,
+        **kwargs: Any,
     ) -> None:
-        given = {name: own.pop(name) for name in ("temperatures", "taxonomy") if name in own}
-        if unknown := sorted(set(own) - set(argument_names(type(self)))):
-            raise TypeError(f"{type(self).__name__} has no argument {unknown[0]!r}")
+        own = {name: kwargs.pop(name) for name in argument_names(type(self)) if name in kwargs and name not in OF_ALL}
         arguments = {
             "backbone": backbone,
             "classes": classes,
@@ -83,8 +81,8 @@ class BilinearClassifier(BranchClassifier):
             "base": base,
             "feature_scale": feature_scale,
             "dropout": dropout,
-            "loss_weights": dict(loss_weights or {}),
-            "class_names": list(class_names) if class_names is not None else None,
+            "loss_weights": as_dict("loss_weights", loss_weights),
+            "class_names": as_list("class_names", class_names, "names"),
             "resize_size": resize_size,
             "resize_mode": resize_mode,
             **own,
@@ -100,7 +98,7 @@ class BilinearClassifier(BranchClassifier):
         inputs = keras.Input((image_size, image_size, 3), name="photos")
         top = backbone_model(preprocess(inputs, backbone_spec(backbone).preprocessing))["top"]
         features = {"backbone_top": top, **self.head(top, classes, feature_scale, dropout, **own)}
-        super().__init__(inputs, features, ("top",), arguments, name=name, **given)
+        super().__init__(inputs, features, ("top",), arguments, **kwargs)
 
         # Config
         self.backbone_model = backbone_model
@@ -246,11 +244,7 @@ class LRBP(BilinearClassifier):
         sqrt_features: bool = True,
         **keywords: Any,
     ) -> None:
-        if projection_init not in get_args(ProjectionInit):
-            raise ValueError(
-                f"`projection_init` must be one of {', '.join(get_args(ProjectionInit))}. "
-                f"Received: projection_init={shown(projection_init)}"
-            )
+        check_choice("projection_init", projection_init, ProjectionInit)
         keywords.setdefault("feature_scale", 10.0)
         super().__init__(
             *arguments,

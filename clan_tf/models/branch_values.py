@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from clan_tf import limits
 from clan_tf.choices import COMBINED
 from clan_tf.errors import UserError, nearest, shown
+from clan_tf.models.arguments import is_number
 
 
 def full_loss_weights(given: Mapping[str, float] | None, branches: Sequence[str]) -> dict[str, float]:
@@ -16,13 +17,12 @@ def full_loss_weights(given: Mapping[str, float] | None, branches: Sequence[str]
                 f"model.loss_weights: no branch {name!r}.{nearest(name, list(branches))} "
                 f"This model's branches: {', '.join(branches)}."
             )
-    weights = {branch: float(given.get(branch, 1.0)) for branch in branches}
-    for name, weight in weights.items():
-        if not 0 <= weight <= limits.LOSS_WEIGHT:
+    for name, weight in given.items():
+        if not (is_number(weight) and 0 <= weight <= limits.LOSS_WEIGHT):
             raise UserError(
-                f"model.loss_weights: {name} must be from 0 to {limits.LOSS_WEIGHT:,.0f}; received {weight}."
+                f"model.loss_weights: {name} must be from 0 to {limits.LOSS_WEIGHT:,.0f}; received {shown(weight)}."
             )
-    return weights
+    return {branch: float(given.get(branch, 1.0)) for branch in branches}
 
 
 def full_temperatures(
@@ -44,7 +44,7 @@ def full_temperatures(
     given = dict(given or {})
     lowest, highest = 1 / limits.TEMPERATURE, limits.TEMPERATURE
     for name, value in given.items():
-        if name not in outputs or type(value) not in (int, float) or not lowest <= value <= highest:
+        if name not in outputs or not is_number(value) or not lowest <= value <= highest:
             raise ValueError(
                 f"`temperatures` must give outputs of the model, {', '.join(outputs)}, numbers from {lowest:g} to "
                 f"{highest:g}. Received: {shown(name)}: {shown(value)}."

@@ -1,7 +1,7 @@
 """The Cross-layer Attention Network."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import keras
 
@@ -10,7 +10,7 @@ from clan_tf.errors import UserError
 from clan_tf.layers import CrossLayerContextAttention, CrossLayerSpatialAttention, NonLocalBlock
 from clan_tf.layers.relation import Relation, Tensor
 from clan_tf.layers.spatial_attention import SpatialActivation, SpatialPooling
-from clan_tf.models.arguments import check_arguments
+from clan_tf.models.arguments import as_dict, as_list, check_arguments, check_choice, takes_numpy_numbers
 from clan_tf.models.backbones import backbone_spec, build_backbone, preprocess
 from clan_tf.models.classifier import BranchClassifier
 from clan_tf.models.heads import branch_head
@@ -65,6 +65,7 @@ class CLAN(BranchClassifier):
         Huang, Wang and Yang, Cross-layer Attention Network for Fine-grained Visual Categorization.
     """
 
+    @takes_numpy_numbers
     def __init__(
         self,
         backbone: str,
@@ -91,7 +92,7 @@ class CLAN(BranchClassifier):
         weights: str | None = None,
         **kwargs: Any,
     ) -> None:
-        mid = tuple(mid) if mid is not None else default_mid(backbone, scales)
+        mid = tuple(as_list("mid", mid, "layers") or ()) if mid is not None else default_mid(backbone, scales)
         arguments = {
             "backbone": backbone,
             "classes": classes,
@@ -109,8 +110,8 @@ class CLAN(BranchClassifier):
             "head_batch_norm": head_batch_norm,
             "combination": combination,
             "dropout": dropout,
-            "loss_weights": dict(loss_weights or {}),
-            "class_names": list(class_names) if class_names is not None else None,
+            "loss_weights": as_dict("loss_weights", loss_weights),
+            "class_names": as_list("class_names", class_names, "names"),
             "resize_size": resize_size,
             "resize_mode": resize_mode,
         }
@@ -180,10 +181,7 @@ def _refinement_layers(
     kind: MidRefinement, relation: Relation, embed_dim: int | None, names: Sequence[str]
 ) -> dict[str, NonLocalBlock]:
     """Makes the layer that refines each mid-level map; none for `"gap"`."""
-    if kind not in get_args(MidRefinement):
-        raise ValueError(
-            f"`mid_refinement` must be one of {', '.join(get_args(MidRefinement))}. Received: mid_refinement={kind!r}"
-        )
+    check_choice("mid_refinement", kind, MidRefinement)
     if kind == "gap":
         return {}
     layer = CrossLayerContextAttention if kind == "clca" else NonLocalBlock

@@ -7,20 +7,26 @@ from typing import Any, ClassVar
 import keras
 
 from clan_tf.choices import FORMER_DEFAULTS, Combination, ResizeMode, chosen_weights, temperature_of
-from clan_tf.errors import nearest
+from clan_tf.errors import nearest, shown
 from clan_tf.layers.relation import Tensor
+from clan_tf.models.arguments import is_model_name
 from clan_tf.models.branch_values import full_loss_weights, full_temperatures
 from clan_tf.models.combination import COMBINED, branch_output, combine, combined_output
+from clan_tf.models.compiling import CompiledByBranch
 from clan_tf.models.phases import Phase, phase_of
 from clan_tf.rejection import Rejection, checked_rejection
 from clan_tf.taxonomy import Taxonomy
 
 NOT_SAVED = ("weights", "scales")
 """Constructor arguments that a saved model doesn't need: it has its own weights and names its layers."""
+OF_KERAS = ("name", "trainable")
+"""Arguments that every Keras model takes."""
+OF_ALL = ("temperatures", "taxonomy", *OF_KERAS)
+"""Arguments that every model takes by their names, beside those of its constructor."""
 _CATCH_ALL = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
-class BranchClassifier(keras.Model):
+class BranchClassifier(CompiledByBranch):
     """A classifier with one output per branch and one that combines them; subclasses build the graph.
 
     The input is RGB in 0…255, `(batch, image_size, image_size, 3)`, of any dtype; preprocessing is inside. The output
@@ -40,6 +46,11 @@ class BranchClassifier(keras.Model):
         temperatures: what the logits of outputs are divided by, from `clan-tf calibrate`, 1 where none is given; every
             model takes it by its name.
         taxonomy: groups of the classes at ever coarser levels, or the table of them; every model takes it by its name.
+        **kwargs: `name`, letters, digits, dots, dashes and underscores, and `trainable`, as of every Keras model.
+
+    Raises:
+        TypeError: for another argument: subclasses hand on here what they don't know.
+        ValueError: for a name that a saved model can't have.
 
     Attributes:
         HEAD_KIND: what a head takes; heads of another kind aren't copied from one model to another.
@@ -89,7 +100,6 @@ class BranchClassifier(keras.Model):
     head_batch_norm: bool = False
     attention_every: int | None = None
     attention_rate: float = 1.0
-    loss_weights: dict[str, float]
     class_names: list[str]
     resize_size: int
     resize_mode: ResizeMode
@@ -106,6 +116,7 @@ class BranchClassifier(keras.Model):
         taxonomy: Taxonomy | Sequence[Sequence[str]] | None = None,
         **kwargs: Any,
     ) -> None:
+        _check_keywords(type(self), kwargs)
         logits = [features[f"logits_{branch}"] for branch in branches]
         rule = arguments.get("combination", self.combination)
         weights = {branch: 1.0 for branch in branches} | dict(branch_weights or {})
@@ -235,7 +246,8 @@ class BranchClassifier(keras.Model):
     def phase(self, epoch: int) -> Phase:
         """Returns what an epoch trains in `clan-tf train`, counted from 0; Keras' `fit` always trains all."""
         learns = any(self.own_loss_weights.values())
-        return phase_of(epoch, self.attention_every, self.layers, self.ATTENTION_LAYERS, learns)
+        layers = (*self.layers, *self.other_heads.values())
+        return phase_of(epoch, self.attention_every, layers, self.ATTENTION_LAYERS, learns)
 
     def own_losses(self, outputs: Mapping[str, Tensor], shares: Tensor) -> dict[str, Tensor]:
         """Computes the model's own losses, which `clan-tf train` minimises as `phase` says, and Keras' `fit` doesn't.
@@ -267,35 +279,6 @@ class BranchClassifier(keras.Model):
         """Returns a model with the same weights that outputs a dict of logits by branch."""
         return keras.Model(self.input, {branch: self.features[f"logits_{branch}"] for branch in self.branches})
 
-    def compile(
-        self,
-        optimizer: Any = "rmsprop",
-        loss: Any = "sparse_categorical_crossentropy",
-        *,
-        loss_weights: Mapping[str, float] | None = None,
-        metrics: Any = None,
-        **kwargs: Any,
-    ) -> None:
-        """Compiles as `keras.Model.compile`; one `loss` and one list of `metrics` are applied to every branch."""
-        if loss is not None and not isinstance(loss, dict):
-            loss = {branch: loss for branch in self.branches}
-        if loss is not None:
-            weights = full_loss_weights(loss_weights or self.loss_weights, self.branches)
-            loss_weights = {branch: weights[branch] for branch in loss}
-        if metrics is not None and not isinstance(metrics, dict):
-            metrics = {output: [_clone_metric(metric) for metric in metrics] for output in self.output_names}
-        super().compile(optimizer=optimizer, loss=loss, loss_weights=loss_weights, metrics=metrics, **kwargs)
-
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """Sums the weighted losses of the branches, each on the same labels."""
-        labels = self._labels_by_output(y, self.branches)
-        predictions = {branch: y_pred[branch] for branch in self.branches}
-        return super().compute_loss(x, labels, predictions, sample_weight, training)
-
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        """Updates and returns the metrics of every output, on the same labels."""
-        return super().compute_metrics(x, self._labels_by_output(y, self.output_names), y_pred, sample_weight)
-
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor arguments, as plain values; weights aren't among them."""
         names = [name for name in argument_names(type(self)) if name not in NOT_SAVED]
@@ -320,10 +303,6 @@ class BranchClassifier(keras.Model):
         model.rejection = checked_rejection(*rejection, model.classes)
         return model
 
-    @staticmethod
-    def _labels_by_output(y: Any, names: Iterable[str]) -> Any:
-        return y if y is None or isinstance(y, dict) else {name: y for name in names}
-
 
 def argument_names(kind: type[BranchClassifier]) -> list[str]:
     """Lists a model's constructor arguments, with those of its bases where it hands `**kwargs` on to them."""
@@ -338,12 +317,22 @@ def argument_names(kind: type[BranchClassifier]) -> list[str]:
     return list(names)
 
 
+def _check_keywords(kind: type[BranchClassifier], given: Mapping[str, Any]) -> None:
+    """Raises an error unless arguments that a model's constructors don't know are Keras', and its name can be saved."""
+    for name in given:
+        if name not in OF_KERAS:
+            known = [*argument_names(kind), *OF_ALL]
+            remedy = nearest(name, known) or f" Its arguments: {', '.join(dict.fromkeys(known))}."
+            raise TypeError(f"{kind.__name__} has no argument {name!r}.{remedy}")
+    own_name = given.get("name")
+    if own_name is not None and not is_model_name(own_name):
+        raise ValueError(
+            f"`name` must be letters, digits, dots, dashes and underscores. Received: name={shown(own_name)}"
+        )
+
+
 def _plain(value: Any) -> Any:
     """Removes the wrappers with which Keras tracks the collections of a model."""
     if isinstance(value, dict):
         return dict(value)
     return list(value) if isinstance(value, list | tuple) else value
-
-
-def _clone_metric(metric: Any) -> Any:
-    return type(metric).from_config(metric.get_config()) if isinstance(metric, keras.Metric) else metric

@@ -10,7 +10,7 @@ from clan_tf.choices import ResizeMode
 from clan_tf.errors import UserError
 from clan_tf.layers.group_bilinear import GroupBilinear, IdentityKernel
 from clan_tf.layers.relation import Tensor
-from clan_tf.models.arguments import check_arguments
+from clan_tf.models.arguments import as_dict, as_list, check_arguments, takes_numpy_numbers
 from clan_tf.models.backbones import backbone_spec, build_backbone, preprocess
 from clan_tf.models.classifier import BranchClassifier
 from clan_tf.models.group_loss import group_loss
@@ -61,6 +61,7 @@ class DBT(BranchClassifier):
     LOSS_FEATURES = ("grouped",)
     LOSSES_OVER_PHOTOS = ("groups",)
 
+    @takes_numpy_numbers
     def __init__(
         self,
         backbone: str,
@@ -83,8 +84,8 @@ class DBT(BranchClassifier):
             "groups": groups,
             "group_loss_weight": group_loss_weight,
             "dropout": dropout,
-            "loss_weights": dict(loss_weights or {}),
-            "class_names": list(class_names) if class_names is not None else None,
+            "loss_weights": as_dict("loss_weights", loss_weights),
+            "class_names": as_list("class_names", class_names, "names"),
             "resize_size": resize_size,
             "resize_mode": resize_mode,
         }

@@ -1,15 +1,15 @@
 """DFL-CNN: a bank of filters, some for each class, on a mid-level map."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import keras
 import numpy as np
 
 from clan_tf.choices import Combination, ResizeMode
-from clan_tf.errors import CheckFailed, shown
+from clan_tf.errors import CheckFailed
 from clan_tf.layers.filter_bank import ClassAverage, FilterAttention
-from clan_tf.models.arguments import check_arguments
+from clan_tf.models.arguments import as_dict, as_list, check_arguments, check_choice, takes_numpy_numbers
 from clan_tf.models.backbones import backbone_spec, build_backbone, preprocess
 from clan_tf.models.classifier import BranchClassifier
 from clan_tf.models.clusters import k_means
@@ -75,6 +75,7 @@ class DFB(BranchClassifier):
     STAGES = {"global": ("top",), "part": ("mid_1",), "side": ("mid_1",)}
     PUBLISHED = "2,000 filters for 200 classes, with VGG-16 1,026,000 weights, and 400,200 in the head on them"
 
+    @takes_numpy_numbers
     def __init__(
         self,
         backbone: str,
@@ -105,17 +106,14 @@ class DFB(BranchClassifier):
             "side_weight": side_weight,
             "combination": combination,
             "dropout": dropout,
-            "loss_weights": {"side": side_weight, **(loss_weights or {})},
-            "class_names": list(class_names) if class_names is not None else None,
+            "loss_weights": {"side": side_weight, **as_dict("loss_weights", loss_weights)},
+            "class_names": as_list("class_names", class_names, "names"),
             "resize_size": resize_size,
             "resize_mode": resize_mode,
         }
         check_arguments(arguments)
-        for name, choices in (("filter_activation", FilterActivation), ("filter_init", FilterInit)):
-            if arguments[name] not in get_args(choices):
-                raise ValueError(
-                    f"`{name}` must be one of {', '.join(get_args(choices))}. Received: {name}={shown(arguments[name])}"
-                )
+        check_choice("filter_activation", filter_activation, FilterActivation)
+        check_choice("filter_init", filter_init, FilterInit)
 
         # Layers
         spec = backbone_spec(backbone)

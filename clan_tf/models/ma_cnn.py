@@ -1,18 +1,25 @@
 """MA-CNN: attention maps of a photo's parts, each with a head, from channels grouped by where they peak."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import keras
 import numpy as np
 
 from clan_tf import limits
 from clan_tf.choices import ResizeMode
-from clan_tf.errors import CheckFailed, UserError, shown
+from clan_tf.errors import CheckFailed, UserError
 from clan_tf.layers.excitation import MeanAttention
 from clan_tf.layers.part_attention import PartAttention
 from clan_tf.layers.relation import Tensor
-from clan_tf.models.arguments import check_arguments, check_whole_numbers
+from clan_tf.models.arguments import (
+    as_dict,
+    as_list,
+    check_arguments,
+    check_choice,
+    check_whole_numbers,
+    takes_numpy_numbers,
+)
 from clan_tf.models.backbones import backbone_spec, build_backbone, preprocess
 from clan_tf.models.classifier import BranchClassifier
 from clan_tf.models.clusters import k_means
@@ -85,6 +92,7 @@ class MACNN(BranchClassifier):
     PUBLISHED = "525,312 weights in the grouping of each part with VGG-19, 2,101,248 in all four"
     LOSS_FEATURES = ("part_maps",)
 
+    @takes_numpy_numbers
     def __init__(
         self,
         backbone: str,
@@ -121,17 +129,13 @@ class MACNN(BranchClassifier):
             "attention_every": attention_every,
             "attention_rate": attention_rate,
             "dropout": dropout,
-            "loss_weights": {**of_parts, **(loss_weights or {})},
-            "class_names": list(class_names) if class_names is not None else None,
+            "loss_weights": {**of_parts, **as_dict("loss_weights", loss_weights)},
+            "class_names": as_list("class_names", class_names, "names"),
             "resize_size": resize_size,
             "resize_mode": resize_mode,
         }
         check_arguments(arguments)
-        if group_init not in get_args(GroupInit):
-            raise ValueError(
-                f"`group_init` must be one of {', '.join(get_args(GroupInit))}. "
-                f"Received: group_init={shown(group_init)}"
-            )
+        check_choice("group_init", group_init, GroupInit)
 
         # Layers
         spec = backbone_spec(backbone)

@@ -9,7 +9,7 @@ from clan_tf import limits
 from clan_tf.choices import ResizeMode
 from clan_tf.layers.excitation import MeanAttention, OneSqueezeMultiExcitation
 from clan_tf.layers.relation import Tensor
-from clan_tf.models.arguments import check_arguments
+from clan_tf.models.arguments import as_dict, as_list, check_arguments, takes_numpy_numbers
 from clan_tf.models.backbones import backbone_spec, build_backbone, preprocess
 from clan_tf.models.classifier import BranchClassifier
 from clan_tf.models.grid import to_grid
@@ -66,6 +66,7 @@ class MAMC(BranchClassifier):
     LOSS_FEATURES = ("embeddings",)
     LOSSES_OVER_PHOTOS = ("pairs",)
 
+    @takes_numpy_numbers
     def __init__(
         self,
         backbone: str,
@@ -96,8 +97,8 @@ class MAMC(BranchClassifier):
             "pair_loss_weight": pair_loss_weight,
             "normalize_features": normalize_features,
             "dropout": dropout,
-            "loss_weights": dict(loss_weights or {}),
-            "class_names": list(class_names) if class_names is not None else None,
+            "loss_weights": as_dict("loss_weights", loss_weights),
+            "class_names": as_list("class_names", class_names, "names"),
             "resize_size": resize_size,
             "resize_mode": resize_mode,
         }

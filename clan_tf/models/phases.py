@@ -48,7 +48,7 @@ def phase_of(
     Args:
         epoch: counted from 0.
         attention_every: of how many epochs the last one trains the attention; all is trained in all of them if `None`.
-        layers: all layers of the model.
+        layers: all layers of the model, heads that no output is made of among them.
         attention: names of those whose weights make the attention.
         attention_learns: whether there is a loss that trains the attention.
     """

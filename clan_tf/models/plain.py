@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from clan_tf.choices import Combination, ResizeMode
-from clan_tf.models.arguments import check_arguments
+from clan_tf.models.arguments import as_dict, as_list, check_arguments, takes_numpy_numbers
 from clan_tf.models.backbones import backbone_spec, build_backbone, preprocess
 from clan_tf.models.classifier import BranchClassifier
 from clan_tf.models.heads import branch_head
@@ -37,6 +37,7 @@ class Plain(BranchClassifier):
         ValueError: if another argument is invalid.
     """
 
+    @takes_numpy_numbers
     def __init__(
         self,
         backbone: str,
@@ -59,8 +60,8 @@ class Plain(BranchClassifier):
             "head_batch_norm": head_batch_norm,
             "combination": combination,
             "dropout": dropout,
-            "loss_weights": dict(loss_weights or {}),
-            "class_names": list(class_names) if class_names is not None else None,
+            "loss_weights": as_dict("loss_weights", loss_weights),
+            "class_names": as_list("class_names", class_names, "names"),
             "resize_size": resize_size,
             "resize_mode": resize_mode,
         }

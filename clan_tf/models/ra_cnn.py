@@ -1,7 +1,7 @@
 """RA-CNN: networks that look at ever smaller squares of a photo, each of which the one before has chosen."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -9,10 +9,10 @@ from keras import ops
 
 from clan_tf import limits
 from clan_tf.choices import ResizeMode
-from clan_tf.errors import CheckFailed, UserError, shown
+from clan_tf.errors import CheckFailed, UserError
 from clan_tf.layers.relation import Tensor
 from clan_tf.layers.squares import USUAL, SquareCrop, SquareMap, SquareProposal
-from clan_tf.models.arguments import check_arguments
+from clan_tf.models.arguments import as_dict, as_list, check_arguments, check_choice, takes_numpy_numbers
 from clan_tf.models.backbones import backbone_spec, build_backbone, preprocess
 from clan_tf.models.classifier import BranchClassifier
 from clan_tf.models.grid import to_grid
@@ -93,6 +93,7 @@ class RACNN(BranchClassifier):
     ROUNDING = 20.0
     PUBLISHED = "102,764,547 weights in each of two square proposals, on 14 x 14 positions of VGG-19's last map"
 
+    @takes_numpy_numbers
     def __init__(
         self,
         backbone: str,
@@ -133,17 +134,13 @@ class RACNN(BranchClassifier):
             "attention_rate": attention_rate,
             "feature_scale": feature_scale,
             "dropout": dropout,
-            "loss_weights": dict(loss_weights or {}),
-            "class_names": list(class_names) if class_names is not None else None,
+            "loss_weights": as_dict("loss_weights", loss_weights),
+            "class_names": as_list("class_names", class_names, "names"),
             "resize_size": resize_size,
             "resize_mode": resize_mode,
         }
         check_arguments(arguments)
-        if square_init not in get_args(SquareInit):
-            raise ValueError(
-                f"`square_init` must be one of {', '.join(get_args(SquareInit))}. "
-                f"Received: square_init={shown(square_init)}"
-            )
+        check_choice("square_init", square_init, SquareInit)
         size = resampled_size(image_size, crop_size, "model.ra_cnn.crop_size")
 
         # Layers

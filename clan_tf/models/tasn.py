@@ -10,7 +10,7 @@ from clan_tf.choices import ResizeMode
 from clan_tf.layers.relation import Tensor
 from clan_tf.layers.sampling import AttentionSampler
 from clan_tf.layers.trilinear_attention import TrilinearAttention
-from clan_tf.models.arguments import check_arguments
+from clan_tf.models.arguments import as_dict, as_list, check_arguments, takes_numpy_numbers
 from clan_tf.models.backbones import backbone_spec, build_backbone, preprocess
 from clan_tf.models.classifier import BranchClassifier
 from clan_tf.models.heads import branch_head, mean_pool
@@ -76,6 +76,7 @@ class TASN(BranchClassifier):
     PUBLISHED = "224 x 224 pixels, resampled from 448 x 448, on ResNet-50"
     LOSS_FEATURES = ("auxiliary_detail", "auxiliary_structure")
 
+    @takes_numpy_numbers
     def __init__(
         self,
         backbone: str,
@@ -106,8 +107,8 @@ class TASN(BranchClassifier):
             "distillation_weight": distillation_weight,
             "distillation_temperature": distillation_temperature,
             "dropout": dropout,
-            "loss_weights": {**BRANCH_LOSS_WEIGHTS, **(loss_weights or {})},
-            "class_names": list(class_names) if class_names is not None else None,
+            "loss_weights": {**BRANCH_LOSS_WEIGHTS, **as_dict("loss_weights", loss_weights)},
+            "class_names": as_list("class_names", class_names, "names"),
             "resize_size": resize_size,
             "resize_mode": resize_mode,
         }

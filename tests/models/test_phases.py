@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from types import SimpleNamespace
+from typing import Any
 
 import keras
 import numpy as np
@@ -14,13 +15,26 @@ from clan_tf.models.phases import ALL, Phase, describe_phases
 from clan_tf.training.best_epoch import ACCURACY
 from clan_tf.training.loop import TrainingLoop
 from clan_tf.training.recipe import make_optimizer
-from clan_tf.training.step import TrainStep, metric_columns, minimized_loss
+from clan_tf.training.step import TrainStep, metric_columns, minimized_loss, set_trainable
 
 SIZE = 32
 MODELS = {
     "ra_cnn": lambda: RACNN("tiny", 3, SIZE, crops=1, proposal_units=8, attention_every=3, attention_rate=1.0),
     "ma_cnn": lambda: MACNN("tiny", 3, SIZE, parts=2, attention_every=3),
 }
+
+
+class WithOwnHead(MACNN):
+    """A model with attention to train and a head that no output is made of."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.own_head = keras.layers.Dense(self.classes, name="own_head")
+        self.own_head.build((None, 4))
+
+    @property
+    def other_heads(self) -> dict[str, keras.layers.Layer]:
+        return {"own_head": self.own_head}
 
 
 def test_other_models_train_all_in_every_epoch() -> None:
@@ -34,6 +48,15 @@ def test_attention_that_nothing_trains_stays_as_it_starts() -> None:
     model = RACNN("tiny", 3, SIZE, crops=1, attention_every=2, ranking_weight=0.0)
     assert [model.phase(epoch).name for epoch in range(4)] == ["classification"] * 4
     assert describe_phases([model.phase(0)] * 3) == "classification in all epochs, the attention in none"
+
+
+def test_own_heads_are_trained_with_the_classification_alone() -> None:
+    model = WithOwnHead("tiny", 3, SIZE, parts=2, attention_every=2)
+    classification, attention = (model.phase(epoch) for epoch in range(2))
+    for phase, learns in ((attention, False), (classification, True)):
+        set_trainable(model, True, False, phase)
+        assert phase.trains(model.own_head) is learns and bool(model.own_head.trainable_weights) is learns
+        assert bool(model.get_layer("part_attention").trainable_weights) is not learns
 
 
 def test_phases_are_described() -> None:
