@@ -21,8 +21,10 @@ from clan_tf.models.memory import forgetting_graphs
 from clan_tf.progress import Progress
 from clan_tf.run import RunDirectory, is_run
 from clan_tf.run.splits import Match
+from clan_tf.text import command_line
 from clan_tf.training import prepare_data, train
 from clan_tf.training.devices import runs_with_others
+from clan_tf.training.failures import resumed_as_part
 from clan_tf.training.resuming import require_same_taxonomy, resumed_data, resumed_experiment
 
 TABLE, RESULTS = "folds.csv", "folds.json"
@@ -163,12 +165,13 @@ def cross_validate(
     for each, source in zip(experiments, sources, strict=True):
         require_ready(each, source)
     path = Path(folder) if folder and Path(folder).exists() else RunDirectory.create(experiment.name, folder).path
-    progress.note(f"{folds} folds in {path}; the same command with --run-dir {path} --resume goes on where it stopped")
+    way_on = f"same command with {command_line('--run-dir', path, '--resume')} goes on where it stopped"
+    progress.note(f"{folds} folds in {path}; the {way_on}")
     plan = [
         _Fold(number, each, source, RunDirectory(path / f"fold-{number}"))
         for number, (each, source) in enumerate(zip(experiments, sources, strict=True), start=1)
     ]
-    with only_process(path):
+    with only_process(path), resumed_as_part(f"The {way_on}."):
         for fold in plan:
             _require_same(fold)
         for fold in plan:

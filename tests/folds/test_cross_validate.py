@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from clan_tf.cli.main import app
 from clan_tf.config import Experiment, load_experiment, with_values
 from clan_tf.data import Photo, Source
-from clan_tf.errors import UserError
+from clan_tf.errors import CheckFailed, UserError
 from clan_tf.evaluation import Share, evaluate
 from clan_tf.explain import explain_photos
 from clan_tf.files import read_rows
@@ -106,6 +106,22 @@ def test_a_killed_fold_goes_on_exactly_and_finished_ones_are_not_trained_again(
     for one, other in zip(finished.folds, result.folds, strict=True):
         pairs = zip(*(load_model(each.run / "last.keras").get_weights() for each in (one, other)), strict=True)
         assert all(np.array_equal(a, b) for a, b in pairs)
+
+
+def test_a_failure_inside_a_fold_says_how_all_folds_go_on(
+    experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full_disk(epoch: int, logs: Any) -> None:
+        raise OSError(28, "No space left on device", "metrics.csv")
+
+    def failing(*words: Any, **others: Any) -> Any:
+        return train(*words, callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=full_disk)], **others)
+
+    monkeypatch.setattr(import_module("clan_tf.folds.cross_validate"), "train", failing)
+    with pytest.raises(CheckFailed) as caught:
+        cross_validate(experiment, 2, str(tmp_path / "my folds"))
+    command = f"--run-dir '{tmp_path / 'my folds'}' --resume"
+    assert str(caught.value).endswith(f"The same command with {command} goes on where it stopped.")
 
 
 def test_folds_of_another_experiment_are_not_mixed(experiment: Experiment, finished: CrossValidation) -> None:
