@@ -65,7 +65,7 @@ def train(
     if ensemble and folds is not None:
         _require_room(folds)
     if dry_run:
-        _print_plan(loaded, f"{run_dir}/fold-1" if folds and run_dir else run_dir)
+        _print_plan(loaded, folds, run_dir, resume)
         if folds:
             say(f"This is the first of {folds} folds; the others are alike.")
         if ensemble:
@@ -183,10 +183,11 @@ def _write_report(run: str, progress: ConsoleProgress) -> Path | None:
         return None
 
 
-def _print_plan(experiment: "Experiment", run_dir: str | None) -> None:
+def _print_plan(experiment: "Experiment", folds: int | None, run_dir: str | None, resume: bool) -> None:
+    from clan_tf.folds import plan_folds
     from clan_tf.training.plan import plan_training
 
-    plan = plan_training(experiment, run_dir)
+    plan = plan_folds(experiment, folds, run_dir, resume) if folds else plan_training(experiment, run_dir, resume)
     print_table(f"Training {experiment.name} (dry run)", ("", "planned"), list(plan.rows.items()))
     rates = [(str(epoch), f"{rate:.3g}") for epoch, rate in plan.schedule]
     shown = rates if len(rates) <= 9 else [*rates[:7], (f"… {len(rates) - 8} more", "…"), rates[-1]]
