@@ -1,6 +1,8 @@
 """Names of files and classes as a person may safely read them."""
 
+import shlex
 import unicodedata
+from pathlib import Path
 
 _BIDI_CONTROLS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _ESCAPED = ("Cc", "Cs", "Zl", "Zp")
@@ -24,6 +26,11 @@ def printable(text: str, keep: str = "") -> str:
 def is_utf8(text: str) -> bool:
     """Checks whether a text can be written as UTF-8: it can't if surrogates stand for bytes of file names."""
     return not any(unicodedata.category(character) == "Cs" for character in text)
+
+
+def command_line(*words: str | Path) -> str:
+    """Writes words as a shell takes them, for messages with a command: those with spaces and the like are quoted."""
+    return shlex.join(map(str, words))
 
 
 def duration(seconds: float) -> str:

@@ -6,6 +6,7 @@ import typer
 
 from clan_tf.cli.console import ConsoleProgress, JsonOption, SetOption, print_json, quiet_tensorflow, say
 from clan_tf.errors import listed
+from clan_tf.text import command_line
 
 
 def calibrate(
@@ -53,4 +54,4 @@ def calibrate(
     say(f"Model: {result.model}")
     if result.evaluated:
         say(f"Evaluated again: {', '.join(result.evaluated)}.")
-    say(f"Next: clan-tf report {run}. Export again, by --force, what was exported before.")
+    say(f"Next: {command_line('clan-tf', 'report', run)}. Export again, by --force, what was exported before.")

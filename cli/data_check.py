@@ -2,7 +2,6 @@
 
 import json
 import os
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from pathlib import Path
@@ -21,7 +20,7 @@ from clan_tf.cli.console import (
 )
 from clan_tf.cli.experiment import ExperimentArguments, with_experiment
 from clan_tf.errors import UserError, counted
-from clan_tf.text import printable
+from clan_tf.text import command_line, printable
 
 if TYPE_CHECKING:
     from clan_tf.config import Experiment
@@ -280,7 +279,7 @@ def _print_problems(problems: Sequence[str], batch: Mapping[str, int], arguments
 
 def _print_command(heading: str, words: Sequence[str]) -> None:
     say(heading)
-    say(f"  {shlex.join(['clan-tf', *words])}")
+    say(f"  {command_line('clan-tf', *words)}")
 
 
 def _free_list(name: str = "quarantine.txt") -> str:

@@ -1,7 +1,6 @@
 """`clan-tf data labels`."""
 
 import os
-import shlex
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,6 +20,7 @@ from clan_tf.cli.console import (
 from clan_tf.cli.data_check import as_yaml
 from clan_tf.cli.experiment import ExperimentArguments, with_experiment
 from clan_tf.errors import counted
+from clan_tf.text import command_line
 
 if TYPE_CHECKING:
     from clan_tf.labels import LabelReport
@@ -74,7 +74,7 @@ def data_labels(
         write_labels(temporary / "labels.csv", report)
         write_label_page(temporary / "labels.html", report, progress)
     table = str(folder / "labels.csv")
-    next_command = shlex.join(["clan-tf", "train", *experiment.words, "--set", f"data.relabel={as_yaml(table)}"])
+    next_command = command_line("clan-tf", "train", *experiment.words, "--set", f"data.relabel={as_yaml(table)}")
     if as_json:
         print_json(report.to_json() | {"output": str(folder), "next": next_command})
     else:

@@ -1,7 +1,6 @@
 """`clan-tf data pack`."""
 
 import os
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +17,7 @@ from clan_tf.cli.console import (
 )
 from clan_tf.cli.experiment import ExperimentArguments, with_experiment
 from clan_tf.errors import counted
+from clan_tf.text import command_line
 
 if TYPE_CHECKING:
     from clan_tf.config import DataConfig
@@ -44,7 +44,7 @@ def data_pack(
 
     storage = PackFormat(None if lossless else quality, shard_size)
     packed = pack(loaded.data, Path(os.path.expanduser(output)).absolute(), storage, ConsoleProgress())
-    next_command = shlex.join(["clan-tf", "train", *experiment.words, *_keys(packed, loaded.data)])
+    next_command = command_line("clan-tf", "train", *experiment.words, *_keys(packed, loaded.data))
     if as_json:
         print_json(_values(packed) | {"next": next_command})
     else:

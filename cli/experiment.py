@@ -15,6 +15,7 @@ import typer
 from clan_tf.cli.completion import complete_backbone, complete_given, complete_override, complete_preset
 from clan_tf.cli.console import ConsoleProgress, quiet_tensorflow, require_utf8
 from clan_tf.errors import UserError
+from clan_tf.text import command_line
 
 if TYPE_CHECKING:
     from clan_tf.config import Experiment
@@ -177,7 +178,7 @@ class ExperimentArguments:
         if is_run(Path(folder)):
             raise UserError(
                 f"{folder}: is a run directory, not a folder of photos. Train its config again: {folder}/config.yaml; "
-                f"or resume it: clan-tf train --run-dir {folder} --resume."
+                f"or resume it: {command_line('clan-tf', 'train', '--run-dir', folder, '--resume')}."
             )
         preset = self.preset or DEFAULT_PRESET
         experiment = experiment_for_folder(folder, self.overrides, preset)

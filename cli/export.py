@@ -17,6 +17,7 @@ from clan_tf.cli.console import (
     require_utf8,
     say,
 )
+from clan_tf.text import command_line
 
 if TYPE_CHECKING:
     from clan_tf.export.gate import GateReport
@@ -132,7 +133,7 @@ def export(
     if result.options.keep_float:
         say(f"Kept in float32: {', '.join(result.options.keep_float)}")
     say(f"Written: {result.path}")
-    say(f"  clan-tf predict {result.path} PHOTO…")
+    say(f"  {command_line('clan-tf', 'predict', result.path)} PHOTO…")
 
 
 def _rows(report: "GateReport") -> list[tuple[str, str, str]]:

@@ -16,6 +16,7 @@ from clan_tf.cli.console import (
 )
 from clan_tf.cli.experiment import ExperimentArguments, with_experiment
 from clan_tf.errors import CheckFailed, counted
+from clan_tf.text import command_line
 
 if TYPE_CHECKING:
     from clan_tf.config import Experiment
@@ -150,8 +151,8 @@ def _print_outcome(outcome: "SearchOutcome") -> None:
     if directory.best_config.exists():
         say(f"  picture      {directory.picture}")
         say("Next:")
-        say(f"  clan-tf train {directory.best_config}")
-        say(f"  tensorboard --logdir {directory.tensorboard}")
+        say(f"  {command_line('clan-tf', 'train', directory.best_config)}")
+        say(f"  {command_line('tensorboard', '--logdir', directory.tensorboard)}")
 
 
 def _print_plan(experiment: "Experiment", searched: "SearchConfig", as_json: bool) -> None:

@@ -15,6 +15,7 @@ from clan_tf.cli.console import (
 )
 from clan_tf.cli.experiment import ExperimentArguments, with_experiment
 from clan_tf.errors import CheckFailed, UserError, counted
+from clan_tf.text import command_line
 
 if TYPE_CHECKING:
     from clan_tf.config import Experiment
@@ -64,7 +65,7 @@ def train(
     if ensemble and folds is not None:
         _require_room(folds)
     if dry_run:
-        _print_plan(loaded, f"{run_dir}/fold-1" if folds and run_dir else run_dir)
+        _print_plan(loaded, folds, run_dir, resume)
         if folds:
             say(f"This is the first of {folds} folds; the others are alike.")
         if ensemble:
@@ -106,10 +107,11 @@ def _train(experiment: "Experiment", run_dir: str | None, resume: bool, with_rep
     say(f"  curves       {result.run.curves}")
     say(f"  evaluation   {result.run.evaluation(split).path}")
     say("Next:")
-    say(f"  clan-tf predict {run} PHOTO…          labels for your photos")
-    say(f"  clan-tf export {run} --format tflite  a file for phones")
-    say(f"  clan-tf evaluate {run} --json         the metrics for programs")
-    say(f"  tensorboard --logdir {result.run.tensorboard}")
+    predict, export, again = (command_line("clan-tf", verb, run) for verb in ("predict", "export", "evaluate"))
+    say(f"  {predict} PHOTO…          labels for your photos")
+    say(f"  {export} --format tflite  a file for phones")
+    say(f"  {again} --json         the metrics for programs")
+    say(f"  {command_line('tensorboard', '--logdir', result.run.tensorboard)}")
     if report:
         say(f"\nReport, to read first: {report.absolute()}")
         say("Open it in a browser: what the model confuses, where it looks, how sure it is.")
@@ -164,9 +166,10 @@ def _write_ensemble(result: "CrossValidation") -> None:
     say(f"Ensemble of the {len(result.folds)} models: {file}")
     say("The accuracies above aren't its own: all its members but one were trained on each of these photos.")
     say("Next:")
-    say(f"  clan-tf predict {file} PHOTO…                          labels for your photos")
-    say(f"  clan-tf export {file} --format tflite --config CONFIG  a file for phones")
-    say(f"  clan-tf evaluate {file} --config CONFIG                its accuracy on test photos of no fold")
+    predict, export, evaluate = (command_line("clan-tf", verb, file) for verb in ("predict", "export", "evaluate"))
+    say(f"  {predict} PHOTO…                          labels for your photos")
+    say(f"  {export} --format tflite --config CONFIG  a file for phones")
+    say(f"  {evaluate} --config CONFIG                its accuracy on test photos of no fold")
 
 
 def _write_report(run: str, progress: ConsoleProgress) -> Path | None:
@@ -176,14 +179,15 @@ def _write_report(run: str, progress: ConsoleProgress) -> Path | None:
     try:
         return write_report(run, progress=progress)
     except (UserError, CheckFailed, OSError) as error:
-        progress.note(f"no report: {error} Later: clan-tf report {run}")
+        progress.note(f"no report: {error} Later: {command_line('clan-tf', 'report', run)}")
         return None
 
 
-def _print_plan(experiment: "Experiment", run_dir: str | None) -> None:
+def _print_plan(experiment: "Experiment", folds: int | None, run_dir: str | None, resume: bool) -> None:
+    from clan_tf.folds import plan_folds
     from clan_tf.training.plan import plan_training
 
-    plan = plan_training(experiment, run_dir)
+    plan = plan_folds(experiment, folds, run_dir, resume) if folds else plan_training(experiment, run_dir, resume)
     print_table(f"Training {experiment.name} (dry run)", ("", "planned"), list(plan.rows.items()))
     rates = [(str(epoch), f"{rate:.3g}") for epoch, rate in plan.schedule]
     shown = rates if len(rates) <= 9 else [*rates[:7], (f"… {len(rates) - 8} more", "…"), rates[-1]]

@@ -1,8 +1,14 @@
 """Texts for people."""
 
+import ast
+import re
+import shlex
+from pathlib import Path
+
 import pytest
 
-from clan_tf.text import duration
+from clan_tf.text import command_line, duration
+from helpers import ROOT
 
 
 @pytest.mark.parametrize(
@@ -19,3 +25,20 @@ from clan_tf.text import duration
 )
 def test_a_duration_is_in_the_two_units_that_tell_most(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize("path", ["a b", "it's", "$HOME", "ph;otos", "grün", "a\\b", "runs/birds-001"])
+def test_a_command_in_a_message_can_be_pasted_into_a_shell(path: str) -> None:
+    line = command_line("clan-tf", "train", "--run-dir", Path(path), "--resume")
+    assert shlex.split(line) == ["clan-tf", "train", "--run-dir", path, "--resume"]
+
+
+def test_no_message_puts_a_name_into_a_command_without_quoting_it() -> None:
+    begun = re.compile(r"(clan-tf( [a-z]+)+( [A-Z]+)*( --[a-z-]+)*|tensorboard|--(run-dir|logdir|quarantine)) $")
+    for top in ("clan_tf", "cli", "export"):
+        for file in (ROOT / top).rglob("*.py"):
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+                parts = node.values if isinstance(node, ast.JoinedStr) else []
+                for before, after in zip(parts, parts[1:], strict=False):
+                    if isinstance(before, ast.Constant) and isinstance(after, ast.FormattedValue):
+                        assert not begun.search(before.value), f"{file}:{after.lineno}: {before.value}"

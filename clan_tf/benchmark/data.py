@@ -28,7 +28,7 @@ from clan_tf.in_parallel import cores
 from clan_tf.limits import AUTO_BATCH_SIZE
 from clan_tf.progress import Progress
 
-DECODING, PIPELINE, CACHED, TORCH = "decoding alone", "pipeline", "pipeline, cached", "PyTorch DataLoader + Pillow"
+DECODING, PIPELINE, CACHED, LOADER = "decoding alone", "pipeline", "pipeline, cached", "PyTorch DataLoader + Pillow"
 _ENDLESS = 1_000_000
 
 
@@ -121,7 +121,7 @@ def benchmark_data(
         if not without_torch:
             from clan_tf.benchmark.torch_pipeline import torch_batches
 
-            contenders[TORCH] = stack.enter_context(torch_batches(checked, experiment, workers=cores()))
+            contenders[LOADER] = stack.enter_context(torch_batches(checked, experiment, workers=cores()))
         rates = _measure(contenders, seconds, rounds, progress)
     return DataBenchmark(
         len(checked.photos), cores(), _median_size(checked), _summaries(rates), *_times_as_fast(rates), tuple(notes)
@@ -219,9 +219,9 @@ def _summaries(rates: Mapping[str, list[float]]) -> dict[str, Rate]:
 
 
 def _times_as_fast(rates: Mapping[str, list[float]]) -> tuple[float | None, float | None]:
-    if TORCH not in rates:
+    if LOADER not in rates:
         return None, None
-    return _median_ratio(rates[PIPELINE], rates[TORCH]), _median_ratio(rates[CACHED], rates[TORCH])
+    return _median_ratio(rates[PIPELINE], rates[LOADER]), _median_ratio(rates[CACHED], rates[LOADER])
 
 
 def _median_ratio(values: list[float], others: list[float]) -> float:

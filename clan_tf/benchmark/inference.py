@@ -8,20 +8,20 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from clan_tf.benchmark.comparison import PHOTOS, Difference, output_difference, random_batch, require_same
+from clan_tf.benchmark.comparison import Difference, output_difference, random_batch, require_same
 from clan_tf.benchmark.floor import MATRIX_PRODUCT, floor_of, make_product, operations_of
 from clan_tf.benchmark.memory import forget_peak, peak_bytes, peak_memory
 from clan_tf.benchmark.peer import open_peer
 from clan_tf.benchmark.prepared import Prepared, plain_of, prepare
 from clan_tf.benchmark.profile import operator_times
-from clan_tf.benchmark.result import OWN, PLAIN, SpeedBenchmark, contenders_of, overhead_of
+from clan_tf.benchmark.result import OWN, PLAIN, TORCH, SpeedBenchmark, contenders_of, overhead_of
 from clan_tf.benchmark.rounds import Seconds, measure_rounds
 from clan_tf.config import Experiment, with_values
 from clan_tf.errors import UserError
 from clan_tf.models import COMBINED
 from clan_tf.progress import Progress
 
-TORCH, COMPILED = "PyTorch", "PyTorch, torch.compile"
+COMPILED = f"{TORCH}, torch.compile"
 
 
 def benchmark_inference(
@@ -94,8 +94,7 @@ def benchmark_inference(
 def compare_predictions(prepared: Prepared, peer: Any) -> list[Difference]:
     """Compares the logits of all branches, and `combined`, on a small batch."""
     model = prepared.model
-    count = min(PHOTOS, prepared.experiment.training.batch_size)
-    photos, _ = random_batch(model.image_size, model.classes, count, seed=1)
+    photos, _ = random_batch(model.image_size, model.classes, prepared.compared_photos, seed=1)
     names = [*(f"logits_{branch}" for branch in model.branches), COMBINED]
     outputs = model.with_outputs(names)(photos, training=False)
     own = {name: keras.ops.convert_to_numpy(value) for name, value in outputs.items()}

@@ -2,6 +2,7 @@
 
 import resource
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,8 +47,9 @@ def forget_peak() -> None:
     """Lets the peak begin anew at what is used now, where the system can do that."""
     if tf.config.list_logical_devices("GPU"):
         tf.config.experimental.reset_memory_stats("GPU:0")
-    elif _FORGET.exists():
-        _FORGET.write_text("5")  # proc(5): resets the peak resident set size
+    else:
+        with suppress(OSError):  # /proc isn't there, or read-only
+            _FORGET.write_text("5")  # proc(5): resets the peak resident set size
 
 
 def peak_memory(before: int) -> PeakMemory:

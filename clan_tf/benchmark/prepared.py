@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from clan_tf.benchmark.comparison import PHOTOS, random_batch, settle
+from clan_tf.benchmark.comparison import photos_to_compare, random_batch, settle
 from clan_tf.config import Experiment, with_values
 from clan_tf.limits import AUTO_BATCH_SIZE
 from clan_tf.models import BranchClassifier
@@ -42,6 +42,11 @@ class Prepared:
         """The branches' loss weights, float32 `(branches,)`."""
         return np.array([self.model.loss_weights[branch] for branch in self.model.branches], "float32")
 
+    @property
+    def compared_photos(self) -> int:
+        """How many random photos the contenders are compared on."""
+        return photos_to_compare(self.model, self.experiment.training.batch_size)
+
     def float32_copy(self) -> BranchClassifier:
         """Returns a model with the same weights that computes in float32."""
         with precision_scope("float32"):
@@ -71,12 +76,9 @@ def prepare(experiment: Experiment, progress: Progress, is_training: bool) -> Pr
     if is_training and must_be_repeatable(training):
         make_repeatable()
         notes.append("TensorFlow's op determinism is on, as in this training; PyTorch has no such switch on.")
-    with precision_scope(training.precision):
-        model = build_model(experiment, count_classes(experiment), load_weights=False)
+    model = _build(experiment, count_classes(experiment))
     experiment = fit_batch(experiment, model, tf.distribute.get_strategy(), AUTO_BATCH_SIZE, progress.note)
-    count = min(PHOTOS, experiment.training.batch_size)
-    settle(model, random_batch(model.image_size, model.classes, count)[0])
-    return Prepared(experiment, model, tuple(notes))
+    return _settled(Prepared(experiment, model, tuple(notes)))
 
 
 def plain_of(prepared: Prepared) -> Prepared | None:
@@ -84,8 +86,17 @@ def plain_of(prepared: Prepared) -> Prepared | None:
     if prepared.experiment.model.architecture == "plain":
         return None
     experiment = with_values(prepared.experiment, {"model.architecture": "plain", "model.loss_weights": {}})
+    return _settled(Prepared(experiment, _build(experiment, prepared.model.classes), ()))
+
+
+def _build(experiment: Experiment, classes: int) -> BranchClassifier:
+    """Builds the model with random weights, in the experiment's precision."""
     with precision_scope(experiment.training.precision):
-        model = build_model(experiment, prepared.model.classes, load_weights=False)
-    count = min(PHOTOS, experiment.training.batch_size)
-    settle(model, random_batch(model.image_size, model.classes, count)[0])
-    return Prepared(experiment, model, ())
+        return build_model(experiment, classes, load_weights=False)
+
+
+def _settled(prepared: Prepared) -> Prepared:
+    """Makes the random weights fit for a comparison, and returns the same."""
+    model = prepared.model
+    settle(model, random_batch(model.image_size, model.classes, prepared.compared_photos)[0])
+    return prepared

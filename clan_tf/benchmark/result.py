@@ -11,7 +11,7 @@ from clan_tf.benchmark.prepared import Prepared
 from clan_tf.benchmark.profile import OperatorTime
 from clan_tf.benchmark.rounds import Seconds, Spread, ratios
 
-OWN, PLAIN = "clan-tf", "plain backbone"
+OWN, PLAIN, TORCH = "clan-tf", "plain backbone", "PyTorch"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ import numpy as np
 import tensorflow as tf
 
 from clan_tf.benchmark.comparison import (
-    PHOTOS,
     Difference,
     gradient_difference,
     loss_difference,
@@ -25,7 +24,7 @@ from clan_tf.benchmark.memory import forget_peak, peak_bytes, peak_memory
 from clan_tf.benchmark.peer import open_peer
 from clan_tf.benchmark.prepared import Prepared, plain_of, prepare
 from clan_tf.benchmark.profile import operator_times
-from clan_tf.benchmark.result import OWN, PLAIN, SpeedBenchmark, contenders_of, overhead_of
+from clan_tf.benchmark.result import OWN, PLAIN, TORCH, SpeedBenchmark, contenders_of, overhead_of
 from clan_tf.benchmark.rounds import measure_rounds
 from clan_tf.config import Experiment
 from clan_tf.models import BranchClassifier
@@ -35,7 +34,7 @@ from clan_tf.training.recipe import make_optimizer
 from clan_tf.training.step import Operators, TrainStep
 from clan_tf.training.weight_average import WeightAverage
 
-KERAS, TORCH = "operators of Keras", "PyTorch"
+KERAS = "operators of Keras"
 LEARNING_RATE = 1e-5
 """Low, so that random photos don't make the weights infinite."""
 _OPERATORS: dict[str, Operators] = {OWN: training_operators, KERAS: lambda model, strategy: nullcontext()}
@@ -108,9 +107,8 @@ def compare_steps(prepared: Prepared, peer: Any) -> list[Difference]:
     The outputs are logits at inference; the loss and the gradient are those of one training step. The moving statistics
     and the optimizer of the measured model are left as they are.
     """
-    model, training = prepared.float32_copy(), prepared.experiment.training
-    count = min(PHOTOS, training.batch_size)
-    photos, labels = random_batch(model.image_size, model.classes, count, seed=1)
+    model = prepared.float32_copy()
+    photos, labels = random_batch(model.image_size, model.classes, prepared.compared_photos, seed=1)
     differences = []
     if peer:
         outputs = model.with_outputs([f"logits_{branch}" for branch in model.branches])(photos, training=False)

@@ -20,6 +20,7 @@ from clan_tf.models.calibration import Answers, Fit, fit_answers
 from clan_tf.models.selective_risk import IN_GROUPS, RejectionFit
 from clan_tf.progress import Progress
 from clan_tf.run import EvaluationFolder, RunData, RunDirectory, find_run_above, is_run
+from clan_tf.text import command_line
 
 BATCH = 32
 """Photos that the model sees at a time."""
@@ -97,8 +98,8 @@ def calibrate(
         if (status := owner.read_status()["status"]) != "finished":
             was = "was interrupted" if status == "running" else f"is {status}"  # nobody else has claimed it
             raise UserError(
-                f"{run}: the run {was}; only a finished one is calibrated. Resume it: clan-tf train --resume "
-                f"--run-dir {run}"
+                f"{run}: the run {was}; only a finished one is calibrated. Resume it: "
+                f"{command_line('clan-tf', 'train', '--resume', '--run-dir', run)}"
             )
         model = load_model(locate_keras(owner.path).file)
         data = _own_photos(owner, model, overrides, progress)
@@ -118,7 +119,8 @@ def calibrate(
             unknown, path = _unknown_folder(folder, progress), str(folder.path)
             evaluate(run, split, branches, overrides=overrides, output=path, progress=progress, unknown=unknown)
     except KeyboardInterrupt:
-        progress.note(f"{owner.best} is calibrated, but what was evaluated isn't yet again: clan-tf evaluate {run}")
+        again = command_line("clan-tf", "evaluate", run)
+        progress.note(f"{owner.best} is calibrated, but what was evaluated isn't yet again: {again}")
         raise
     found = answers.rejection if isinstance(answers.rejection, RejectionFit) else None
     never = tuple(model.class_names[label] for label in found.never) if found else ()

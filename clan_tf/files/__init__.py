@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from clan_tf.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from clan_tf.files.markdown import markdown_table
     from clan_tf.files.plain_json import json_text, parse_json
     from clan_tf.files.reading import read_json, read_text
     from clan_tf.files.regular import existing_parent, open_regular_file, read_regular_file, require_regular_file
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     )
 
 _FILES = {
+    "markdown": ("markdown_table",),
     "plain_json": ("json_text", "parse_json"),
     "regular": ("existing_parent", "open_regular_file", "read_regular_file", "require_regular_file"),
     "tables": ("read_rows", "write_csv", "write_rows"),
@@ -36,6 +38,7 @@ _FILES = {
 __all__ = [
     "existing_parent",
     "json_text",
+    "markdown_table",
     "new_folder",
     "new_or_filled_folder",
     "only_process",

@@ -1,6 +1,7 @@
 """Cross-validation: a run is trained for each fold and tested on it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
@@ -8,24 +9,25 @@ from typing import Any
 
 import numpy as np
 
-from clan_tf.config import Experiment, with_values
-from clan_tf.data import Source, read_folds
-from clan_tf.data.check import require_ready
+from clan_tf.config import Experiment
+from clan_tf.data import Source
 from clan_tf.data.sources.cutting import has_groups, unit_keys
 from clan_tf.data.sources.taxonomy_table import read_taxonomy
 from clan_tf.errors import UserError, counted, listed
 from clan_tf.evaluation import Groups, Share, evaluate, read_predictions
 from clan_tf.files import only_process, write_json, write_rows
+from clan_tf.files.writing import LOCK
+from clan_tf.folds.checking import RESULTS, TABLE, check_folds, check_starts, fold_name
 from clan_tf.models import COMBINED
 from clan_tf.models.memory import forgetting_graphs
 from clan_tf.progress import Progress
 from clan_tf.run import RunDirectory, is_run
+from clan_tf.run.directory import is_unstarted
 from clan_tf.run.splits import Match
+from clan_tf.text import command_line
 from clan_tf.training import prepare_data, train
-from clan_tf.training.devices import runs_with_others
+from clan_tf.training.failures import resumed_as_part
 from clan_tf.training.resuming import require_same_taxonomy, resumed_data, resumed_experiment
-
-TABLE, RESULTS = "folds.csv", "folds.json"
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,8 @@ def cross_validate(
 ) -> CrossValidation:
     """Trains and tests a model for each fold, in the runs `fold-1` … of a folder.
 
-    All input is checked before the first training. Finished folds are kept, and an interrupted one goes on from its
+    All input is checked before the folder is made, but for the photos' content, which is checked fold by fold. A folder
+    in which no fold began is removed. Finished folds are kept, and an interrupted one goes on from its
     last checkpoint.
 
     Args:
@@ -156,19 +159,18 @@ def cross_validate(
         CheckFailed: if a training fails; the others are kept.
     """
     progress = progress or Progress()
-    _require_one_process(experiment)
-    _require_folder(folder, resume)
-    experiments = [with_values(experiment, {"data.folds": folds, "data.fold": fold + 1}) for fold in range(folds)]
-    sources = read_folds(experiments[0].data, folds)
-    for each, source in zip(experiments, sources, strict=True):
-        require_ready(each, source)
-    path = Path(folder) if folder and Path(folder).exists() else RunDirectory.create(experiment.name, folder).path
-    progress.note(f"{folds} folds in {path}; the same command with --run-dir {path} --resume goes on where it stopped")
+    checked = check_folds(experiment, folds, folder, resume)
+    new = [each for number, each in enumerate(checked, start=1) if not _has_begun(folder, number)]
+    check_starts(new, folder or "runs")
+    is_made = folder is None or not Path(folder).exists()
+    path = RunDirectory.create(experiment.name, folder).path if is_made else Path(str(folder))
+    way_on = f"same command with {command_line('--run-dir', path, '--resume')} goes on where it stopped"
+    progress.note(f"{folds} folds in {path}; the {way_on}")
     plan = [
-        _Fold(number, each, source, RunDirectory(path / f"fold-{number}"))
-        for number, (each, source) in enumerate(zip(experiments, sources, strict=True), start=1)
+        _Fold(number, each, source, RunDirectory(path / fold_name(number)))
+        for number, (each, source) in enumerate(checked, start=1)
     ]
-    with only_process(path):
+    with _removed_if_unstarted(path, is_made), only_process(path), resumed_as_part(f"The {way_on}."):
         for fold in plan:
             _require_same(fold)
         for fold in plan:
@@ -181,32 +183,21 @@ def cross_validate(
     return result
 
 
-def _require_one_process(experiment: Experiment) -> None:
-    if runs_with_others(experiment.training):
-        raise UserError(
-            "--folds: one process trains all folds. With several, train each fold as a run of its own, by "
-            "data.folds and data.fold."
-        )
+def _has_begun(folder: str | None, number: int) -> bool:
+    return folder is not None and is_run(Path(folder) / fold_name(number))
 
 
-def _require_folder(folder: str | None, resume: bool) -> None:
-    """Raises a `UserError` unless `folder` can be made, or gone on with."""
-    if folder is None:
-        if resume:
-            raise UserError("--resume: needs the folder of the folds: --run-dir FOLDER.")
-        return
-    path = Path(folder)
-    if path.exists() and not resume:
-        raise UserError(
-            f"--run-dir: {folder} exists, and a run is never overwritten. Give another folder, or go on with its "
-            "folds: --resume."
-        )
-    if path.exists() and not path.is_dir():
-        raise UserError(f"--run-dir: {folder} isn't a folder. Give one that doesn't exist.")
-    if is_run(path):
-        raise UserError(
-            f"--run-dir: {folder} is a run, and not a folder of folds. Resume it without --folds, or give another."
-        )
+@contextmanager
+def _removed_if_unstarted(path: Path, is_made: bool) -> Iterator[None]:
+    """Removes the folder if the block fails before anything is in it and this process has made it."""
+    try:
+        yield
+    except BaseException:
+        if is_made and is_unstarted(path):
+            with suppress(OSError):
+                (path / LOCK).unlink(missing_ok=True)
+                path.rmdir()
+        raise
 
 
 def _require_same(fold: _Fold) -> None:

@@ -14,6 +14,7 @@ from clan_tf.models.build import build_model
 from clan_tf.progress import Progress
 from clan_tf.reproduce.runs import Job
 from clan_tf.training import train
+from clan_tf.training.failures import resumed_as_part
 
 _MEASURED_STEPS = 6
 
@@ -60,7 +61,7 @@ def _measured_seconds(job: Job, source: Source, progress: Progress) -> float:
             "training": training.model_copy(update={"epochs": 2, "early_stopping": None}),
         }
     )
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, resumed_as_part(""):
         progress.note(f"measuring an epoch of {job.run.path.name} on about {round(photos * fraction)} photos")
         epochs: list[float] = []
         timer = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: epochs.append(logs["seconds"]))

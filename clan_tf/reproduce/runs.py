@@ -16,6 +16,7 @@ from clan_tf.progress import Progress
 from clan_tf.reproduce.paper import Network
 from clan_tf.run import EvaluationFolder, RunDirectory, is_run
 from clan_tf.training import train
+from clan_tf.training.failures import resumed_as_part
 
 State = Literal["finished", "unfinished", "missing"]
 _FREE_KEYS = ("name", "data.cache")
@@ -117,7 +118,7 @@ def require_predictions(
 def _finish(job: Job, split: str, source: Source, progress: Progress) -> None:
     if job.state == "finished" and _is_evaluated(job.run, split):
         return
-    with forgetting_graphs():
+    with forgetting_graphs(), resumed_as_part("The same command goes on where it stopped."):
         if job.state != "finished":
             train(job.experiment, str(job.run.path), progress=progress, resume=True)
         require_predictions(job.run, split, None, source, progress)

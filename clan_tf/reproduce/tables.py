@@ -11,7 +11,7 @@ import numpy as np
 from clan_tf.data import Source
 from clan_tf.errors import UserError
 from clan_tf.evaluation import read_predictions
-from clan_tf.files import write_rows, write_text
+from clan_tf.files import markdown_table, write_rows, write_text
 from clan_tf.models import COMBINED
 from clan_tf.progress import Progress
 from clan_tf.reproduce.costs import Cost, cost_of
@@ -147,9 +147,7 @@ def markdown(
     """Returns a Markdown page with one table; empty columns are left out."""
     kept = [index for index in range(len(columns)) if any(row[index] for row in rows)]
     lines = [f"# {heading[0]}", "", *heading[1:], ""]
-    lines.append("| " + " | ".join(columns[index] for index in kept) + " |")
-    lines.append("|" + "---|" * len(kept))
-    lines += ["| " + " | ".join(row[index] for index in kept) + " |" for row in rows]
+    lines += markdown_table([columns[index] for index in kept], [[row[index] for index in kept] for row in rows])
     lines += ["", *(f"- {note}" for note in notes)]
     return "\n".join(lines) + "\n"
 

@@ -11,6 +11,7 @@ from clan_tf.search.size import planned_epochs, planned_trials
 from clan_tf.search.space import Parameter, Range, SearchConfig, values_of
 from clan_tf.search.standing import shown_value
 from clan_tf.training import train
+from clan_tf.training.failures import resumed_as_part
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def plan_search(experiment: Experiment, search: SearchConfig, progress: Progress
 
 
 def _measure_epoch(experiment: Experiment, progress: Progress) -> float:
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, resumed_as_part(""):
         one = with_values(experiment, {"training.epochs": 1})
         return train(one, str(Path(folder) / "run"), progress=progress).outcome.seconds
 

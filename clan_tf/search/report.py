@@ -7,7 +7,7 @@ from tensorboard.plugins.hparams import api as hparams
 
 from clan_tf.config import Experiment, with_values
 from clan_tf.errors import counted
-from clan_tf.files import write_csv, write_text
+from clan_tf.files import markdown_table, write_csv, write_text
 from clan_tf.search.directory import SearchDirectory, TrialResult
 from clan_tf.search.picture import plot_trials
 from clan_tf.search.space import SearchConfig
@@ -61,9 +61,7 @@ def _markdown(experiment: Experiment, ranked: Sequence[TrialResult], search: Sea
         f"`{search.objective}`, {repeats}each at its best epoch. {experiment.training.epochs} epochs at most; "
         f"{duration(sum(result.seconds for result in ranked))} of training.",
         "",
-        f"| {' | '.join(columns)} |",
-        f"|{'---|' * len(columns)}",
-        *(f"| {' | '.join(row)} |" for row in rows),
+        *markdown_table(columns, rows),
     ]
     failed = [result for result in ranked if result.reason is not None]
     if failed:

@@ -11,6 +11,7 @@ from clan_tf.progress import Progress
 from clan_tf.search.directory import Repeat, SearchDirectory, TrialResult
 from clan_tf.search.space import SearchConfig
 from clan_tf.training import TrainingData, prepare_data, train
+from clan_tf.training.failures import resumed_as_part
 
 
 class TrialTrainer:
@@ -77,7 +78,7 @@ class TrialTrainer:
     def _repeat(self, trial: str, experiment: Experiment, progress: Progress) -> Repeat:
         seed = experiment.training.seed
         data = self.prepare(experiment)
-        with forgetting_graphs():
+        with forgetting_graphs(), resumed_as_part(""):  # a trial that failed isn't trained again
             path = str(self.directory.run(trial, seed))
             result = train(experiment, path, progress=progress, resume=True, data=data)
         epoch = result.outcome.best_epoch

@@ -41,6 +41,22 @@ def use_device(device: str) -> None:
         raise UserError(f"training.device: {device} can't be chosen, because TensorFlow is already running.") from error
 
 
+def choose_devices(training: TrainingConfig) -> int:
+    """Makes the run's devices visible to TensorFlow, and counts those that share a batch, without joining the others.
+
+    Each process of a run is taken to have as many devices as this one, as `MultiWorkerMirroredStrategy` does.
+
+    Raises:
+        UserError: if there aren't such devices, or the batch can't be divided among them.
+    """
+    use_device(training.device)
+    resolver = cluster_resolver(training.cluster)
+    processes = sum(map(len, resolver.cluster_spec().as_dict().values())) if resolver else 1
+    replicas = processes * max(1, len(tf.config.get_visible_devices("GPU")))
+    require_divisible(training, replicas)
+    return replicas
+
+
 def runs_with_others(training: TrainingConfig) -> bool:
     """Returns whether several processes train together; raises a `UserError` if their list can't be used."""
     return cluster_resolver(training.cluster) is not None

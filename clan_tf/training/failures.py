@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 
 import tensorflow as tf
 
@@ -12,6 +13,9 @@ from clan_tf.errors import CheckFailed, ProcessLost
 from clan_tf.progress import Progress
 from clan_tf.run import RunDirectory
 from clan_tf.run.checkpoints import state_files, step_of
+from clan_tf.text import command_line
+
+_OUTER_SENTENCE: ContextVar[str | None] = ContextVar("_OUTER_SENTENCE", default=None)
 
 
 @contextmanager
@@ -79,7 +83,25 @@ def less_memory(training: TrainingConfig) -> str:
 
 def how_to_resume(run: RunDirectory) -> str:
     """Returns a sentence with the command that resumes a run; empty if there is no checkpoint."""
-    return f" Resume with: clan-tf train --run-dir {run.path} --resume" if state_files(run.checkpoints) else ""
+    if not state_files(run.checkpoints):
+        return ""
+    command = command_line("clan-tf", "train", "--run-dir", run.path, "--resume")
+    sentence = _OUTER_SENTENCE.get()
+    return f" Resume with: {command}" if sentence is None else sentence and f" {sentence}"
+
+
+@contextmanager
+def resumed_as_part(sentence: str) -> Iterator[None]:
+    """Makes `how_to_resume` say how the whole is resumed of which the runs in the block are parts.
+
+    Args:
+        sentence: what it says in place of the command for one run; nothing if it is empty.
+    """
+    token = _OUTER_SENTENCE.set(sentence)
+    try:
+        yield
+    finally:
+        _OUTER_SENTENCE.reset(token)
 
 
 def has_results(run: RunDirectory) -> bool:

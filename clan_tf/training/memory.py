@@ -34,6 +34,19 @@ def fit_batch(
     photos: int,
     note: Callable[[str], None],
 ) -> Experiment:
+    """Calls `fit_to_devices` for the devices of a strategy and the memory that is free on them."""
+    replicas = strategy.num_replicas_in_sync
+    return fit_to_devices(experiment, model, replicas, free_memory(strategy), photos, note)
+
+
+def fit_to_devices(
+    experiment: Experiment,
+    model: BranchClassifier,
+    replicas: int,
+    free: int | None,
+    photos: int,
+    note: Callable[[str], None],
+) -> Experiment:
     """Returns the experiment with numbers for `training.batch_size` and `training.accumulation`.
 
     `auto` becomes the largest power of two, times what devices and parts have to share evenly, that fits into the free
@@ -43,7 +56,8 @@ def fit_batch(
     Args:
         experiment: what to train, its precision resolved.
         model: its model.
-        strategy: where it runs.
+        replicas: how many devices share a batch.
+        free: bytes that are free for each of them; `None` if that isn't known.
         photos: how many train photos there are.
         note: called with what was chosen, and why.
 
@@ -51,8 +65,7 @@ def fit_batch(
         UserError: for `auto` if there are fewer photos than devices and parts.
     """
     training = experiment.training
-    replicas = strategy.num_replicas_in_sync
-    room = _Room(experiment, model, free_memory(strategy))
+    room = _Room(experiment, model, free)
     values: dict[str, int] = {"accumulation": training.parts}
     if training.batch_size == AUTO:
         unit = replicas * training.parts
@@ -166,12 +179,15 @@ def _parts(room: _Room, own: int, together: int) -> int:
 
 def free_memory(strategy: tf.distribute.Strategy) -> int | None:
     """Returns the bytes that are free for a device of the run, the least of all of them; `None` if not known."""
-    gpus = tf.config.get_visible_devices("GPU")
     # Several processes, each with one device, or devices of one process, which share its memory.
     several = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
-    sharing = 1 if several else strategy.num_replicas_in_sync
-    free = _gpu_memory(len(gpus)) if gpus else available_memory() // sharing
-    return least_everywhere(strategy, free or 0) or None
+    return least_everywhere(strategy, own_free_memory(1 if several else strategy.num_replicas_in_sync) or 0) or None
+
+
+def own_free_memory(sharing: int) -> int | None:
+    """Returns the bytes that are free for one of the devices that share this process' memory; `None` if not known."""
+    gpus = tf.config.get_visible_devices("GPU")
+    return _gpu_memory(len(gpus)) if gpus else available_memory() // sharing
 
 
 def _gpu_memory(count: int) -> int | None:

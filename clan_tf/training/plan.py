@@ -1,31 +1,27 @@
 """What is known about an experiment before it runs: its size, cost, schedule and files."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from clan_tf.config import DataConfig, Experiment
 from clan_tf.config.section import AUTO
 from clan_tf.data import Source, list_source, read_source
-from clan_tf.data.check import require_ready
 from clan_tf.data.pipeline import steps_per_epoch
 from clan_tf.data.sources.generated import CLASS_NAMES
 from clan_tf.errors import UserError
 from clan_tf.models import complexity
 from clan_tf.models.build import build_model
 from clan_tf.models.phases import describe_phases
-from clan_tf.progress import Progress
 from clan_tf.run import RunDirectory
+from clan_tf.training.checking import check_alone, find_run
 from clan_tf.training.class_balance import describe_balance
-from clan_tf.training.devices import choose_precision
+from clan_tf.training.devices import choose_devices, runs_with_others
 from clan_tf.training.disk import disk_bytes
-from clan_tf.training.initial import start_from
-from clan_tf.training.memory import check_photos_at_a_time, fit_batch, step_bytes
+from clan_tf.training.memory import step_bytes
 from clan_tf.training.range_test import MOST_STEPS
-from clan_tf.training.recipe import check_loss_weight_schedules, learning_rates_at
+from clan_tf.training.recipe import learning_rates_at
 
 
 @dataclass(frozen=True)
@@ -61,7 +57,7 @@ def summarize(experiment: Experiment) -> dict[str, Any]:
         "macs": sum(cost.macs.values()),
         "relation_macs": sum(relation.macs for relation in cost.relations.values()),
         "parts": {part: {"parameters": cost.parameters[part], "macs": cost.macs[part]} for part in parts},
-        "relations": {name: {"macs": cost.macs, "bytes": cost.bytes} for name, cost in cost.relations.items()},
+        "relations": {name: {"macs": own.macs, "bytes": own.bytes} for name, own in cost.relations.items()},
         "activation_bytes": cost.activation_bytes,
         "published": model.PUBLISHED or None,
         "shapes": {name: list(tensor.shape[1:]) for name, tensor in model.features.items()},
@@ -80,41 +76,34 @@ def count_classes(experiment: Experiment) -> int:
         raise UserError(f"{error} Or say how many classes there are: --set data.classes=200.") from None
 
 
-def plan_training(experiment: Experiment, run_dir: str | None) -> TrainingPlan:
+def plan_training(experiment: Experiment, run_dir: str | None, resume: bool = False) -> TrainingPlan:
     """Computes what a training run would take; reads the list of photos and the weights, and writes nothing.
+
+    Weights that Keras would download aren't read, and other processes of the run aren't waited for.
 
     Raises:
         UserError: for everything that `train` would refuse before it opens the photos.
     """
-    training, data = experiment.training, experiment.data
-    if run_dir is not None and Path(run_dir).exists():
-        raise UserError(f"--run-dir: {run_dir} exists, and a run is never overwritten. Give another folder.")
-    source = read_source(data)
-    require_ready(experiment, source)
-    # A dry run downloads nothing.
-    load_weights = experiment.model.weights != "imagenet"
-    model = build_model(experiment, len(source.class_names), source.class_names, load_weights)
-    start = start_from(experiment, model, tf.distribute.get_strategy(), Progress())
-    check_loss_weight_schedules(training, model.branches)
+    if find_run(run_dir, resume, runs_with_others(experiment.training)):
+        raise UserError(f"--dry-run: shows what a new run would do, and {run_dir} is a run. Leave --dry-run out.")
+    replicas = choose_devices(experiment.training)
+    source = read_source(experiment.data)
     notes: list[str] = []
-    decided = experiment.model_copy(
-        update={"training": training.model_copy(update={"precision": choose_precision(training.precision)})}
-    )
-    photos = len(source.photos("train"))
-    training = fit_batch(decided, model, tf.distribute.get_strategy(), photos, notes.append).training
-    experiment = experiment.model_copy(update={"training": training})
-    check_photos_at_a_time(experiment, 1, notes.append)
-    steps = steps_per_epoch(photos, training.batch_size)
+    checked = check_alone(experiment, source, replicas, run_dir or "runs", notes.append, downloads=False)
+    experiment, model, start = checked.experiment, checked.model, checked.facts
+    training, data = experiment.training, experiment.data
+    steps = steps_per_epoch(len(source.photos("train")), training.batch_size)
     cost = complexity(model)
     counts = ", ".join(f"{len(photos)} {split}" for split, photos in source.splits.items())
-    memory = step_bytes(cost, training, training.batch_size // training.parts)
+    memory = step_bytes(cost, training, training.batch_size // training.parts // replicas)
+    each = f" on each of {replicas} devices" if replicas > 1 else ""
     rows = {
         "photos": counts,
         "classes": str(len(source.class_names)),
         "parameters": f"{sum(cost.parameters.values()):,}",
         "multiply-accumulates": f"{sum(cost.macs.values()) / 1e9:.3f} G a photo",
         "steps": f"{training.epochs} epochs x {steps} = {training.epochs * steps} of {training.batch_size} photos",
-        "memory": f"about {memory / 1e9:.2f} GB in training (estimate)",
+        "memory": f"about {memory / 1e9:.2f} GB in training{each} (estimate)",
         "decoded photos": _decoded_size(source, data),
         "disk": f"{disk_bytes(cost.variables, training) / 1e6:.0f} MB at most for models and checkpoints",
     }

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -18,38 +17,30 @@ from clan_tf.data.checked_photos import CheckedPhotos
 from clan_tf.data.pipeline import open_reader, training_view
 from clan_tf.data.pipeline.cache import decide_cache
 from clan_tf.data.pipeline.reading import Reader
-from clan_tf.data.sources.taxonomy_table import read_taxonomy
 from clan_tf.environment import describe_devices
-from clan_tf.errors import UserError
 from clan_tf.models import BranchClassifier
-from clan_tf.models.build import build_model
 from clan_tf.models.phases import describe_phases
 from clan_tf.progress import Progress
-from clan_tf.run import Outcome, RunData, RunDirectory, is_run
-from clan_tf.run.directory import is_unstarted, require_unstarted
+from clan_tf.run import Outcome, RunData, RunDirectory
 from clan_tf.training.advice import advice
 from clan_tf.training.callbacks import require_usable
+from clan_tf.training.checking import check_start, find_run
 from clan_tf.training.class_balance import describe_balance
 from clan_tf.training.devices import (
-    choose_precision,
+    choose_devices,
     is_chief,
     make_strategy,
-    precision_scope,
     runs_with_others,
-    use_device,
 )
-from clan_tf.training.disk import require_space
 from clan_tf.training.failures import explained, how_to_resume, less_memory, recording
-from clan_tf.training.initial import prepare_start, require_start, start_from
+from clan_tf.training.initial import prepare_start
 from clan_tf.training.loop import TrainingLoop
 from clan_tf.training.memory import check_photos_at_a_time, fit_batch
 from clan_tf.training.range_test import choose_learning_rate
-from clan_tf.training.recipe import check_loss_weight_schedules
 from clan_tf.training.repeatable import make_repeatable, must_be_repeatable
 from clan_tf.training.resuming import (
     note_other_computing,
     require_same_content,
-    require_same_taxonomy,
     resumed_data,
     resumed_experiment,
 )
@@ -125,7 +116,7 @@ def train(
     require_usable(callbacks)
     progress = progress or Progress()
     several = runs_with_others(experiment.training)
-    existing = _existing_run(run_dir, resume, several)
+    existing = find_run(run_dir, resume, several)
     if existing:
         experiment = resumed_experiment(existing, experiment, progress.note)
     with ExitStack() as stack:
@@ -135,7 +126,7 @@ def train(
             lambda: less_memory(experiment.training),
         )
         stack.enter_context(failures)
-        use_device(experiment.training.device)
+        choose_devices(experiment.training)
         strategy = make_strategy(experiment.training, progress.note)
         chief = is_chief(strategy)
         progress = progress if chief else Progress()
@@ -149,18 +140,13 @@ def train(
             return TrainingResult(existing, outcome, source, experiment.data, chief)
         if existing and chief:
             note_other_computing(existing, progress.note)
-        require_ready(experiment, source)
-        experiment = _with_precision(experiment)
-        model = _build(experiment, source, strategy, progress)
-        start: dict[str, Any] = {}
-        if existing:
-            require_start(existing, experiment)
-            require_same_taxonomy(existing, model.taxonomy)
-        else:
-            start = start_from(experiment, model, strategy, progress)
-            require_space(model, experiment.training, run_dir or runs_root)
-            for note in advice(experiment, source):
-                progress.note(f"note: {note}")
+        keras.utils.set_random_seed(experiment.training.seed)
+        if must_be_repeatable(experiment.training):
+            make_repeatable()
+        checked = check_start(experiment, source, strategy, run_dir or runs_root, progress, existing)
+        experiment, model, start = checked.experiment, checked.model, checked.facts
+        for note in () if existing else advice(experiment, source):
+            progress.note(f"note: {note}")
         data = _checked_data(experiment, source, own, data, progress)
         experiment = _with_data_decided(experiment, data)
         if not existing:
@@ -238,26 +224,6 @@ def prepare_data(experiment: Experiment, source: Source, progress: Progress) -> 
     return TrainingData(source, checked, readers, cache)
 
 
-def _existing_run(run_dir: str | None, resume: bool, several: bool) -> RunDirectory | None:
-    """Finds the run to resume, if there is one; raises a `UserError` if the folder can't be used."""
-    if run_dir is None and several:
-        raise UserError("--run-dir: is required when several processes train: a folder that all of them see.")
-    if run_dir is None and resume:
-        raise UserError("--resume: needs the run to resume: --run-dir FOLDER.")
-    if run_dir is None or not Path(run_dir).exists():
-        return None
-    if not resume:
-        raise UserError(
-            f"--run-dir: {run_dir} exists, and a run is never overwritten. Give another folder, or resume the run: "
-            "--resume."
-        )
-    if is_unstarted(Path(run_dir)):
-        return None
-    if not is_run(Path(run_dir)):
-        require_unstarted(Path(run_dir))
-    return RunDirectory(run_dir)
-
-
 def _new_run(experiment: Experiment, run_dir: str | None, runs_root: str, chief: bool) -> RunDirectory:
     if run_dir and (not chief or Path(run_dir).exists()):
         return RunDirectory(run_dir)
@@ -268,25 +234,6 @@ def _same_photos(one: Source, other: Source) -> bool:
     return {split: list(photos) for split, photos in one.splits.items() if photos} == {
         split: list(photos) for split, photos in other.splits.items() if photos
     }
-
-
-def _build(
-    experiment: Experiment, source: Source, strategy: tf.distribute.Strategy, progress: Progress
-) -> BranchClassifier:
-    training = experiment.training
-    taxonomy = read_taxonomy(experiment.data, source.class_names, lambda text: progress.note(f"note: {text}"))
-    keras.utils.set_random_seed(training.seed)
-    if must_be_repeatable(training):
-        make_repeatable()
-    with precision_scope(training.precision), strategy.scope():
-        model = build_model(experiment, len(source.class_names), source.class_names, taxonomy=taxonomy)
-    check_loss_weight_schedules(training, model.branches)
-    return model
-
-
-def _with_precision(experiment: Experiment) -> Experiment:
-    chosen = choose_precision(experiment.training.precision)
-    return experiment.model_copy(update={"training": experiment.training.model_copy(update={"precision": chosen})})
 
 
 def _with_data_decided(experiment: Experiment, data: TrainingData) -> Experiment:

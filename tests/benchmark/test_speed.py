@@ -9,15 +9,23 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from clan_tf.benchmark.comparison import gradient_difference, output_difference, random_batch, require_same
+from clan_tf.benchmark import memory
+from clan_tf.benchmark.comparison import (
+    gradient_difference,
+    output_difference,
+    photos_to_compare,
+    random_batch,
+    require_same,
+)
 from clan_tf.benchmark.exported import ExportedContenders
 from clan_tf.benchmark.prepared import prepare
 from clan_tf.benchmark.result import OWN
 from clan_tf.benchmark.rounds import Spread, measure_rounds, ratios
 from clan_tf.benchmark.train import _loss_and_gradients, compare_steps
 from clan_tf.cli.main import app
-from clan_tf.config import load_experiment
+from clan_tf.config import load_experiment, with_values
 from clan_tf.errors import CheckFailed, UserError
+from clan_tf.models.build import build_model
 from clan_tf.progress import Progress
 from helpers import TINY_DEMO
 from helpers.models import CLASSES, Row, build, clan
@@ -71,6 +79,26 @@ def test_steps_that_train_only_some_weights_are_compared_in_these(changes: str) 
     assert np.isfinite(loss) and set(gradients) < names
     frozen = "part_attention" if "ma_cnn" in changes else "_bn"
     assert any(frozen in name for name in names) and not any(frozen in name for name in gradients)
+
+
+@pytest.mark.parametrize(("size", "batch_size", "photos"), [(32, 2, 32), (64, 2, 8), (64, 16, 8), (224, 2, 2)])
+def test_small_maps_are_compared_on_more_photos(size: int, batch_size: int, photos: int) -> None:
+    """The last map of MobileNet has a 32nd of the photo's side."""
+    values = {"data.image_size": size, "data.resize_size": None, "model.backbone": "mobilenet"}
+    experiment = with_values(load_experiment(TINY_DEMO, ["model.architecture=plain"]), values)
+    assert photos_to_compare(build_model(experiment, 3, load_weights=False), batch_size) == photos
+
+
+def test_two_photos_with_a_last_map_of_one_value_give_no_false_alarm() -> None:
+    changes = ["model.backbone=efficientnet_lite0", "model.architecture=plain", "training.batch_size=2"]
+    experiment = load_experiment(TINY_DEMO, [*changes, "data.image_size=32", "data.resize_size=null"])
+    require_same(compare_steps(prepare(experiment, Progress(), is_training=True), None))
+
+
+def test_a_peak_that_the_system_cannot_forget_is_no_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for place in (tmp_path, tmp_path / "absent" / "file"):  # neither can be written to
+        monkeypatch.setattr(memory, "_FORGET", place)
+        memory.forget_peak()
 
 
 def test_predictions_are_measured_for_one_photo_also_by_exported_files_and_for_the_batch() -> None:

@@ -12,9 +12,10 @@ from clan_tf.benchmark import peer as peers
 from clan_tf.benchmark.comparison import require_same
 from clan_tf.benchmark.inference import compare_predictions
 from clan_tf.benchmark.prepared import Prepared, prepare
+from clan_tf.benchmark.result import TORCH
 from clan_tf.benchmark.torch_layers import Untranslated, same_padding
 from clan_tf.benchmark.torch_network import TorchNetwork
-from clan_tf.benchmark.train import LEARNING_RATE, TORCH, compare_steps
+from clan_tf.benchmark.train import LEARNING_RATE, compare_steps
 from clan_tf.config import load_experiment
 from clan_tf.errors import CheckFailed
 from clan_tf.progress import Progress

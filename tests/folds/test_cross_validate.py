@@ -15,11 +15,11 @@ from typer.testing import CliRunner
 from clan_tf.cli.main import app
 from clan_tf.config import Experiment, load_experiment, with_values
 from clan_tf.data import Photo, Source
-from clan_tf.errors import UserError
+from clan_tf.errors import CheckFailed, UserError
 from clan_tf.evaluation import Share, evaluate
 from clan_tf.explain import explain_photos
 from clan_tf.files import read_rows
-from clan_tf.folds import CrossValidation, FoldResult, cross_validate
+from clan_tf.folds import CrossValidation, FoldResult, cross_validate, plan_folds
 from clan_tf.inference import predict
 from clan_tf.models.files import load_model
 from clan_tf.run import RunDirectory
@@ -106,6 +106,70 @@ def test_a_killed_fold_goes_on_exactly_and_finished_ones_are_not_trained_again(
     for one, other in zip(finished.folds, result.folds, strict=True):
         pairs = zip(*(load_model(each.run / "last.keras").get_weights() for each in (one, other)), strict=True)
         assert all(np.array_equal(a, b) for a, b in pairs)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"model.weights": "imagenet"}, "there are no ImageNet weights for 'tiny'"),
+        ({"training.device": "gpu"}, "TensorFlow sees no GPU"),
+        ({"model.weights": "absent.h5"}, "there is no file .*absent.h5"),
+    ],
+)
+def test_what_training_refuses_is_refused_before_a_folder_is_made(
+    values: dict[str, Any], message: str, experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in (None, "folds"):
+        for start in (cross_validate, plan_folds):
+            with pytest.raises(UserError, match=message):
+                start(with_values(experiment, values), 2, folder)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("folder", [None, "folds"])
+def test_a_folder_in_which_no_fold_began_is_removed(
+    folder: str | None, experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreadable(*words: Any) -> None:
+        raise UserError("No photo can be read.")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(import_module("clan_tf.folds.cross_validate"), "prepare_data", unreadable)
+    with pytest.raises(UserError, match="No photo can be read"):
+        cross_validate(experiment, 2, folder)
+    assert not [path for path in tmp_path.rglob("*") if path.name != "runs"]
+    (tmp_path / "given").mkdir()
+    with pytest.raises(UserError, match="No photo can be read"):
+        cross_validate(experiment, 2, "given", resume=True)
+    assert (tmp_path / "given").is_dir(), "this process hasn't made it"
+
+
+def test_a_dry_run_of_folds_refuses_the_folder_that_training_refuses(experiment: Experiment, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").touch()
+    for start in (cross_validate, plan_folds):
+        with pytest.raises(UserError, match="never overwritten"):
+            start(experiment, 2, str(tmp_path))
+        with pytest.raises(UserError, match="holds 'thesis.txt'. Give a folder that doesn't exist or is empty"):
+            start(experiment, 2, str(tmp_path), resume=True)
+    assert f"{tmp_path}/new/folds.csv" in plan_folds(experiment, 2, f"{tmp_path}/new").files
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_failure_inside_a_fold_says_how_all_folds_go_on(
+    experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full_disk(epoch: int, logs: Any) -> None:
+        raise OSError(28, "No space left on device", "metrics.csv")
+
+    def failing(*words: Any, **others: Any) -> Any:
+        return train(*words, callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=full_disk)], **others)
+
+    monkeypatch.setattr(import_module("clan_tf.folds.cross_validate"), "train", failing)
+    with pytest.raises(CheckFailed) as caught:
+        cross_validate(experiment, 2, str(tmp_path / "my folds"))
+    command = f"--run-dir '{tmp_path / 'my folds'}' --resume"
+    assert str(caught.value).endswith(f"The same command with {command} goes on where it stopped.")
 
 
 def test_folds_of_another_experiment_are_not_mixed(experiment: Experiment, finished: CrossValidation) -> None:

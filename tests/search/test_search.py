@@ -22,7 +22,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from clan_tf.config import Experiment, load_experiment
-from clan_tf.errors import UserError
+from clan_tf.errors import CheckFailed, UserError
 from clan_tf.files.temporary import temporary_file
 from clan_tf.progress import Progress
 from clan_tf.run import RunDirectory
@@ -32,6 +32,7 @@ from clan_tf.search.checking import check_models
 from clan_tf.search.directory import SearchDirectory
 from clan_tf.search.trials import TrialTrainer
 from clan_tf.training import train
+from clan_tf.training.failures import how_to_resume
 from helpers import TINY_DEMO, TOOLS
 from tools import search_process
 
@@ -83,6 +84,17 @@ def test_a_trial_that_fails_is_recorded_with_its_reason(found: SearchOutcome) ->
     text = found.directory.leaderboard_text.read_text(encoding="utf-8")
     assert "- trial 0000: The model outputs NaN" in text
     assert found.stop_reason is None
+
+
+def test_a_failed_trial_names_no_command_for_a_run_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(experiment: Experiment, path: str, **others: Any) -> None:
+        (RunDirectory(path).checkpoints).mkdir(parents=True)
+        (RunDirectory(path).checkpoints / "state-000000006.npz").touch()
+        raise CheckFailed(f"The disk is full.{how_to_resume(RunDirectory(path))}")
+
+    monkeypatch.setattr("clan_tf.search.trials.train", fail)
+    trainer = TrialTrainer(tiny(), rates(0.1), SearchDirectory(tmp_path))
+    assert trainer.train("0000", {"training.learning_rate": 0.1}, None, Progress()).reason == "The disk is full."
 
 
 def test_only_the_best_trial_keeps_its_models(found: SearchOutcome) -> None:

@@ -1,5 +1,6 @@
 """Runs that fail say why, and keep what can be used."""
 
+import shlex
 import shutil
 from pathlib import Path
 from typing import IO
@@ -16,7 +17,7 @@ from clan_tf.progress import Progress
 from clan_tf.run import RunDirectory
 from clan_tf.run.checkpoints import state_files
 from clan_tf.training import disk, train
-from clan_tf.training.failures import explained, less_memory, recording
+from clan_tf.training.failures import explained, how_to_resume, less_memory, recording, resumed_as_part
 
 
 def test_a_disk_that_cannot_hold_the_checkpoints_is_refused_before_training(
@@ -124,6 +125,20 @@ def test_a_run_with_results_or_of_another_time_is_never_removed(kept: str, is_ne
         raise OSError(28, "No space left on device")
     assert (tmp_path / kept).exists()
     assert RunDirectory(tmp_path).read_status()["status"] == "failed"
+
+
+def test_the_command_that_resumes_a_run_can_be_pasted(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "a b")
+    assert how_to_resume(run) == ""
+    run.checkpoints.mkdir(parents=True)
+    (run.checkpoints / "state-000000006.npz").touch()
+    command = how_to_resume(run).removeprefix(" Resume with: ")
+    assert shlex.split(command) == ["clan-tf", "train", "--run-dir", str(run.path), "--resume"]
+    with resumed_as_part("The same command goes on."):
+        assert how_to_resume(run) == " The same command goes on."
+        with resumed_as_part(""):
+            assert how_to_resume(run) == ""
+    assert how_to_resume(run) == f" Resume with: {command}"
 
 
 def test_photos_that_vanish_stop_the_training_with_the_command_that_goes_on(

@@ -27,6 +27,7 @@ from clan_tf.photos.listing import (
     list_folder,
 )
 from clan_tf.photos.naming import NOT_DECODED, PHOTO_SUFFIXES, Reason
+from clan_tf.text import command_line
 
 
 @dataclass(frozen=True)
@@ -221,9 +222,10 @@ def _split_layout(
             left_out += _unused(folder, "unlabelled" if folder.name in told else "unused")
     flat = [f for f in inner if f.name in told and f not in known and inner[f].photos]
     for folder in flat:
+        later = command_line("clan-tf", "predict", "RUN", folder)
         notes.append(
             f"{folder} isn't used as a split: its {counted(len(inner[folder].photos), 'photo')} stand in no class "
-            f"folders, so their classes are unknown. After training: clan-tf predict RUN {folder}."
+            f"folders, so their classes are unknown. After training: {later}."
         )
     places = {split: inner[folder] for split, folder in by_split.items()}
     wrapping = _wrapping(places)
@@ -278,7 +280,8 @@ def _require_no_wrapping(root: Path, contents: Contents) -> None:
     if way != root and folders:
         raise UserError(
             f"data.root: the photos in {root} all stand in {way.relative_to(root)}/, so there is only one class. If "
-            f"the folders in there are the classes or the splits, give that folder: --set data.root={way}."
+            f"the folders in there are the classes or the splits, give that folder: "
+            f"{command_line('--set', f'data.root={way}')}."
         )
 
 

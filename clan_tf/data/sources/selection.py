@@ -9,6 +9,7 @@ from clan_tf.data.sources.cutting import content_key, places_by_content, with_di
 from clan_tf.data.sources.source import Photo, Source, members_by_label, relative_name
 from clan_tf.errors import UserError, counted, listed, nearest, shown
 from clan_tf.files import parse_json, read_text
+from clan_tf.text import command_line
 
 Splits = Mapping[str, Sequence[Photo]]
 
@@ -34,7 +35,8 @@ def quarantined_photos(photos: Iterable[Photo], quarantine: Path | None, root: s
     if unknown:
         raise UserError(
             f"data.quarantine: {quarantine} names {len(unknown)} photos that the data doesn't have, such as "
-            f"{min(unknown)!r}. Write it again: clan-tf data check CONFIG --quarantine {quarantine}."
+            f"{min(unknown)!r}. Write it again: "
+            f"{command_line('clan-tf', 'data', 'check', 'CONFIG', '--quarantine', quarantine)}."
         )
     return frozenset(name for name, relative in names.items() if name in quarantined or relative in quarantined)
 
