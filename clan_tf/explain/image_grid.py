@@ -32,7 +32,9 @@ class ImageGrid:
         self.columns = columns
         self.image = image
         width = columns * (image[0] + _GAP)
-        self._heading = wrap(printable(heading), max(20, int(0.72 * _LETTERS * width)))
+        self._heading = wrap(
+            printable(heading).replace(" %", "\N{NO-BREAK SPACE}%"), max(20, int(0.8 * _LETTERS * width))
+        )
         self._legend = wrap(legend, max(20, int(_LETTERS * width)))
 
     def draw(self, rows: Sequence[Sequence[Cell | None]]) -> tuple[Figure, np.ndarray]:
