@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from clan_tf.cli.branches import branch_names, branches_option
 from clan_tf.cli.completion import complete_config
 from clan_tf.cli.console import (
     ConsoleProgress,
@@ -25,9 +26,7 @@ if TYPE_CHECKING:
 def evaluate(
     model: ModelArgument,
     split: Annotated[str, typer.Option("--split", help="train, val or test.")] = "test",
-    branches: Annotated[
-        str | None, typer.Option("--branches", metavar="A,B", help="Combine these branches instead of the usual ones.")
-    ] = None,
+    branches: Annotated[str | None, branches_option("Combine these branches instead of the usual ones.")] = None,
     config: Annotated[
         str | None,
         typer.Option(
@@ -75,10 +74,10 @@ def evaluate(
     a taxonomy accuracy by level and the severity of the mistakes, how well the probabilities are calibrated, the error
     if unsure answers are withheld and, with photos of other classes, how well they are told apart.
     """
+    chosen = branch_names(branches)
     quiet_tensorflow()
     from clan_tf.evaluation import evaluate as evaluate_model
 
-    chosen = branches.split(",") if branches else None
     result = evaluate_model(
         model,
         split,

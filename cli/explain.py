@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from clan_tf.cli.branches import branch_names, branches_option
 from clan_tf.cli.console import (
     ConsoleProgress,
     JsonOption,
@@ -16,7 +17,7 @@ from clan_tf.cli.console import (
     require_utf8,
     say,
 )
-from clan_tf.errors import UserError
+from clan_tf.errors import UserError, counted
 from clan_tf.text import printable
 
 
@@ -30,9 +31,7 @@ def explain(
             "--at", metavar="X,Y", help="A pixel of the upright photo, to show what its position is related to."
         ),
     ] = None,
-    branches: Annotated[
-        str | None, typer.Option("--branches", "--branch", metavar="A,B", help="Grad-CAM of these branches only.")
-    ] = None,
+    branches: Annotated[str | None, branches_option("Grad-CAM of these branches only.")] = None,
     label: Annotated[
         str | None, typer.Option("--label", metavar="CLASS", help="The class to explain; by default the predicted one.")
     ] = None,
@@ -42,11 +41,10 @@ def explain(
 
     Writes them as arrays, too. Exits with 1 if a photo couldn't be read.
     """
-    position = None if at is None else _position(at)
+    position, chosen = None if at is None else _position(at), branch_names(branches)
     quiet_tensorflow()
     from clan_tf.explain import explain_photos
 
-    chosen = branches.split(",") if branches else None
     results = explain_photos(model, paths, Path(output), position, chosen, label, ConsoleProgress())
     failed = [result for result in results if "error" in result]
     if as_json:
@@ -59,7 +57,8 @@ def explain(
             for result in results
         ]
         print_table("Explained photos", ("photo", "label", "probability"), rows)
-        say(f"{len(results) - len(failed)} photos explained, {len(failed)} skipped. Pictures and arrays: {output}")
+        explained = counted(len(results) - len(failed), "photo")
+        say(f"{explained} explained, {len(failed):,} skipped. Pictures and arrays: {output}")
     if failed:
         raise typer.Exit(1)
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from clan_tf.cli.branches import branch_names, branches_option
 from clan_tf.cli.completion import complete_config
 from clan_tf.cli.console import (
     ConsoleProgress,
@@ -17,6 +18,7 @@ from clan_tf.cli.console import (
     require_utf8,
     say,
 )
+from clan_tf.errors import counted
 from clan_tf.text import command_line
 
 if TYPE_CHECKING:
@@ -46,7 +48,8 @@ def export(
         int | None, typer.Option("--samples", metavar="N", help="Number of test photos to compare on; all by default.")
     ] = None,
     branches: Annotated[
-        str | None, typer.Option("--branches", metavar="A,B", help="Combine these branches; the others are removed.")
+        str | None,
+        branches_option("Combine these branches; the others are removed, and all answers are given."),
     ] = None,
     io: Annotated[
         str | None,
@@ -108,6 +111,7 @@ def export(
 
     Keeps the file if its outputs agree with the model's, and otherwise exits with 1.
     """
+    chosen = branch_names(branches)
     quiet_tensorflow()
     from clan_tf.export import ExportOptions
     from clan_tf.export import export as export_model
@@ -115,7 +119,7 @@ def export(
     options = ExportOptions(
         format=format,
         quantize=quantize,
-        branches=tuple(branches.split(",")) if branches is not None else None,
+        branches=chosen,
         io=io,
         any_batch=any_batch,
         per_branch=per_branch,
@@ -129,7 +133,7 @@ def export(
     if as_json:
         print_json({"path": str(result.path), "options": asdict(result.options), "gate": result.report.to_json()})
         return
-    print_table(f"{options.kind} on {result.report.photos} photos", COLUMNS, _rows(result.report))
+    print_table(f"{options.kind} on {counted(result.report.photos, 'photo')}", COLUMNS, _rows(result.report))
     if result.options.keep_float:
         say(f"Kept in float32: {', '.join(result.options.keep_float)}")
     say(f"Written: {result.path}")
@@ -144,6 +148,12 @@ def _rows(report: "GateReport") -> list[tuple[str, str, str]]:
         ("mean difference", "", f"{report.mean_difference:.1e}"),
         ("size", "", f"{report.bytes / 1e6:.2f} MB"),
     ]
+    if (withheld := report.withholding) is not None:
+        own_error, error = ("" if x is None else percent(x) for x in (withheld.keras_error, withheld.error))
+        rows[1:1] = [
+            ("answers that aren't withheld", percent(withheld.keras_coverage), percent(withheld.coverage)),
+            ("wrong among these", own_error, error),
+        ]
     for speed in report.speeds:
         name = f"a photo with {speed.threads} thread{'s' if speed.threads > 1 else ''}, median (95 %)"
         rows.append((name, "", f"{1000 * speed.median:.2f} ms ({1000 * speed.p95:.2f})"))

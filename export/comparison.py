@@ -97,6 +97,7 @@ class Comparison:
         threads: Sequence[int] = (),
         seconds: float = 1.0,
         signatures: Sequence[str] = (),
+        takes_batches: bool = False,
     ) -> GateReport:
         """Compares an exported file with the model; the file holds its contract unless one is given."""
         if contract.class_names != tuple(self.model.class_names) or not set(contract.branches) <= set(self.answers):
@@ -113,6 +114,7 @@ class Comparison:
             threads,
             seconds,
             self.progress,
+            takes_batches,
         )
 
     def further_signatures(self, options: ExportOptions) -> list[str]:

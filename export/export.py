@@ -29,6 +29,7 @@ class Export:
         report: the comparison of its outputs with the Keras model's.
         options: the options of the export, with the layers that stay in float32.
         contract: its labels and preprocessing.
+        notes: in what the file isn't like the model.
     """
 
     path: Path
@@ -36,6 +37,7 @@ class Export:
     report: GateReport
     options: ExportOptions
     contract: Contract
+    notes: tuple[str, ...] = ()
 
     @property
     def description(self) -> str:
@@ -59,7 +61,8 @@ def export(
     Args:
         model: a run directory or a `.keras` file.
         options: the format and further options.
-        output: the folder to make; if `None`, `exports/KIND` in the model's run, or beside a file without a run.
+        output: the folder to make; if `None`, `exports/NAME` in the model's run, or beside a file without a run, where
+            NAME is `options.folder_name`.
         samples: how many test photos the outputs are compared on, stratified over classes; all if `None`.
         config: the config whose data to use; the run's own if `None`.
         overrides: `KEY=VALUE` strings that override the config.
@@ -106,6 +109,7 @@ class Exporter:
                     "split": self._comparison.split,
                     "options": asdict(made.options),
                     "contract": asdict(made.contract) | {"class_names": list(made.contract.class_names)},
+                    **({"notes": list(made.notes)} if made.notes else {}),
                     "gate": made.report.to_json(),
                     "environment": describe_environment(),
                 },
@@ -132,6 +136,8 @@ class Exporter:
             CheckFailed: if a file can't be written or run.
         """
         contract = self._writer.contract(options)
+        if lost := self._writer.lost_rejection(contract):
+            self._progress.note(f"note: {options.kind}: {lost}")
         made = self._build_once(options, contract, folder, threads, seconds)
         if not made.report.failures or options.quantize not in SELECTIVE or options.keep_float:
             return made
@@ -155,10 +161,14 @@ class Exporter:
         limits = Limits.of(options, model.ROUNDING, model.sharpness)
         signatures = self._comparison.further_signatures(options)
         with self._comparison.own_files(options):
-            report = self._comparison.check(path, contract, limits, own_contract, threads, seconds, signatures)
-        return Export(path, folder, report, options, contract)
+            report = self._comparison.check(
+                path, contract, limits, own_contract, threads, seconds, signatures, options.takes_batches
+            )
+        lost = self._writer.lost_rejection(contract)
+        return Export(path, folder, report, options, contract, (lost,) if lost else ())
 
 
 def _default_folder(model: str, options: ExportOptions) -> Path:
     located = locate_keras(model)
-    return located.run.export(options.kind) if located.run else exports_in(located.file.parent) / options.kind
+    name = options.folder_name
+    return located.run.export(name) if located.run else exports_in(located.file.parent) / name

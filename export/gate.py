@@ -11,6 +11,8 @@ import numpy as np
 from clan_tf.data.checked_photos import CheckedPhotos
 from clan_tf.data.sources.content import read_content
 from clan_tf.errors import counted
+from clan_tf.export.batches import failed_batches
+from clan_tf.export.decisions import Withholding, withholding, wrong_decisions
 from clan_tf.export.encoded_photos import LOOKED_INTO, why_not_served
 from clan_tf.export.options import ExportOptions
 from clan_tf.in_parallel import cores
@@ -65,13 +67,16 @@ class Limits:
             sharpness: the model's, which raises the limits of float32 and float16 files.
         """
         if options.quantize == "none":
-            difference = rounding * sharpness * FLOAT32_DIFFERENCE
-            # Both probabilities may differ.
-            return cls(difference=difference, margin=max(DECIDED_MARGIN, 2 * difference))
+            return cls._of_difference(rounding * sharpness * FLOAT32_DIFFERENCE)
         if options.quantize == "float16":
-            return cls(difference=sharpness * FLOAT16_DIFFERENCE)
+            return cls._of_difference(sharpness * FLOAT16_DIFFERENCE)
         agreement = AGREEMENT.get(options.quantize) if options.min_agreement is None else options.min_agreement
         return cls(drop=DROP if options.max_drop is None else options.max_drop, agreement=agreement)
+
+    @classmethod
+    def _of_difference(cls, difference: float) -> "Limits":
+        # Both of two probabilities may differ.
+        return cls(difference=difference, margin=max(DECIDED_MARGIN, 2 * difference))
 
 
 @dataclass(frozen=True)
@@ -92,6 +97,7 @@ class GateReport:
         speeds: measured speeds for one photo, one per number of threads.
         failures: a sentence for each limit that isn't met.
         limits: the required limits.
+        withholding: what the reject option does; `None` if the file has none.
     """
 
     photos: int
@@ -107,15 +113,19 @@ class GateReport:
     speeds: tuple[Speed, ...]
     failures: tuple[str, ...]
     limits: Limits
+    withholding: Withholding | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Returns plain values, as in `export.json`; `passed` is `None` if there are no limits."""
-        return {**asdict(self), "passed": not self.failures if self.limits != Limits() else None}
+        values = asdict(self)
+        if not self.withholding:
+            del values["withholding"]
+        return {**values, "passed": not self.failures if self.limits != Limits() else None}
 
     def describe_failure(self) -> str:
         """Describes the limits that aren't met, line by line, and all measurements."""
         figures = (
-            f"{self.photos} photos, same most probable class for {100 * self.agreement:.2f} %, accuracy "
+            f"{counted(self.photos, 'photo')}, same most probable class for {100 * self.agreement:.2f} %, accuracy "
             f"{100 * self.accuracy:.2f} % (Keras {100 * self.keras_accuracy:.2f} %), largest difference "
             f"{self.largest_difference:.2g}, mean {self.mean_difference:.2g}"
         )
@@ -131,6 +141,7 @@ def check_file(
     threads: Sequence[int] = (),
     seconds: float = 1.0,
     progress: Progress | None = None,
+    takes_batches: bool = False,
 ) -> GateReport:
     """Runs photos through an exported file and compares its outputs.
 
@@ -143,6 +154,7 @@ def check_file(
         threads: the numbers of threads with which speed is measured; 1 and all if empty.
         seconds: how long speed is measured for each.
         progress: where progress is shown.
+        takes_batches: whether the file must answer several photos at once as one by one.
     """
     progress = progress or Progress()
     signatures = [name for name in expected if not name.startswith(PROBABILITIES)]
@@ -159,17 +171,24 @@ def check_file(
             if count == counts[-1]:
                 with progress.track("comparing photos", len(checked.photos)) as advance:
                     answers = predictor.outputs(checked, advance, signatures, not_served)
-                answers[PREDICT], other_views = _as_predict_sees(predictor, checked, answers[PROBABILITIES].shape[1])
-                file = model.path
-    figures = compare({**expected, PREDICT: expected[PROBABILITIES]}, answers, checked.labels, limits.margin)
+                answers[PREDICT], wrong = _as_predict_sees(predictor, checked, answers[PROBABILITIES].shape[1])
+                file, rejection = model.path, model.contract.rejection
+                if file.is_dir():
+                    wrong += wrong_decisions(answers, signatures, rejection)
+                if takes_batches:
+                    most = FLOAT16_DIFFERENCE if limits.difference is None else limits.difference
+                    wrong += failed_batches(model, photo, signatures, most)
+    own, other = expected[PROBABILITIES], answers[PROBABILITIES]
+    figures = compare({**expected, PREDICT: own}, answers, checked.labels, limits.margin)
     return GateReport(
         photos=len(checked.photos),
         **figures,
         not_served=len(not_served),
         bytes=file_bytes(file),
         speeds=tuple(speeds),
-        failures=(*failed_limits(figures, limits), *(other_views if limits != Limits() else ())),
+        failures=(*failed_limits(figures, limits), *(wrong if limits != Limits() else ())),
         limits=limits,
+        withholding=withholding(rejection, own, other, checked.labels) if rejection else None,
     )
 
 

@@ -1,7 +1,9 @@
 """The options of an export."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Literal, get_args
 
 from clan_tf.errors import UserError, nearest
@@ -16,6 +18,8 @@ LOSSY = ("dynamic", "int8", "int16x8")
 """Quantizations that store weights as integers, and so lose more than precision."""
 CALIBRATED = ("int8", "int16x8")
 """Quantizations that need photos to determine the range of activations."""
+LONGEST_FOLDER = 100
+"""Most letters of a default folder's name."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +96,32 @@ class ExportOptions:
 
     @property
     def kind(self) -> str:
-        """Format and quantization in one word, used as folder name: `saved_model`, `tflite-int8`."""
+        """Format and quantization in one word: `saved_model`, `tflite-int8`."""
         return self.format if self.format != "tflite" else f"tflite-{self.quantize.replace('none', 'float32')}"
+
+    @property
+    def folder_name(self) -> str:
+        """The name of the folder in `exports/`: the kind, and what makes another file: `tflite-float32-uint8-top`."""
+        usual_io = "float32" if self.format == "tflite" else "uint8"
+        parts = [
+            *([self.io] if self.io not in (None, usual_io) else []),
+            *(["any-batch"] if self.any_batch else []),
+            *(["per-branch"] if self.per_branch else []),
+            *(["explain"] if self.explain else []),
+            *([] if self.fold else ["unfolded"]),
+            *([f"calibration-{self.calibration_photos}"] if self.calibration_photos else []),
+            *sorted(set(self.branches or ())),
+            *(["keep", *sorted(set(self.keep_float))] if self.keep_float else []),
+        ]
+        name = "-".join([self.kind, *(re.sub(r"[^\w.+-]", "_", part) for part in parts)])
+        if len(name) <= LONGEST_FOLDER:
+            return name
+        return f"{name[: LONGEST_FOLDER - 9]}-{sha256(name.encode()).hexdigest()[:8]}"
+
+    @property
+    def takes_batches(self) -> bool:
+        """Whether the file promises answers for several photos in one request."""
+        return self.any_batch or self.format in ("saved_model", "onnx")
 
 
 def _require_use(option: str, value: str, given_for: Mapping[tuple[str, ...], Mapping[str, bool]]) -> None:

@@ -15,9 +15,7 @@ from clan_tf.export.warmup import write_warmup
 from clan_tf.rejection import Rejection
 from clan_tf.runtime import Contract
 from clan_tf.runtime.contract import CONTRACT_FILE, LABELS_FILE
-from clan_tf.runtime.exported import PROBABILITIES, SERVE_BYTES
-
-LABEL_IDS, ACCEPTED = "label_ids", "accepted"
+from clan_tf.runtime.exported import ACCEPTED, LABEL_IDS, PROBABILITIES, SERVE_BYTES
 
 
 def write_saved_model(model: keras.Model, folder: Path) -> None:

@@ -103,7 +103,7 @@ class SelectiveQuantizer:
 
         def fails(kept: Sequence[str]) -> list[str]:
             answers = self._answers(self.quantize(kept), photos)
-            figures = compare({PROBABILITIES: expected}, {PROBABILITIES: answers}, labels)
+            figures = compare({PROBABILITIES: expected}, {PROBABILITIES: answers}, labels, limits.margin)
             return failed_limits(figures, limits)
 
         choices, count = [], 1

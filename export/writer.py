@@ -18,11 +18,13 @@ from clan_tf.export.onnx import classifier_to_onnx
 from clan_tf.export.options import CALIBRATED, LOSSY, ExportOptions
 from clan_tf.export.pruning import inference_model
 from clan_tf.export.requirements import require_lines
+from clan_tf.export.sampling import stratified_indices
 from clan_tf.export.saved_model import write_servable
 from clan_tf.export.selective import SelectiveQuantizer, require_layers
 from clan_tf.export.tflite import classifier_to_tflite
-from clan_tf.inference.predictor import choose_branches
+from clan_tf.inference.predictor import choose_branches, rejection_of
 from clan_tf.models import save_model
+from clan_tf.rejection import Rejection
 from clan_tf.runtime import Contract
 from clan_tf.runtime.contract import contract_taxonomy, contract_temperatures
 
@@ -54,7 +56,6 @@ class ExportWriter:
             UserError: if a branch isn't one of the model's, or a class name has several lines.
         """
         model = self._model
-        usual = model.branches, None, model.branch_weights
         branches = choose_branches(model.branches, options.branches, model.branch_weights)
         require_lines(self._source.path, model.class_names)
         # Phone libraries stretch photos to the file's size: they pass the whole photo, and the file crops the centre.
@@ -71,10 +72,18 @@ class ExportWriter:
             per_branch=options.per_branch,
             branch_weights=chosen_weights(branches, model.branch_weights) or (),
             temperatures=contract_temperatures(branches, model.temperatures),
-            # Thresholds hold for the combination that they were fitted to.
-            rejection=model.rejection if set(branches) == set(choose_branches(*usual)) else None,
+            rejection=self._rejection_of(branches)[0],
             taxonomy=contract_taxonomy(model.taxonomy),
         )
+
+    def lost_rejection(self, contract: Contract) -> str | None:
+        """Says why an export doesn't withhold the answers that the model does; `None` if it does as the model does."""
+        return self._rejection_of(contract.branches)[1]
+
+    def _rejection_of(self, branches: Sequence[str]) -> tuple[Rejection | None, str | None]:
+        model = self._model
+        usual = choose_branches(model.branches, None, model.branch_weights)
+        return rejection_of(branches, usual, model.rejection)
 
     def write(self, options: ExportOptions, contract: Contract, folder: Path) -> Path:
         """Writes the file into a folder, and returns its path."""
@@ -100,7 +109,7 @@ class ExportWriter:
         split = "val" if self._source.split == "test" else "train"
         checked = self._source.sample(split, SEARCH_PHOTOS)
         views = self._source.views(checked, contract, f"reading {split} photos")
-        few = _some(views, RANKING_PHOTOS)
+        few = [views[index] for index in stratified_indices(checked.labels.tolist(), RANKING_PHOTOS)]
         with self._source.own_files(options):
             with self._source.progress.track("looking for sensitive layers", len(quantizer.layers)) as advance:
                 ranked = quantizer.ranked_layers(few, advance)
@@ -150,7 +159,8 @@ class ExportWriter:
         key = (_float_options(options), options.calibration_photos)
         if key not in self._corrections:
             try:
-                photos = _some(self._calibration(options, contract), CORRECTION_PHOTOS)
+                count = min(CORRECTION_PHOTOS, options.calibration_photos or CALIBRATION_PHOTOS)
+                photos = self._train_views(count, contract)
             except UserError as error:
                 if options.quantize in CALIBRATED:
                     raise
@@ -177,8 +187,10 @@ class ExportWriter:
         return maps
 
     def _calibration(self, options: ExportOptions, contract: Contract) -> list[np.ndarray]:
+        return self._train_views(options.calibration_photos or CALIBRATION_PHOTOS, contract)
+
+    def _train_views(self, count: int, contract: Contract) -> list[np.ndarray]:
         """Returns train photos as input of the file, stratified over classes; they are read once."""
-        count = options.calibration_photos or CALIBRATION_PHOTOS
         if (count, contract.input_size) not in self._calibration_views:
             checked = self._source.sample("train", count)
             views = self._source.views(checked, contract, "reading calibration photos")
@@ -189,8 +201,3 @@ class ExportWriter:
 def _float_options(options: ExportOptions) -> ExportOptions:
     """Returns the options of the float32 file that a quantized one is made from."""
     return replace(options, quantize="none", keep_float=(), calibration_photos=None, max_drop=None, min_agreement=None)
-
-
-def _some(photos: Sequence[np.ndarray], most: int) -> Sequence[np.ndarray]:
-    """Returns at most so many photos, spread over all."""
-    return photos[:: -(-len(photos) // most)]

@@ -185,11 +185,14 @@ def evaluate(
             progress.note(f"note: the run {run.path} is {run.read_status()['status']}")
         data = read_noted(run, experiment, config, progress, source)
         require_same_classes(path, predictor.class_names, data.source)
+        if predictor.lost_rejection:
+            progress.note(f"note: {predictor.lost_rejection}")
         checked = check_noted(data, split, data.photos(split), progress)
         probabilities = predictor.answers(checked, progress)
         others = _unknown(predictor, data, unknown, checked, probabilities[COMBINED], progress)
     groups, group_notes = noted_groups(data, split, checked, progress)
     notes = [*data.notes, *data.content_notes(split, checked), *group_notes]
+    notes += [predictor.lost_rejection] if predictor.lost_rejection else []
     if run is None:
         notes += notes_on_folds(path, checked, progress)
     if split == "val" and data.match and (fitted := _fitted(predictor)):

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from textwrap import wrap
 
 import matplotlib
 import numpy as np
@@ -12,8 +11,9 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 
 from clan_tf.explain.geometry import spread_over_photo
+from clan_tf.explain.image_grid import Cell, ImageGrid
 from clan_tf.explain.maps import Explanation
-from clan_tf.plots import PLAIN_TEXT, frameless_grid, save_figure
+from clan_tf.plots import PLAIN_TEXT, save_figure
 from clan_tf.text import printable
 
 MOST_PIXELS = 640
@@ -21,8 +21,12 @@ MOST_PIXELS = 640
 NEARLY_SHUT = 0.05
 """Spatial attention that is nowhere stronger passes on almost nothing of the top-level map."""
 _LEGEND = (
-    "Grad-CAM: grey is no evidence, yellow the most within each map; colours can't be compared between maps. "
-    "The model doesn't see anything outside the dashed frame."
+    "Grad-CAM: grey is no evidence, yellow the most within each map; colours can't be compared between maps, but the "
+    "largest values in the titles of one branch can. The model doesn't see anything outside the dashed frame."
+)
+_CONTACT_LEGEND = (
+    "Right of each photo is Grad-CAM, the evidence for the class, averaged over the branches: grey is none, yellow the "
+    "most within the photo; colours can't be compared between photos. The model doesn't see what is washed out."
 )
 
 
@@ -48,9 +52,15 @@ class Picture:
         pixels = photo if scale == 1.0 else np.asarray(Image.fromarray(photo).resize(size, Image.Resampling.BILINEAR))
         return cls(pixels, scale, explanation)
 
-    def with_evidence(self, heat: np.ndarray) -> np.ndarray:
-        """Draws a map of values from 0 up over the grey photo, warmer for higher values; uint8 RGB."""
-        return self._blend(heat / max(float(heat.max()), 1e-12), "inferno", lambda spread: 0.7 * spread)
+    def with_evidence(self, heat: np.ndarray, brightest: float | None = None) -> np.ndarray:
+        """Draws a map of values from 0 up over the grey photo, warmer for higher values; uint8 RGB.
+
+        Args:
+            heat: the map.
+            brightest: the value of the warmest colour; the map's largest if `None`.
+        """
+        brightest = float(heat.max()) if brightest is None else brightest
+        return self._blend(heat / max(brightest, 1e-12), "inferno", lambda spread: 0.7 * spread)
 
     def with_attention(self, heat: np.ndarray) -> np.ndarray:
         """Draws a map over the grey photo, between its own smallest (dark) and largest (bright) value."""
@@ -82,9 +92,7 @@ def draw_sheet(picture: Picture, heading: str, at: tuple[int, int] | None, path:
     A single map of Grad-CAM stands in the first row, too.
     """
     explanation = picture.explanation
-    stages = list(dict.fromkeys(stage for _, stage in explanation.gradcam))
-    branches = list(dict.fromkeys(branch for branch, _ in explanation.gradcam))
-    first_row = [("photo", picture.pixels)]
+    first_row: list[Cell | None] = [("photo", picture.pixels)]
     for name, heat in explanation.attention.items():
         first_row.append((attention_title(name, heat), picture.with_attention(heat)))
     for name, heat in explanation.relation.items():
@@ -92,28 +100,38 @@ def draw_sheet(picture: Picture, heading: str, at: tuple[int, int] | None, path:
         drawn = picture.with_signed(heat) if is_signed else picture.with_evidence(heat)
         colors = "red adds, blue subtracts" if is_signed else "yellow is the most"
         first_row.append((f"what + gathers in {name}\n{colors}", drawn))
-    rows = [[(branch, stage) for stage in stages] for branch in branches]
-    beside = rows.pop() if len(explanation.gradcam) == 1 else []
-    columns = max(len(first_row) + len(beside), len(stages))
+    marked = [index for index, cell in enumerate(first_row) if cell and cell[0].startswith(("photo", "what +"))]
+    rows = _gradcam_rows(picture)
+    if len(explanation.gradcam) == 1:
+        first_row += rows.pop()
     height, width = picture.pixels.shape[:2]
-    figure, grid = frameless_grid(1 + len(rows), columns, (2.6, 2.6 * height / width + 0.6))
-    for axes, (title, image) in zip(grid[0], first_row, strict=False):
-        _show(axes, image, title)
-        if title == "photo" or title.startswith("what +"):
-            _mark(axes, picture, at)
-    _outline(grid[0][0], picture)
-    for axes_row, keys in zip([grid[0][len(first_row) :], *grid[1:]], [beside, *rows], strict=True):
-        for axes, (branch, stage) in zip(axes_row, keys, strict=False):
-            cam = explanation.gradcam.get((branch, stage))
-            if cam is not None:
-                empty = "" if cam.max() > 0 else ": no evidence"
-                _show(axes, picture.with_evidence(cam), f"Grad-CAM of branch {branch}\nat {stage}{empty}")
-    figure.suptitle(printable(heading), fontsize=11)
-    legend = wrap(_LEGEND, 26 * columns)
-    figure.text(0.01, 0.005, "\n".join(legend), fontsize=8, va="bottom")
-    inch = 1 / figure.get_figheight()
-    figure.tight_layout(rect=(0, (0.14 * len(legend) + 0.1) * inch, 1, 1 - 0.2 * inch))
+    columns = max(map(len, [first_row, *rows]))
+    grid = ImageGrid(columns, (2.4, 2.4 * height / width), heading=heading, legend=_LEGEND)
+    figure, axes = grid.draw([first_row, *rows])
+    for index in marked:
+        _mark(axes[0, index], picture, at)
+    _outline(axes[0, 0], picture)
     save_figure(figure, path)
+
+
+def _gradcam_rows(picture: Picture) -> list[list[Cell | None]]:
+    """Returns a row for each branch, with a map for each stage that it is computed from, else `None`."""
+    explanation = picture.explanation
+    stages = list(dict.fromkeys(stage for _, stage in explanation.gradcam))
+    rows: dict[str, list[Cell | None]] = {branch: [None] * len(stages) for branch, _ in explanation.gradcam}
+    for (branch, stage), cam in explanation.gradcam.items():
+        drawn = picture.with_evidence(cam, explanation.brightest(branch, stage))
+        title = f"Grad-CAM of branch {branch}\nat {stage}: {_strength(explanation, branch, stage)}"
+        rows[branch][stages.index(stage)] = title, drawn
+    return [*rows.values()]
+
+
+def _strength(explanation: Explanation, branch: str, stage: str) -> str:
+    most = float(explanation.gradcam[branch, stage].max())
+    if most <= 0:
+        return "no evidence"
+    hardly = "hardly any evidence, " if explanation.is_faint(branch, stage) else ""
+    return f"{hardly}up to {most:.2g}"
 
 
 def attention_title(name: str, heat: np.ndarray) -> str:
@@ -128,19 +146,14 @@ def attention_title(name: str, heat: np.ndarray) -> str:
 def draw_contact_sheet(pictures: Sequence[Picture], captions: Sequence[str], path: Path, columns: int = 4) -> None:
     """Writes a PNG of many photos, each beside the combined heat map of all branches, with a caption."""
     tallest = max(picture.pixels.shape[0] / picture.pixels.shape[1] for picture in pictures)
-    columns = min(columns, len(pictures))
-    cell = (3.4, 1.7 * min(tallest, 2.0) + 0.7)
-    figure, grid = frameless_grid(-(-len(pictures) // columns), columns, cell)
-    for axes, picture, caption in zip(grid.ravel(), pictures, captions, strict=False):
+    cells: list[Cell | None] = []
+    for picture, caption in zip(pictures, captions, strict=True):
         seen = picture.with_evidence(picture.explanation.summary())
-        _show(axes, np.concatenate([picture.pixels, seen], axis=1), printable(caption, keep="\n"))
-    figure.tight_layout()
-    save_figure(figure, path)
-
-
-def _show(axes: Axes, image: np.ndarray, title: str) -> None:
-    axes.imshow(image)
-    axes.set_title(title, fontsize=8)
+        cells.append((printable(caption, keep="\n"), np.concatenate([picture.pixels, seen], axis=1)))
+    columns = min(columns, len(cells))
+    rows = [cells[start : start + columns] for start in range(0, len(cells), columns)]
+    grid = ImageGrid(columns, (3.2, 1.6 * min(tallest, 2.0)), legend=_CONTACT_LEGEND)
+    save_figure(grid.draw(rows)[0], path)
 
 
 def _mark(axes: Axes, picture: Picture, at: tuple[int, int] | None) -> None:

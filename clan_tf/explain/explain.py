@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from clan_tf.errors import CheckFailed, UserError, nearest
+from clan_tf.errors import CheckFailed, UserError, counted, nearest
 from clan_tf.explain.drawing import Picture, draw_contact_sheet, draw_sheet
 from clan_tf.explain.geometry import seen_window
 from clan_tf.explain.maps import Explainer, Explanation
@@ -51,7 +51,8 @@ def explain_photos(
         For each photo, in order, `{"path", "label", "probability", "picture", "arrays"}` or `{"path", "error"}`.
 
     Raises:
-        UserError: if the model can't be loaded, a name is wrong, or `output` exists.
+        UserError: if the model can't be loaded, a name is wrong, `at` is outside what it sees of every photo, or
+            `output` exists.
         CheckFailed: if no photo could be explained; nothing is written then.
     """
     progress = progress or Progress()
@@ -73,10 +74,8 @@ def explain_photos(
                 job.add(photos[start : start + BATCH])
                 for _ in photos[start : start + BATCH]:
                     advance()
-        if not job.small:
-            problems = "\n".join(f"  {result['path']}: {result['error']}" for result in job.results[:20])
-            raise CheckFailed(f"None of {len(photos)} photos could be explained:\n{problems}")
-        job.draw_contact_sheets()
+        job.require_some()
+        job.finish_contact_sheets()
     return job.results
 
 
@@ -90,6 +89,10 @@ def missing_maps(model: BranchClassifier) -> list[str]:
     return notes
 
 
+class _Outside(PhotoError):
+    """The model doesn't see the pixel `at` of a photo."""
+
+
 class _Job:
     """One call's photos, processed batch by batch."""
 
@@ -101,6 +104,8 @@ class _Job:
         self.results: list[dict[str, Any]] = []
         self.small: list[Picture] = []
         self.captions: list[str] = []
+        self.sheets = 0
+        self.outside: list[_Outside] = []
 
     def add(self, paths: Sequence[Path]) -> None:
         """Explains and writes a batch of photos."""
@@ -109,6 +114,9 @@ class _Job:
         for path in paths:
             try:
                 photos[path] = self._read(path)
+            except _Outside as error:
+                errors[path] = str(error)
+                self.outside.append(error)
             except PhotoError as error:
                 errors[path] = str(error)
         labels = None if self.label is None else [self.label] * len(photos)
@@ -120,22 +128,38 @@ class _Job:
             else:
                 self._write(path, photos[path], explanations[path])
 
-    def draw_contact_sheets(self) -> None:
-        """Writes `contact_sheet.png`, or numbered ones, if there are several photos."""
-        starts = range(0, len(self.small), SHEET_PHOTOS) if len(self.small) > 1 else ()
-        for number, start in enumerate(starts, start=1):
-            name = "contact_sheet.png" if len(starts) == 1 else f"contact_sheet_{number:03d}.png"
-            end = start + SHEET_PHOTOS
-            draw_contact_sheet(self.small[start:end], self.captions[start:end], self.folder / name)
+    def require_some(self) -> None:
+        """Raises a `UserError` if no photo could be explained because of `at`, a `CheckFailed` if for other reasons."""
+        if any("error" not in result for result in self.results):
+            return
+        if self.outside:
+            path = next(result["path"] for result in self.results if result["error"] == str(self.outside[0]))
+            others = len(self.outside) - 1
+            so = f", and so of {counted(others, 'other photo')}" if others else ""
+            raise UserError(f"{path}: {self.outside[0]}{so}. Give a pixel that it sees, or omit --at.")
+        problems = "\n".join(f"  {result['path']}: {result['error']}" for result in self.results[:20])
+        raise CheckFailed(f"None of {counted(len(self.results), 'photo')} could be explained:\n{problems}")
+
+    def finish_contact_sheets(self) -> None:
+        """Writes the last photos' sheet: `contact_sheet.png` if it is the only one; none for a single photo."""
+        if self.sheets:
+            self._draw_contact_sheet(f"contact_sheet_{self.sheets + 1:03d}.png")
+        elif len(self.small) > 1:
+            self._draw_contact_sheet("contact_sheet.png")
+
+    def _draw_contact_sheet(self, name: str) -> None:
+        """Writes a sheet, and forgets its photos: their maps fill the memory."""
+        draw_contact_sheet(self.small, self.captions, self.folder / name)
+        self.small, self.captions, self.sheets = [], [], self.sheets + 1
 
     def _read(self, path: Path) -> np.ndarray:
-        """Reads a whole photo; raises a `PhotoError` if it can't be read, or the model doesn't see the pixel `at`."""
+        """Reads a whole photo; raises a `PhotoError` if it can't be read, `_Outside` if the model doesn't see `at`."""
         photo = read_photo(path)
         height, width, _ = photo.shape
         window = seen_window(height, width, view_of_model(self.explainer.model))
         if self.at and window.cell_at(*self.at, 1, 1) is None:
             left, top = round(window.left), round(window.top)
-            raise PhotoError(
+            raise _Outside(
                 f"--at {self.at[0]},{self.at[1]} is outside what the model sees of this photo of {width} x "
                 f"{height} pixels: columns {left} to {round(window.left + window.width) - 1}, rows {top} to "
                 f"{round(window.top + window.height) - 1}"
@@ -149,6 +173,8 @@ class _Job:
         heading = f"{_written_name(path.name)}: evidence for {label} ({100 * explanation.probability:.1f} %)"
         draw_sheet(Picture.of(photo, explanation), heading, self.at, self.folder / f"{name}.png")
         np.savez_compressed(self.folder / f"{name}.npz", allow_pickle=False, **explanation.arrays())
+        if len(self.small) == SHEET_PHOTOS:
+            self._draw_contact_sheet(f"contact_sheet_{self.sheets + 1:03d}.png")
         self.small.append(Picture.of(photo, explanation, SMALL))
         self.captions.append(f"{_written_name(path.name)}\n{printable(caption)}")
         self.results.append(

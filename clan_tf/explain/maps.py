@@ -17,6 +17,8 @@ from clan_tf.models import COMBINED, BranchClassifier
 
 ANY_SIZE = 64
 """Side of the common grid on which maps of different sizes are averaged."""
+FAINT = 0.02
+"""The share of a branch's strongest value below which another of its maps is drawn as what it is, nearly nothing."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,21 @@ class Explanation:
     relation: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def summary(self) -> np.ndarray:
-        """Averages Grad-CAM of all branches, each at its own stages and divided by its maximum."""
-        own = [cam for (branch, stage), cam in self.gradcam.items() if stage in self.stages.get(branch, (branch,))]
-        return np.mean([_to_grid(cam / max(cam.max(), 1e-12)) for cam in own], axis=0)
+        """Averages Grad-CAM of all branches, each at its own stages and divided by its `brightest` value."""
+        own = [key for key in self.gradcam if key[1] in self.stages.get(key[0], (key[0],))]
+        return np.mean([_to_grid(self.gradcam[key] / max(self.brightest(*key), 1e-12)) for key in own], axis=0)
+
+    def is_faint(self, branch: str, stage: str) -> bool:
+        """Whether a map is nowhere as strong as the share `FAINT` of the branch's strongest value."""
+        return bool(self.gradcam[branch, stage].max() < FAINT * self._strongest(branch))
+
+    def brightest(self, branch: str, stage: str) -> float:
+        """The value of Grad-CAM that is drawn brightest: the map's largest, or the branch's if the map is faint."""
+        is_faint = self.is_faint(branch, stage)
+        return self._strongest(branch) if is_faint else float(self.gradcam[branch, stage].max())
+
+    def _strongest(self, branch: str) -> float:
+        return max(float(cam.max()) for (name, _), cam in self.gradcam.items() if name == branch)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Returns all maps and values by name, as in the `.npz` files."""

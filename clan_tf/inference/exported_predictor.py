@@ -8,10 +8,10 @@ import numpy as np
 
 from clan_tf.errors import UserError
 from clan_tf.inference.locate import LocatedModel
-from clan_tf.inference.predictor import Predictor, choose_branches
+from clan_tf.inference.predictor import Predictor, choose_branches, rejection_of
 from clan_tf.progress import Progress
 from clan_tf.runtime import ExportedModel
-from clan_tf.runtime.exported import PROBABILITIES, SERVE_BYTES
+from clan_tf.runtime.exported import ACCEPTED, LABEL_IDS, PROBABILITIES, SERVE_BYTES
 from clan_tf.taxonomy import Taxonomy
 
 if TYPE_CHECKING:
@@ -56,7 +56,8 @@ class ExportedPredictor(Predictor):
         self.chosen = choose_branches(self.contract.branches, branches)
         _, self.temperature = self.contract.temperatures_of(self.chosen)
         is_whole = set(self.chosen) == set(self.contract.branches)
-        self.rejection = self.contract.rejection if is_whole else None
+        usual = self.contract.branches
+        self.rejection, self.lost_rejection = rejection_of(self.chosen, usual, self.contract.rejection)
         if not self.contract.per_branch and not is_whole:
             raise UserError(
                 f"--branches: {path} answers for {', '.join(self.contract.branches)} together. "
@@ -125,7 +126,9 @@ class ExportedPredictor(Predictor):
 
         Returns:
             Float32 arrays `(photos, classes)`: `probabilities`, `probabilities_BRANCH` if the file has them, and
-            the probabilities of the further signatures by their names; NaN for photos that weren't sent.
+            the probabilities of the further signatures by their names; NaN for photos that weren't sent. Of a
+            SavedModel also `label_ids` and `accepted`, `(photos,)`, and those of the signatures as `NAME.label_ids`
+            and `NAME.accepted`.
         """
         from clan_tf.data.sources.content import read_content
         from clan_tf.inference.views import views_of_contract
@@ -136,10 +139,13 @@ class ExportedPredictor(Predictor):
             for name in signatures:
                 if name == SERVE_BYTES and index in not_served:
                     answer[name] = np.full_like(answer[PROBABILITIES], np.nan)
+                    answer |= {f"{name}.{each}": answer[each] for each in (LABEL_IDS, ACCEPTED) if each in answer}
                     continue
                 encoded = name == SERVE_BYTES
                 given = np.frombuffer(read_content(checked.photos[index]), "uint8") if encoded else view
-                answer[name] = self._model(given[None], name)[PROBABILITIES]
+                found = self._model(given[None], name)
+                answer[name] = found[PROBABILITIES]
+                answer |= {f"{name}.{each}": found[each] for each in (LABEL_IDS, ACCEPTED) if each in found}
             answers.append(answer)
             on_photo()
         return {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}

@@ -10,7 +10,7 @@ from clan_tf.choices import temperature_of
 from clan_tf.data.checked_photos import CheckedPhotos
 from clan_tf.data.pipeline import PhotoReader, evaluation_batches
 from clan_tf.inference.locate import LocatedModel
-from clan_tf.inference.predictor import Predictor, choose_branches, require_finite_answers
+from clan_tf.inference.predictor import Predictor, choose_branches, rejection_of, require_finite_answers
 from clan_tf.inference.views import seen_by_model, view_of_model
 from clan_tf.models import COMBINED, BranchClassifier, load_model
 from clan_tf.progress import Progress
@@ -42,7 +42,7 @@ class KerasPredictor(Predictor):
         self.chosen = choose_branches(model.branches, branches, model.branch_weights)
         self.temperature = temperature_of(self.chosen, model.temperatures)
         usual = choose_branches(model.branches, None, model.branch_weights)
-        self.rejection = model.rejection if set(self.chosen) == set(usual) else None
+        self.rejection, self.lost_rejection = rejection_of(self.chosen, usual, model.rejection)
         self.batch_size = batch_size
         self._run = tf.function(lambda batch: model(batch, training=False)[COMBINED], autograph=False)
 

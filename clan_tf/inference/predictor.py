@@ -28,6 +28,7 @@ class Predictor(ABC):
         chosen: the branches that `answers` combines.
         temperature: what the logits of their combination are divided by.
         rejection: when this combination is no answer; `None` if it always is one.
+        lost_rejection: why the threshold of the model doesn't hold for these branches; `None` if it does or has none.
         batch_size: how many views `probabilities` is best given at a time.
     """
 
@@ -38,6 +39,7 @@ class Predictor(ABC):
     chosen: tuple[str, ...]
     temperature: float
     rejection: Rejection | None
+    lost_rejection: str | None
     batch_size: int
 
     def read(self, photo: Path) -> np.ndarray:
@@ -98,6 +100,24 @@ def choose_branches(
     if names:
         return tuple(dict.fromkeys(names))
     return tuple(name for name in available if weights is None or weights[name] > 0)
+
+
+def rejection_of(
+    chosen: Sequence[str], usual: Sequence[str], rejection: Rejection | None
+) -> tuple[Rejection | None, str | None]:
+    """Returns when a combination of branches is no answer, or why a model's threshold doesn't hold for it.
+
+    Args:
+        chosen: the branches that are combined.
+        usual: those that the model combines, to which its threshold was fitted.
+        rejection: the model's.
+    """
+    if rejection is None or set(chosen) == set(usual):
+        return rejection, None
+    return None, (
+        f"every answer is given: the model withholds those without {rejection}, but this holds for the branches "
+        f"{', '.join(usual)} together, not for {', '.join(chosen)}."
+    )
 
 
 def require_finite_answers(path: Path, answers: dict[str, np.ndarray]) -> None:

@@ -19,6 +19,8 @@ from clan_tf.runtime import worker_process
 from clan_tf.runtime.contract import Contract, read_contract
 
 PROBABILITIES = "probabilities"
+LABEL_IDS, ACCEPTED = "label_ids", "accepted"
+"""Outputs of a SavedModel: the most probable class, and whether it is an answer."""
 SERVE_BYTES = "serve_bytes"
 """The signature that takes encoded photos."""
 START_SECONDS, ANSWER_SECONDS = 300.0, 120.0
@@ -27,6 +29,8 @@ SLOWER = 10
 """How many times as long as the slowest answer so far each of several photos may take."""
 ANSWER_BYTES = 2**28
 """Largest size of one answer."""
+STEP = 1 / 256
+"""The steps of probabilities in integers of 8 bits."""
 
 
 @dataclass(frozen=True)
@@ -109,21 +113,28 @@ class ExportedModel:
         self._process.communicate()
         self._errors.close()
 
-    def __call__(self, photos: np.ndarray, signature: str | None = None) -> dict[str, np.ndarray]:
+    def __call__(
+        self, photos: np.ndarray, signature: str | None = None, together: bool = False
+    ) -> dict[str, np.ndarray]:
         """Returns the probabilities of photos.
 
         Args:
             photos: uint8 RGB `(photos, height, width, 3)`; of `contract.input_size`, unless it is `None`. Or, for
-                `serve_bytes`, one encoded photo, its bytes as uint8 `(1, bytes)`.
+                `serve_bytes`, encoded photos of one length, their bytes as uint8 `(photos, bytes)`.
             signature: of a SavedModel; the default one if `None`.
+            together: whether a `.tflite` or `.onnx` file gets all photos in one request, as a SavedModel always does;
+                otherwise one by one.
 
         Returns:
-            `probabilities` and, where the file has them, `probabilities_BRANCH`: float32 `(photos, classes)`.
+            `probabilities` and, where the file has them, `probabilities_BRANCH`: float32 `(photos, classes)`; and of
+            a SavedModel `label_ids` and `accepted`, `(photos,)`.
 
         Raises:
             UserError: if the file can't answer, or its answers aren't probabilities.
         """
-        request = {"signature": signature} if signature else {}
+        request: dict[str, Any] = {"signature": signature} if signature else {}
+        if together and not self.path.is_dir():
+            request["together"] = True
         each = ANSWER_SECONDS if self._slowest is None else SLOWER * self._slowest
         started = time.perf_counter()
         _, outputs = self._exchange(request, {"photos": photos}, ANSWER_SECONDS + each * (len(photos) - 1))
@@ -135,7 +146,9 @@ class ExportedModel:
             raise UserError(f"{self.path}: must answer {PROBABILITIES} {expected}; received {found}.")
         if not all(np.isfinite(values).all() for values in answers.values()):
             raise UserError(f"{self.path}: outputs NaN; the file is damaged.")
-        return answers
+        for name, values in answers.items():
+            _require_probabilities(f"{self.path}: {name}", values)
+        return answers | {name: outputs[name] for name in (LABEL_IDS, ACCEPTED) if name in outputs}
 
     def view(self, photo: np.ndarray) -> np.ndarray:
         """Returns the file's input for a whole photo, uint8 RGB `(height, width, 3)`."""
@@ -184,6 +197,30 @@ class ExportedModel:
         lines = self._errors.read().decode(errors="replace").strip().splitlines()
         reason = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         return f"its process ended with {reason}" + (f": {lines[-1]}" if lines else "; the file is damaged.")
+
+
+def _require_probabilities(name: str, values: np.ndarray) -> None:
+    """Raises a `UserError` unless values `(photos, classes)` are from 0 to 1, and each photo's add up to about 1.
+
+    Files that compute in integers round the probability of each class to a step, and again that of the combination, and
+    cut off what few photos reach: many classes together may be far from 1.
+    """
+    if not values.size:
+        return
+    lowest, highest = float(values.min()), float(values.max())
+    if lowest < -STEP or highest > 1 + 2 * STEP:
+        raise UserError(
+            f"{name} must be from 0 to 1; received {lowest:.4g} to {highest:.4g}. The file is damaged, or wasn't "
+            "written by clan-tf export."
+        )
+    sums = values.sum(axis=1, dtype="float64")
+    slack = 0.01 + 2 * STEP * values.shape[1]
+    wrong = sums[(sums > 1 + slack) | (sums < 0.5 - slack)]
+    if wrong.size:
+        raise UserError(
+            f"{name} of the classes must add up to 1; received {wrong[0]:.4g}. The file is damaged, or wasn't written "
+            "by clan-tf export."
+        )
 
 
 def _first_line(text: str) -> str:

@@ -67,7 +67,7 @@ def _read_array(stream: BinaryIO, dtype: str, shape: list[int]) -> np.ndarray:
         raise EOFError("the other process has ended") from error
 
 
-def open_tflite(path: str, threads: int) -> Callable[[np.ndarray], Arrays]:
+def open_tflite(path: str, threads: int) -> Callable[..., Arrays]:
     """Opens a `.tflite` file as a function from photos to answers."""
     from ai_edge_litert.interpreter import Interpreter
 
@@ -81,7 +81,7 @@ def open_tflite(path: str, threads: int) -> Callable[[np.ndarray], Arrays]:
     return _by_photo(open_one(threads), partial(open_one, threads // copies), copies)
 
 
-def open_onnx(path: str, threads: int) -> Callable[[np.ndarray], Arrays]:
+def open_onnx(path: str, threads: int) -> Callable[..., Arrays]:
     """Opens an ONNX file as a function from photos to answers."""
     import onnxruntime
 
@@ -111,14 +111,15 @@ def open_onnx(path: str, threads: int) -> Callable[[np.ndarray], Arrays]:
 
 def _by_photo(
     alone: Callable[[np.ndarray], Arrays], open_copy: Callable[[], Callable[[np.ndarray], Arrays]], copies: int
-) -> Callable[[np.ndarray], Arrays]:
+) -> Callable[..., Arrays]:
     """Makes a function from photos to answers that uses all threads for one photo, or divides them among many.
 
     Threads that share a photo wait for each other at every operator, the more so where other work takes a core from one
     of them, such as decoding the next photos.
 
     Args:
-        alone: answers one photo `(1, height, width, 3)` with all threads.
+        alone: answers one photo `(1, height, width, 3)` with all threads; several where the function is called with
+            `together`, for files that take any number.
         open_copy: returns what answers one photo with its part of the threads; called once for each copy, when it is
             needed.
         copies: how many photos are answered at a time.
@@ -131,10 +132,12 @@ def _by_photo(
             own.answer = open_copy()
         return own.answer(photo[None])
 
-    def answer(photos: np.ndarray) -> Arrays:
+    def answer(photos: np.ndarray, together: bool = False) -> Arrays:
+        if together:
+            return alone(photos)
         # Copies take time to open, which few photos don't bring in.
-        together = len(photos) > copies > 1
-        rows = list(pool.map(answer_one, photos)) if together else [alone(photo[None]) for photo in photos]
+        is_divided = len(photos) > copies > 1
+        rows = list(pool.map(answer_one, photos)) if is_divided else [alone(photo[None]) for photo in photos]
         return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
 
     return answer

@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 from clan_tf.cli.main import app
 from clan_tf.data.pipeline import View, evaluation_view
 from clan_tf.errors import CheckFailed, UserError
-from clan_tf.explain import Explainer, drawing, explain_photos
+from clan_tf.explain import Explainer, Explanation, drawing, explain_photos
+from clan_tf.explain import explain as explain_module
 from clan_tf.explain.drawing import Picture, attention_title
 from clan_tf.explain.geometry import Window, seen_window, spread_over_photo
 from clan_tf.layers import CrossLayerContextAttention, NonLocalBlock
@@ -25,6 +26,7 @@ from helpers.photos import write_photo
 
 SIZE = 32
 NAMES = ["ant", "bee", "cow"]
+AT_TOP = {f"a_branch_with_a_long_name_{number}": ("top",) for number in range(5)}
 
 
 def make(kind: type = CLAN, **settings: object) -> CLAN | Plain:
@@ -235,8 +237,8 @@ def test_the_title_of_an_attention_says_what_dark_and_bright_are() -> None:
     assert attention_title("mid_2", shut_map) == "CLSA of mid_2, nearly shut\n0.00012 (dark) to 0.019 (bright)"
 
 
-@pytest.mark.parametrize("size", [(60, 60), (50, 90)])
-@pytest.mark.parametrize("maps", ["all", "one"])
+@pytest.mark.parametrize("size", [(60, 60), (50, 90), (90, 50)])
+@pytest.mark.parametrize("maps", ["all", "one", "one branch", "one stage", "no attention"])
 def test_titles_stand_over_nothing_else(
     maps: str, explainer: Explainer, size: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -246,19 +248,32 @@ def test_titles_stand_over_nothing_else(
     photo = np.zeros((*size, 3), "uint8")
     window = seen_window(*size, view)
     (explanation,) = explainer(evaluation_view(tf.constant(photo), view).numpy()[None], [window])
-    if maps == "one":
-        explanation = replace(explanation, attention={}, gradcam={("top", "top"): explanation.gradcam["top", "top"]})
+    cams = explanation.gradcam
+    kept = {
+        "all": cams,
+        "no attention": cams,
+        "one": {("top", "top"): cams["top", "top"]},
+        "one branch": {key: cam for key, cam in cams.items() if key[0] == "refined_top"},
+        "one stage": {(name, "top"): cams["top", "top"] for name in AT_TOP},
+    }
+    explanation = replace(explanation, gradcam=kept[maps], stages={} if maps != "one stage" else AT_TOP)
+    if maps in ("one", "no attention"):
+        explanation = replace(explanation, attention={})
     picture = Picture.of(photo, explanation)
-    drawing.draw_sheet(picture, "a heading", None, tmp_path / "sheet.png")
-    drawing.draw_contact_sheet([picture] * 6, ["a_name_of_a_file.jpg\n001.A_class 52 %"] * 6, tmp_path / "all.png")
-    assert len(figures) == 2
+    heading = "a_photo_with_a_long_name_of_forty_letters.jpg: evidence for 001.A_class_with_a_long_name (52.1 %)"
+    drawing.draw_sheet(picture, heading, None, tmp_path / "sheet.png")
+    captions = ["a_name_of_a_file.jpg\n001.A_class 52 %"]
+    drawing.draw_contact_sheet([picture] * 6, captions * 6, tmp_path / "all.png")
+    drawing.draw_contact_sheet([picture] * 2, captions * 2, tmp_path / "two.png")
+    assert len(figures) == 3
     for figure in figures:
         FigureCanvasAgg(figure).draw()
         shown = [axes for axes in figure.axes if axes.images]
         assert any(axes.get_title() for axes in shown)
         images = [axes.get_window_extent() for axes in shown]
         titles = [axes.title.get_window_extent() for axes in shown]
-        texts = [text.get_window_extent() for text in figure.texts]  # the heading and the legend
+        texts = [text.get_window_extent() for text in figure.texts if text.get_text()]  # the heading and the legend
+        assert any("grey is" in text.get_text() for text in figure.texts)
         assert not [text for text in titles + texts for image in images if text.overlaps(image)]
         assert not [text for text in texts for title in titles if text.overlaps(title)]
         assert not [one for index, one in enumerate(titles) for other in titles[:index] if one.overlaps(other)]
@@ -314,15 +329,73 @@ def test_what_was_skipped_is_named_and_counted(saved: Path, folder: Path, tmp_pa
     done = CliRunner().invoke(app, ["explain", str(saved), str(folder), "--output", str(tmp_path / "out")])
     assert done.exit_code == 1
     assert "skipped: not an image" in done.stdout
-    assert "1 photos explained, 1 skipped" in done.stdout
+    assert "1 photo explained, 1 skipped" in done.stdout
 
 
 def test_nothing_is_left_behind_if_no_photo_can_be_explained(saved: Path, folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(CheckFailed, match="None of 1 photos.*\n.*c.jpg: not an image"):
+    with pytest.raises(CheckFailed, match="None of 1 photo could.*\n.*c.jpg: not an image"):
         explain_photos(str(saved), [str(folder / "c.jpg")], tmp_path / "out")
-    with pytest.raises(CheckFailed, match="--at 64,1 is outside .* 64 x 48 pixels: columns 0 to 63, rows 0 to 47"):
-        explain_photos(str(saved), [str(folder / "a.png")], tmp_path / "out", at=(64, 1))
     assert not (tmp_path / "out").exists()
+
+
+def test_a_pixel_that_the_model_sees_in_no_photo_is_one_mistake(saved: Path, folder: Path, tmp_path: Path) -> None:
+    where = "a.png: --at 64,1 is outside .* 64 x 48 pixels: columns 0 to 63, rows 0 to 47"
+    with pytest.raises(UserError, match=f"{where}. Give a pixel"):
+        explain_photos(str(saved), [str(folder / "a.png")], tmp_path / "out", at=(64, 1))
+    # One of the three files is broken; of the turned photo another pixel is the last.
+    with pytest.raises(UserError, match=f"{where}, and so of 1 other photo. Give a pixel"):
+        explain_photos(str(saved), [str(folder)], tmp_path / "out", at=(64, 1))
+    assert not (tmp_path / "out").exists()
+    results = explain_photos(str(saved), [str(folder)], tmp_path / "out", at=(60, 1))
+    assert ["error" in result for result in results] == [False, True, True]
+
+
+def test_contact_sheets_are_written_when_they_are_full(
+    saved: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(explain_module, "SHEET_PHOTOS", 2)
+    sheets = []
+
+    def drawn(pictures: list[Picture], captions: list[str], path: Path) -> None:
+        written = len([each for each in path.parent.iterdir() if each.suffix == ".npz"])
+        sheets.append((path.name, len(pictures), captions[0].splitlines()[0], written))
+
+    monkeypatch.setattr(explain_module, "draw_contact_sheet", drawn)
+    (folder / "c.jpg").unlink()
+    photos = [str(folder / "a.png"), str(folder / "b.jpg")]
+    explain_photos(str(saved), photos, tmp_path / "two")
+    assert sheets == [("contact_sheet.png", 2, "a.png", 2)]
+    for name in "cde":
+        write_photo(folder / f"{name}.png", (10, 20, 30), size=(40, 40))
+    sheets.clear()
+    explain_photos(str(saved), [str(folder)], tmp_path / "five")
+    # The first sheet is drawn before the fourth photo's maps are written.
+    assert sheets == [
+        ("contact_sheet_001.png", 2, "a.png", 3),
+        ("contact_sheet_002.png", 2, "c.png", 5),
+        ("contact_sheet_003.png", 1, "e.png", 5),
+    ]
+
+
+def test_a_map_that_is_almost_nothing_is_not_drawn_as_the_brightest(tmp_path: Path) -> None:
+    """The largest value counts beside those of the same branch, not of others."""
+    spot = np.zeros((4, 4), "float32")
+    spot[1, 1] = 1
+    gradcam = {("a", "top"): spot, ("a", "mid"): 0.01 * spot, ("b", "mid"): 0.01 * spot, ("b", "top"): 0 * spot}
+    explanation = Explanation(0, 0.5, gradcam, {}, Window(0, 0, SIZE, SIZE), {"a": ("mid",), "b": ("mid",)})
+    picture = Picture.of(np.full((SIZE, SIZE, 3), 128, "uint8"), explanation)
+    titles = [cell[0] for row in drawing._gradcam_rows(picture) for cell in row]
+    assert titles == [
+        "Grad-CAM of branch a\nat top: up to 1",
+        "Grad-CAM of branch a\nat mid: hardly any evidence, up to 0.01",
+        "Grad-CAM of branch b\nat top: no evidence",
+        "Grad-CAM of branch b\nat mid: up to 0.01",
+    ]
+    drawn = [cell[1].astype(int) for row in drawing._gradcam_rows(picture) for cell in row]
+    colours = [np.ptp(image, axis=-1).max() for image in drawn]
+    assert colours[0] > 100 and colours[3] > 100 and colours[1] < 5 and colours[2] == 0
+    # The contact sheet's map is the mean over both branches: half of b's spot, almost nothing of a's.
+    assert explanation.summary().max() == pytest.approx((1 + 0.01) / 2, rel=0.1)
 
 
 def test_a_model_without_attention_gives_what_it_has(folder: Path, tmp_path: Path) -> None:

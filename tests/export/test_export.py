@@ -15,11 +15,12 @@ from clan_tf.errors import CheckFailed, UserError
 from clan_tf.evaluation import evaluate
 from clan_tf.export import ExportOptions, export
 from clan_tf.export.requirements import require_free
-from clan_tf.export.sampling import stratified
+from clan_tf.export.sampling import stratified, stratified_indices
 from clan_tf.inference import predict
 from clan_tf.models import load_model, save_model
+from clan_tf.progress import Progress
 from clan_tf.run import RunDirectory
-from helpers.exports import answering_model
+from helpers.exports import answering_model, unsure_file
 
 
 def test_every_format_passes_the_gate_and_is_taken_by_predict_and_evaluate(
@@ -161,3 +162,73 @@ def test_a_sample_holds_the_classes_in_turn(run: RunDirectory) -> None:
     counts = np.bincount([photo.label for photo in chosen])
     assert len(chosen) == 7 and counts.max() - counts.min() <= 1
     assert len(stratified(photos, 10_000)) == len(photos)
+    names = {photo.name for photo in stratified(photos, 11)}
+    assert {photo.name for photo in chosen} < names
+
+
+def test_a_sample_of_fewer_photos_than_classes_is_not_of_the_first_classes() -> None:
+    labels = np.arange(400) // 4
+    indices = stratified_indices(labels.tolist(), 50)
+    classes = labels[indices]
+    assert len(set(classes)) == 50 and indices == sorted(indices)
+    assert 15 < (classes < 50).sum() < 35 and 15 < (classes % 2).sum() < 35
+
+
+def test_another_file_gets_another_default_folder() -> None:
+    plain = {"saved_model": {}, "onnx": {}, "keras": {}, "tflite-float32": {}, "tflite-int8": {"quantize": "int8"}}
+    for name, own in plain.items():
+        assert ExportOptions(name.split("-")[0], **own).folder_name == name
+    # What is the default anyway makes the same file, and the limits of the gate none of their own.
+    assert ExportOptions("tflite", io="float32").folder_name == "tflite-float32"
+    assert ExportOptions("onnx", io="uint8").folder_name == "onnx"
+    assert ExportOptions("tflite", "int8", max_drop=2.0).folder_name == "tflite-int8"
+    changed = [
+        ExportOptions("tflite"),
+        ExportOptions("tflite", io="uint8"),
+        ExportOptions("tflite", any_batch=True),
+        ExportOptions("tflite", branches=("top",)),
+        ExportOptions("tflite", branches=("top", "mid_1")),
+        ExportOptions("tflite", "int8"),
+        ExportOptions("tflite", "int8", calibration_photos=20),
+        ExportOptions("tflite", "int8", keep_float=("top",)),
+        ExportOptions("saved_model"),
+        ExportOptions("saved_model", per_branch=True),
+        ExportOptions("saved_model", explain=True),
+        ExportOptions("saved_model", io="float32"),
+    ]
+    names = [options.folder_name for options in changed]
+    assert len(set(names)) == len(names)
+    assert (
+        ExportOptions("tflite", io="uint8", branches=("top", "mid_1")).folder_name == "tflite-float32-uint8-mid_1-top"
+    )
+    assert ExportOptions("tflite", branches=("../../x",)).folder_name == "tflite-float32-.._.._x"
+    long = [ExportOptions("tflite", branches=(*map(str, range(100)), last)).folder_name for last in "ab"]
+    assert long[0] != long[1] and max(map(len, long)) <= 100
+
+
+def test_a_file_of_other_branches_says_that_it_withholds_nothing(
+    run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unsure = unsure_file(run, tmp_path)
+    notes: list[str] = []
+    monkeypatch.setattr(Progress, "note", lambda _, text: notes.append(text))
+    config = str(run.path / "config.yaml")
+    for branches, withholds in ((("top",), False), (("refined_top", "mid_1", "top"), True)):
+        notes.clear()
+        options = ExportOptions("tflite", branches=branches)
+        folder = tmp_path / branches[0]
+        made = export(unsure, options, str(folder), config=config)
+        stored = json.loads((folder / "export.json").read_text(encoding="utf-8"))
+        lost = [note for note in notes if "every answer is given" in note]
+        if withholds:
+            assert lost == [] and "notes" not in stored and made.contract.rejection
+            figures = stored["gate"]["withholding"]
+            assert figures["keras_coverage"] == pytest.approx(figures["coverage"], abs=0.1)
+        else:
+            (note,) = lost
+            assert "at least 0.4" in note and "mid_1, top, refined_top together, not for top" in note
+            assert stored["notes"] == [note.removeprefix("note: tflite-float32: ")]
+            assert made.contract.rejection is None and "withholding" not in stored["gate"]
+    notes.clear()
+    evaluate(unsure, branches=["top"], config=config)
+    assert [note for note in notes if note.startswith("note: every answer is given")]

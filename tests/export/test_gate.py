@@ -1,8 +1,9 @@
 """No file is kept that answers otherwise than the Keras model."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,17 +13,22 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from typer.testing import CliRunner
 
+from clan_tf.cli.main import app
 from clan_tf.data import Photo
 from clan_tf.data.checked_photos import check_photos
 from clan_tf.data.graph_decoding import decode_in_graph
 from clan_tf.data.sources import Box
-from clan_tf.errors import CheckFailed
-from clan_tf.export import Comparison, ExportOptions, export, gate, saved_model
+from clan_tf.errors import CheckFailed, UserError
+from clan_tf.export import Comparison, ExportOptions, export, gate, saved_model, writer
+from clan_tf.export.batches import failed_batches
+from clan_tf.export.decisions import withholding, wrong_decisions
 from clan_tf.export.gate import Limits, compare, failed_limits
 from clan_tf.progress import Progress
+from clan_tf.rejection import Rejection
 from clan_tf.run import RunDirectory
-from helpers.exports import PHOTOS
+from helpers.exports import PHOTOS, SIZE, unsure_file
 
 Answers = Mapping[str, np.ndarray]
 
@@ -161,7 +167,121 @@ def test_models_whose_squares_move_may_differ_more_in_float32_alone() -> None:
     assert (moving.difference, moving.margin) == pytest.approx((2e-3, 4e-3))
     half = ExportOptions(format="tflite", quantize="float16")
     assert Limits.of(half, 20.0) == Limits.of(half)
+    # The same rule: what may differ by 0.005 may change places up to 0.01.
+    assert (Limits.of(half).difference, Limits.of(half).margin) == (5e-3, 1e-2)
+    assert (Limits.of(half, 1.0, 2.0).difference, Limits.of(half, 1.0, 2.0).margin) == (1e-2, 2e-2)
+    legal = {"probabilities": np.array([[0.503, 0.497]])}, {"probabilities": np.array([[0.499, 0.501]])}
+    assert not failed_limits(compare(*legal, np.array([0]), Limits.of(half).margin), Limits.of(half))
     # Two probabilities that may each differ by 0.002 can change places.
     own, other = {"probabilities": np.array([[0.501, 0.499]])}, {"probabilities": np.array([[0.4995, 0.5005]])}
     assert not failed_limits(compare(own, other, np.array([0]), moving.margin), moving)
     assert failed_limits(compare(own, other, np.array([0]), usual.margin), usual)
+
+
+class _Batches:
+    """Answers with the mean of a photo's first column, and several photos at once as it is told."""
+
+    def __init__(self, at_once: Callable[[np.ndarray], np.ndarray], is_folder: bool = False) -> None:
+        self.contract = SimpleNamespace(input_size=None if is_folder else SIZE, rejection=None)
+        self.path = SimpleNamespace(is_dir=lambda: is_folder)
+        self.at_once, self.asked = at_once, []
+
+    def __call__(self, photos: np.ndarray, name: str | None = None, together: bool = False) -> Answers:
+        self.asked.append((name, photos.shape))
+        if name == "serve_bytes":
+            photos = np.stack([np.asarray(Image.open(BytesIO(photo.tobytes()))) for photo in photos])
+        mean = photos[:, :, 0].mean(axis=(1, 2)) / 255
+        probabilities = np.stack([mean, 1 - mean], axis=1)
+        if together:
+            probabilities = self.at_once(probabilities)
+        return {"probabilities": probabilities, "label_ids": probabilities.argmax(axis=1)}
+
+
+def test_several_photos_at_once_must_be_answered_as_one_by_one() -> None:
+    assert failed_batches(_Batches(lambda rows: rows), PHOTOS[0], (), 1e-4) == []
+    (failure,) = failed_batches(_Batches(lambda rows: np.roll(rows, 1, axis=0)), PHOTOS[0], (), 1e-4)
+    assert failure.startswith("probabilities of 3 photos at once differ by 0.")
+
+    def refused(rows: np.ndarray) -> np.ndarray:
+        raise UserError("birds.onnx: can't be run: Reshape of 3 to 1")
+
+    (failure,) = failed_batches(_Batches(refused), PHOTOS[0], (), 1e-4)
+    assert failure == "3 photos at once can't be answered: birds.onnx: can't be run: Reshape of 3 to 1"
+
+
+def test_every_signature_gets_several_photos_of_which_large_ones_are_cut() -> None:
+    model = _Batches(lambda rows: rows, is_folder=True)
+    photo = np.random.default_rng(0).integers(0, 256, (700, 20, 3), dtype="uint8")
+    assert failed_batches(model, photo, ("serve_float32", "serve_bytes"), 1e-4) == []
+    shapes = {name: shape for name, shape in model.asked if shape[0] == 3}
+    assert shapes.pop("serve_bytes")[0] == 3 and shapes == dict.fromkeys((None, "serve_float32"), (3, 512, 20, 3))
+
+
+@pytest.mark.parametrize(
+    "words", ["onnx", "tflite --any-batch", "tflite --quantize dynamic --any-batch", "saved_model"]
+)
+def test_an_export_that_takes_several_photos_at_once_is_asked_for_some(
+    words: str, run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+
+    def recorded(*how: Any) -> list[str]:
+        found.append(failed_batches(*how))
+        return found[-1]
+
+    monkeypatch.setattr(gate, "failed_batches", recorded)
+    arguments = ["export", str(run.path), "--output", str(tmp_path / "out"), "--samples", "2", "--format"]
+    result = CliRunner().invoke(app, [*arguments, *words.split()])
+    assert result.exit_code == 0, (result.output, result.exception)
+    assert found == [[]]
+
+
+def test_a_file_that_takes_one_photo_alone_fails_where_any_number_is_promised(
+    run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = writer.classifier_to_tflite
+    monkeypatch.setattr(writer, "classifier_to_tflite", lambda *how: written(*how[:4], False, *how[5:]))
+    with pytest.raises(CheckFailed, match="3 photos at once can't be answered: .*tflite: can't be run"):
+        export(str(run.path), ExportOptions("tflite", any_batch=True), str(tmp_path / "out"), samples=2)
+
+
+def test_decisions_must_follow_from_the_probabilities_beside_them() -> None:
+    rejection = Rejection(0.1, (0.7,))
+    rows = np.array([[0.9, 0.1], [0.4, 0.6], [np.nan, np.nan]], "float32")
+    good = {
+        **{"probabilities": rows[:2], "label_ids": np.array([0, 1]), "accepted": np.array([True, False])},
+        **{"serve_bytes": rows, "serve_bytes.label_ids": np.array([0, 1, 5])},
+        "serve_bytes.accepted": np.array([True, False, True]),
+    }
+    assert wrong_decisions(good, ["serve_bytes"], rejection) == []
+    assert wrong_decisions(good, ["serve_bytes"], None) == []
+    swapped = good | {"serve_bytes.label_ids": np.array([1, 0, 5])}
+    assert wrong_decisions(swapped, ["serve_bytes"], rejection) == [
+        "'label_ids' of serve_bytes doesn't follow from the probabilities beside it"
+    ]
+    (failure,) = wrong_decisions(good | {"accepted": np.array([True, True])}, [], rejection)
+    assert failure.startswith("'accepted' of serving_default doesn't")
+    del good["accepted"]
+    assert wrong_decisions(good, [], rejection) == ["the output 'accepted' of serving_default is missing"]
+
+
+def test_the_reject_option_of_a_file_is_compared_with_the_models() -> None:
+    labels = np.array([0, 0, 1, 1])
+    own = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.1, 0.9]])
+    other = np.array([[0.9, 0.1], [0.3, 0.7], [0.6, 0.4], [0.3, 0.7]])
+    figures = withholding(Rejection(0.1, (0.75,)), own, other, labels)
+    assert (figures.keras_coverage, figures.coverage) == (0.75, 0.25)
+    assert (figures.keras_error, figures.error) == (pytest.approx(1 / 3), 0)
+    assert withholding(Rejection(0.1, (0.95,)), own, other, labels).error is None
+
+
+def test_a_saved_model_that_accepts_otherwise_than_its_threshold_is_not_kept(
+    run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unsure = unsure_file(run, tmp_path)
+    answers = saved_model._answers
+    other = Rejection(0.05, (0.0,))
+    monkeypatch.setattr(saved_model, "_answers", lambda *how: answers(how[0], other, *how[2:]))
+    config = str(run.path / "config.yaml")
+    with pytest.raises(CheckFailed, match="'accepted' of serving_default doesn't follow"):
+        export(unsure, ExportOptions("saved_model"), str(tmp_path / "out"), config=config)

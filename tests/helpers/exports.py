@@ -10,7 +10,9 @@ from clan_tf.export.metadata import with_metadata
 from clan_tf.export.onnx import classifier_to_onnx
 from clan_tf.export.pruning import inference_model
 from clan_tf.export.tflite import classifier_to_tflite
-from clan_tf.models import BranchClassifier
+from clan_tf.models import BranchClassifier, load_model, save_model
+from clan_tf.rejection import Rejection
+from clan_tf.run import RunDirectory
 from clan_tf.runtime import Contract
 from helpers.models import Row, build, clan
 
@@ -51,6 +53,14 @@ def tflite_file(
     content = classifier_to_tflite(pruned, RESIZE, quantization, io, calibration=list(calibration))
     path.write_bytes(with_metadata(content, "birds", contract_of(model), "a test"))
     return path
+
+
+def unsure_file(run: RunDirectory, folder: Path) -> str:
+    """A copy of a run's model that withholds answers with a probability of less than 0.4."""
+    model = load_model(run.best)
+    model.rejection = Rejection(0.05, (0.4,))
+    save_model(model, folder / "unsure.keras")
+    return str(folder / "unsure.keras")
 
 
 def exported_file(path: Path, model: BranchClassifier) -> Path:

@@ -19,6 +19,7 @@ from clan_tf.inference.exported_predictor import ExportedPredictor
 from clan_tf.models import BranchClassifier
 from clan_tf.photos import numpy_evaluation_view, read_photo
 from clan_tf.runtime import ExportedModel, read_contract, worker_process
+from clan_tf.runtime.exported import _require_probabilities
 from clan_tf.runtime.worker_process import Arrays, _by_photo
 from helpers.exports import NAMES, PHOTOS, answering_model, exported_file, keras_answers, tflite_file, write_encoded
 
@@ -123,6 +124,43 @@ def test_damaged_files_get_a_message(model: BranchClassifier, tmp_path: Path, su
     with pytest.raises(UserError, match="no such|there is no"):
         predict(str(tmp_path / f"none{suffix}"), [str(tmp_path / "photo.png")])
     assert read_contract(good).class_names == tuple(NAMES)
+
+
+def test_answers_that_are_no_probabilities_are_refused() -> None:
+    def refuse(*rows: list[float]) -> str:
+        with pytest.raises(UserError) as error:
+            _require_probabilities("birds.tflite: probabilities", np.array(rows, "float32"))
+        return str(error.value)
+
+    assert "must be from 0 to 1; received -77.68 to 77.68" in refuse([77.68, -77.68])
+    assert "must be from 0 to 1; received -3 to 1" in refuse([0.5, 0.5], [-3, 1])
+    assert "must add up to 1; received 2" in refuse([0.5, 0.5], [1, 1])
+    assert "must add up to 1; received 0.25" in refuse([0.25, 0])
+    _require_probabilities("none", np.zeros((0, 5), "float32"))
+
+
+@pytest.mark.parametrize("classes", [2, 3, 200, 1000])
+def test_probabilities_in_steps_of_integers_are_taken(classes: int, rng: np.random.Generator) -> None:
+    """Of 1,000 equally probable classes each is rounded to 0, and of 200 all upwards."""
+    for sharpness in (0.0, 1.0, 20.0):
+        logits = sharpness * rng.normal(size=(50, classes))
+        rows = np.exp(logits - logits.max(axis=1, keepdims=True))
+        rows /= rows.sum(axis=1, keepdims=True)
+        _require_probabilities("float32", rows)
+        for step in (1 / 256, 1 / 128):
+            _require_probabilities("int8", (np.round(rows / step) * step).clip(0, 1 - step))
+        # The combination of branches may be cut off where no calibration photo was surer.
+        _require_probabilities("cut off", rows.clip(0, 0.6))
+
+
+def test_a_file_with_other_outputs_than_probabilities_ends_predict(
+    model: BranchClassifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = exported_file(tmp_path / "birds.tflite", model)
+    with ExportedModel(path) as exported:
+        monkeypatch.setattr(exported, "_exchange", lambda *_: ({}, {"probabilities": np.array([[7.0, -7, 0, 0, 1]])}))
+        with pytest.raises(UserError, match="birds.tflite: probabilities must be from 0 to 1; received -7 to 7"):
+            exported(PHOTOS[:1])
 
 
 def test_many_photos_are_answered_by_copies_of_the_file_as_one_by_one(model: BranchClassifier, tmp_path: Path) -> None:
