@@ -14,7 +14,7 @@ from clan_tf.data.check import require_ready
 from clan_tf.data.sources.cutting import has_groups, unit_keys
 from clan_tf.data.sources.taxonomy_table import read_taxonomy
 from clan_tf.errors import UserError, counted, listed
-from clan_tf.evaluation import Groups, Share, evaluate, read_predictions
+from clan_tf.evaluation import Groups, Share, current_evaluation, read_predictions
 from clan_tf.files import only_process, write_json, write_rows
 from clan_tf.models import COMBINED
 from clan_tf.models.memory import forgetting_graphs
@@ -125,7 +125,7 @@ class _Fold:
         return (
             is_run(self.run.path)
             and self.run.read_status()["status"] == "finished"
-            and self.run.evaluation("test").is_complete
+            and self.run.evaluation("test").is_current
         )
 
 
@@ -249,7 +249,7 @@ def _finish(fold: _Fold, folds: int, progress: Progress, after_fold: Callable[[P
     with forgetting_graphs():
         data = prepare_data(fold.experiment, fold.source, progress)
         result = train(fold.experiment, str(path), progress=progress, resume=True, data=data)
-        evaluate(str(path), "test", progress=progress, source=result.source, data_section=result.data)
+        current_evaluation(fold.run, "test", None, progress, result.source, result.data)
     after_fold(path)
 
 

@@ -13,7 +13,7 @@ from clan_tf.config import Experiment, flatten
 from clan_tf.data import Source
 from clan_tf.errors import UserError
 from clan_tf.evaluation import calibration_error, interval_text, reliability_bins, risk_curve
-from clan_tf.files import write_text
+from clan_tf.files import require_file_or_nothing, require_folder_or_nothing, write_text
 from clan_tf.inference import locate_keras
 from clan_tf.models import COMBINED, BranchClassifier, complexity, load_model
 from clan_tf.models.build import build_model
@@ -59,6 +59,9 @@ def write_report(run: str, output: Path | None = None, progress: Progress | None
         UserError: if `run` isn't a run directory, or it isn't evaluated and can't be.
     """
     progress = progress or Progress()
+    if output:
+        require_file_or_nothing(output)
+        require_folder_or_nothing("--output", output.parent)
     with progress.track("reading the run and drawing", 3) as advance:
         facts, source, notes = read_facts(run, progress)
         advance()
@@ -88,7 +91,7 @@ def _render(facts: RunFacts, examples: dict[str, Any], notes: Sequence[str]) -> 
             top5=facts.top5,
             over_groups=interval_text(facts.groups) if facts.groups else None,
             class_mean=float(np.mean([one.share.value for one in classes])),
-            calibration_error=calibration_error(bins),
+            calibration_error=calibration_error(facts.confidence, facts.correct),
             calibration=facts.calibration,
             levels=describe_levels(facts.levels),
             mean_confidence=float(facts.confidence.mean()),
