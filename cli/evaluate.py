@@ -49,7 +49,7 @@ def evaluate(
     top: Annotated[
         int | None,
         typer.Option(
-            "--top", metavar="K", help="Also the top-K accuracy, besides top-1 and, of more than five classes, top-5."
+            "--top", metavar="K", help="Also the top-K accuracy, besides top-1 and (of more than 5 classes) top-5."
         ),
     ] = None,
     normalize_confusion: Annotated[
@@ -143,9 +143,7 @@ def _print_unknown(result: "Evaluation") -> None:
         return
     headings = ("score", "AUROC", "95 % interval", "FPR at 95 % TPR", "AUROC of wrong answers")
     print_table(f"Known from {result.unknown.photos:,} unknown photos", headings, score_rows(result.unknown))
-    say(
-        "FPR at 95 % TPR: the unknown photos that a threshold accepts with which at least 95 % of the known ones are accepted."
-    )
+    say("FPR at 95 % TPR: the unknown photos that are accepted if at least 95 % of the known ones have to be.")
     say(unknown_text(result.unknown))
 
 

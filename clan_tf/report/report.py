@@ -28,6 +28,7 @@ from clan_tf.report.charts import (
 from clan_tf.report.examples import Examples
 from clan_tf.report.facts import RunFacts, read_facts
 from clan_tf.report.levels import describe_levels
+from clan_tf.report.losses import describe_losses
 from clan_tf.report.page import style, templates
 from clan_tf.report.statistics import (
     confused_groups,
@@ -78,6 +79,7 @@ def write_report(run: str, output: Path | None = None, progress: Progress | None
 def _render(facts: RunFacts, examples: dict[str, Any], notes: Sequence[str]) -> str:
     bins = reliability_bins(facts.confidence, facts.correct)
     classes = facts.classes()
+    model = build_model(facts.experiment, len(facts.class_names), load_weights=False)
     return (
         templates()
         .get_template("report.html.j2")
@@ -107,7 +109,8 @@ def _render(facts: RunFacts, examples: dict[str, Any], notes: Sequence[str]) -> 
             risk=_image(risk_chart(risk_curve(facts.confidence, ~facts.correct))),
             confusion=_confusion(facts),
             examples=examples,
-            cost=_cost(facts),
+            cost=_cost(facts, model),
+            losses=describe_losses(model, facts.experiment.training),
             changed=_changed_keys(facts.experiment),
             config=facts.experiment.to_yaml(),
         )
@@ -207,8 +210,8 @@ def _model(facts: RunFacts, notes: list[str]) -> BranchClassifier | None:
         return None
 
 
-def _cost(facts: RunFacts) -> dict[str, Any]:
-    cost = complexity(build_model(facts.experiment, len(facts.class_names), load_weights=False))
+def _cost(facts: RunFacts, model: BranchClassifier) -> dict[str, Any]:
+    cost = complexity(model)
     seconds = facts.status.get("seconds")
     return {
         "parts": {
