@@ -13,7 +13,7 @@ from clan_tf.data.check import check_splits
 from clan_tf.data.checked_photos import CheckedPhotos
 from clan_tf.data.pipeline import PhotoReader, evaluation_batches
 from clan_tf.data.sources.source import members_by_label
-from clan_tf.errors import UserError
+from clan_tf.errors import UserError, counted
 from clan_tf.evaluation.metrics import Estimate, Share, as_percent
 from clan_tf.inference import KerasPredictor, Predictor, ProbabilityFunction
 from clan_tf.inference.views import view_of_model
@@ -160,12 +160,10 @@ def score_rows(unknown: Unknown) -> list[tuple[str, str, str, str, str]]:
 def unknown_text(unknown: Unknown) -> str:
     """Returns a sentence on what the model's thresholds do to unknown photos."""
     if unknown.accepted is None:
-        return f"Every answer is given, also for the {unknown.photos:,} unknown photos."
+        return f"Every answer is given, also for the {counted(unknown.photos, 'unknown photo')}."
     share = unknown.accepted
     interval = f"95 % interval {share.interval}"
-    return (
-        f"Of the {share.photos:,} unknown photos {share.right:,} are answered ({as_percent(share.value)}, {interval})."
-    )
+    return f"Of the {counted(share.photos, 'unknown photo')} {share.right:,} are answered ({as_percent(share.value)}, {interval})."
 
 
 def _figures(name: str, known: np.ndarray, unknown: np.ndarray, right: np.ndarray) -> ScoreFigures:

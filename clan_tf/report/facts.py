@@ -11,7 +11,7 @@ from sklearn.metrics import confusion_matrix
 
 from clan_tf.config import Experiment
 from clan_tf.data import Source
-from clan_tf.errors import UserError
+from clan_tf.errors import UserError, counted
 from clan_tf.evaluation import (
     EVALUATE_AGAIN,
     Bin,
@@ -231,7 +231,10 @@ def read_facts(path: str, progress: Progress) -> tuple[RunFacts, Source | None, 
     if facts.status["status"] != "finished":
         notes.append(f"This run is {facts.status['status']}, so these are the figures of its best epoch so far.")
     for name, skipped in facts.data.get("skipped", {}).items():
-        notes.append(f"{len(skipped)} {name} photos couldn't be read and were skipped, such as {skipped[0]}.")
+        lost = counted(len(skipped), f"{name} photo")
+        notes.append(
+            f"{lost} couldn't be read and {'was' if len(skipped) == 1 else 'were'} skipped, such as {skipped[0]}."
+        )
     return facts, source, notes
 
 
