@@ -163,7 +163,8 @@ def unknown_text(unknown: Unknown) -> str:
         return f"Every answer is given, also for the {counted(unknown.photos, 'unknown photo')}."
     share = unknown.accepted
     interval = f"95 % interval {share.interval}"
-    return f"Of the {counted(share.photos, 'unknown photo')} {share.right:,} are answered ({as_percent(share.value)}, {interval})."
+    answered = f"{share.right:,} are answered ({as_percent(share.value)}, {interval})"
+    return f"Of the {counted(share.photos, 'unknown photo')} {answered}."
 
 
 def _figures(name: str, known: np.ndarray, unknown: np.ndarray, right: np.ndarray) -> ScoreFigures:
