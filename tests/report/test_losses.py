@@ -25,7 +25,7 @@ from helpers import TINY_DEMO
         ),
         (
             ["model.architecture=ma_cnn"],
-            "On training photos it also holds compactness × 2, diversity × 2, losses that aren't a branch's: they are",
+            "On training photos it also holds compactness × 1, diversity × 1, losses that aren't a branch's: they are",
         ),
         (["model.architecture=ra_cnn"], "On training photos it also holds ranking × 1, a loss that isn't a branch's"),
         (
