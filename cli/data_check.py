@@ -1,7 +1,6 @@
 """`clan-tf data check`."""
 
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from pathlib import Path
@@ -91,23 +90,13 @@ def data_check(
 def _require_writable(quarantine: str | None, samples: str | None) -> None:
     """Raises a `UserError` if the output can't be written, before the photos are checked."""
     from clan_tf.data.check.quarantine import require_quarantine
+    from clan_tf.files import require_folder_or_nothing
 
     if quarantine:
         require_quarantine(Path(quarantine))
-        _require_folder("--quarantine", Path(quarantine).absolute().parent)
+        require_folder_or_nothing("--quarantine", Path(quarantine).absolute().parent)
     if samples:
-        _require_folder("--samples", Path(samples).absolute())
-
-
-def _require_folder(option: str, folder: Path) -> None:
-    """Raises a `UserError` unless `folder` is a writable folder, or can be made."""
-    from clan_tf.files import existing_parent
-
-    existing = existing_parent(folder)
-    if not existing.is_dir():
-        raise UserError(f"{option}: {existing} is a file, but must be a folder. Give another path.")
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise UserError(f"{option}: the folder {existing} can't be written to: permission denied. Give another path.")
+        require_folder_or_nothing("--samples", Path(samples).absolute())
 
 
 def _write_quarantine(path: Path, source: "Source", report: "DataReport", root: str | None) -> "Quarantine":

@@ -18,6 +18,7 @@ from clan_tf.cli.console import (
     require_utf8,
     say,
 )
+from clan_tf.errors import counted
 
 if TYPE_CHECKING:
     from clan_tf.evaluation import Evaluation
@@ -47,7 +48,9 @@ def evaluate(
     ] = None,
     top: Annotated[
         int | None,
-        typer.Option("--top", metavar="K", help="Also the top-K accuracy, besides top-1 and top-5."),
+        typer.Option(
+            "--top", metavar="K", help="Also the top-K accuracy, besides top-1 and (of more than 5 classes) top-5."
+        ),
     ] = None,
     normalize_confusion: Annotated[
         bool,
@@ -110,7 +113,7 @@ def print_accuracies(result: "Evaluation", split: str) -> None:
     named = {**result.branches, f"combined ({joined})": result.combined}
     rows = [(name, *map(percent, scores.values())) for name, scores in named.items()]
     headings = [name.replace("top", "top-") for name in result.combined]
-    print_table(f"Accuracy on {result.photos} {split} photos", ("branch", *headings), rows)
+    print_table(f"Accuracy on {counted(result.photos, f'{split} photo')}", ("branch", *headings), rows)
     say(f"Expected calibration error of the combined prediction: {percent(result.calibration_error)}")
 
 
@@ -139,8 +142,8 @@ def _print_unknown(result: "Evaluation") -> None:
     if result.unknown is None:
         return
     headings = ("score", "AUROC", "95 % interval", "FPR at 95 % TPR", "AUROC of wrong answers")
-    print_table(f"Known from {result.unknown.photos:,} unknown photos", headings, score_rows(result.unknown))
-    say("FPR at 95 % TPR: the unknown photos that a threshold accepts with which 95 % of the known ones are accepted.")
+    print_table(f"Known from {counted(result.unknown.photos, 'unknown photo')}", headings, score_rows(result.unknown))
+    say("FPR at 95 % TPR: the unknown photos that are accepted if at least 95 % of the known ones have to be.")
     say(unknown_text(result.unknown))
 
 

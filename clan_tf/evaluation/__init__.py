@@ -2,6 +2,7 @@
 
 from clan_tf.evaluation.calibrate import CalibrationResult, calibrate
 from clan_tf.evaluation.confusion import average_rows
+from clan_tf.evaluation.current import current_evaluation
 from clan_tf.evaluation.evaluate import Evaluation, evaluate
 from clan_tf.evaluation.groups import Groups, interval_text
 from clan_tf.evaluation.levels import Levels, accuracy_rows, mean_height_text, severity_rows
@@ -19,8 +20,9 @@ from clan_tf.evaluation.metrics import (
 )
 from clan_tf.evaluation.photos import check_noted, experiment_of, notes_on_folds, read_noted, require_same_classes
 from clan_tf.evaluation.selective import RiskPoint, Selective, rejection_text, risk_curve, risk_rows
-from clan_tf.evaluation.tables import EVALUATE_AGAIN, read_predictions
+from clan_tf.evaluation.tables import read_predictions
 from clan_tf.evaluation.unknown import Unknown, score_rows, unknown_text
+from clan_tf.run.evaluation_folder import EVALUATE_AGAIN
 
 __all__ = [
     "EVALUATE_AGAIN",
@@ -43,6 +45,7 @@ __all__ = [
     "calibration_text",
     "check_noted",
     "confused_pairs",
+    "current_evaluation",
     "evaluate",
     "experiment_of",
     "interval_text",

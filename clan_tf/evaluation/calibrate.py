@@ -10,7 +10,6 @@ from clan_tf.data.pipeline import PhotoReader, evaluation_batches
 from clan_tf.errors import UserError, counted, shown
 from clan_tf.evaluation.evaluate import evaluate
 from clan_tf.evaluation.photos import check_noted, read_noted, require_same_classes
-from clan_tf.evaluation.tables import EVALUATE_AGAIN
 from clan_tf.files import read_json
 from clan_tf.inference import ProbabilityFunction, locate_keras
 from clan_tf.inference.predictor import require_finite_answers
@@ -20,6 +19,7 @@ from clan_tf.models.calibration import Answers, Fit, fit_answers
 from clan_tf.models.selective_risk import IN_GROUPS, RejectionFit
 from clan_tf.progress import Progress
 from clan_tf.run import EvaluationFolder, RunData, RunDirectory, find_run_above, is_run
+from clan_tf.run.evaluation_folder import EVALUATE_AGAIN
 from clan_tf.text import command_line
 
 BATCH = 32
@@ -116,8 +116,15 @@ def calibrate(
             save_model(answers.model, owner.best)
     try:
         for (split, branches), folder in evaluated.items():
-            unknown, path = _unknown_folder(folder, progress), str(folder.path)
-            evaluate(run, split, branches, overrides=overrides, output=path, progress=progress, unknown=unknown)
+            evaluate(
+                run,
+                split,
+                branches,
+                overrides=overrides,
+                output=str(folder.path),
+                progress=progress,
+                **_former_options(folder, progress),
+            )
     except KeyboardInterrupt:
         again = command_line("clan-tf", "evaluate", run)
         progress.note(f"{owner.best} is calibrated, but what was evaluated isn't yet again: {again}")
@@ -128,14 +135,15 @@ def calibrate(
     return CalibrationResult(owner.best, answers.fit or "", found, never, names)
 
 
-def _unknown_folder(evaluation: EvaluationFolder, progress: Progress) -> str | None:
-    """Returns the folder of unknown photos that an evaluation was given, if there was one and it is still there."""
+def _former_options(evaluation: EvaluationFolder, progress: Progress) -> dict[str, Any]:
+    """Returns the options that an evaluation was given; without the folder of unknown photos, if that is gone."""
     metrics = read_json(evaluation.metrics, dict[str, Any], EVALUATE_AGAIN)
+    options = {name: metrics[name] for name in ("top", "normalize_confusion") if name in metrics}
     folder = (metrics.get("unknown") or {}).get("folder")
     if folder and not Path(folder).is_dir():
         progress.note(f"note: there is no folder {folder} any more: its unknown photos aren't evaluated again")
-        return None
-    return folder
+        return options
+    return options | {"unknown": folder}
 
 
 def _finished_run(run: str, overrides: Sequence[str]) -> RunDirectory:

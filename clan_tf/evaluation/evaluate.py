@@ -35,6 +35,7 @@ from clan_tf.evaluation.photos import (
 from clan_tf.evaluation.selective import Selective, selective_figures
 from clan_tf.evaluation.tables import write_tables
 from clan_tf.evaluation.unknown import Unknown, compared_photos, unknown_figures, unknown_photos
+from clan_tf.files import file_sha256, require_folder_or_nothing
 from clan_tf.inference import KerasPredictor, Predictor, locate, open_predictor
 from clan_tf.models import COMBINED
 from clan_tf.models.combination import tempered
@@ -53,7 +54,8 @@ class Evaluation:
         model: path of the `.keras` file.
         split: the evaluated photos: `train`, `val` or `test`.
         photos: number of photos.
-        branches: `top1` and `top5` accuracy of each branch, 0…1, and `topK` if it was asked for.
+        branches: `top1` accuracy of each branch, 0…1, `top5` if there are more than five classes, and `topK` if it was
+            asked for.
         combined: the same for the combined branches.
         combined_branches: the branches that were combined.
         temperature: what the logits of the combined prediction are divided by; 1 if it isn't calibrated.
@@ -70,6 +72,9 @@ class Evaluation:
         unknown: what the model does with photos of none of its classes; `None` if none are given.
         levels: accuracy on each level of the model's taxonomy, and how bad the mistakes are; `None` without one.
         groups: number of groups that intervals are over (`data.group`); `None` if they are over photos.
+        model_sha256: SHA-256 of the model's file, in hexadecimal; `None` for a folder.
+        top: the `K` of a further top-K accuracy that was asked for.
+        normalize_confusion: whether the written confusion matrix holds shares.
     """
 
     model: str
@@ -92,6 +97,9 @@ class Evaluation:
     unknown: Unknown | None = None
     levels: Levels | None = None
     groups: int | None = None
+    model_sha256: str | None = None
+    top: int | None = None
+    normalize_confusion: bool = False
 
     @property
     def calibration_error(self) -> float:
@@ -102,8 +110,11 @@ class Evaluation:
         """Returns plain values, as `evaluate --json` prints them."""
         return {
             "model": self.model,
+            **({"model_sha256": self.model_sha256} if self.model_sha256 else {}),
             "split": self.split,
             "photos": self.photos,
+            **({"top": self.top} if self.top else {}),
+            **({"normalize_confusion": True} if self.normalize_confusion else {}),
             "intervals": "groups" if self.groups else "photos",
             **({"groups": self.groups} if self.groups else {}),
             "branches": {**self.branches, COMBINED: self.combined},
@@ -171,11 +182,15 @@ def evaluate(
             f"--split: must be one of {', '.join(SPLITS)}; received {split!r}.{nearest(split, list(SPLITS))}"
         )
     located = locate(model)
+    # Before it is read: if the file is replaced meanwhile, this evaluation is taken for one of an earlier model.
+    digest = file_sha256(located.file) if located.file.is_file() else None
     with open_predictor(located, branches, batch_size) as predictor:
         path, run = predictor.path, located.run
         _require_rank(top, len(predictor.class_names))
         own = run if run and path == run.best and not config and not overrides else None
         folder = _folder(predictor, split, branches, output, own)
+        if folder:
+            require_folder_or_nothing("--output", folder.path)
         if normalize_confusion and not folder:
             raise UserError("--normalize-confusion: no confusion matrix is written; say where to: --output D.")
         experiment = experiment_of(path, run, config, overrides)
@@ -198,11 +213,17 @@ def evaluate(
     if split == "val" and data.match and (fitted := _fitted(predictor)):
         notes.append(f"{fitted} fitted on the validation photos: on others the model does less well")
         progress.note(f"note: {notes[-1]}")
-    ranks = sorted({1, 5, top or 1})
+    ranks = _ranks(top, len(predictor.class_names))
     result = _summarize(predictor, split, checked.labels, probabilities, others, folder, tuple(notes), ranks, groups)
+    result = replace(result, model_sha256=digest, top=top, normalize_confusion=normalize_confusion)
     if folder:
-        write_tables(result, checked, probabilities, predictor.class_names, folder, normalize_confusion)
+        write_tables(result, checked, probabilities, predictor.class_names, folder)
     return result
+
+
+def _ranks(top: int | None, classes: int) -> list[int]:
+    """Returns the `k` of the top-k accuracies. Of five classes or fewer, every answer is among the first five."""
+    return sorted({1, *([5] if classes > 5 else []), top or 1})
 
 
 def _fitted(predictor: Predictor) -> str:

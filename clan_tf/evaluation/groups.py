@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -12,15 +13,22 @@ FEWEST, FEW = 3, 10
 """With fewer groups than the first there is no interval over groups, with fewer than the second a rough one."""
 
 
-def draws(units: int) -> Iterator[np.ndarray]:
+def draws(*strata: int) -> Iterator[np.ndarray]:
     """Draws as many units as there are, with replacement, `RESAMPLES` times and always the same.
+
+    Args:
+        strata: numbers of units. The units of one stand behind those of another, and of each as many are drawn as it
+            has, so that none is missing in a resample.
 
     Yields:
         Indices `(resamples, units)`, as many resamples at a time as memory allows.
     """
-    rng, at_a_time = np.random.default_rng(0), max(1, _NUMBERS // units)
+    rng, at_a_time = np.random.default_rng(0), max(1, _NUMBERS // sum(strata))
+    bounds = [0, *accumulate(strata)]
     for first in range(0, RESAMPLES, at_a_time):
-        yield rng.integers(0, units, (min(at_a_time, RESAMPLES - first), units))
+        count = min(at_a_time, RESAMPLES - first)
+        drawn = [rng.integers(low, high, (count, high - low)) for low, high in pairwise(bounds)]
+        yield np.concatenate(drawn, axis=1)
 
 
 @dataclass(frozen=True)

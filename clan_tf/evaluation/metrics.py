@@ -94,6 +94,7 @@ class Estimate:
         *values: np.ndarray,
         is_biased: bool = False,
         groups: Groups | None = None,
+        strata: Sequence[int] | None = None,
     ) -> "Estimate":
         """Computes a statistic of arrays that have a number for each photo.
 
@@ -103,10 +104,12 @@ class Estimate:
             is_biased: whether noise makes the statistic larger, as it does a mean of absolute values: the interval is
                 then mirrored at the value ("basic"), and not below 0.
             groups: of the photos, which are then drawn whole; `None` if photos are independent.
+            strata: numbers of photos of the kinds that stand behind each other and are resampled separately; `None`
+                for one kind. Not with `groups`.
         """
         value = float(statistic(*values))
         if groups is None:
-            parts = [statistic(*(each[indices] for each in values)) for indices in draws(len(values[0]))]
+            parts = [statistic(*(each[indices] for each in values)) for indices in draws(*(strata or [len(values[0])]))]
         else:  # resamples differ in their number of photos
             parts = [statistic(*(each[indices] for each in values))[None] for indices in groups.resamples()]
         low, high = map(float, np.percentile(np.concatenate(parts), (2.5, 97.5)))
@@ -131,7 +134,7 @@ def reliability_bins(confidence: np.ndarray, correct: np.ndarray) -> list[Bin]:
         confidence: probability of each photo's predicted class, `(photos,)`.
         correct: whether that class is right, bool `(photos,)`.
     """
-    index = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    index = _bins(confidence)
     return [
         Bin(
             b / BINS,
@@ -144,10 +147,14 @@ def reliability_bins(confidence: np.ndarray, correct: np.ndarray) -> list[Bin]:
     ]
 
 
-def calibration_error(bins: Sequence[Bin]) -> float:
-    """Computes the expected calibration error, 0…1: the mean difference of confidence and accuracy over the photos."""
-    photos = sum(b.photos for b in bins)
-    return sum(b.photos * abs(b.confidence - b.accuracy) for b in bins) / photos
+def calibration_error(confidence: np.ndarray, correct: np.ndarray) -> float:
+    """Computes the expected calibration error, 0…1: the mean difference of confidence and accuracy over the photos.
+
+    Args:
+        confidence: probability of each photo's predicted class, `(photos,)`.
+        correct: whether that class is right, bool `(photos,)`.
+    """
+    return float(_mean_gap(_bins(confidence), correct - confidence))
 
 
 def top_k_accuracy(labels: np.ndarray, probabilities: np.ndarray, k: int) -> float:
@@ -177,7 +184,6 @@ def calibration_figures(
     """
     confidence = probabilities.max(axis=1).astype("float64")
     gap = (probabilities.argmax(axis=1) == labels) - confidence
-    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
     # What photos of the same confidence have in common doesn't depend on their order.
     _, same, counts = np.unique(confidence, return_inverse=True, return_counts=True)
     even_gap = (np.bincount(same, gap) / counts)[same]
@@ -186,7 +192,7 @@ def calibration_figures(
     losses = -np.log(np.maximum(true, np.finfo("float32").tiny))
     by_mass = Estimate.of(_mean_gap_of_equal_mass, confidence, even_gap, is_biased=True, groups=groups)
     return {
-        "expected_calibration_error": Estimate.of(_mean_gap, bins, gap, is_biased=True, groups=groups),
+        "expected_calibration_error": Estimate.of(_mean_gap, _bins(confidence), gap, is_biased=True, groups=groups),
         "equal_mass_calibration_error": by_mass,
         "negative_log_likelihood": Estimate.of(_mean, losses, groups=groups),
         "brier_score": Estimate.of(_mean, squares, groups=groups),
@@ -225,6 +231,11 @@ def as_percent(share: float) -> str:
 
 def _mean(values: np.ndarray) -> np.ndarray:
     return values.mean(axis=-1)
+
+
+def _bins(confidence: np.ndarray) -> np.ndarray:
+    """Returns the number of each photo's bin of equal width."""
+    return np.minimum((confidence.astype("float64") * BINS).astype(int), BINS - 1)
 
 
 def _mean_gap(bins: np.ndarray, gap: np.ndarray) -> np.ndarray:

@@ -14,12 +14,10 @@ from clan_tf.evaluation.selective import curve_rows
 from clan_tf.files import read_json, read_rows, write_csv, write_json, write_rows
 from clan_tf.plots import plot_confusion
 from clan_tf.run import EvaluationFolder
+from clan_tf.run.evaluation_folder import EVALUATE_AGAIN
 
 if TYPE_CHECKING:
     from clan_tf.evaluation.evaluate import Evaluation
-
-EVALUATE_AGAIN = "Evaluate the run again: clan-tf evaluate."
-"""What to do about a damaged evaluation."""
 
 
 def write_tables(
@@ -28,13 +26,10 @@ def write_tables(
     probabilities: dict[str, np.ndarray],
     names: Sequence[str],
     folder: EvaluationFolder,
-    normalize_confusion: bool = False,
 ) -> None:
-    """Writes the metrics, the tables and the picture of an evaluation; the predictions last.
-
-    With `normalize_confusion` the confusion matrix is one of shares of each true class's photos.
-    """
+    """Writes the metrics, the tables and the picture of an evaluation; the predictions last."""
     folder.path.mkdir(parents=True, exist_ok=True)
+    folder.predictions.unlink(missing_ok=True)  # of an earlier evaluation: the folder isn't complete before the end
     write_json(folder.metrics, result.to_json())
     averages = [{"figure": name, **asdict(figure)} for name, figure in (result.averages | result.calibration).items()]
     write_rows(folder.averages, averages, ("figure", "value", "low", "high"))
@@ -44,13 +39,13 @@ def write_tables(
     folder.levels.unlink(missing_ok=True)  # of another model
     if result.levels:
         write_rows(folder.levels, table_rows(result.levels))
-    matrix = row_shares(result.confusion).round(6) if normalize_confusion else result.confusion
+    matrix = row_shares(result.confusion).round(6) if result.normalize_confusion else result.confusion
     write_csv(
         folder.confusion,
         ("true \\ predicted", *names),
         [[name, *row] for name, row in zip(names, matrix.tolist(), strict=True)],
     )
-    plot_confusion(result.confusion, names, folder.confusion_picture, as_shares=normalize_confusion)
+    plot_confusion(result.confusion, names, folder.confusion_picture, as_shares=result.normalize_confusion)
     # Last: if it exists, everything else does.
     write_rows(folder.predictions, _prediction_rows(checked, probabilities, names))
 

@@ -13,7 +13,7 @@ from clan_tf.data.check import check_splits
 from clan_tf.data.checked_photos import CheckedPhotos
 from clan_tf.data.pipeline import PhotoReader, evaluation_batches
 from clan_tf.data.sources.source import members_by_label
-from clan_tf.errors import UserError
+from clan_tf.errors import UserError, counted
 from clan_tf.evaluation.metrics import Estimate, Share, as_percent
 from clan_tf.inference import KerasPredictor, Predictor, ProbabilityFunction
 from clan_tf.inference.views import view_of_model
@@ -33,8 +33,9 @@ class ScoreFigures:
 
     Attributes:
         score: its name.
-        auroc: the probability that a known photo has a higher score than an unknown one, with a bootstrap interval.
-        accepted_at_95: the share of the unknown photos that is accepted if 95 % of the known ones are.
+        auroc: the probability that a known photo has a higher score than an unknown one, with a bootstrap interval:
+            known and unknown photos are resampled separately.
+        accepted_at_95: the share of the unknown photos that is accepted if at least 95 % of the known ones are.
         auroc_wrong: the probability that a photo that is classified rightly has a higher score than one that isn't.
     """
 
@@ -133,13 +134,13 @@ def unknown_figures(
 
 
 def auroc(is_known: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Computes the area under the ROC curve over the last axis, by ranks; ties count half."""
+    """Computes the area under the ROC curve over the last axis, by ranks; ties count half. There are both kinds."""
     from scipy.stats import rankdata
 
     known = is_known.sum(axis=-1)
     unknown = is_known.shape[-1] - known
     above = (rankdata(scores, axis=-1) * is_known).sum(axis=-1) - known * (known + 1) / 2
-    return above / np.maximum(known * unknown, 1)
+    return above / (known * unknown)
 
 
 def score_rows(unknown: Unknown) -> list[tuple[str, str, str, str, str]]:
@@ -159,21 +160,20 @@ def score_rows(unknown: Unknown) -> list[tuple[str, str, str, str, str]]:
 def unknown_text(unknown: Unknown) -> str:
     """Returns a sentence on what the model's thresholds do to unknown photos."""
     if unknown.accepted is None:
-        return f"Every answer is given, also for the {unknown.photos:,} unknown photos."
+        return f"Every answer is given, also for the {counted(unknown.photos, 'unknown photo')}."
     share = unknown.accepted
     interval = f"95 % interval {share.interval}"
-    return (
-        f"Of the {share.photos:,} unknown photos {share.right:,} are answered ({as_percent(share.value)}, {interval})."
-    )
+    answered = f"{share.right:,} are answered ({as_percent(share.value)}, {interval})"
+    return f"Of the {counted(share.photos, 'unknown photo')} {answered}."
 
 
 def _figures(name: str, known: np.ndarray, unknown: np.ndarray, right: np.ndarray) -> ScoreFigures:
     is_known = np.r_[np.ones(len(known)), np.zeros(len(unknown))]
-    accepted = int((unknown >= np.quantile(known, 0.05)).sum())
+    # The highest threshold that at least 95 % of the known photos reach: at most one of 20 is below it.
+    accepted = int((unknown >= np.sort(known)[len(known) // 20]).sum())
     wrong = float(auroc(right.astype("float64"), known)) if 0 < right.sum() < len(right) else None
-    return ScoreFigures(
-        name, Estimate.of(auroc, is_known, np.r_[known, unknown]), Share.of(accepted, len(unknown)), wrong
-    )
+    area = Estimate.of(auroc, is_known, np.r_[known, unknown], strata=(len(known), len(unknown)))
+    return ScoreFigures(name, area, Share.of(accepted, len(unknown)), wrong)
 
 
 def _negative_entropy(probabilities: np.ndarray) -> np.ndarray:

@@ -11,7 +11,13 @@ if TYPE_CHECKING:
     from clan_tf.files.markdown import markdown_table
     from clan_tf.files.plain_json import json_text, parse_json
     from clan_tf.files.reading import read_json, read_text
-    from clan_tf.files.regular import existing_parent, open_regular_file, read_regular_file, require_regular_file
+    from clan_tf.files.regular import (
+        existing_parent,
+        file_sha256,
+        open_regular_file,
+        read_regular_file,
+        require_regular_file,
+    )
     from clan_tf.files.tables import read_rows, write_csv, write_rows
     from clan_tf.files.writing import (
         new_folder,
@@ -19,6 +25,7 @@ if TYPE_CHECKING:
         only_process,
         replacing,
         require_file_or_nothing,
+        require_folder_or_nothing,
         write_json,
         write_text,
     )
@@ -26,17 +33,21 @@ if TYPE_CHECKING:
 _FILES = {
     "markdown": ("markdown_table",),
     "plain_json": ("json_text", "parse_json"),
-    "regular": ("existing_parent", "open_regular_file", "read_regular_file", "require_regular_file"),
+    "regular": (
+        *("existing_parent", "file_sha256", "open_regular_file", "read_regular_file"),
+        "require_regular_file",
+    ),
     "tables": ("read_rows", "write_csv", "write_rows"),
     "reading": ("read_json", "read_text"),
     "writing": (
         *("new_folder", "new_or_filled_folder", "only_process", "replacing", "require_file_or_nothing"),
-        *("write_json", "write_text"),
+        *("require_folder_or_nothing", "write_json", "write_text"),
     ),
 }
 
 __all__ = [
     "existing_parent",
+    "file_sha256",
     "json_text",
     "markdown_table",
     "new_folder",
@@ -50,6 +61,7 @@ __all__ = [
     "read_text",
     "replacing",
     "require_file_or_nothing",
+    "require_folder_or_nothing",
     "require_regular_file",
     "write_csv",
     "write_json",

@@ -1,10 +1,11 @@
 """Reading files of users: regular ones only, because a pipe or a device may never end, and no more than is sensible."""
 
 import errno
+import hashlib
 import os
 import stat
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 TEXT_BYTES, TABLE_BYTES = 2**20, 2**30
 """Largest size of a text written by hand, and of a table or list of photos."""
@@ -43,6 +44,13 @@ def read_regular_file(path: str | Path, limit: int) -> bytes:
     """
     with open_regular_file(path, limit) as file:
         return file.read(os.fstat(file.fileno()).st_size)
+
+
+def file_sha256(path: str | Path) -> str:
+    """Computes the SHA-256 of a file's content, in hexadecimal; errors are those of `open_regular_file`."""
+    file: Any
+    with open_regular_file(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def existing_parent(path: Path) -> Path:

@@ -12,6 +12,7 @@ from typing import Any
 from clan_tf.errors import UserError, listed
 from clan_tf.files.plain_json import json_text
 from clan_tf.files.reading import reason_of
+from clan_tf.files.regular import existing_parent
 from clan_tf.files.temporary import remove_all_leftovers, restore_swapped, swap_folder, temporary_file, temporary_folder
 
 LOCK = ".lock"
@@ -47,6 +48,15 @@ def require_file_or_nothing(path: Path) -> None:
         raise UserError(f"{path}: is a folder; name a file.")
     if path.exists() and not path.is_file():
         raise UserError(f"{path}: isn't a regular file, and is left alone; name a file.")
+
+
+def require_folder_or_nothing(option: str, folder: Path) -> None:
+    """Raises a `UserError` unless `folder` is one that can be written into, or can be made; names the `option`."""
+    existing = existing_parent(folder)
+    if not existing.is_dir():
+        raise UserError(f"{option}: {existing} is a file, but must be a folder. Give another path.")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise UserError(f"{option}: the folder {existing} can't be written to: permission denied. Give another path.")
 
 
 def _behind_links(path: Path) -> Path:

@@ -14,7 +14,7 @@ from clan_tf.data import Source
 from clan_tf.data.sources.cutting import has_groups, unit_keys
 from clan_tf.data.sources.taxonomy_table import read_taxonomy
 from clan_tf.errors import UserError, counted, listed
-from clan_tf.evaluation import Groups, Share, evaluate, read_predictions
+from clan_tf.evaluation import Groups, Share, current_evaluation, read_predictions
 from clan_tf.files import only_process, write_json, write_rows
 from clan_tf.files.writing import LOCK
 from clan_tf.folds.checking import RESULTS, TABLE, check_folds, check_starts, fold_name
@@ -127,7 +127,7 @@ class _Fold:
         return (
             is_run(self.run.path)
             and self.run.read_status()["status"] == "finished"
-            and self.run.evaluation("test").is_complete
+            and self.run.evaluation("test").is_current
         )
 
 
@@ -240,7 +240,7 @@ def _finish(fold: _Fold, folds: int, progress: Progress, after_fold: Callable[[P
     with forgetting_graphs():
         data = prepare_data(fold.experiment, fold.source, progress)
         result = train(fold.experiment, str(path), progress=progress, resume=True, data=data)
-        evaluate(str(path), "test", progress=progress, source=result.source, data_section=result.data)
+        current_evaluation(fold.run, "test", None, progress, result.source, result.data)
     after_fold(path)
 
 

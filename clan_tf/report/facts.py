@@ -11,7 +11,7 @@ from sklearn.metrics import confusion_matrix
 
 from clan_tf.config import Experiment
 from clan_tf.data import Source
-from clan_tf.errors import UserError
+from clan_tf.errors import UserError, counted
 from clan_tf.evaluation import (
     EVALUATE_AGAIN,
     Bin,
@@ -24,7 +24,7 @@ from clan_tf.evaluation import (
     calibration_rows,
     calibration_text,
     confused_pairs,
-    evaluate,
+    current_evaluation,
     read_predictions,
 )
 from clan_tf.files import read_json
@@ -35,7 +35,7 @@ from clan_tf.run import EvaluationFolder, RunDirectory, is_run, read_run_data
 
 class _Scores(BaseModel):
     top1: float = Field(ge=0, le=1)
-    top5: float = Field(ge=0, le=1)
+    top5: float | None = Field(None, ge=0, le=1)
 
 
 class _Calibration(BaseModel):
@@ -167,10 +167,12 @@ class RunFacts:
         return shares | {COMBINED: self._over_groups("top1", shares[COMBINED])}
 
     @property
-    def top5(self) -> Share:
-        """Top-5 accuracy of the combination."""
-        photos = len(self.labels)
-        share = Share.of(round(self.metrics["branches"][COMBINED]["top5"] * photos), photos)
+    def top5(self) -> Share | None:
+        """Top-5 accuracy of the combination; `None` for five classes or fewer, whose answers are all among the five."""
+        photos, value = len(self.labels), self.metrics["branches"][COMBINED]["top5"]
+        if value is None or len(self.class_names) <= 5:
+            return None
+        share = Share.of(round(value * photos), photos)
         return self._over_groups("top5", share)
 
     def _over_groups(self, name: str, share: Share) -> Share:
@@ -201,7 +203,7 @@ class RunFacts:
 
 
 def read_facts(path: str, progress: Progress) -> tuple[RunFacts, Source | None, list[str]]:
-    """Reads a run's facts on test or, without a test split, on val; evaluates the run if necessary.
+    """Reads a run's facts on test or, without a test split, on val; evaluates the run unless its evaluation is current.
 
     Returns:
         The facts; the photos, if they can still be read; and notes for the reader.
@@ -224,13 +226,15 @@ def read_facts(path: str, progress: Progress) -> tuple[RunFacts, Source | None, 
             "The data has no test split. These are the validation photos, which chose the epoch: accuracy on new "
             "photos will be somewhat lower."
         )
-    if not run.evaluation(split).is_complete:
-        evaluate(str(run.path), split, progress=progress, source=source)
+    current_evaluation(run, split, progress=progress, source=source)
     facts = RunFacts(run, split)
     if facts.status["status"] != "finished":
         notes.append(f"This run is {facts.status['status']}, so these are the figures of its best epoch so far.")
     for name, skipped in facts.data.get("skipped", {}).items():
-        notes.append(f"{len(skipped)} {name} photos couldn't be read and were skipped, such as {skipped[0]}.")
+        lost = counted(len(skipped), f"{name} photo")
+        notes.append(
+            f"{lost} couldn't be read and {'was' if len(skipped) == 1 else 'were'} skipped, such as {skipped[0]}."
+        )
     return facts, source, notes
 
 

@@ -13,7 +13,7 @@ from clan_tf.config import Experiment, flatten
 from clan_tf.data import Source
 from clan_tf.errors import UserError
 from clan_tf.evaluation import calibration_error, interval_text, reliability_bins, risk_curve
-from clan_tf.files import write_text
+from clan_tf.files import require_file_or_nothing, require_folder_or_nothing, write_text
 from clan_tf.inference import locate_keras
 from clan_tf.models import COMBINED, BranchClassifier, complexity, load_model
 from clan_tf.models.build import build_model
@@ -28,6 +28,7 @@ from clan_tf.report.charts import (
 from clan_tf.report.examples import Examples
 from clan_tf.report.facts import RunFacts, read_facts
 from clan_tf.report.levels import describe_levels
+from clan_tf.report.losses import describe_losses
 from clan_tf.report.page import style, templates
 from clan_tf.report.statistics import (
     confused_groups,
@@ -59,6 +60,9 @@ def write_report(run: str, output: Path | None = None, progress: Progress | None
         UserError: if `run` isn't a run directory, or it isn't evaluated and can't be.
     """
     progress = progress or Progress()
+    if output:
+        require_file_or_nothing(output)
+        require_folder_or_nothing("--output", output.parent)
     with progress.track("reading the run and drawing", 3) as advance:
         facts, source, notes = read_facts(run, progress)
         advance()
@@ -75,6 +79,7 @@ def write_report(run: str, output: Path | None = None, progress: Progress | None
 def _render(facts: RunFacts, examples: dict[str, Any], notes: Sequence[str]) -> str:
     bins = reliability_bins(facts.confidence, facts.correct)
     classes = facts.classes()
+    model = build_model(facts.experiment, len(facts.class_names), load_weights=False)
     return (
         templates()
         .get_template("report.html.j2")
@@ -88,7 +93,7 @@ def _render(facts: RunFacts, examples: dict[str, Any], notes: Sequence[str]) -> 
             top5=facts.top5,
             over_groups=interval_text(facts.groups) if facts.groups else None,
             class_mean=float(np.mean([one.share.value for one in classes])),
-            calibration_error=calibration_error(bins),
+            calibration_error=calibration_error(facts.confidence, facts.correct),
             calibration=facts.calibration,
             levels=describe_levels(facts.levels),
             mean_confidence=float(facts.confidence.mean()),
@@ -104,7 +109,8 @@ def _render(facts: RunFacts, examples: dict[str, Any], notes: Sequence[str]) -> 
             risk=_image(risk_chart(risk_curve(facts.confidence, ~facts.correct))),
             confusion=_confusion(facts),
             examples=examples,
-            cost=_cost(facts),
+            cost=_cost(facts, model),
+            losses=describe_losses(model, facts.experiment.training),
             changed=_changed_keys(facts.experiment),
             config=facts.experiment.to_yaml(),
         )
@@ -204,8 +210,8 @@ def _model(facts: RunFacts, notes: list[str]) -> BranchClassifier | None:
         return None
 
 
-def _cost(facts: RunFacts) -> dict[str, Any]:
-    cost = complexity(build_model(facts.experiment, len(facts.class_names), load_weights=False))
+def _cost(facts: RunFacts, model: BranchClassifier) -> dict[str, Any]:
+    cost = complexity(model)
     seconds = facts.status.get("seconds")
     return {
         "parts": {

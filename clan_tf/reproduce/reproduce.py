@@ -7,8 +7,8 @@ from typing import Any
 
 from clan_tf.config import Experiment
 from clan_tf.data import Source, read_source
-from clan_tf.errors import CheckFailed, UserError, nearest
-from clan_tf.files import only_process
+from clan_tf.errors import CheckFailed, UserError, counted, nearest
+from clan_tf.files import only_process, require_folder_or_nothing
 from clan_tf.progress import Progress
 from clan_tf.reproduce.complexity_table import write_complexity_table
 from clan_tf.reproduce.estimate import estimate_seconds
@@ -60,7 +60,7 @@ def plan_reproduction(
     Raises:
         UserError: as in `reproduce`.
     """
-    _check(name, seeds, rows)
+    _check(name, seeds, output, rows)
     if name == "table5":
         return Plan({}, "counting parameters and multiply-accumulates needs no training")
     source = read_source(experiment.data)
@@ -95,7 +95,7 @@ def reproduce(
             working in `output`.
         CheckFailed: after everything else is written, if a run failed.
     """
-    _check(name, seeds, rows)
+    _check(name, seeds, output, rows)
     progress = progress or Progress()
     if name == "table5":
         output.mkdir(parents=True, exist_ok=True)
@@ -117,11 +117,12 @@ def reproduce(
     return result
 
 
-def _check(name: str, seeds: Sequence[int], rows: Sequence[str] | None) -> None:
+def _check(name: str, seeds: Sequence[int], output: Path, rows: Sequence[str] | None) -> None:
     if name not in NAMES:
         raise UserError(f"NAME: must be one of {', '.join(NAMES)}; received {name!r}.{nearest(name, list(NAMES))}")
     if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
         raise UserError(f"--seeds: must be different whole numbers from 0, such as 0,1,2; received {list(seeds)}.")
+    require_folder_or_nothing("--output", output)
     if rows is None:
         return
     if name not in TABLES:
@@ -142,7 +143,7 @@ def _networks(name: str, rows: Sequence[str] | None) -> list[Network]:
 
 def _require_no_failures(failures: dict[str, str]) -> None:
     if failures:
-        lines = [f"{len(failures)} runs failed:", *(f"  {name}: {why}" for name, why in failures.items())]
+        lines = [f"{counted(len(failures), 'run')} failed:", *(f"  {name}: {why}" for name, why in failures.items())]
         raise CheckFailed("\n".join(lines))
 
 
@@ -167,7 +168,7 @@ def _write_accuracies(
         *([significance_note(table)] if any(result.difference is not None for result in results) else []),
         *_left_out(name, table),
         *source.notes,
-        f"Accuracy on {max(result.correct.shape[1] for result in results)} {split} photos, "
+        f"Accuracy on {counted(max(result.correct.shape[1] for result in results), f'{split} photo')}, "
         + ("mean ± standard deviation over the seeds." if len({job.seed for job in jobs}) > 1 else "one seed."),
         _describe_runs([job for job in jobs if job.run.path.name not in failures], output),
     ]
@@ -183,7 +184,7 @@ def _left_out(name: str, table: Table) -> list[str]:
 def _describe_runs(jobs: Sequence[Job], output: Path) -> str:
     seconds = sum(job.run.read_status()["seconds"] for job in jobs)
     commits = ", ".join(sorted({job.commit or "not a checkout" for job in jobs}))
-    return f"{len(jobs)} runs in `{output / 'runs'}` took {duration(seconds)} in all (commit: {commits})."
+    return f"{counted(len(jobs), 'run')} in `{output / 'runs'}` took {duration(seconds)} in all (commit: {commits})."
 
 
 def _heading(
@@ -191,12 +192,13 @@ def _heading(
 ) -> list[str]:
     data, training = experiment.data, experiment.training
     photos = DATA_SETS[data_set] if data_set else f"{data.source} ({data.root})" if data.root else data.source
-    seeds = ", ".join(str(seed) for seed in dict.fromkeys(job.seed for job in jobs))
+    numbers = list(dict.fromkeys(job.seed for job in jobs))
+    seeds = f"seed{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
     return [
         f"{_title(name)}: {title}",
-        f"{photos}, {len(source.class_names)} classes, {data.image_size} px; backbone {experiment.model.backbone}; "
-        f"{training.epochs} epochs, batches of {training.batch_size}, learning rate {training.learning_rate}; "
-        f"seeds {seeds}.",
+        f"{photos}, {len(source.class_names):,} classes, {data.image_size} px; backbone {experiment.model.backbone}; "
+        f"{counted(training.epochs, 'epoch')}, batches of {training.batch_size}, learning rate "
+        f"{training.learning_rate}; {seeds}.",
     ]
 
 

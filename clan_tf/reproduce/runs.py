@@ -10,11 +10,11 @@ from clan_tf.config.section import AUTO
 from clan_tf.data import Source
 from clan_tf.data.check.readiness import divided_pair
 from clan_tf.errors import CheckFailed, UserError
-from clan_tf.evaluation import evaluate
+from clan_tf.evaluation import current_evaluation
 from clan_tf.models.memory import forgetting_graphs
 from clan_tf.progress import Progress
 from clan_tf.reproduce.paper import Network
-from clan_tf.run import EvaluationFolder, RunDirectory, is_run
+from clan_tf.run import RunDirectory, is_run
 from clan_tf.training import train
 from clan_tf.training.failures import resumed_as_part
 
@@ -106,26 +106,13 @@ def run_jobs(jobs: Sequence[Job], split: str, source: Source, progress: Progress
     return failures
 
 
-def require_predictions(
-    run: RunDirectory, split: str, branches: tuple[str, ...] | None, source: Source, progress: Progress
-) -> EvaluationFolder:
-    """Returns the folder of a run's evaluation, after evaluating the run if necessary."""
-    if not _is_evaluated(run, split, branches):
-        evaluate(str(run.path), split, branches, progress=progress, source=source)
-    return run.evaluation(split, branches)
-
-
 def _finish(job: Job, split: str, source: Source, progress: Progress) -> None:
-    if job.state == "finished" and _is_evaluated(job.run, split):
+    if job.state == "finished" and job.run.evaluation(split).is_current:
         return
     with forgetting_graphs(), resumed_as_part("The same command goes on where it stopped."):
         if job.state != "finished":
             train(job.experiment, str(job.run.path), progress=progress, resume=True)
-        require_predictions(job.run, split, None, source, progress)
-
-
-def _is_evaluated(run: RunDirectory, split: str, branches: tuple[str, ...] | None = None) -> bool:
-    return run.evaluation(split, branches).is_complete
+        current_evaluation(job.run, split, None, progress, source)
 
 
 def _changed(experiment: Experiment, network: Network, seed: int) -> Experiment:

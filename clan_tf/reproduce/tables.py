@@ -1,6 +1,8 @@
 """Tables of finished runs, as Markdown and CSV."""
 
 import itertools
+import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,14 +11,14 @@ from typing import Any
 import numpy as np
 
 from clan_tf.data import Source
-from clan_tf.errors import UserError
-from clan_tf.evaluation import read_predictions
+from clan_tf.errors import UserError, counted, shown
+from clan_tf.evaluation import current_evaluation, read_predictions
 from clan_tf.files import markdown_table, write_rows, write_text
 from clan_tf.models import COMBINED
 from clan_tf.progress import Progress
 from clan_tf.reproduce.costs import Cost, cost_of
 from clan_tf.reproduce.paper import DATA_SETS, Row, Table
-from clan_tf.reproduce.runs import Job, require_predictions
+from clan_tf.reproduce.runs import Job
 from clan_tf.reproduce.significance import TEST_NAME, paired_p_value
 from clan_tf.text import duration
 
@@ -99,12 +101,12 @@ def measure(
         printed_for: backbone and data set whose published numbers are comparable.
     """
     backbone, data_set = printed_for
-    measured = []
+    measured: list[Result] = []
+    paired = _Pairing()
     for row in table.rows:
         own = [job for job in jobs if job.network == row.network]
         good = [job for job in own if job.run.path.name not in failures]
-        correct = [_correct(job, row, split, source, progress) for job in good]
-        _require_same_photos(good, correct)
+        correct = [paired.correct(job, *_answers(job, row, split, source, progress)) for job in good]
         measured.append(
             Result(
                 row=row,
@@ -178,22 +180,50 @@ def significance_note(table: Table) -> str:
     )
 
 
-def _correct(job: Job, row: Row, split: str, source: Source, progress: Progress) -> np.ndarray:
-    """Returns which photos the row's branches of one network got right, bool `(photos,)`, in the order of the split."""
-    single = row.branches[0] if row.branches is not None and len(row.branches) == 1 else None
-    folder = require_predictions(job.run, split, None if single else row.branches, source, progress)
-    column = single or COMBINED
-    return np.array([line[column] == line["true"] for line in read_predictions(folder, [column])])
+class _Pairing:
+    """Requires that all networks of a table were tested on the same photos, so that their answers can be paired."""
 
+    def __init__(self) -> None:
+        self._first: tuple[Job, list[tuple[str, str]]] | None = None
 
-def _require_same_photos(jobs: Sequence[Job], correct: Sequence[np.ndarray]) -> None:
-    """Raises a `UserError` if photos were added or removed between the runs, so that they can't be paired."""
-    for job, answers in zip(jobs, correct, strict=True):
-        if len(answers) != len(correct[0]):
+    def correct(self, job: Job, rows: Sequence[Mapping[str, str]], column: str) -> np.ndarray:
+        """Returns which photos one network got right, bool `(photos,)`, in the order of their names.
+
+        Args:
+            job: its run.
+            rows: its predictions.
+            column: whose answers count.
+
+        Raises:
+            UserError: if photos or their classes aren't those of the table's first run.
+        """
+        rows = sorted(rows, key=lambda row: (row["photo"], row["true"]))
+        photos = _photos(rows)
+        self._first = self._first or (job, photos)
+        first, expected = self._first
+        if photos != expected:
+            others = (Counter(photos) - Counter(expected)) + (Counter(expected) - Counter(photos))
             raise UserError(
-                f"{job.run.path}: was tested on {len(answers)} photos, but {jobs[0].run.path} on {len(correct[0])}. "
-                "Restore the photos, or give another --output."
+                f"{job.run.path}: was tested on other photos than {first.run.path}, or by other labels: "
+                f"{counted(len({name for name, _ in others}), 'photo')} differ, such as {shown(min(others)[0])}, and "
+                "networks are compared on the same photos. Put the photos back and remove the run that had others, or "
+                "give another --output."
             )
+        return np.array([row[column] == row["true"] for row in rows])
+
+
+def _photos(rows: Sequence[Mapping[str, str]]) -> list[tuple[str, str]]:
+    """Returns name and true class of each photo, its name in the folder of all, which may have moved between runs."""
+    folder = os.path.commonpath([os.path.dirname(row["photo"]) for row in rows])
+    return [(row["photo"].removeprefix(folder), row["true"]) for row in rows]
+
+
+def _answers(job: Job, row: Row, split: str, source: Source, progress: Progress) -> tuple[list[dict[str, str]], str]:
+    """Returns one network's predictions and the column of the row's branches."""
+    single = row.branches[0] if row.branches is not None and len(row.branches) == 1 else None
+    folder = current_evaluation(job.run, split, None if single else row.branches, progress, source)
+    column = single or COMBINED
+    return read_predictions(folder, [column]), column
 
 
 def _order(accuracies: Mapping[str, float]) -> str:

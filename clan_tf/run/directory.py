@@ -176,7 +176,7 @@ class RunDirectory:
     def evaluation(self, split: str, branches: Sequence[str] | None = None) -> EvaluationFolder:
         """Returns the folder of an evaluation of the usual branches (`None`) or of others, with its own tables."""
         name = f"{split}-{'+'.join(branches)}" if branches else split
-        return EvaluationFolder(self.path / "evaluation" / name)
+        return EvaluationFolder(self.path / "evaluation" / name, self.best)
 
     def range_test(self, kind: Literal["csv", "png"]) -> Path:
         """Returns the table or the picture of how the learning rate was chosen."""

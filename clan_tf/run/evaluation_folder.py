@@ -1,13 +1,25 @@
 """The folder of one evaluation: the one place that knows its file names."""
 
 from pathlib import Path
+from typing import Any
+
+from clan_tf.files import file_sha256, read_json
+
+EVALUATE_AGAIN = "Evaluate the run again: clan-tf evaluate."
+"""What to do about a damaged evaluation."""
 
 
 class EvaluationFolder:
-    """Tables and pictures of one evaluation."""
+    """Tables and pictures of one evaluation.
 
-    def __init__(self, path: str | Path) -> None:
+    Args:
+        path: the folder.
+        model: the file that the evaluation should be of; `None` if any.
+    """
+
+    def __init__(self, path: str | Path, model: Path | None = None) -> None:
         self.path = Path(path)
+        self.model = model
 
     @property
     def metrics(self) -> Path:
@@ -58,3 +70,17 @@ class EvaluationFolder:
     def is_complete(self) -> bool:
         """Whether everything was written."""
         return self.predictions.is_file()
+
+    @property
+    def is_current(self) -> bool:
+        """Whether everything was written, and of the model's file as it is now.
+
+        An evaluation by an older version doesn't say which file it is of, and counts as current. So does every one
+        whose model is gone, since there is no other to be had.
+        """
+        if not self.is_complete:
+            return False
+        if self.model is None or not self.model.is_file() or not self.metrics.is_file():
+            return True
+        noted = read_json(self.metrics, dict[str, Any], EVALUATE_AGAIN).get("model_sha256")
+        return noted is None or noted == file_sha256(self.model)

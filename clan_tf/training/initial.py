@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from clan_tf.config import Experiment
 from clan_tf.data.pipeline import evaluation_batches
 from clan_tf.data.pipeline.reading import Reader
 from clan_tf.errors import CheckFailed, UserError
-from clan_tf.files import open_regular_file
+from clan_tf.files import file_sha256
 from clan_tf.inference import locate_keras
 from clan_tf.models import BranchClassifier, load_model
 from clan_tf.models.transfer import copy_fitting
@@ -45,7 +44,7 @@ def start_from(
         text = str(error).removeprefix(f"{init}: ")
         raise UserError(f"model.init: {init}: {text}{'' if text.endswith('.') else '.'}") from error
     progress.note(f"starts from {file}; {transfer}")
-    return {"init": {"file": str(file), "sha256": _digest(file), "transfer": str(transfer)}}
+    return {"init": {"file": str(file), "sha256": file_sha256(file), "transfer": str(transfer)}}
 
 
 def require_start(run: RunDirectory, experiment: Experiment) -> None:
@@ -103,9 +102,3 @@ def prepare_start(
             digest.update(values.tobytes())
     require_agreement(strategy, weights_from_photos=digest.hexdigest())
     return True
-
-
-def _digest(path: Path) -> str:
-    file: Any
-    with open_regular_file(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

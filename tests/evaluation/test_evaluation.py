@@ -88,7 +88,7 @@ def test_the_predictions_file_gives_the_same_accuracies(result: Evaluation) -> N
 def test_json_has_the_promised_keys(result: Evaluation) -> None:
     answer = json.loads(json.dumps(result.to_json()))
     assert set(answer["branches"]) == {"mid_1", "top", "refined_top", "combined"}
-    assert all(set(scores) == {"top1", "top5"} for scores in answer["branches"].values())
+    assert all(set(scores) == {"top1"} for scores in answer["branches"].values())
     assert answer["photos"] == 15
 
 

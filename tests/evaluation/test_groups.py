@@ -250,17 +250,17 @@ def test_near_copies_among_the_evaluated_photos_are_groups(tmp_path: Path) -> No
 def test_top_k_is_told_with_its_interval(trained_run: RunDirectory, tmp_path: Path) -> None:
     words = ["evaluate", str(trained_run.path), "--output", str(tmp_path / "top"), "--top", "2"]
     answer = json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout)
-    assert all(list(scores) == ["top1", "top2", "top5"] for scores in answer["branches"].values())
+    assert all(list(scores) == ["top1", "top2"] for scores in answer["branches"].values())
     top = answer["averages"]["top2"]
     share = Share.of(round(15 * top["value"]), 15)
     assert top == {"value": answer["branches"]["combined"]["top2"], "low": share.low, "high": share.high}
-    assert answer["averages"]["top1"]["value"] <= top["value"] <= answer["averages"]["top5"]["value"] == 1
+    assert answer["averages"]["top1"]["value"] <= top["value"]
     shown = CliRunner().invoke(app, words).output
     assert "top-2" in shown and "top-2 accuracy" in shown
     plain = evaluate(str(trained_run.path))
-    assert set(plain.combined) == {"top1", "top5"} and "top2" not in plain.averages
+    assert set(plain.combined) == {"top1"} and "top2" not in plain.averages
     with (tmp_path / "top" / "averages.csv").open(encoding="utf-8") as file:
-        assert [row["figure"] for row in csv.DictReader(file)][:3] == ["top1", "top2", "top5"]
+        assert [row["figure"] for row in csv.DictReader(file)][:2] == ["top1", "top2"]
 
 
 @pytest.mark.parametrize("rank", ["0", "4", "-1"])

@@ -103,7 +103,7 @@ def test_the_bins_hold_every_photo_at_its_confidence(rng: np.random.Generator) -
         assert one.accuracy == pytest.approx(sum(right for _, right in inside) / len(inside))
         gaps += abs(sum(right - value for value, right in inside))
     assert sum(one.photos for one in bins) == 300
-    assert calibration_error(bins) == pytest.approx(gaps / 300)
+    assert calibration_error(confidence, correct) == pytest.approx(gaps / 300)
 
 
 def test_confused_pairs_come_by_their_photos() -> None:

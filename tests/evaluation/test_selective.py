@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import roc_auc_score, roc_curve
 
 from clan_tf.evaluation.selective import rejection_text, selective_figures
-from clan_tf.evaluation.unknown import auroc
+from clan_tf.evaluation.unknown import _figures, auroc
 from clan_tf.rejection import Rejection
 
 
@@ -51,3 +51,28 @@ def test_auroc_is_that_of_scikit_learn_with_ties(rng: np.random.Generator) -> No
     known, scores = rng.integers(0, 2, (3, 200)).astype("float64"), rng.integers(0, 20, (3, 200)).astype("float64")
     expected = [roc_auc_score(*row) for row in zip(known, scores, strict=True)]
     np.testing.assert_allclose(auroc(known, scores), expected)
+
+
+@pytest.mark.parametrize("others", [2, 60])
+def test_the_interval_of_auroc_is_that_of_known_and_unknown_photos_drawn_separately(
+    others: int, rng: np.random.Generator
+) -> None:
+    known, unknown = rng.normal(1.5, 1, 80).round(1), rng.normal(0, 1, others).round(1)
+    area = _figures("score", known, unknown, np.ones(80, bool)).auroc
+    labels = [1] * 80 + [0] * others
+    drawn = [roc_auc_score(labels, [*rng.choice(known, 80), *rng.choice(unknown, others)]) for _ in range(1000)]
+    low, high = np.percentile(drawn, (2.5, 97.5))
+    assert area.value == pytest.approx(roc_auc_score(labels, [*known, *unknown]))
+    assert (area.low, area.high) == (pytest.approx(low, abs=0.02), pytest.approx(high, abs=0.02))
+    assert area.low > 0.5, "a resample without unknown photos isn't one of the worst"
+
+
+@pytest.mark.parametrize("photos", [1, 19, 20, 21, 40, 99, 100, 150])
+def test_of_the_thresholds_that_95_percent_of_the_known_photos_reach_the_highest_counts(
+    photos: int, rng: np.random.Generator
+) -> None:
+    for digits in (1, 6):  # with many equal scores, and with none
+        known, unknown = rng.normal(1, 1, photos).round(digits), rng.normal(0, 1, 70).round(digits)
+        share = _figures("score", known, unknown, np.ones(photos, bool)).accepted_at_95
+        false, true, _ = roc_curve([1] * photos + [0] * 70, [*known, *unknown], drop_intermediate=False)
+        assert share.value == pytest.approx(false[true >= 0.95][0])

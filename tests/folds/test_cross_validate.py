@@ -1,6 +1,7 @@
 """Cross-validation: runs that resume exactly, and figures over all of them."""
 
 import json
+import shutil
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -21,10 +22,11 @@ from clan_tf.explain import explain_photos
 from clan_tf.files import read_rows
 from clan_tf.folds import CrossValidation, FoldResult, cross_validate, plan_folds
 from clan_tf.inference import predict
-from clan_tf.models.files import load_model
+from clan_tf.models.files import load_model, save_model
 from clan_tf.run import RunDirectory
 from clan_tf.training import train
 from helpers import TINY_DEMO
+from helpers.models import randomize_heads
 from helpers.photos import write_photo
 
 
@@ -170,6 +172,19 @@ def test_a_failure_inside_a_fold_says_how_all_folds_go_on(
         cross_validate(experiment, 2, str(tmp_path / "my folds"))
     command = f"--run-dir '{tmp_path / 'my folds'}' --resume"
     assert str(caught.value).endswith(f"The same command with {command} goes on where it stopped.")
+
+
+def test_a_fold_tested_with_an_earlier_model_is_tested_again(
+    finished: CrossValidation, experiment: Experiment, tmp_path: Path
+) -> None:
+    shutil.copytree(finished.folder, tmp_path / "all")
+    run = RunDirectory(tmp_path / "all" / "fold-1")
+    save_model(randomize_heads(load_model(run.best)), run.best)
+    result = cross_validate(experiment, 2, str(tmp_path / "all"), resume=True)
+    assert result.folds[0].accuracy.value == pytest.approx(evaluate(str(run.path)).combined["top1"])
+    assert run.evaluation("test").is_current and result.folds[1].accuracy == finished.folds[1].accuracy
+    stored = run.evaluation("test").predictions.read_bytes()
+    assert stored != RunDirectory(finished.folder / "fold-1").evaluation("test").predictions.read_bytes()
 
 
 def test_folds_of_another_experiment_are_not_mixed(experiment: Experiment, finished: CrossValidation) -> None:

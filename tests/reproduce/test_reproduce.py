@@ -1,6 +1,7 @@
 """The paper's tables: what is kept, refused and written."""
 
 import csv
+import hashlib
 import json
 from functools import cache
 from importlib import import_module
@@ -57,6 +58,9 @@ class FakeTraining:
     def __init__(self) -> None:
         self.runs: list[str] = []
         self.failing = ""
+        self.evaluated: list[str] = []
+        self.writes_models = False
+        self.photos = [f"/photos/{index}.jpg" for index in range(40)]
 
     def train(self, experiment: Experiment, run_dir: str, progress: Any = None, resume: bool = False) -> None:
         run = RunDirectory(run_dir)
@@ -68,19 +72,25 @@ class FakeTraining:
             raise CheckFailed("The loss became nan.")
         facts = {"source": "generated", "root": None, "photos": {"test": 40}, "classes": 2, "file_list_sha256": ""}
         run.write_start(experiment, ENVIRONMENT, {"class_names": ["a", "b"], **facts})
+        if self.writes_models:
+            run.best.write_bytes(run.path.name.encode())
         run.write_status("finished", epochs=1, best_epoch=1, best_accuracy=1.0, seconds=2.0)
 
     def evaluate(self, path: str, split: str, branches: tuple[str, ...] | None, **others: Any) -> None:
         folder = RunDirectory(path).evaluation(split, branches).path
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.evaluated.append(Path(path).name)
+        if self.writes_models:
+            digest = hashlib.sha256(RunDirectory(path).best.read_bytes()).hexdigest()
+            write_text(folder / "metrics.json", json.dumps({"model_sha256": digest}))
         rng = np.random.default_rng(list(f"{path[-40:]}{branches}".encode()))
         columns = ["mid_1", "mid_2", "top", "refined_top", "combined"]
         with (folder / "predictions.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, ["photo", "true", *columns])
             writer.writeheader()
-            for index, answers in enumerate(rng.random((40, 5)) < 0.7):
+            for photo, answers in zip(self.photos, rng.random((len(self.photos), 5)) < 0.7, strict=True):
                 writer.writerow(
-                    {"photo": index, "true": "a", **dict(zip(columns, np.where(answers, "a", "b"), strict=True))}
+                    {"photo": photo, "true": "a", **dict(zip(columns, np.where(answers, "a", "b"), strict=True))}
                 )
 
 
@@ -88,7 +98,7 @@ class FakeTraining:
 def training(monkeypatch: pytest.MonkeyPatch) -> FakeTraining:
     fake = FakeTraining()
     monkeypatch.setattr(runs, "train", fake.train)
-    monkeypatch.setattr(runs, "evaluate", fake.evaluate)
+    monkeypatch.setattr(import_module("clan_tf.evaluation.current"), "evaluate", fake.evaluate)
     # Nothing is trained that would have to be freed, and it takes most of the time of these tests.
     monkeypatch.setattr(keras.utils, "clear_session", lambda free_memory=True: None)
     return fake
@@ -238,6 +248,46 @@ def test_runs_of_another_config_are_refused(experiment: Experiment, training: Fa
         reproduce("table4", other, [0], tmp_path)
 
 
+def test_an_evaluation_of_an_earlier_model_is_done_again(
+    experiment: Experiment, training: FakeTraining, tmp_path: Path
+) -> None:
+    training.writes_models = True
+    reproduce("table2", experiment, [0], tmp_path)
+    training.evaluated.clear()
+    reproduce("table2", experiment, [0], tmp_path)
+    assert training.evaluated == []
+    (tmp_path / "runs" / "gap-3scale-seed0" / "best.keras").write_bytes(b"of a later epoch")
+    reproduce("table2", experiment, [0], tmp_path)
+    assert training.evaluated == ["gap-3scale-seed0"]
+
+
+@pytest.mark.parametrize("change", ["one more", "one fewer", "another", "another class"])
+def test_networks_tested_on_other_photos_are_not_compared(
+    change: str, experiment: Experiment, training: FakeTraining, tmp_path: Path
+) -> None:
+    reproduce("table6", experiment, [0], tmp_path, rows=["plain"])
+    run = tmp_path / "runs" / "plain-seed0"
+    if change == "another class":
+        table = run / "evaluation" / "test" / "predictions.csv"
+        write_text(table, table.read_text(encoding="utf-8").replace("/photos/7.jpg,a,", "/photos/7.jpg,b,"))
+    else:
+        kept = training.photos[:-1] if change != "one more" else training.photos
+        training.photos = [*kept, *(["/photos/new.jpg"] if change != "one fewer" else [])]
+    number = "2 photos" if change == "another" else "1 photo"
+    with pytest.raises(UserError, match=f"bcnn-seed0: was tested on other photos than {run}.*: {number} differ"):
+        reproduce("table6", experiment, [0], tmp_path, rows=["plain", "bcnn"])
+
+
+def test_photos_that_were_moved_or_listed_in_another_order_are_paired(
+    experiment: Experiment, training: FakeTraining, tmp_path: Path
+) -> None:
+    expected = reproduce("table6", experiment, [0], tmp_path, rows=["plain", "bcnn"]).rows
+    table = tmp_path / "runs" / "bcnn-seed0" / "evaluation" / "test" / "predictions.csv"
+    heading, *lines = table.read_text(encoding="utf-8").replace("/photos/", "/moved/").splitlines()
+    write_text(table, "\n".join([heading, *reversed(lines)]) + "\n")
+    assert reproduce("table6", experiment, [0], tmp_path, rows=["plain", "bcnn"]).rows == expected
+
+
 def test_two_processes_dont_work_in_one_folder(experiment: Experiment, training: FakeTraining, tmp_path: Path) -> None:
     with kept_by_another_process(tmp_path), pytest.raises(UserError, match="another process is working in it"):
         reproduce("table4", experiment, [0], tmp_path)
@@ -249,7 +299,7 @@ def test_a_failed_training_leaves_the_rest_of_the_table(
     experiment: Experiment, training: FakeTraining, tmp_path: Path
 ) -> None:
     training.failing = "non_local-dot_product-3scale-seed0"
-    with pytest.raises(CheckFailed, match="1 runs failed:\n  non_local-dot_product-3scale-seed0: The loss became"):
+    with pytest.raises(CheckFailed, match="1 run failed:\n  non_local-dot_product-3scale-seed0: The loss became"):
         reproduce("table2", experiment, [0], tmp_path)
     rows = {row["method"]: row for row in rows_of(tmp_path / "table2.csv")}
     assert rows["Non-local"]["accuracy"] == "" and "became nan" in rows["Non-local"]["failures"]

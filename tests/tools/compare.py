@@ -58,7 +58,7 @@ class Run:
 
     @property
     def is_finished(self) -> bool:
-        return self.directory.evaluation("test").is_complete
+        return self.directory.evaluation("test").is_current
 
     def validation(self) -> tuple[float, float]:
         """The best epoch's combined accuracy on validation photos, and its negated loss: more of either is better."""

@@ -70,6 +70,20 @@ def test_what_is_trained_is_calibrated_and_evaluated_again(run: RunDirectory) ->
     assert uncalibrated == pytest.approx(before.calibration_error, abs=1e-4)
 
 
+def test_what_is_evaluated_again_is_so_with_its_own_options(run: RunDirectory) -> None:
+    shutil.rmtree(run.path / "evaluation", ignore_errors=True)
+    evaluate(str(run.path), top=3, normalize_confusion=True)
+    folder = run.evaluation("test")
+    confusion, averages = folder.confusion.read_bytes(), folder.averages.read_text(encoding="utf-8")
+    assert "top3" in averages
+    calibrate(str(run.path), accept_error=1)
+    assert folder.is_current and folder.confusion.read_bytes() == confusion
+    stored = json.loads(folder.metrics.read_text(encoding="utf-8"))
+    assert list(stored["branches"]["combined"]) == ["top1", "top3", "top5"] and stored["normalize_confusion"]
+    calibrate(str(run.path), accept_error=0.99)
+    assert "top3" in folder.averages.read_text(encoding="utf-8")
+
+
 def test_answers_are_withheld_as_training_or_calibrate_is_told(run: RunDirectory) -> None:
     shutil.rmtree(run.path / "evaluation", ignore_errors=True)  # or each calibration repeats it
     everything = Rejection(0.99, (0.0,))

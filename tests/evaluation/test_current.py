@@ -1,0 +1,115 @@
+"""Evaluations are of the model's file as it is now, or are done again; and where they can be written."""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from clan_tf.cli.main import app
+from clan_tf.errors import UserError
+from clan_tf.evaluation import current_evaluation, evaluate, read_predictions, tables
+from clan_tf.files import write_text
+from clan_tf.models import load_model, save_model
+from clan_tf.progress import Progress
+from clan_tf.report import write_report
+from clan_tf.run import EvaluationFolder, RunDirectory
+from helpers.models import randomize_heads
+from helpers.pictures import without_pictures
+
+
+class Notes(Progress):
+    """Keeps the notes."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+@pytest.fixture
+def run(trained_run: RunDirectory, tmp_path: Path) -> RunDirectory:
+    """An evaluated run whose best model was replaced afterwards, as training does that goes on."""
+    ignored = shutil.ignore_patterns("tensorboard", "evaluation", "exports")
+    shutil.copytree(trained_run.path, tmp_path / "run", ignore=ignored)
+    run = RunDirectory(tmp_path / "run")
+    with without_pictures():
+        evaluate(str(run.path))
+    assert run.evaluation("test").is_current
+    save_model(randomize_heads(load_model(run.best)), run.best)
+    return run
+
+
+def answers(folder: EvaluationFolder) -> list[str]:
+    return [row["combined_probability"] for row in read_predictions(folder, ("combined",))]
+
+
+def test_what_was_evaluated_of_an_earlier_model_is_evaluated_again(run: RunDirectory) -> None:
+    folder, noted = run.evaluation("test"), Notes()
+    assert folder.is_complete and not folder.is_current
+    before = answers(folder)
+    with without_pictures():
+        assert current_evaluation(run, "test", progress=noted).is_current
+        assert answers(folder) != before
+        assert current_evaluation(run, "test", progress=noted).is_current
+    said = f"note: {folder.path} is of another best.keras than there is now, so it is done again"
+    assert [note for note in noted.notes if "best.keras" in note] == [said]
+    stored = json.loads(folder.metrics.read_text(encoding="utf-8"))
+    assert stored["model_sha256"] == hashlib.sha256(run.best.read_bytes()).hexdigest()
+
+
+def test_an_older_evaluation_and_one_whose_model_is_gone_can_still_be_read(run: RunDirectory) -> None:
+    folder = run.evaluation("test")
+    stored = json.loads(folder.metrics.read_text(encoding="utf-8"))
+    older = {key: value for key, value in stored.items() if key != "model_sha256"}
+    write_text(folder.metrics, json.dumps(older))
+    assert folder.is_current
+    write_text(folder.metrics, json.dumps(stored))
+    assert not folder.is_current
+    run.best.unlink()
+    assert folder.is_current
+
+
+def test_a_report_is_about_the_model_as_it_is_now(run: RunDirectory, tmp_path: Path) -> None:
+    write_report(str(run.path), tmp_path / "page.html")
+    assert run.evaluation("test").is_current
+    rows = read_predictions(run.evaluation("test"), ("combined",))
+    right = sum(row["combined"] == row["true"] for row in rows)
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert f"{right} of {len(rows)} test photos" in page
+    assert "Top-5" not in page  # of three classes
+
+
+def test_a_broken_off_evaluation_is_not_complete(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(*arguments: object, **others: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tables, "plot_confusion", killed)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(str(run.path))
+    assert not run.evaluation("test").is_complete
+
+
+@pytest.mark.parametrize(
+    ("words", "place"),
+    [
+        (["evaluate", "RUN"], "file"),
+        (["evaluate", "RUN"], "file/folder"),
+        (["reproduce", "table2", "demo"], "file"),
+        (["reproduce", "table2", "demo", "--plan"], "file/folder"),
+        (["reproduce", "table5"], "file"),
+        (["report", "RUN"], "file/page.html"),
+    ],
+)
+def test_a_file_in_the_place_of_a_folder_is_refused_before_anything_is_computed(
+    words: list[str], place: str, trained_run: RunDirectory, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("mine", encoding="utf-8")
+    words = [str(trained_run.path) if word == "RUN" else word for word in words]
+    done = CliRunner().invoke(app, [*words, "--output", str(tmp_path / place)])
+    assert isinstance(done.exception, UserError), done.output
+    assert str(done.exception) == f"--output: {tmp_path / 'file'} is a file, but must be a folder. Give another path."
+    assert "running" not in done.output and (tmp_path / "file").read_text(encoding="utf-8") == "mine"
