@@ -191,6 +191,9 @@ def evaluate(
         folder = _folder(predictor, split, branches, output, own)
         if folder:
             require_folder_or_nothing("--output", folder.path)
+            # Its user may have added files to a run, in which an evaluation's own are replaced alone.
+            if run is None or not folder.path.resolve().is_relative_to(run.path.resolve()):
+                folder.require_own("--output")
         if normalize_confusion and not folder:
             raise UserError("--normalize-confusion: no confusion matrix is written; say where to: --output D.")
         experiment = experiment_of(path, run, config, overrides)

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from clan_tf.errors import UserError, shown
 from clan_tf.files import file_sha256, read_json
 
 EVALUATE_AGAIN = "Evaluate the run again: clan-tf evaluate."
@@ -65,6 +66,32 @@ class EvaluationFolder:
     def predictions(self) -> Path:
         """A row per photo with what each branch predicts; written last."""
         return self.path / "predictions.csv"
+
+    def require_own(self, option: str) -> None:
+        """Raises a `UserError` that names the `option` if other files than an evaluation's are in the folder."""
+        if not self.path.is_dir():
+            return
+        own = {
+            file.name
+            for file in (
+                *(self.metrics, self.averages, self.per_class, self.confused_pairs, self.risk_coverage, self.levels),
+                *(self.confusion, self.confusion_picture, self.predictions),
+            )
+        }
+        others = sorted(file.name for file in self.path.iterdir() if file.name not in own and file.name[0] != ".")
+        if not others and self.metrics.is_file() and not self._is_metrics():
+            others = [self.metrics.name]
+        if others:
+            raise UserError(
+                f"{option}: {self.path} holds files that aren't an evaluation's, such as {shown(others[0])}. Name an "
+                "empty folder, one that doesn't exist, or that of an earlier evaluation."
+            )
+
+    def _is_metrics(self) -> bool:
+        try:
+            return "split" in read_json(self.metrics, dict[str, Any], EVALUATE_AGAIN)
+        except UserError:
+            return False
 
     @property
     def is_complete(self) -> bool:

@@ -93,6 +93,22 @@ def test_a_broken_off_evaluation_is_not_complete(run: RunDirectory, monkeypatch:
     assert not run.evaluation("test").is_complete
 
 
+@pytest.mark.parametrize("name", ["thesis.txt", "metrics.json"])
+def test_a_folder_of_other_files_is_left_alone(name: str, trained_run: RunDirectory, tmp_path: Path) -> None:
+    (tmp_path / name).write_text('{"my": "thesis"}', encoding="utf-8")
+    with pytest.raises(UserError, match=f"--output: .* holds files that aren't an evaluation's, such as .?{name}"):
+        evaluate(str(trained_run.path), output=str(tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text(encoding="utf-8") == '{"my": "thesis"}'
+
+
+def test_an_earlier_evaluation_is_replaced(trained_run: RunDirectory, tmp_path: Path) -> None:
+    for split in ("test", "val"):
+        with without_pictures():
+            evaluate(str(trained_run.path), split, output=str(tmp_path / "evaluation"))
+    assert json.loads((tmp_path / "evaluation" / "metrics.json").read_text(encoding="utf-8"))["split"] == "val"
+
+
 @pytest.mark.parametrize(
     ("words", "place"),
     [
