@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from clan_tf.files.reading import read_json, read_text
     from clan_tf.files.regular import existing_parent, open_regular_file, read_regular_file, require_regular_file
     from clan_tf.files.tables import read_rows, write_csv, write_rows
+    from clan_tf.files.user_tables import Row, UserTable, read_user_table
     from clan_tf.files.writing import (
         new_folder,
         new_or_filled_folder,
@@ -27,6 +28,7 @@ _FILES = {
     "regular": ("existing_parent", "open_regular_file", "read_regular_file", "require_regular_file"),
     "tables": ("read_rows", "write_csv", "write_rows"),
     "reading": ("read_json", "read_text"),
+    "user_tables": ("Row", "UserTable", "read_user_table"),
     "writing": (
         *("new_folder", "new_or_filled_folder", "only_process", "replacing", "require_file_or_nothing"),
         *("write_json", "write_text"),
@@ -34,6 +36,8 @@ _FILES = {
 }
 
 __all__ = [
+    "Row",
+    "UserTable",
     "existing_parent",
     "json_text",
     "new_folder",
@@ -45,6 +49,7 @@ __all__ = [
     "read_regular_file",
     "read_rows",
     "read_text",
+    "read_user_table",
     "replacing",
     "require_file_or_nothing",
     "require_regular_file",
