@@ -202,7 +202,7 @@ def test_what_spreadsheets_and_hands_leave_in_a_table_does_not_count(table: Path
     """Spaces around names and cells, blank rows, and rows that end before their empty last cells."""
     rows = [f" photos/{index:03d}.jpg , {'ab'[index % 2]} , train " for index in range(9)]
     write_lines(table, " path,label , split,site,,", "", ",,", *rows[:5], ",,,,,", *rows[5:], ",,", "")
-    source = read_source(DataConfig(source="csv", csv=table, group="column:site"))
+    source = read_source(DataConfig(source="csv", csv=table))
     assert source.class_names == ("a", "b") and len(by_file(source, "train", "val")) == 9
     write_lines(table, "path,label", "", ",", "photos/000.jpg,a", '"photos/\n",b')
     assert "line 6: path: there is no" in mistake(source="csv", csv=table)
