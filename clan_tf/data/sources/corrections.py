@@ -3,6 +3,7 @@
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from posixpath import normpath
 from typing import NamedTuple
 
 from clan_tf.config import DataConfig
@@ -111,8 +112,8 @@ def _correction(row: Row, photo: int, label: int, place: str) -> Correction:
         raise UserError(f"{place}: {row.problem}.")
     if not row.cells[photo]:
         raise UserError(f"{place}: photo: is empty. Name the photo, or delete the row.")
-    spellings = tuple(plain_cell(cell) for cell in row.spellings(photo))
-    return Correction(spellings, normal_name(plain_cell(row.cells[label])), row.line)
+    spellings = [plain_cell(cell) for cell in row.spellings(photo)]
+    return Correction((*spellings, normpath(spellings[-1])), normal_name(plain_cell(row.cells[label])), row.line)
 
 
 def _by_photo(corrections: Iterable[Correction], names: Mapping[str, str], table: Path) -> dict[str, Correction]:

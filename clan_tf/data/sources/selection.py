@@ -3,6 +3,7 @@
 from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from posixpath import normpath
 
 from clan_tf.data.sources.class_names import normal_name
 from clan_tf.data.sources.cutting import content_key, places_by_content, with_digests
@@ -100,7 +101,7 @@ def take_fraction(splits: Splits, fraction: float, seed: int) -> dict[str, list[
 def _name(line: str, own: Container[str]) -> str:
     """Returns the name in a line, which may be a JSON string; a line that only begins like one is the name itself.
 
-    It is the line as it is written if a photo has that name, or else without spaces around it.
+    It is the line as it is written if a photo has that name, or else without spaces around it or `./` before it.
     """
     name = line.strip()
     try:
@@ -109,7 +110,7 @@ def _name(line: str, own: Container[str]) -> str:
         value = None
     if isinstance(value, str):
         return value
-    return line if line in own else name
+    return next((each for each in (line, name, normpath(name)) if each in own), name)
 
 
 def _part(photos: Sequence[Photo], fraction: float, seed: int) -> list[Photo]:

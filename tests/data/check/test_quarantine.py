@@ -57,9 +57,9 @@ def test_the_advised_quarantine_can_be_given_as_printed(
 
 
 def test_a_list_may_come_from_an_editor(root: Path, tmp_path: Path) -> None:
-    """With a byte order mark, other line ends and spaces around names."""
+    """With a byte order mark, other line ends, spaces around names and `./` before them."""
     listed = tmp_path / "bad.txt"
-    listed.write_bytes("\ufefftrain/long beak/0.jpg \r\n# two:\r\n\r\n train/long beak/1.jpg".encode())
+    listed.write_bytes("\ufefftrain/long beak/0.jpg \r\n# two:\r\n\r\n ./train/long beak/1.jpg".encode())
     source = read_source(DataConfig(root=root, quarantine=listed))
     names = {Path(photo.name).name for photo in source.unused["quarantined"]["train"]}
     assert names == {"0.jpg", "1.jpg"} and len(source.splits["train"]) == 10
