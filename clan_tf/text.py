@@ -42,6 +42,15 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
+def data_size(size: float) -> str:
+    """Writes a number of bytes with three digits: `840 bytes`, `12.3 kB`, `4.56 MB`, `2,048 GB`."""
+    if round(size) < 1000:
+        return "1 byte" if round(size) == 1 else f"{size:.0f} bytes"
+    unit = next(unit for unit in ("kB", "MB", "GB") if (size := size / 1000) < 999.5 or unit == "GB")
+    decimals = 0 if size >= 99.95 else 1 if size >= 9.995 else 2
+    return f"{size:,.{decimals}f} {unit}"
+
+
 def short_percent(share: float) -> str:
     """Writes a share, 0…1, as percent with three digits: `2 %`, `97.5 %`."""
     return f"{100 * share:.3g} %"

@@ -65,14 +65,13 @@ def data_check(
     quiet_tensorflow()
     from clan_tf.data import survey_source
     from clan_tf.data.check import check_data
+    from clan_tf.data.sources.source import folder_of
 
     _require_writable(quarantine, samples)
     data = loaded.data.model_copy(update={"quarantine": None, "fraction": 1.0} if quarantine else {})
     source = survey_source(data)
     report = check_data(source, ConsoleProgress(), loaded)
-    written = _write_quarantine(Path(quarantine), source, report, data.root) if quarantine else None
-    if samples:
-        _write_samples(Path(samples), source, report, loaded)
+    written = _write_quarantine(Path(quarantine), source, report, folder_of(data)) if quarantine else None
     if as_json:
         answer = report.to_json() | {"can_start": report.can_start(loaded.data.on_broken)}
         print_json(answer | {"quarantine": written and {"path": quarantine, "photos": len(written.names)}})
@@ -83,6 +82,8 @@ def data_check(
             _print_written(loaded, written, quarantine, arguments)
         else:
             _print_next(loaded, source, report, arguments)
+    if samples:  # last, so that whatever fails the report is there
+        _write_samples(Path(samples), source, report, loaded)
     if report.failed:
         raise typer.Exit(1)
 
@@ -99,12 +100,12 @@ def _require_writable(quarantine: str | None, samples: str | None) -> None:
         require_folder_or_nothing("--samples", Path(samples).absolute())
 
 
-def _write_quarantine(path: Path, source: "Source", report: "DataReport", root: str | None) -> "Quarantine":
+def _write_quarantine(path: Path, source: "Source", report: "DataReport", folder: str | None) -> "Quarantine":
     from clan_tf.data.check import choose_quarantined, write_quarantine
 
     chosen = choose_quarantined(source, report)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_quarantine(path, chosen, root)
+    write_quarantine(path, chosen, folder)
     return chosen
 
 
@@ -112,8 +113,12 @@ def _write_samples(folder: Path, source: "Source", report: "DataReport", experim
     from clan_tf.data.checked_photos import check_photos
     from clan_tf.data.pipeline.samples import write_augmented_samples, write_samples
 
+    photos = _first_readable(source, report)
+    if not photos:
+        ConsoleProgress().note("--samples: there is no train photo that can be read, so no grids are written.")
+        return
     folder.mkdir(parents=True, exist_ok=True)
-    checked = check_photos(_first_readable(source, report))
+    checked = check_photos(photos)
     write_samples(checked, source.class_names, folder / "classes.png")
     write_augmented_samples(checked, source.class_names, experiment, folder / "augmented.png")
 
@@ -122,7 +127,7 @@ def _first_readable(source: "Source", report: "DataReport", per_class: int = 6, 
     """Returns the first readable train photos of the first classes."""
     broken = {entry["path"] for entry in report.broken}
     chosen: dict[int, list[Photo]] = {label: [] for label in range(min(classes, len(source.class_names)))}
-    for photo in source.photos("train"):
+    for photo in source.splits.get("train", ()):
         row = chosen.get(photo.label)
         if row is not None and len(row) < per_class and photo.name not in broken:
             row.append(photo)
@@ -130,6 +135,8 @@ def _first_readable(source: "Source", report: "DataReport", per_class: int = 6, 
 
 
 def _print_report(experiment: "Experiment", report: "DataReport") -> None:
+    from clan_tf.data.sources.source import folder_of
+
     for note in report.notes:
         say(note)
     counts = {split: classes for split, classes in report.counts.items() if any(classes.values())}
@@ -144,7 +151,7 @@ def _print_report(experiment: "Experiment", report: "DataReport") -> None:
     )
     _print_classes(counts)
     _print_images(report.images)
-    found = _found(report, experiment.data.root)
+    found = _found(report, folder_of(experiment.data))
     if found:
         rows = [(what, f"{len(entries):,}", _examples(entries)) for what, entries in found.items()]
         print_table("Found", ("what", "photos or pairs", "such as"), rows)
@@ -181,12 +188,12 @@ def _print_images(images: Mapping[str, Any]) -> None:
         say(f"{what.capitalize()}: " + ", ".join(f"{name} {count:,}" for name, count in images[what].items()))
 
 
-def _found(report: "DataReport", root: str | None) -> dict[str, list[str]]:
+def _found(report: "DataReport", folder: str | None) -> dict[str, list[str]]:
     """Returns a line for each finding, by kind, the worst kinds first."""
     from clan_tf.data.sources.source import relative_name
 
     def named(path: str) -> str:
-        return printable(relative_name(path, root))
+        return printable(relative_name(path, folder))
 
     def equation(pair: "Pair") -> str:
         return f"{named(pair.a)} = {named(pair.b)}"

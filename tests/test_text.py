@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from clan_tf.text import command_line, duration
+from clan_tf.text import command_line, data_size, duration
 from helpers import ROOT
 
 
@@ -42,3 +42,23 @@ def test_no_message_puts_a_name_into_a_command_without_quoting_it() -> None:
                 for before, after in zip(parts, parts[1:], strict=False):
                     if isinstance(before, ast.Constant) and isinstance(after, ast.FormattedValue):
                         assert not begun.search(before.value), f"{file}:{after.lineno}: {before.value}"
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (0, "0 bytes"),
+        (1, "1 byte"),
+        (999, "999 bytes"),
+        (999.6, "1.00 kB"),
+        (1234, "1.23 kB"),
+        (12_345, "12.3 kB"),
+        (999_400, "999 kB"),
+        (999_600, "1.00 MB"),
+        (9_996_000, "10.0 MB"),
+        (4.56e9, "4.56 GB"),
+        (2.0482e12, "2,048 GB"),
+    ],
+)
+def test_a_size_has_three_digits_in_the_unit_that_fits(size: float, text: str) -> None:
+    assert data_size(size) == text

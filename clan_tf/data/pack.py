@@ -24,6 +24,7 @@ from clan_tf.data.sources.tfds_builders import quiet_tfds
 from clan_tf.errors import CheckFailed
 from clan_tf.files import new_folder
 from clan_tf.progress import Progress
+from clan_tf.text import data_size
 
 NAME = "clan_tf_records"
 CHUNK = 64
@@ -152,7 +153,10 @@ def _write(
 def _require_room(folder: Path, needed: float) -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
-        raise CheckFailed(f"{folder.parent}: the pack needs about {needed / 1e9:.1f} GB; {free / 1e9:.1f} GB are free.")
+        raise CheckFailed(
+            f"{folder.parent}: the pack needs about {data_size(needed)}; {data_size(free)} are free. Make room, or "
+            "name a folder on another disk."
+        )
 
 
 def _encoded(checked: CheckedPhotos, config: DataConfig, storage: PackFormat) -> Iterator[bytes]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         require_regular_file,
     )
     from clan_tf.files.tables import read_rows, write_csv, write_rows
+    from clan_tf.files.user_tables import Row, UserTable, read_user_table
     from clan_tf.files.writing import (
         new_folder,
         new_or_filled_folder,
@@ -39,6 +40,7 @@ _FILES = {
     ),
     "tables": ("read_rows", "write_csv", "write_rows"),
     "reading": ("read_json", "read_text"),
+    "user_tables": ("Row", "UserTable", "read_user_table"),
     "writing": (
         *("new_folder", "new_or_filled_folder", "only_process", "replacing", "require_file_or_nothing"),
         *("require_folder_or_nothing", "write_json", "write_text"),
@@ -46,6 +48,8 @@ _FILES = {
 }
 
 __all__ = [
+    "Row",
+    "UserTable",
     "existing_parent",
     "file_sha256",
     "json_text",
@@ -59,6 +63,7 @@ __all__ = [
     "read_regular_file",
     "read_rows",
     "read_text",
+    "read_user_table",
     "replacing",
     "require_file_or_nothing",
     "require_folder_or_nothing",

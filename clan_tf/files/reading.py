@@ -15,9 +15,13 @@ from clan_tf.files.regular import TABLE_BYTES, read_regular_file
 
 
 def read_text(path: Path, key: str, limit: int = TABLE_BYTES) -> str:
-    """Reads a UTF-8 text file of at most `limit` bytes; raises a `UserError` that begins with `key` on failure."""
+    """Reads a UTF-8 text file of at most `limit` bytes, without a byte order mark, which some editors write.
+
+    Raises:
+        UserError: beginning with `key`, if it can't be read.
+    """
     try:
-        return regular_text(path, limit)
+        return regular_text(path, limit).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise UserError(

@@ -209,15 +209,30 @@ def _flush_files(folder: Path) -> None:
 
 @contextmanager
 def _made_folder(path: Path, wanted: Path) -> Iterator[Path]:
-    """Yields a temporary folder beside `path`; if it can't be made, the message names the folder that is wanted."""
+    """Yields a temporary folder beside `path`; errors of it, and of files in it, name the folder that is wanted."""
     stack = ExitStack()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = stack.enter_context(temporary_folder(path))
     except OSError as error:
         raise UserError(f"{wanted}: can't be made: {error.strerror}. Name another folder.") from error
-    with stack:
+    with stack, _naming_inside(temporary, wanted):
         yield temporary
+
+
+@contextmanager
+def _naming_inside(temporary: Path, wanted: Path) -> Iterator[None]:
+    """Makes errors of files in the temporary folder name them as they would be named in the folder that is wanted."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno in _WRITING:
+            error.filename = str(wanted)
+        for side in ("filename", "filename2"):
+            name = getattr(error, side)
+            if isinstance(name, str | os.PathLike) and Path(name).is_relative_to(temporary):
+                setattr(error, side, str(wanted / Path(name).relative_to(temporary)))
+        raise
 
 
 def _put_in_place(temporary: Path, path: Path, replace: bool) -> None:

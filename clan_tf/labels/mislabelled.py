@@ -12,7 +12,7 @@ from clan_tf.config import DataConfig, Experiment
 from clan_tf.data import SPLITS, Photo, Source, place_of, read_source
 from clan_tf.data.check import check_splits
 from clan_tf.data.checked_photos import CheckedPhotos
-from clan_tf.data.sources.corrections import read_corrections
+from clan_tf.data.sources.corrections import Correction, read_corrections
 from clan_tf.data.sources.cutting import unit_keys, units_by_label
 from clan_tf.data.sources.source import folder_of, relative_name
 from clan_tf.errors import UserError, counted, listed, shown
@@ -81,7 +81,7 @@ def find_mislabelled(
         folds=judged.folds,
         classes=len(source.class_names),
         unranked=unranked,
-        corrections=_corrections(experiment.data),
+        corrections=_corrections(experiment.data, {photo.name for photo in ranked}),
         notes=(*source.notes, *_notes(experiment, judged, source.class_names, unranked)),
     )
 
@@ -144,12 +144,16 @@ def _rank(
     return ranked, {names[judged.given[index]]: judged.photos[index] for index in order}
 
 
-def _corrections(config: DataConfig) -> dict[str, str]:
-    """Returns the labels that `data.relabel` gives already."""
+def _corrections(config: DataConfig, ranked: set[str]) -> dict[str, str]:
+    """Returns the labels that `data.relabel` gives already, by the name of the photo in a report."""
     if config.relabel is None:
         return {}
-    corrections, _ = read_corrections(config.relabel)
-    return {relative_name(photo, folder_of(config)): label for photo, label, _ in corrections}
+    folder = folder_of(config)
+    corrections = [
+        Correction(tuple(relative_name(name, folder) for name in spellings), label, line)
+        for spellings, label, line in read_corrections(config.relabel)
+    ]
+    return {correction.photo(ranked): correction.label for correction in corrections if correction.label}
 
 
 def _notes(experiment: Experiment, judged: _Judged, class_names: Sequence[str], unranked: int) -> Iterator[str]:

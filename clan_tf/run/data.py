@@ -209,10 +209,10 @@ def _without_quarantined(own: Source, listing: Source, config: DataConfig, of_ru
     if config.quarantine == of_run:
         # The run's photos are without them already, and its list may be gone.
         with suppress(UserError):
-            names = quarantined_photos(every_photo(listing), config.quarantine, config.root)
+            names = quarantined_photos(every_photo(listing), config.quarantine, folder_of(config))
             own = replace(own, unknown=[photo for photo in own.unknown if photo.name not in names])
         return own
-    names = quarantined_photos(every_photo(listing), config.quarantine, config.root)
+    names = quarantined_photos(every_photo(listing), config.quarantine, folder_of(config))
     unknown = [photo for photo in own.unknown if photo.name not in names]
     return replace(own, splits=without(own.splits, names), unknown=unknown)
 

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -194,6 +195,14 @@ def test_a_pack_that_cannot_be_written_says_why(
     with pytest.raises(CheckFailed, match="No space left on device"):
         pack(small(originals), tmp_path / "pack")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_without_room_is_told_with_sizes_that_differ(
+    originals: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=840))
+    with pytest.raises(CheckFailed, match=r"the pack needs about [0-9.]+ kB; 840 bytes are free\. Make room, or name"):
+        pack(small(originals), tmp_path / "pack")
 
 
 def test_broken_photos_are_not_packed(originals: Path, tmp_path: Path) -> None:

@@ -361,3 +361,38 @@ def test_files_behind_links_in_a_new_folder_are_left_alone(tmp_path: Path, monke
         (temporary / "link.txt").symlink_to(tmp_path / "mine.txt")
         (temporary / "own.txt").touch()
     assert flushed == [(tmp_path / "folder" / "own.txt").stat().st_ino]
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_errors_of_files_in_a_new_folder_name_them_as_they_would_be_named(tmp_path: Path, is_there: bool) -> None:
+    """As of a full disk: the temporary folder is gone when its name is read."""
+    folder = tmp_path / "labels"
+    if is_there:
+        folder.mkdir()
+
+    def missing(temporary: Path) -> None:
+        (temporary / "none" / "labels.csv").touch()
+
+    def moving(temporary: Path) -> None:
+        os.rename(temporary / "a.csv", temporary / "b.csv")
+
+    def full_disk(temporary: Path) -> None:
+        with replacing(temporary / "labels.csv"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    def nameless(temporary: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def elsewhere(temporary: Path) -> None:
+        (tmp_path / "other" / "a.csv").touch()
+
+    for write, names in (
+        (missing, (folder / "none" / "labels.csv", None)),
+        (moving, (folder / "a.csv", folder / "b.csv")),
+        (full_disk, (folder / "labels.csv", None)),
+        (nameless, (folder, None)),
+        (elsewhere, (tmp_path / "other" / "a.csv", None)),
+    ):
+        with pytest.raises(OSError, match="No s") as caught, new_or_filled_folder(folder) as temporary:
+            write(temporary)
+        assert (caught.value.filename, caught.value.filename2) == tuple(name and str(name) for name in names)

@@ -75,8 +75,8 @@ def require_quarantine(path: Path) -> None:
         raise UserError(f"--quarantine: {path} exists and isn't such a list. Give another file.")
 
 
-def write_quarantine(path: Path, quarantine: Quarantine, root: str | None) -> None:
-    """Writes the list: one name per line, relative to `root` if inside it, under headings that begin with `#`.
+def write_quarantine(path: Path, quarantine: Quarantine, folder: str | None) -> None:
+    """Writes the list: one name per line, relative to `folder` if inside it, under headings that begin with `#`.
 
     Names that a line can't hold, such as those with a line end or bytes that aren't UTF-8, are JSON strings.
 
@@ -91,13 +91,13 @@ def write_quarantine(path: Path, quarantine: Quarantine, root: str | None) -> No
         ("have a copy that stays", quarantine.copies),
     ):
         if names:
-            lines += [f"# {len(names)} {heading}:", *(_line(name, root) for name in names)]
+            lines += [f"# {len(names)} {heading}:", *(_line(name, folder) for name in names)]
     write_text(path, "\n".join(lines) + "\n")
 
 
-def _line(name: str, root: str | None) -> str:
+def _line(name: str, folder: str | None) -> str:
     """Returns a name as a line: a JSON string where the plain name couldn't be read back unchanged."""
-    relative = relative_name(name, root)
+    relative = relative_name(name, folder)
     is_plain = relative == relative.strip() == printable(relative) and not relative.startswith(("#", '"'))
     return relative if is_plain else json.dumps(relative)
 

@@ -105,8 +105,10 @@ class DataReport:
 
     @property
     def imbalance(self) -> dict[str, Any]:
-        """The smallest and the largest class of train."""
+        """The smallest and the largest class of train; `None` for each where there are no classes."""
         train = self.counts["train"]
+        if not train:
+            return {"split": "train", "smallest": None, "largest": None, "ratio": None}
         smallest, largest = min(train, key=train.__getitem__), max(train, key=train.__getitem__)
         return {
             "split": "train",

@@ -34,6 +34,7 @@ from clan_tf.data.pipeline.resizing import mirror
 from clan_tf.errors import UserError
 from clan_tf.files import existing_parent, replacing
 from clan_tf.files.temporary import remove_all_leftovers
+from clan_tf.text import data_size
 
 Track = Callable[[str, int], AbstractContextManager[Callable[..., None]]]
 MEMORY_SHARE = 3
@@ -110,6 +111,8 @@ def decide_cache(splits: Sequence[CheckedPhotos], view: View, mode: CacheMode, u
             for checked, size in zip(splits, needed, strict=True)
             if not _has_size(_cache_file(checked, view), size)
         ]
+        if missing:
+            _require_writable(cache_folder())
         _require_room("disk", sum(missing), _free_disk(cache_folder()))
     return mode
 
@@ -272,9 +275,18 @@ def _fingerprint(checked: CheckedPhotos, view: View) -> str:
 def _require_room(kind: str, needed: int, free: int) -> None:
     if needed > free:
         raise UserError(
-            f"data.cache: the decoded photos fill {needed / 1e9:.2f} GB and the {kind} has {free / 1e9:.2f} GB free. "
+            f"data.cache: the decoded photos fill {data_size(needed)} and the {kind} has {data_size(free)} free. "
             "Use --set data.cache=none."
         )
+
+
+def _require_writable(folder: Path) -> None:
+    """Raises a `UserError` unless files can be made in a folder, or the folder itself can."""
+    existing = existing_parent(folder)
+    try:
+        tempfile.TemporaryFile(dir=existing).close()
+    except OSError as error:
+        raise UserError(f"data.cache: {folder} can't be written: {error.strerror or error}. {_WAY_OUT}") from error
 
 
 def _free_disk(folder: Path) -> int:

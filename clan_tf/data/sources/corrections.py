@@ -1,30 +1,37 @@
 """Labels that a user corrected in a table (`data.relabel`), and the photos that it leaves out."""
 
-import csv
-import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from posixpath import normpath
 from typing import NamedTuple
 
 from clan_tf.config import DataConfig
 from clan_tf.data.sources.class_names import normal_name, quoted_name
 from clan_tf.data.sources.source import Source, folder_of, relative_name
 from clan_tf.errors import UserError, counted, listed, nearest, shown
-from clan_tf.files.reading import reason_of, regular_text
+from clan_tf.files import Row, UserTable, read_user_table
 from clan_tf.files.tables import plain_cell
 
+KEY = "data.relabel"
 COLUMNS = ("photo", "label")
 LEAVE_OUT = "-"
 """In place of a class: the photo isn't used."""
 
 
 class Correction(NamedTuple):
-    """An edited row: a photo's name, the class that it gets, and the line of the table."""
+    """A row of the table: a photo, the class that it gets, empty if it keeps its own, and the line.
 
-    photo: str
+    The photo's name may be one of several, the first as it is written.
+    """
+
+    spellings: tuple[str, ...]
     label: str
     line: int
+
+    def photo(self, names: Container[str]) -> str:
+        """Returns the first spelling that is one of some names, or the name as it is written."""
+        return next((name for name in self.spellings if name in names), self.spellings[0])
 
 
 @dataclass(frozen=True)
@@ -44,123 +51,101 @@ def with_corrections(source: Source, config: DataConfig) -> Corrected:
     """Gives photos the labels of `data.relabel`, and notes how many.
 
     Raises:
-        UserError: if the table can't be read, names no photo of the data, or gives classes that the data doesn't have.
+        UserError: if the table can't be read, names no photo of the data, gives a photo two labels, or classes that the
+            data doesn't have.
     """
     if config.relabel is None:
         return Corrected(source)
-    corrections, named = read_corrections(config.relabel)
+    corrections = read_corrections(config.relabel)
     folder = folder_of(config)
     photos = {photo.name: photo for each in source.splits.values() for photo in each}
     names = {relative_name(name, folder): name for name in photos} | {name: name for name in photos}
-    if names.keys().isdisjoint(named):
+    if not any(correction.photo(names) in names for correction in corrections):
         raise UserError(
-            f"data.relabel: {config.relabel} names no photo that the data has; its first is {shown(named[0])}. Give "
-            "the table of these photos, or write it again: clan-tf data labels CONFIG."
+            f"{KEY}: {config.relabel} names no photo that the data has; its first is "
+            f"{shown(corrections[0].spellings[0])}. Give the table of these photos, or write it again: clan-tf data "
+            "labels CONFIG."
         )
-    labels = _labels(corrections, source.class_names, config.relabel)
-    new = {names[photo]: label for photo, label in labels.items() if photo in names}
+    labels = _labels(_by_photo(corrections, names, config.relabel), source.class_names, config.relabel)
+    new = {photo: label for photo, label in labels.items() if photo in photos}
     left_out = frozenset(name for name, label in new.items() if label is None)
     changed = {name: label for name, label in new.items() if label is not None and label != photos[name].label}
     splits = {
         split: [replace(photo, label=changed.get(photo.name, photo.label)) for photo in each]
         for split, each in source.splits.items()
     }
-    unknown = [photo for photo in labels if photo not in names]
+    unknown = [photo for photo in labels if photo not in photos]
     notes = _notes(config.relabel, [relative_name(name, folder) for name in changed], len(left_out), unknown)
     return Corrected(replace(source, splits=splits, notes=(*source.notes, *notes)), left_out)
 
 
-def read_corrections(table: Path) -> tuple[list[Correction], list[str]]:
-    """Reads a table with the columns `photo` and `label`, in which spreadsheets may have left their traces.
-
-    Between columns are commas, semicolons or tabs. Rows without a label change nothing.
-
-    Returns:
-        The rows with a label, and the names in all rows.
+def read_corrections(path: Path) -> list[Correction]:
+    """Reads the rows of a table with the columns `photo` and `label`, as users edit it and spreadsheets write it.
 
     Raises:
-        UserError: for a table that can't be read, or a photo that has two labels in it.
+        UserError: for a table that can't be read.
     """
-    corrections: dict[str, Correction] = {}
-    named = []
-    for line, photo, label in _rows(table):
-        named.append(photo)
-        earlier = corrections.get(photo)
-        if earlier and label and earlier.label != label:
-            raise UserError(
-                f"data.relabel: {table} gives {shown(photo)} two labels: {quoted_name(earlier.label)} on line "
-                f"{earlier.line} and {quoted_name(label)} on line {line}. Keep one."
-            )
-        if label and not earlier:
-            corrections[photo] = Correction(photo, label, line)
-    return list(corrections.values()), named
-
-
-def _rows(table: Path) -> list[tuple[int, str, str]]:
-    """Returns line, photo and label of every row that isn't blank."""
-    try:
-        text = regular_text(table).removeprefix("\ufeff")
-    except UnicodeDecodeError as error:
-        raise UserError(f"data.relabel: {table} isn't UTF-8. Save it as CSV in UTF-8.") from error
-    except OSError as error:
+    if not path.exists():
         raise UserError(
-            f"data.relabel: {table} can't be read: {reason_of(error)}. Give the edited labels.csv of clan-tf data "
-            "labels, or none: --set data.relabel=null."
-        ) from error
-    try:
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
-        header = [plain_cell(cell.strip()) for cell in next(reader, [])]
-        _require_columns(table, header)
-        rows = [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
-    except csv.Error as error:
-        raise UserError(
-            f"data.relabel: {table} can't be read as a CSV table: {error}. Save it as CSV again."
-        ) from error
-    if not rows:
-        raise UserError(f"data.relabel: {table} has no rows below its header.")
-    return [(line, *_cells(table, line, header, cells)) for line, cells in rows]
-
-
-def _delimiter(text: str) -> str:
-    """Returns what stands between the columns, by the one that separates `photo` from `label`."""
-    first = text.partition("\n")[0]
-    for delimiter in ",;\t":
-        if set(COLUMNS) <= {cell.strip() for cell in next(csv.reader([first], delimiter=delimiter), [])}:
-            return delimiter
-    return ","
-
-
-def _require_columns(table: Path, header: Sequence[str]) -> None:
-    for column in COLUMNS:
-        if header.count(column) != 1:
-            what = "no column" if column not in header else "several columns"
-            raise UserError(
-                f"data.relabel: {table} has {what} {column!r}. Its first line must name photo and label once each; "
-                f"received {shown(','.join(header))}."
-            )
-
-
-def _cells(table: Path, line: int, header: Sequence[str], cells: Sequence[str]) -> tuple[str, str]:
-    """Returns the photo and the label of a row; some spreadsheets don't write empty cells at its end."""
-    if len(cells) > len(header):
-        raise UserError(
-            f"data.relabel: {table}, line {line}: has {len(cells)} values for {len(header)} columns. A value with a "
-            "separator in it needs quotes."
+            f"{KEY}: there is no file {path}. Give the edited labels.csv of clan-tf data labels, or none: "
+            f"--set {KEY}=null."
         )
-    values = dict(zip(header, map(plain_cell, cells), strict=False))
-    if not values.get("photo"):
-        raise UserError(f"data.relabel: {table}, line {line}: photo: is empty. Name the photo, or delete the row.")
-    return values["photo"], normal_name(values.get("label", ""))
+    table = read_user_table(path, KEY, COLUMNS)
+    photo, label = (_column(table, name) for name in COLUMNS)
+    if not table.rows:
+        raise UserError(f"{KEY}: {path} has no rows below its header.")
+    return [_correction(row, photo, label, f"{table.place}, line {row.line}") for row in table.rows]
+
+
+def _column(table: UserTable, name: str) -> int:
+    index = table.index(name)
+    if index is None:
+        raise UserError(
+            f"{table.place} has no column {name!r}. Its first line must name photo and label once each; received "
+            f"{shown(table.header)}."
+        )
+    return index
+
+
+def _correction(row: Row, photo: int, label: int, place: str) -> Correction:
+    if row.problem:
+        raise UserError(f"{place}: {row.problem}.")
+    if not row.cells[photo]:
+        raise UserError(f"{place}: photo: is empty. Name the photo, or delete the row.")
+    spellings = [plain_cell(cell) for cell in row.spellings(photo)]
+    return Correction((*spellings, normpath(spellings[-1])), normal_name(plain_cell(row.cells[label])), row.line)
+
+
+def _by_photo(corrections: Iterable[Correction], names: Mapping[str, str], table: Path) -> dict[str, Correction]:
+    """Returns the corrections that give a label, by photo; a `UserError` if two give a photo different ones.
+
+    Args:
+        corrections: those of the table.
+        names: the photos of the data, by each name that the table may have for them.
+        table: where they are.
+    """
+    first: dict[str, Correction] = {}
+    for correction in corrections:
+        if not correction.label:
+            continue
+        written = correction.photo(names)
+        earlier = first.setdefault(names.get(written, written), correction)
+        if earlier.label != correction.label:
+            raise UserError(
+                f"{KEY}: {table} gives {shown(written)} two labels: {quoted_name(earlier.label)} on line "
+                f"{earlier.line} and {quoted_name(correction.label)} on line {correction.line}. Keep one."
+            )
+    return first
 
 
 def _labels(
-    corrections: Iterable[Correction], class_names: Sequence[str], table: Path, most: int = 20
+    corrections: Mapping[str, Correction], class_names: Sequence[str], table: Path, most: int = 20
 ) -> dict[str, int | None]:
     """Returns the label of each corrected photo, `None` for one that is left out."""
     known = {normal_name(name): label for label, name in enumerate(class_names)}
     labels: dict[str, int | None] = {}
     mistakes = []
-    for photo, name, line in corrections:
+    for photo, (_, name, line) in corrections.items():
         if name in known and name == LEAVE_OUT:
             mistakes.append(f"  line {line}: '-' is a class of the data, and would leave photos out. Rename the class.")
         elif name not in known and name != LEAVE_OUT:

@@ -1,19 +1,28 @@
 """Photos listed in a CSV table."""
 
-import csv
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from clan_tf.config import DataConfig
 from clan_tf.data.sources.class_names import alike, name_problem, normal_name, quoted_name
 from clan_tf.data.sources.source import Photo, Source, inside, require_folder
 from clan_tf.data.sources.split_names import SPLIT_FOLDERS
-from clan_tf.errors import UserError, listed, nearest
+from clan_tf.errors import UserError, listed, nearest, shown
+from clan_tf.files import Row, UserTable, read_user_table
 
 SPLIT_NAMES = {name: split for split, names in SPLIT_FOLDERS.items() for name in names}
-Cells = Mapping[Any, Any]
+KEY = "data.csv"
+
+
+class Columns(NamedTuple):
+    """Where the columns of the table stand; `None` for those that it doesn't have."""
+
+    path: int
+    label: int
+    split: int | None
+    group: int | None
 
 
 class Entry(NamedTuple):
@@ -28,17 +37,20 @@ class Entry(NamedTuple):
 def read_csv(config: DataConfig) -> Source:
     """Reads a table with the columns `path`, `label` and perhaps `split` and that of `data.group`; ignores others.
 
-    Between columns are commas or, if the header says so, semicolons or tabs.
     Paths are relative to `root` or, without it, to the table's folder, and stay inside it. The classes are the labels,
     without spaces around them and in Unicode's composed form, sorted. Without the column `split` the test photos are
-    still to be cut. Cells of the column of `data.group` are read like labels; an empty one names no group.
+    still to be cut. Cells of the column of `data.group` are read like labels; an empty one names no group. What holds
+    for all tables is in `clan_tf.files.user_tables`.
 
     Raises:
         UserError: for a missing table or column, or naming the mistakes in the rows with their lines.
     """
-    table, folder = locate(config)
-    column = config.group_rule.value if config.group_rule and config.group_rule.kind == "column" else None
-    entries = _entries(_rows(table, column), folder, table, column)
+    file, folder = locate(config)
+    table = read_user_table(file, KEY, ("path", "label"))
+    columns = _columns(table, config)
+    if not table.rows:
+        raise UserError(f"{table.place}: has no rows below its header.")
+    entries = _entries(table, columns, folder)
     class_names = tuple(sorted({entry.label for entry in entries}))
     labels = {name: label for label, name in enumerate(class_names)}
     splits: dict[str, list[Photo]] = {"train": []}
@@ -46,8 +58,8 @@ def read_csv(config: DataConfig) -> Source:
         photo = Photo(entry.path, labels[entry.label], group=entry.group or None)
         splits.setdefault(entry.split or "train", []).append(photo)
     if not splits["train"]:
-        raise UserError(f"{table}: no row has the split 'train'.")
-    return Source(class_names, splits, is_uncut=not entries[0].split)
+        raise UserError(f"{table.place}: no row has the split 'train'.")
+    return Source(class_names, splits, tuple(_notes(table, columns)), is_uncut=not entries[0].split)
 
 
 def locate(config: DataConfig) -> tuple[Path, Path]:
@@ -62,66 +74,59 @@ def locate(config: DataConfig) -> tuple[Path, Path]:
     return table, root or table.resolve().parent
 
 
-def _rows(table: Path, group_column: str | None) -> Sequence[tuple[int, Cells]]:
-    """Reads every row with the line on which it ends."""
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            delimiter = _delimiter(file.readline())
-            file.seek(0)
-            reader = csv.DictReader(file, delimiter=delimiter, strict=True)
-            columns = reader.fieldnames or ()
-            missing = [name for name in ("path", "label") if name not in columns]
-            if missing:
-                raise UserError(
-                    f"{table}, line 1: has no column {' and no column '.join(missing)}. The first line must be "
-                    f"path,label or path,label,split; received {delimiter.join(columns)!r}."
+def _columns(table: UserTable, config: DataConfig) -> Columns:
+    """Finds the columns of a table; a `UserError` if `path`, `label` or that of `data.group` isn't there."""
+    path, label, split = (table.index(name) for name in ("path", "label", "split"))
+    if path is None or label is None:
+        missing = [name for name, index in (("path", path), ("label", label)) if index is None]
+        raise UserError(
+            f"{table.place}: has no column {' and no column '.join(missing)}. The first line must be path,label or "
+            f"path,label,split; received {shown(table.header)}."
+        )
+    wanted = config.group_rule.value if config.group_rule and config.group_rule.kind == "column" else None
+    group = None if wanted is None else table.index(wanted)
+    if wanted is not None and group is None:
+        raise UserError(
+            f"data.group: {locate(config)[0]} has no column {wanted!r}.{nearest(wanted, list(table.columns))} "
+            f"Its columns are {listed(table.columns, 50)}."
+        )
+    for name in table.columns:
+        if split is None and name != wanted and name.casefold() in ("split", "splits"):
+            raise UserError(f"{table.place}, line {table.line}: no such column {name!r}. Did you mean split?")
+    return Columns(path, label, split, group)
+
+
+def _notes(table: UserTable, columns: Columns) -> Iterator[str]:
+    """Yields a note on each column that seems to hold splits, where none is named so."""
+    for index, name in enumerate(table.columns):
+        if columns.split is None and index not in columns:
+            cells = {row.cells[index].lower() for row in table.rows}
+            if cells <= SPLIT_NAMES.keys() and len({SPLIT_NAMES[cell] for cell in cells}) > 1:
+                yield (
+                    f"{table.place}: the column {name!r} holds names of splits, and isn't used. If it says which "
+                    "photos are for testing, name it split."
                 )
-            for name in columns:
-                if "split" not in columns and nearest("split", [name]):
-                    raise UserError(f"{table}, line 1: no such column {name!r}. Did you mean split?")
-            if group_column is not None and group_column not in columns:
-                raise UserError(
-                    f"data.group: {table} has no column {group_column!r}.{nearest(group_column, list(columns))} Its "
-                    f"columns are {listed(columns, 50)}."
-                )
-            rows = [(reader.line_num, row) for row in reader]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{table}: can't be read as a CSV table in UTF-8: {error}.") from error
-    if not rows:
-        raise UserError(f"{table}: has no rows below its header.")
-    return rows
 
 
-def _delimiter(header: str) -> str:
-    """Returns what stands between the columns, by the one that separates `path` from `label`."""
-    for delimiter in ",;\t":
-        if {"path", "label"} <= set(next(csv.reader([header], delimiter=delimiter), ())):
-            return delimiter
-    return ","
-
-
-def _entries(
-    rows: Sequence[tuple[int, Cells]], folder: Path, table: Path, group_column: str | None, most: int = 20
-) -> list[Entry]:
+def _entries(table: UserTable, columns: Columns, folder: Path, most: int = 20) -> list[Entry]:
     entries: list[Entry] = []
     mistakes: list[str] = []
     lines: dict[str, int] = {}
-    for line, cells in rows:
+    for row in table.rows:
         try:
-            entry = _entry(cells, folder, group_column)
+            entry = _entry(row, columns, folder)
             file = os.path.realpath(entry.path)  # of several spellings and links
             if file in lines:
-                raise UserError(f"path: {cells['path']!r} is on line {lines[file]} too.")
-            lines[file] = line
+                raise UserError(f"path: {row.cells[columns.path]!r} is on line {lines[file]} too.")
+            lines[file] = row.line
             entries.append(entry)
         except UserError as error:
-            mistakes.append(f"  line {line}: {error}")
+            mistakes.append(f"  line {row.line}: {error}")
     mistakes += [] if mistakes else _alike(entries, list(lines.values()))
     if mistakes:
         more = [f"  … and {len(mistakes) - most} more"] if len(mistakes) > most else []
-        raise UserError(
-            "\n".join([f"{table}: mistakes in {len(mistakes)} of {len(rows)} rows", *mistakes[:most], *more])
-        )
+        heading = f"{table.place}: mistakes in {len(mistakes)} of {len(table.rows)} rows"
+        raise UserError("\n".join([heading, *mistakes[:most], *more]))
     return entries
 
 
@@ -138,17 +143,20 @@ def _alike(entries: Sequence[Entry], lines: Sequence[int]) -> list[str]:
     ]
 
 
-def _entry(cells: Cells, folder: Path, group_column: str | None) -> Entry:
-    if None in cells or None in cells.values():
-        raise UserError("must have as many values as the header; a value with a separator in it needs quotes.")
-    path, label, split = str(cells["path"]), normal_name(str(cells["label"])), cells.get("split")
-    for column, value in (("path", path), ("label", label)):
-        if not value.strip():
+def _entry(row: Row, columns: Columns, folder: Path) -> Entry:
+    if row.problem:
+        raise UserError(f"{row.problem}.")
+    for column, index in (("path", columns.path), ("label", columns.label)):
+        if not normal_name(row.cells[index]):
             raise UserError(f"{column}: is empty.")
+    label = normal_name(row.cells[columns.label])
     if problem := name_problem(label):
         raise UserError(f"label: {problem}; received {quoted_name(label)}.")
-    name = None if split is None else split.strip().lower()
-    if name is not None and name not in SPLIT_NAMES:
+    split = None if columns.split is None else row.cells[columns.split]
+    if split is not None and split.lower() not in SPLIT_NAMES:
         raise UserError(f"split: must be train, val or test; received {split!r}.")
-    group = normal_name(str(cells[group_column])) if group_column is not None else ""
-    return Entry(str(inside(folder, path, Path("path"))), label, SPLIT_NAMES[name] if name is not None else "", group)
+    group = "" if columns.group is None else normal_name(row.cells[columns.group])
+    spellings = row.spellings(columns.path)
+    path = next((name for name in spellings if (folder / name).is_file()), spellings[-1])
+    photo = str(inside(folder, path, Path("path")))
+    return Entry(photo, label, "" if split is None else SPLIT_NAMES[split.lower()], group)

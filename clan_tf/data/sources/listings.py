@@ -18,7 +18,7 @@ def read_lines(path: Path, layout: str) -> list[str]:
     """
     if not path.is_file():
         raise UserError(f"data.root: there is no {path}. {layout}")
-    return [line.strip() for line in read_text(path, "data.root").removeprefix("\ufeff").split("\n")]
+    return [line.strip() for line in read_text(path, "data.root").split("\n")]
 
 
 def read_table(path: Path, layout: str) -> dict[str, str]:

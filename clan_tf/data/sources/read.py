@@ -18,7 +18,7 @@ from clan_tf.data.sources.generated import read_generated
 from clan_tf.data.sources.groups import divided_notes, with_groups
 from clan_tf.data.sources.records import read_records, read_tfds
 from clan_tf.data.sources.selection import left_behind, quarantined_photos, take_fraction, without, without_classes
-from clan_tf.data.sources.source import Photo, Source, class_problems, every_photo
+from clan_tf.data.sources.source import Photo, Source, class_problems, every_photo, folder_of
 from clan_tf.errors import UserError
 
 SOURCE_READERS: dict[str, Callable[[DataConfig], Source]] = {
@@ -82,7 +82,7 @@ def _listed(config: DataConfig) -> Corrected:
     """
     corrected = with_corrections(_read(config), config)
     known = without_classes(corrected.source, config.unknown_classes, place_of(config))
-    left_out = corrected.left_out | quarantined_photos(every_photo(known), config.quarantine, config.root)
+    left_out = corrected.left_out | quarantined_photos(every_photo(known), config.quarantine, folder_of(config))
     unknown = [photo for photo in known.unknown if photo.name not in left_out]
     return replace(corrected, source=replace(known, unknown=unknown), left_out=left_out)
 

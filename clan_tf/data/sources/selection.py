@@ -1,27 +1,27 @@
 """Which of a source's photos are used: all but the quarantined ones, or a fraction for a quick trial."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from posixpath import normpath
 
 from clan_tf.data.sources.class_names import normal_name
 from clan_tf.data.sources.cutting import content_key, places_by_content, with_digests
 from clan_tf.data.sources.source import Photo, Source, members_by_label, relative_name
 from clan_tf.errors import UserError, counted, listed, nearest, shown
 from clan_tf.files import parse_json, read_text
-from clan_tf.text import command_line
 
 Splits = Mapping[str, Sequence[Photo]]
 
 
-def quarantined_photos(photos: Iterable[Photo], quarantine: Path | None, root: str | None) -> frozenset[str]:
+def quarantined_photos(photos: Iterable[Photo], quarantine: Path | None, folder: str | None) -> frozenset[str]:
     """Returns the names of the photos in a file of `clan-tf data check --quarantine FILE`.
 
     Args:
         photos: all photos of the data, whether they are used or not.
-        quarantine: a text file with one photo per line: its name, relative to `root` or absolute, or a JSON string;
-            `#` starts a comment line.
-        root: the folder of the data.
+        quarantine: a text file with one photo per line: its name, relative to `folder` or absolute, or a JSON string;
+            `#` starts a comment line, and spaces around a name don't count, unless a photo is named so.
+        folder: that the names of photos are relative to.
 
     Raises:
         UserError: if the file can't be read, or names a photo that the data doesn't have.
@@ -29,16 +29,16 @@ def quarantined_photos(photos: Iterable[Photo], quarantine: Path | None, root: s
     if quarantine is None:
         return frozenset()
     lines = (line.rstrip("\r") for line in read_text(quarantine, "data.quarantine").split("\n"))
-    quarantined = {_name(line) for line in lines if line.strip() and not line.startswith("#")}
-    names = {photo.name: relative_name(photo.name, root) for photo in photos}
-    unknown = quarantined - names.keys() - set(names.values())
+    own = {photo.name: photo.name for photo in photos}
+    own |= {relative_name(name, folder): name for name in own}
+    quarantined = {_name(line, own) for line in lines if line.strip() and not line.startswith("#")}
+    unknown = quarantined - own.keys()
     if unknown:
         raise UserError(
-            f"data.quarantine: {quarantine} names {len(unknown)} photos that the data doesn't have, such as "
-            f"{min(unknown)!r}. Write it again: "
-            f"{command_line('clan-tf', 'data', 'check', 'CONFIG', '--quarantine', quarantine)}."
+            f"data.quarantine: {quarantine} names {counted(len(unknown), 'photo')} that the data doesn't have, such as "
+            f"{min(unknown)!r}. Remove such lines, or write another list: clan-tf data check CONFIG --quarantine FILE."
         )
-    return frozenset(name for name, relative in names.items() if name in quarantined or relative in quarantined)
+    return frozenset(own[name] for name in quarantined)
 
 
 def without(splits: Splits, names: Collection[str]) -> dict[str, list[Photo]]:
@@ -55,7 +55,7 @@ def without_classes(source: Source, names: Sequence[str], place: str) -> Source:
         place: the key that names the data, and its path.
 
     Raises:
-        UserError: if the data doesn't have one of them, or no others.
+        UserError: if the data doesn't have one of them, or fewer than two others.
     """
     if not names:
         return source
@@ -68,9 +68,10 @@ def without_classes(source: Source, names: Sequence[str], place: str) -> Source:
             )
     unknown_labels = {own[normal_name(name)] for name in names}
     known = [index for index in range(len(source.class_names)) if index not in unknown_labels]
-    if len(known) < 2 <= len(own):
+    if len(known) < 2:
+        classes = "class" if len(own) == 1 else "classes"
         raise UserError(
-            f"data.unknown_classes: leaves {len(known)} of {len(own)} classes ({place}); telling classes apart needs "
+            f"data.unknown_classes: leaves {len(known)} of {len(own)} {classes} ({place}); telling classes apart needs "
             "at least two. Name fewer."
         )
     labels = {index: label for label, index in enumerate(known)}
@@ -97,13 +98,19 @@ def take_fraction(splits: Splits, fraction: float, seed: int) -> dict[str, list[
     return {split: _part(with_digests(photos), fraction, seed) for split, photos in splits.items()}
 
 
-def _name(line: str) -> str:
-    """Returns the name in a line, which may be a JSON string; a line that only begins like one is the name itself."""
+def _name(line: str, own: Container[str]) -> str:
+    """Returns the name in a line, which may be a JSON string; a line that only begins like one is the name itself.
+
+    It is the line as it is written if a photo has that name, or else without spaces around it or `./` before it.
+    """
+    name = line.strip()
     try:
-        value = parse_json(line) if line.startswith('"') else line
+        value = parse_json(name) if name.startswith('"') else None
     except ValueError:
-        return line
-    return value if isinstance(value, str) else line
+        value = None
+    if isinstance(value, str):
+        return value
+    return next((each for each in (line, name, normpath(name)) if each in own), name)
 
 
 def _part(photos: Sequence[Photo], fraction: float, seed: int) -> list[Photo]:

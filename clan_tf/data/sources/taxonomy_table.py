@@ -1,18 +1,15 @@
 """The levels above the classes: from a CSV table, or from the classes' own names."""
 
-import csv
-import io
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from clan_tf import limits
 from clan_tf.config import DataConfig
 from clan_tf.config.data import TAXONOMY_NAMES
 from clan_tf.data.sources.class_names import name_problem, normal_name, quoted_name
 from clan_tf.errors import UserError, counted, nearest
-from clan_tf.files import read_text
+from clan_tf.files import Row, read_user_table
 from clan_tf.taxonomy import Taxonomy, levels_problem, tree_problems
 
 KEY = "data.taxonomy"
@@ -24,13 +21,6 @@ FINEST = "class"
 
 MOST_SHOWN = 20
 """Mistakes that a message lists."""
-
-
-class Line(NamedTuple):
-    """A row of the table: the line on which it ends, and its names, the finest first."""
-
-    number: int
-    names: tuple[str, ...]
 
 
 def read_taxonomy(
@@ -56,9 +46,9 @@ def read_taxonomy(
     else:
         place = f"{KEY}: {config.taxonomy}"
         levels, lines = _read_table(Path(config.taxonomy), place, class_names)
-        rows = _rows_of_classes(levels, lines, class_names, place)
+        rows = _rows_of_classes(levels, [_names(line) for line in lines], class_names, place)
         left = {normal_name(name) for name in (*class_names, *config.unknown_classes)}
-        if others := sum(line.names[0] not in left for line in lines):
+        if others := sum(_names(line)[0] not in left for line in lines):
             note(f"{place} has {counted(others, 'row')} of classes that the data doesn't have: they aren't used")
     _raise_mistakes(place, tree_problems(levels, rows))
     for level, name in enumerate(levels):
@@ -95,23 +85,14 @@ def _from_names(class_names: Sequence[str]) -> tuple[tuple[str, ...], tuple[tupl
     return levels, tuple(rows)
 
 
-def _read_table(path: Path, place: str, class_names: Sequence[str]) -> tuple[tuple[str, ...], list[Line]]:
+def _read_table(path: Path, place: str, class_names: Sequence[str]) -> tuple[tuple[str, ...], tuple[Row, ...]]:
     """Returns the names of the levels and all rows of a table, each with a name for every level."""
     if not path.is_file():
         raise UserError(f"{place}: there is no such file. Give the table of the classes, or leave the key out (null).")
-    text = read_text(path, KEY).removeprefix("\ufeff")
-    header = text.partition("\n")[0]
-    delimiter = max(",;\t", key=header.count)
-    try:
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-        lines = [
-            Line(reader.line_num, tuple(map(normal_name, cells))) for cells in reader if any(map(str.strip, cells))
-        ]
-    except csv.Error as error:
-        raise UserError(f"{place}: can't be read as a CSV table in UTF-8: {error}.") from error
-    if not lines:
+    table = read_user_table(path, KEY)
+    levels = tuple(map(normal_name, table.columns))
+    if not levels:
         raise UserError(f"{place}: is empty. Its first line must name the levels, such as class,genus,family.")
-    levels = lines.pop(0).names
     if levels[0] in map(normal_name, class_names):
         raise UserError(
             f"{place}: its first line must name the levels, such as class,genus,family; received the class "
@@ -120,35 +101,36 @@ def _read_table(path: Path, place: str, class_names: Sequence[str]) -> tuple[tup
     if not all(levels):
         raise UserError(f"{place}: column {levels.index('') + 1} has no name in the first line. Name it, or remove it.")
     _raise_levels_problem(levels, place)
-    _require_classes_first(levels, lines, class_names, place)
-    _raise_mistakes(place, _mistakes_in_lines(levels, lines))
-    return levels, lines
+    _require_classes_first(levels, table.rows, class_names, place)
+    _raise_mistakes(place, _mistakes_in_rows(levels, table.rows))
+    return levels, table.rows
 
 
-def _mistakes_in_lines(levels: Sequence[str], lines: Sequence[Line]) -> list[str]:
+def _names(row: Row) -> tuple[str, ...]:
+    """Returns the names in a row, the finest first."""
+    return tuple(map(normal_name, row.cells))
+
+
+def _mistakes_in_rows(levels: Sequence[str], rows: Sequence[Row]) -> list[str]:
     mistakes: list[str] = []
     first: dict[str, int] = {}
-    for number, names in lines:
-        if len(names) != len(levels):
-            mistakes.append(
-                f"line {number}: must have {len(levels)} values, as the header; received {len(names)}. A value with a "
-                "separator in it needs quotes"
-            )
-            continue
+    for row in rows:
+        names = _names(row)
         problems = [
-            (level, problem) for level, name in zip(levels, names, strict=True) if (problem := name_problem(name))
+            f"{level}: {problem}" for level, name in zip(levels, names, strict=True) if (problem := name_problem(name))
         ]
-        mistakes += [f"line {number}: {level}: {problem}" for level, problem in problems]
-        if not problems and (earlier := first.setdefault(names[0], number)) != number:
-            mistakes.append(f"line {number}: {levels[0]}: {quoted_name(names[0])} is on line {earlier} too")
+        if row.problem or problems:
+            mistakes += [f"line {row.line}: {problem}" for problem in ([row.problem] if row.problem else problems)]
+        elif (earlier := first.setdefault(names[0], row.line)) != row.line:
+            mistakes.append(f"line {row.line}: {levels[0]}: {quoted_name(names[0])} is on line {earlier} too")
     return mistakes
 
 
 def _rows_of_classes(
-    levels: Sequence[str], lines: Sequence[Line], class_names: Sequence[str], place: str
+    levels: Sequence[str], rows: Sequence[tuple[str, ...]], class_names: Sequence[str], place: str
 ) -> tuple[tuple[str, ...], ...]:
     """Returns a row for each class, in the order of the labels; a `UserError` that lists those without one."""
-    groups = {line.names[0]: line.names[1:] for line in lines}
+    groups = {name: others for name, *others in rows}
     missing = [name for name in class_names if normal_name(name) not in groups]
     if missing:
         known = set(map(normal_name, class_names))
@@ -165,13 +147,11 @@ def _rows_of_classes(
     return tuple((name, *groups[normal_name(name)]) for name in class_names)
 
 
-def _require_classes_first(
-    levels: Sequence[str], lines: Sequence[Line], class_names: Sequence[str], place: str
-) -> None:
+def _require_classes_first(levels: Sequence[str], rows: Sequence[Row], class_names: Sequence[str], place: str) -> None:
     """Raises a `UserError` if the classes are all in another column than the first."""
     known = set(map(normal_name, class_names))
-    columns = [{line.names[index] for line in lines if index < len(line.names)} for index in range(len(levels))]
-    for level, names in zip(levels, columns, strict=True):
+    columns = [set(column) for column in zip(*map(_names, rows), strict=True)]
+    for level, names in zip(levels, columns, strict=False):  # no columns where there are no rows
         if known <= names and not known & columns[0]:
             raise UserError(f"{place}: the classes must be in the first column; they are in {level!r}. Move it there.")
 

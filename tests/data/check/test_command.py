@@ -1,10 +1,15 @@
 """The command `data check`: what it prints, writes and refuses."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from clan_tf.cli.main import app
+from clan_tf.config import DataConfig
+from clan_tf.data import read_source
 from clan_tf.errors import UserError
 from helpers import TINY_DEMO
 from helpers.data_check import CLASSES, run
@@ -90,3 +95,42 @@ def test_groups_in_several_official_splits_fail_the_check_and_are_listed(root: P
     assert divided["group"] == f"{CLASSES[0]}/0"
     assert divided["photos"] == {s: [str(root / s / CLASSES[0] / "0.jpg")] for s in ("train", "val", "test")}
     assert json.loads(run(root, "--json").stdout)["divided_groups"] == []
+
+
+def test_samples_of_photos_that_cannot_be_read_are_skipped_and_the_report_is_there(root: Path, tmp_path: Path) -> None:
+    for photo in (root / "train").rglob("*.jpg"):
+        photo.write_bytes(b"")
+    for options in ((), ("--json",)):
+        result = run(root, "--samples", str(tmp_path / "grids"), *options)
+        assert result.exit_code == 1 and "broken" in result.stdout, result.exception
+        assert "--samples: there is no train photo that can be read" in result.stderr
+    assert len(json.loads(result.stdout)["broken"]) == 12 and not (tmp_path / "grids").exists()
+
+
+def test_classes_that_are_all_unknown_are_refused_as_such(root: Path) -> None:
+    for split in ("train", "val", "test"):
+        shutil.rmtree(root / split / CLASSES[1])
+    for options in ((), ("--json",)):
+        done = run(root, "--set", f"data.unknown_classes=[{CLASSES[0]}]", *options)
+        assert isinstance(done.exception, UserError)
+        assert "data.unknown_classes: leaves 0 of 1 class (" in str(done.exception)
+
+
+def test_the_quarantine_of_a_table_of_photos_is_relative_to_it_and_moves_with_it(root: Path, tmp_path: Path) -> None:
+    """As `data.relabel` and `splits.csv` are, and as the findings are printed."""
+    (root / "train" / CLASSES[0] / "0.jpg").write_bytes(b"")
+    photos = [path.relative_to(root) for path in sorted(root.rglob("*.jpg"))]
+    rows = "".join(f"{photo},{photo.parts[1]},{photo.parts[0]}\n" for photo in photos)
+    (root / "birds.csv").write_text(f"path,label,split\n{rows}", encoding="utf-8")
+    bad = tmp_path / "bad.txt"
+    keys = ["data.source=csv", f"data.csv={root / 'birds.csv'}", "training.batch_size=4"]
+    words = [word for key in keys for word in ("--set", key)]
+    done = CliRunner().invoke(app, ["data", "check", TINY_DEMO, *words, "--quarantine", str(bad)])
+    name = f"train/{CLASSES[0]}/0.jpg"
+    assert bad.read_text(encoding="utf-8").splitlines()[2:] == [name]
+    assert str(root / name) not in done.stdout
+    moved = root.rename(tmp_path / "moved")
+    for listed in (name, str(moved / name)):
+        bad.write_text(listed, encoding="utf-8")
+        source = read_source(DataConfig(source="csv", csv=moved / "birds.csv", quarantine=bad))
+        assert {Path(photo.name).name for photo in source.unused["quarantined"]["train"]} == {"0.jpg"}

@@ -10,6 +10,7 @@ from clan_tf.cli.main import app
 from clan_tf.config import DataConfig
 from clan_tf.data import read_source
 from clan_tf.data.check import check_data
+from clan_tf.data.check.quarantine import HEADER
 from clan_tf.errors import UserError
 from helpers.data_check import run
 
@@ -53,3 +54,23 @@ def test_the_advised_quarantine_can_be_given_as_printed(
     (command,) = [shlex.split(line)[1:] for line in result.output.splitlines() if line.startswith("  clan-tf train ")]
     planned = CliRunner().invoke(app, [*command, "--dry-run"])
     assert planned.exit_code == 0, planned.exception
+
+
+def test_a_list_may_come_from_an_editor(root: Path, tmp_path: Path) -> None:
+    """With a byte order mark, other line ends, spaces around names and `./` before them."""
+    listed = tmp_path / "bad.txt"
+    listed.write_bytes("\ufefftrain/long beak/0.jpg \r\n# two:\r\n\r\n ./train/long beak/1.jpg".encode())
+    source = read_source(DataConfig(root=root, quarantine=listed))
+    names = {Path(photo.name).name for photo in source.unused["quarantined"]["train"]}
+    assert names == {"0.jpg", "1.jpg"} and len(source.splits["train"]) == 10
+    first = "\ufeff" + HEADER
+    listed.write_text(f"{first}\n", encoding="utf-8")
+    assert run(root, "--quarantine", str(listed)).exit_code == 0, "it is still such a list"
+
+
+def test_unknown_names_in_a_list_are_counted_and_may_be_removed(root: Path, tmp_path: Path) -> None:
+    listed = tmp_path / "bad.txt"
+    for names, words in ((["none.jpg"], "names 1 photo that"), (["none.jpg", "b"], "names 2 photos that")):
+        listed.write_text("\n".join(names), encoding="utf-8")
+        with pytest.raises(UserError, match=rf"{words} .*Remove such lines, or .*--quarantine FILE\."):
+            read_source(DataConfig(root=root, quarantine=listed))

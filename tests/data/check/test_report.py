@@ -151,3 +151,8 @@ def test_photos_in_memory_are_checked_as_files_are() -> None:
     assert [entry["path"] for entry in report.broken] == ["c", "/nowhere/d.jpg"]
     assert [(pair.a, pair.b, pair.labels) for pair in report.conflicts] == [("a.jpg", "b", CLASSES)]
     assert report.odd == [] and report.notes == ("a note",)
+
+
+def test_data_without_classes_has_no_imbalance() -> None:
+    answer = check_data(Source((), {"train": []})).to_json()
+    assert answer["imbalance"] == {"split": "train", "smallest": None, "largest": None, "ratio": None}

@@ -15,6 +15,7 @@ from clan_tf.data.pipeline import View, open_reader
 from clan_tf.data.pipeline.cache import CachedReader, available_memory, decide_cache
 from clan_tf.errors import UserError
 from clan_tf.progress import Progress
+from clan_tf.text import data_size
 from helpers.pipeline import reference
 
 
@@ -122,6 +123,9 @@ def test_a_cache_folder_that_cannot_be_written_or_found_is_the_users_mistake(
     monkeypatch.setenv("CLAN_TF_CACHE", str(tmp_path / "file" / "cache"))
     with pytest.raises(UserError, match=r"data.cache: .*file/cache can't be written: .*Set CLAN_TF_CACHE"):
         open_reader(checked, View(24, 32), "disk", Progress().track)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=0))  # as in /proc
+    with pytest.raises(UserError, match=r"data.cache: .*file/cache can't be written: .*Set CLAN_TF_CACHE"):
+        decide_cache([checked], View(24, 32), "disk", uses=2)
     monkeypatch.delenv("CLAN_TF_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", "")
     monkeypatch.setenv("HOME", os.devnull)
@@ -139,7 +143,7 @@ def test_auto_caches_only_what_is_used_again_and_fits(checked: CheckedPhotos, mo
     assert decide_cache([checked], view, "auto", uses=2) == "memory"
     assert decide_cache([checked, checked], view, "auto", uses=2) == "none"
     monkeypatch.setattr("clan_tf.data.pipeline.cache.available_memory", lambda: 10_000)
-    with pytest.raises(UserError, match="data.cache.*memory has 0.00 GB free"):
+    with pytest.raises(UserError, match="data.cache.*memory has 10.0 kB free"):
         decide_cache([checked], view, "memory", uses=1)
 
 
@@ -150,7 +154,8 @@ def test_a_disk_without_room_is_told_before_anything_is_written(
     view = View(24, 32)
     needed = len(checked.photos) * 32 * 32 * 3
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=needed - 1))
-    with pytest.raises(UserError, match="data.cache.*the disk has 0.00 GB free"):
+    sizes = f"the decoded photos fill {data_size(needed)} and the disk has {data_size(needed - 1)} free"
+    with pytest.raises(UserError, match=f"data.cache: {sizes}"):
         decide_cache([checked], view, "disk", uses=1)
     assert list(tmp_path.iterdir()) == []
     open_reader(checked, view, "disk", Progress().track)

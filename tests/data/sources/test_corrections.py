@@ -81,8 +81,18 @@ def test_a_table_without_edits_says_that_it_changes_nothing(flowers: Path) -> No
         "photo,label\n'train/rose/0.png,'tulip\n",
         'photo,label\n"train/rose/0.png","tulip"\ntrain/rose/0.png,tulip\ntrain/rose/0.png,\n',
         "photo,label\nROOT/train/rose/0.png,tulip\n",
+        "photo,label\n./train//rose/0.png,tulip\n",
     ],
-    ids=["BOM and CRLF", "semicolons", "tabs, spaces, blank row", "short rows", "apostrophes", "repeated", "absolute"],
+    ids=[
+        "BOM and CRLF",
+        "semicolons",
+        "tabs, spaces, blank row",
+        "short rows",
+        "apostrophes",
+        "repeated",
+        "absolute",
+        "dots",
+    ],
 )
 def test_tables_of_spreadsheets_are_read(flowers: Path, text: str) -> None:
     assert classes(flowers, table(flowers, text.replace("ROOT", str(flowers))))["train/rose/0.png"] == "tulip"
@@ -96,7 +106,7 @@ def test_tables_of_spreadsheets_are_read(flowers: Path, text: str) -> None:
         ("photo,label\ntrain/rose/0.png,tulip\ntrain/rose/0.png,daisy\n", ["two labels", "line 2", "line 3"]),
         ("photo,label\nroses/0.png,tulip\n", ["names no photo that the data has", "'roses/0.png'"]),
         ("path,label\ntrain/rose/0.png,tulip\n", ["no column 'photo'", "'path,label'"]),
-        ("photo,label,label\ntrain/rose/0.png,tulip,rose\n", ["several columns 'label'"]),
+        ("photo,label,label\ntrain/rose/0.png,tulip,rose\n", ["line 1: names the column 'label' 2 times"]),
         ("photo,label\n,tulip\n", ["line 2", "photo: is empty"]),
         ("photo,label\ntrain/rose/0.png,tulip,1\n", ["line 2", "3 values for 2 columns"]),
         ("photo,label\n", ["no rows"]),
@@ -111,7 +121,7 @@ def test_mistakes_are_named_with_their_place(flowers: Path, text: str, reasons: 
 
 
 def test_a_missing_table_and_other_encodings_are_refused(flowers: Path) -> None:
-    assert "No such file" in mistake(root=flowers, relabel=flowers / "labels.csv")
+    assert "there is no file" in mistake(root=flowers, relabel=flowers / "labels.csv")
     text = "photo,label\ntrain/rose/0.png,tülip\n"
     for encoding in ("utf-16", "cp1252"):
         assert "isn't UTF-8" in mistake(root=flowers, relabel=table(flowers, text, encoding))
@@ -147,3 +157,23 @@ def test_names_are_relative_to_the_table_of_a_csv_source(flowers: Path) -> None:
     relabel = table(flowers, "photo,label\ntrain/rose/0.png,tulip\n")
     source = read_source(DataConfig(source="csv", csv=flowers / "photos.csv", relabel=relabel))
     assert sum(photo.label == 2 for photo in source.splits["train"]) == 3
+
+
+def test_two_labels_for_a_photo_under_two_names_are_refused(flowers: Path) -> None:
+    for other in (f"{flowers}/train/rose/0.png", "./train/rose/0.png", " train/rose/0.png "):
+        rows = f"train/rose/0.png,tulip\n{other},daisy\n"
+        said = mistake(root=flowers, relabel=table(flowers, f"photo,label\n{rows}"))
+        assert "two labels: 'tulip' on line 2 and 'daisy' on line 3" in said
+        agreeing = table(flowers, f"photo,label\n{rows.replace('daisy', 'tulip')}")
+        assert classes(flowers, agreeing)["train/rose/0.png"] == "tulip"
+
+
+def test_photos_whose_names_end_with_a_space_are_found_as_written(flowers: Path) -> None:
+    (flowers / "train" / "rose" / "0.png").rename(flowers / "0.png ")
+    photos = ["0.png ", *(f"train/{name}/{index}.png" for name in CLASSES for index in (1, 2))]
+    lines = [f"{photo},{photo.split('/')[1] if '/' in photo else 'rose'}" for photo in photos]
+    (flowers / "photos.csv").write_text("path,label\n" + "\n".join(lines), encoding="utf-8")
+    relabel = table(flowers, "photo,label\n0.png ,tulip\n train/rose/1.png ,daisy\n")
+    source = list_source(DataConfig(source="csv", csv=flowers / "photos.csv", relabel=relabel))
+    after = {Path(photo.name).relative_to(flowers).as_posix(): photo.label for photo in source.splits["train"]}
+    assert (after["0.png "], after["train/rose/1.png"], after["train/rose/2.png"]) == (2, 0, 1)

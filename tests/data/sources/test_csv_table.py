@@ -103,8 +103,8 @@ def test_every_mistake_in_a_csv_is_named_with_its_line(table: Path, tmp_path: Pa
         "line 5: path: 'photos/000.jpg' is on line 2 too",
         "line 6: path: '../secret.jpg' leaves",
         "line 7: path: there is no",
-        "line 8: must have as many values as the header",
-        "line 9: must have as many values as the header",
+        "line 8: has 4 values for 3 columns; a value with a separator in it needs quotes",
+        "line 9: split: must be train, val or test; received ''",
         "line 10: path: is empty",
     ):
         assert line in text
@@ -144,7 +144,7 @@ def test_only_the_first_twenty_mistakes_of_a_csv_are_listed(table: Path) -> None
         (b"path,class\na.jpg,b\n", "no column label"),
         (b"path,label\n", "no rows"),
         (b"", "no column path"),
-        ("path,label\na.jpg,grün\n".encode("latin-1"), "in UTF-8"),
+        ("path,label\na.jpg,grün\n".encode("latin-1"), "isn't UTF-8 (line 2)"),
         (b'path,label\na.jpg,"b\n', "can't be read as a CSV table"),
         (b"path,label,split\nphotos/000.jpg,a,test\n", "no row has the split 'train'"),
     ],
@@ -168,3 +168,52 @@ def test_a_csv_that_is_nowhere_is_refused(tmp_path: Path) -> None:
     assert "needs the table" in mistake(source="csv")
     assert "there is no file" in mistake(source="csv", root=tmp_path)
     assert "there is no file" in mistake(source="csv", csv=tmp_path / "list.csv")
+
+
+def test_ordinary_columns_are_ignored_and_other_spellings_of_split_refused(table: Path) -> None:
+    for name in ("site", "pilot", "plot", "spot", "slot", "spilt", "subset"):
+        write_lines(table, f"path,label,{name}", *(f"{row},north" for row in rows_of()))
+        source = read_source(DataConfig(source="csv", csv=table))
+        assert len(by_file(source)) == 9 and not any(name in note for note in source.notes)
+    for name in ("Split", "SPLIT ", "splits", '" Splits"'):
+        write_lines(table, f"path,label,{name}", *(f"{row},train" for row in rows_of()))
+        plain = name.strip('" ')
+        assert f"line 1: no such column {plain!r}. Did you mean split?" in mistake(source="csv", csv=table)
+        assert len(by_file(read_source(DataConfig(source="csv", csv=table, group=f"column:{plain}")))) == 9
+
+
+def test_an_unused_column_that_holds_splits_is_noted(table: Path) -> None:
+    splits = ["train", "Training", "validation"] * 3
+    write_lines(table, "path,label,set", *(f"{row},{split}" for row, split in zip(rows_of(), splits, strict=True)))
+    (note,) = (note for note in read_source(DataConfig(source="csv", csv=table)).notes if "'set'" in note)
+    assert note.startswith(f"data.csv: {table}: the column 'set' holds names of splits") and "name it split" in note
+
+
+def test_a_column_that_is_used_stands_there_once(table: Path) -> None:
+    for columns in ("path,label,label", "path,label, path ", "path,label,split,split"):
+        write_lines(table, columns, *(f"{row},a,b" for row in rows_of()))
+        assert "line 1: names the column" in mistake(source="csv", csv=table)
+    write_lines(table, "path,label,site,site", *(f"{row},a,b" for row in rows_of()))
+    assert len(by_file(read_source(DataConfig(source="csv", csv=table)))) == 9
+    assert "names the column 'site' 2 times" in mistake(source="csv", csv=table, group="column:site")
+
+
+def test_what_spreadsheets_and_hands_leave_in_a_table_does_not_count(table: Path) -> None:
+    """Spaces around names and cells, blank rows, and rows that end before their empty last cells."""
+    rows = [f" photos/{index:03d}.jpg , {'ab'[index % 2]} , train " for index in range(9)]
+    write_lines(table, " path,label , split,site,,", "", ",,", *rows[:5], ",,,,,", *rows[5:], ",,", "")
+    source = read_source(DataConfig(source="csv", csv=table))
+    assert source.class_names == ("a", "b") and len(by_file(source, "train", "val")) == 9
+    write_lines(table, "path,label", "", ",", "photos/000.jpg,a", '"photos/\n",b')
+    assert "line 6: path: there is no" in mistake(source="csv", csv=table)
+
+
+def test_names_of_photos_that_begin_or_end_with_a_space_are_found_as_written(table: Path) -> None:
+    (table.parent / "photos" / "001.jpg").rename(table.parent / "photos" / "000.jpg ")
+    write_lines(table, "path,label", "photos/000.jpg ,a", "photos/000.jpg,b", "photos/002.jpg ,b", "photos/003.jpg,a")
+    assert set(by_file(read_source(DataConfig(source="csv", csv=table)))) == {
+        "000.jpg ",
+        "000.jpg",
+        "002.jpg",
+        "003.jpg",
+    }

@@ -59,6 +59,11 @@ def test_a_table_may_come_from_a_spreadsheet(table: Path, separator: str, end: s
     assert taxonomy.rows == (("blue\xa0bird", "G 1", "F"), ("grün", "G 1", "F"), ("rot", "G 2", "F"))
 
 
+def test_the_other_separators_may_stand_in_names(table: Path) -> None:
+    write_lines(table, "Klasse;Gattung, Art", "jay;Garrulus", "rook;Corvus", "tree sparrow;Passer")
+    assert read(table)[0].levels == ("Klasse", "Gattung, Art")
+
+
 def test_rows_of_other_classes_are_counted_and_a_level_with_one_name_is_noted(table: Path) -> None:
     write_lines(table, HEADER, *ROWS, "crow,Corvus,Corvidae", "owl,Bubo,Strigidae")
     _, notes = read(table, ["jay", "rook"])
@@ -79,8 +84,8 @@ def test_rows_of_other_classes_are_counted_and_a_level_with_one_name_is_noted(ta
         ([HEADER, *ROWS, "jay,Garrulus,Corvidae"], "line 5: class: 'jay' is on line 3 too"),
         ([HEADER, *ROWS[:2], "tree sparrow,,Passeridae"], "line 4: genus: is empty, or nothing that can be seen"),
         ([HEADER, *ROWS[:2], "tree sparrow,\u200b,Passeridae"], "line 4: genus: is empty"),
-        ([HEADER, *ROWS[:2], "tree sparrow,Passer"], "line 4: must have 3 values, as the header; received 2"),
-        ([HEADER, *ROWS[:2], "tree sparrow,Passer,a,b"], "line 4: must have 3 values, as the header; received 4"),
+        ([HEADER, *ROWS[:2], "tree sparrow,Passer"], "line 4: family: is empty"),
+        ([HEADER, *ROWS[:2], "tree sparrow,Passer,a,b"], "line 4: has 4 values for 3 columns"),
         ([HEADER, "rook,Corvus,Corvidae", "jay,Corvus,Jays", ROWS[2]], "genus 'Corvus' is in two of the level family"),
         ([HEADER, "rook,jay,Corvidae", *ROWS[1:]], "'jay' is a name at the level class and at the level genus"),
         (["class", *CLASSES], "must have from 2 to 20 levels"),

@@ -62,7 +62,7 @@ def test_photos_that_are_quarantined_or_left_out_are_among_no_photos_at_all(
         assert names.isdisjoint({unknown, left_out, known, tested, "train/red bird/3.jpg"})
         assert len(source.unknown) == 15
     (tmp_path / "bad.txt").write_text("train/red bird/99.jpg\n", encoding="utf-8")
-    with pytest.raises(UserError, match="names 1 photos that the data doesn't have"):
+    with pytest.raises(UserError, match="names 1 photo that the data doesn't have"):
         read_source(config(colour_folders, "grün", **tables))
 
 
