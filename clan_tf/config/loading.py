@@ -8,11 +8,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from clan_tf.config.experiment import Experiment, flatten
+from clan_tf.config.kinds import is_section_key, takes_list, takes_text
 from clan_tf.config.methods import METHODS, drop_ignored
 from clan_tf.config.mistakes import explain_all, mistakes_in
 from clan_tf.config.shipped import read_yaml, shipped_files
-from clan_tf.config.yaml_text import parse_yaml
+from clan_tf.config.yaml_text import has_comment, parse_yaml
 from clan_tf.errors import UserError, nearest, shown
+from clan_tf.files.plain_json import require_plain
 
 ARCHITECTURE = "model.architecture"
 KEY_DEPTH = 10
@@ -29,7 +31,8 @@ def load_experiment(
 
     Args:
         config: path of a YAML file, or the name of a shipped one (see `shipped_configs` and `shipped_presets`).
-        overrides: `section.key=value` texts, later ones winning; values are YAML.
+        overrides: `section.key=value` texts, later ones winning; values are YAML, but those of keys that take a text
+            stand as they are. A mapping for a section sets the keys that it holds.
         preset: name of a preset whose model and recipe replace the config's, key by key.
         note: called with the keys that are left out, if an override chooses an architecture that ignores them.
 
@@ -100,12 +103,17 @@ def drop_keys_of_other_architecture(values: dict[str, Any], overrides: Sequence[
 
     So `--set model.architecture=plain` works with every config, and a key that is overridden to no effect is an error.
     """
-    chosen: dict[str, Any] = {}
-    for override in overrides:
-        if override.partition("=")[0].strip() == ARCHITECTURE:
-            _set(chosen, override)
+    chosen = dict(flatten(values_of(overrides))).get(ARCHITECTURE)
     model = values.get("model")
-    return drop_ignored(model, chosen["model"]["architecture"]) if chosen and isinstance(model, dict) else []
+    return drop_ignored(model, chosen) if chosen is not None and isinstance(model, dict) else []
+
+
+def values_of(overrides: Sequence[str]) -> dict[str, Any]:
+    """Returns the values that overrides give, by section; mistakes are left out."""
+    values: dict[str, Any] = {}
+    for override in overrides:
+        _set(values, override)
+    return values
 
 
 def shipped_configs() -> dict[str, Traversable]:
@@ -136,10 +144,45 @@ def _set(values: dict[str, Any], override: str) -> str | None:
     if path.count(".") > KEY_DEPTH:
         return f"--set {shown(override)}: a key has at most {KEY_DEPTH} dots."
     try:
-        _put(values, path.strip(), parse_yaml(text))
+        _merge(values, path.strip(), value_given(path, text))
     except ValueError as error:
-        return f"--set {shown(override)}: the value isn't YAML: {error}"
+        return f"--set {shown(override)}: {error}"
     return None
+
+
+def value_given(path: str, text: str) -> Any:
+    """Returns the value that `KEY=VALUE` gives a key.
+
+    It is YAML; but where the key takes a text it is taken as it stands, unless it is null, in quotes or a list.
+
+    Raises:
+        ValueError: saying that it isn't YAML, or holds a comment, before which it would end.
+    """
+    key = path.strip()
+    if takes_text(key) and not _is_yaml(text.strip(), takes_list(key)):
+        require_plain(text)
+        return text.lstrip() if path.endswith(" ") else text  # as in `KEY = VALUE`
+    try:
+        value = parse_yaml(text)
+    except ValueError as error:
+        raise ValueError(f"the value isn't YAML: {error}") from None
+    if has_comment(text):
+        raise ValueError("the value ends before its #, which begins a comment. Put it all in quotes, or leave that out")
+    return value
+
+
+def _is_yaml(text: str, is_list: bool) -> bool:
+    """Checks whether what is given to a key that takes a text is YAML and not the text itself."""
+    return text in ("", "null", "Null", "NULL") or text.startswith(("'", '"', "[") if is_list else ("'", '"'))
+
+
+def _merge(values: dict[str, Any], path: str, value: Any) -> None:
+    """Sets a key or, if it is a section, those of its keys that `value` holds."""
+    if isinstance(value, dict) and is_section_key(path):
+        for key, each in value.items():
+            _merge(values, f"{path}.{key}", each)
+    else:
+        _put(values, path, value)
 
 
 def _remove(values: dict[str, Any], path: str) -> None:
