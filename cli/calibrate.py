@@ -4,12 +4,13 @@ from typing import Annotated
 
 import typer
 
-from clan_tf.cli.console import ConsoleProgress, JsonOption, SetOption, print_json, quiet_tensorflow, say
+from clan_tf.cli.commands import quoted_path
+from clan_tf.cli.console import ConsoleProgress, JsonOption, SetOption, print_json, quiet_tensorflow, say, usable_path
 from clan_tf.errors import listed
 
 
 def calibrate(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="The directory of a finished run.")],
+    run: Annotated[str, typer.Argument(metavar="RUN", callback=usable_path, help="The directory of a finished run.")],
     accept_error: Annotated[
         float | None,
         typer.Option(
@@ -53,4 +54,4 @@ def calibrate(
     say(f"Model: {result.model}")
     if result.evaluated:
         say(f"Evaluated again: {', '.join(result.evaluated)}.")
-    say(f"Next: clan-tf report {run}. Export again, by --force, what was exported before.")
+    say(f"Next: clan-tf report {quoted_path(run)}. Export again, by --force, what was exported before.")

@@ -1,13 +1,13 @@
 """`clan-tf data labels`."""
 
 import os
-import shlex
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from clan_tf.cli.commands import as_yaml, command
 from clan_tf.cli.console import (
     ConsoleProgress,
     JsonOption,
@@ -15,10 +15,9 @@ from clan_tf.cli.console import (
     print_json,
     print_table,
     quiet_tensorflow,
-    require_utf8,
     say,
+    usable_path,
 )
-from clan_tf.cli.data_check import as_yaml
 from clan_tf.cli.experiment import ExperimentArguments, with_experiment
 from clan_tf.errors import counted
 
@@ -50,7 +49,7 @@ def data_labels(
         typer.Option(
             "--output",
             metavar="D",
-            callback=require_utf8,
+            callback=usable_path,
             help="New or empty folder for labels.csv and labels.html; by default labels, or labels-2 and so on.",
         ),
     ] = None,
@@ -67,14 +66,14 @@ def data_labels(
     from clan_tf.labels import find_mislabelled, write_labels
     from clan_tf.report.labels import write_label_page
 
-    folder = Path(os.path.expanduser(output or _free_folder()))
+    folder = Path(output or _free_folder())
     progress = ConsoleProgress()
     with new_or_filled_folder(folder.absolute()) as temporary:
         report = find_mislabelled(loaded, split, folds, progress)
         write_labels(temporary / "labels.csv", report)
         write_label_page(temporary / "labels.html", report, progress)
     table = str(folder / "labels.csv")
-    next_command = shlex.join(["clan-tf", "train", *experiment.words, "--set", f"data.relabel={as_yaml(table)}"])
+    next_command = command("train", *experiment.words, "--set", f"data.relabel={as_yaml(table)}")
     if as_json:
         print_json(report.to_json() | {"output": str(folder), "next": next_command})
     else:

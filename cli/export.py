@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clan_tf.cli.completion import complete_config
+from clan_tf.cli.commands import quoted_path
 from clan_tf.cli.console import (
+    ConfigOption,
     ConsoleProgress,
     JsonOption,
     SetOption,
@@ -14,8 +15,8 @@ from clan_tf.cli.console import (
     print_json,
     print_table,
     quiet_tensorflow,
-    require_utf8,
     say,
+    usable_path,
 )
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def export(
     model: Annotated[
         str,
         typer.Argument(
-            metavar="RUN", callback=require_utf8, help="A run directory, a .keras file, or the folder of one's export."
+            metavar="RUN", callback=usable_path, help="A run directory, a .keras file, or the folder of one's export."
         ),
     ],
     format: Annotated[str, typer.Option("--format", help="saved_model, tflite, onnx or keras.")],
@@ -38,7 +39,7 @@ def export(
     output: Annotated[
         str | None,
         typer.Option(
-            "--output", metavar="D", callback=require_utf8, help="The folder to make; by default RUN/exports/…."
+            "--output", metavar="D", callback=usable_path, help="The folder to make; by default RUN/exports/…."
         ),
     ] = None,
     samples: Annotated[
@@ -90,15 +91,7 @@ def export(
             help="For the same: minimum share of photos with the model's class; 99 for dynamic, 98 for int8.",
         ),
     ] = None,
-    config: Annotated[
-        str | None,
-        typer.Option(
-            "--config",
-            metavar="CONFIG",
-            autocompletion=complete_config,
-            help="Config whose data to use; by default the run's own.",
-        ),
-    ] = None,
+    config: ConfigOption = None,
     overrides: SetOption = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing export.")] = False,
     as_json: JsonOption = False,
@@ -132,7 +125,7 @@ def export(
     if result.options.keep_float:
         say(f"Kept in float32: {', '.join(result.options.keep_float)}")
     say(f"Written: {result.path}")
-    say(f"  clan-tf predict {result.path} PHOTO…")
+    say(f"  clan-tf predict {quoted_path(result.path)} PHOTO…")
 
 
 def _rows(report: "GateReport") -> list[tuple[str, str, str]]:

@@ -5,14 +5,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from clan_tf.cli.commands import quoted_path
 from clan_tf.cli.console import (
     ConsoleProgress,
     JsonOption,
     print_json,
     print_table,
     quiet_tensorflow,
-    require_utf8,
     say,
+    usable_path,
 )
 from clan_tf.cli.experiment import ExperimentArguments, with_experiment
 from clan_tf.errors import CheckFailed, counted
@@ -26,7 +27,10 @@ if TYPE_CHECKING:
 def search(
     experiment: ExperimentArguments,
     space: Annotated[
-        str, typer.Option("--space", metavar="S", help="The search space: a YAML file, or paper or full.")
+        str,
+        typer.Option(
+            "--space", metavar="S", callback=usable_path, help="The search space: a YAML file, or paper or full."
+        ),
     ] = "paper",
     algorithm: Annotated[
         Literal["random", "grid", "bayesian", "hyperband"] | None,
@@ -47,7 +51,7 @@ def search(
         typer.Option(
             "--search-dir",
             metavar="D",
-            callback=require_utf8,
+            callback=usable_path,
             help="The search's folder; by default searches/NAME-SPACE.",
         ),
     ] = None,
@@ -150,8 +154,8 @@ def _print_outcome(outcome: "SearchOutcome") -> None:
     if directory.best_config.exists():
         say(f"  picture      {directory.picture}")
         say("Next:")
-        say(f"  clan-tf train {directory.best_config}")
-        say(f"  tensorboard --logdir {directory.tensorboard}")
+        say(f"  clan-tf train {quoted_path(directory.best_config)}")
+        say(f"  tensorboard --logdir {quoted_path(directory.tensorboard)}")
 
 
 def _print_plan(experiment: "Experiment", searched: "SearchConfig", as_json: bool) -> None:

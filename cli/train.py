@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from clan_tf.cli.commands import quoted_path
 from clan_tf.cli.console import (
     ConsoleProgress,
     print_table,
     quiet_tensorflow,
-    require_utf8,
     say,
+    usable_path,
 )
 from clan_tf.cli.experiment import ExperimentArguments, with_experiment
 from clan_tf.errors import CheckFailed, UserError, counted
@@ -27,7 +28,7 @@ def train(
     run_dir: Annotated[
         str | None,
         typer.Option(
-            "--run-dir", metavar="D", callback=require_utf8, help="The folder to make; by default runs/NAME-001 …."
+            "--run-dir", metavar="D", callback=usable_path, help="The folder to make; by default runs/NAME-001 …."
         ),
     ] = None,
     resume: Annotated[
@@ -106,10 +107,11 @@ def _train(experiment: "Experiment", run_dir: str | None, resume: bool, with_rep
     say(f"  curves       {result.run.curves}")
     say(f"  evaluation   {result.run.evaluation(split).path}")
     say("Next:")
-    say(f"  clan-tf predict {run} PHOTO…          labels for your photos")
-    say(f"  clan-tf export {run} --format tflite  a file for phones")
-    say(f"  clan-tf evaluate {run} --json         the metrics for programs")
-    say(f"  tensorboard --logdir {result.run.tensorboard}")
+    word = quoted_path(run)
+    say(f"  clan-tf predict {word} PHOTO…          labels for your photos")
+    say(f"  clan-tf export {word} --format tflite  a file for phones")
+    say(f"  clan-tf evaluate {word} --json         the metrics for programs")
+    say(f"  tensorboard --logdir {quoted_path(result.run.tensorboard)}")
     if report:
         say(f"\nReport, to read first: {report.absolute()}")
         say("Open it in a browser: what the model confuses, where it looks, how sure it is.")
@@ -164,9 +166,10 @@ def _write_ensemble(result: "CrossValidation") -> None:
     say(f"Ensemble of the {len(result.folds)} models: {file}")
     say("The accuracies above aren't its own: all its members but one were trained on each of these photos.")
     say("Next:")
-    say(f"  clan-tf predict {file} PHOTO…                          labels for your photos")
-    say(f"  clan-tf export {file} --format tflite --config CONFIG  a file for phones")
-    say(f"  clan-tf evaluate {file} --config CONFIG                its accuracy on test photos of no fold")
+    word = quoted_path(file)
+    say(f"  clan-tf predict {word} PHOTO…                          labels for your photos")
+    say(f"  clan-tf export {word} --format tflite --config CONFIG  a file for phones")
+    say(f"  clan-tf evaluate {word} --config CONFIG                its accuracy on test photos of no fold")
 
 
 def _write_report(run: str, progress: ConsoleProgress) -> Path | None:
@@ -176,7 +179,7 @@ def _write_report(run: str, progress: ConsoleProgress) -> Path | None:
     try:
         return write_report(run, progress=progress)
     except (UserError, CheckFailed, OSError) as error:
-        progress.note(f"no report: {error} Later: clan-tf report {run}")
+        progress.note(f"no report: {error} Later: clan-tf report {quoted_path(run)}")
         return None
 
 

@@ -17,6 +17,9 @@ from clan_tf.errors import UserError, nearest, shown
 from clan_tf.files.plain_json import require_plain
 
 ARCHITECTURE = "model.architecture"
+_BASES = tuple(f"model.{method}.base" for method in METHODS)
+_BOUND = ("data.resize_size", "model.mid", *_BASES, "training.momentum")
+"""Keys of a config that go with the size, the backbone and the optimizer that it had, which a preset replaces."""
 KEY_DEPTH = 10
 """Limit on the dots in a key, above that of any valid key."""
 
@@ -39,16 +42,49 @@ def load_experiment(
     Raises:
         UserError: naming every mistake in the file and the overrides.
     """
-    values = read_yaml(config, shipped_configs() | shipped_presets(), "config") or {}
-    if not isinstance(values, dict):
-        raise UserError(f"{config}: must hold keys such as `data:` and `model:`; received {type(values).__name__}.")
+    values = _read_config(config)
     if preset:
-        # These keys of the config go with the size and the backbone that it had.
-        for key in ("data.resize_size", "model.mid", *(f"model.{method}.base" for method in METHODS)):
+        for key in _BOUND:
             _remove(values, key)
         for key, value in flatten(read_preset(preset)):
             _put(values, key, value)
     return experiment_from(values, overrides, config, note)
+
+
+def preset_changes(
+    config: str | Path, overrides: Sequence[str], preset: str, experiment: Experiment
+) -> dict[str, tuple[Any, Any]]:
+    """Returns the keys that a preset gave other values than the config and the overrides do: before and after.
+
+    Without the preset these needn't be an experiment, so they are compared as they are written.
+
+    Args:
+        config: as in `load_experiment`.
+        overrides: as in `load_experiment`.
+        preset: name of the preset.
+        experiment: what `load_experiment` made of these.
+    """
+    values = _read_config(config)
+    for override in overrides:
+        _set(values, override)
+    before, after = Experiment().flat() | dict(flatten(values)), experiment.flat()
+    keys = [key for key in after if key in {*_BOUND, *dict(flatten(read_preset(preset)))}]
+    return {key: (before[key], after[key]) for key in keys if not _is_same(before[key], after[key])}
+
+
+def _read_config(config: str | Path) -> dict[str, Any]:
+    values = read_yaml(config, shipped_configs() | shipped_presets(), "config") or {}
+    if not isinstance(values, dict):
+        raise UserError(f"{config}: must hold keys such as `data:` and `model:`; received {type(values).__name__}.")
+    return values
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    """Compares a value as it is written with one that was read; numbers may be written as texts, such as 1e-4."""
+    try:
+        return float(one) == float(other)
+    except (TypeError, ValueError):
+        return bool(one == other)
 
 
 def experiment_from(

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationInfo, WrapValidator, field_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, WrapValidator, model_validator
 
 from clan_tf import limits
 from clan_tf.text import is_utf8, printable
@@ -56,12 +56,14 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), use_attribute_docstrings=True)
 
-    @field_validator("*", mode="before")
+    @model_validator(mode="before")
     @classmethod
-    def _take_no_truth_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+    def _take_no_truth_for_a_number(cls, values: Any) -> Any:
         """Makes words of `true` and `false` where numbers are meant; pydantic would take them for 1 and 0."""
-        annotation = cls.model_fields[info.field_name].annotation if info.field_name else None
-        return _without_truth(value) if _is_of_numbers(annotation) else value
+        if not isinstance(values, dict):
+            return values
+        numbers = {name for name, field in cls.model_fields.items() if _is_of_numbers(field.annotation)}
+        return {key: _without_truth(value) if key in numbers else value for key, value in values.items()}
 
 
 def is_section(annotation: Any) -> bool:
