@@ -39,8 +39,8 @@ def _require_data_keys(values: list[str] | None) -> list[str] | None:
     for value in values or ():
         if value.partition("=")[0].strip().partition(".")[0] != "data":
             raise UserError(
-                f"--set: says where the photos of a trained model are, by keys of data, such as data.root=FOLDER; "
-                f"received {shown(value)}, which would have no effect. Leave it out."
+                f"--set: says where the photos are, by keys of data; received {shown(value)}, which has no effect on a "
+                "trained model. Leave it out."
             )
     return values
 
