@@ -128,7 +128,7 @@ def _require_small(root: yaml.Node) -> None:
             _require_short(node)
         elif isinstance(node, yaml.SequenceNode):
             children = node.value
-        else:
+        elif isinstance(node, yaml.MappingNode):
             _require_different_keys(node)
             children = [child for pair in node.value for child in pair]
         size = 1 + sum(count(child, depth + 1) for child in children)
