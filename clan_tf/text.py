@@ -30,7 +30,12 @@ def is_utf8(text: str) -> bool:
 
 def command_line(*words: str | Path) -> str:
     """Writes words as a shell takes them, for messages with a command: those with spaces and the like are quoted."""
-    return shlex.join(map(str, words))
+    return shlex.join(path_word(word) if isinstance(word, Path) else word for word in words)
+
+
+def path_word(path: str | Path) -> str:
+    """Returns a path as a word of a command that isn't taken for an option."""
+    return f"./{path}" if str(path).startswith("-") else str(path)
 
 
 def duration(seconds: float) -> str:

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from clan_tf.cli.completion import complete_config
 from clan_tf.cli.console import (
+    ConfigOption,
     ConsoleProgress,
     JsonOption,
     ModelArgument,
@@ -14,8 +14,8 @@ from clan_tf.cli.console import (
     print_json,
     print_table,
     quiet_tensorflow,
-    require_utf8,
     say,
+    usable_path,
 )
 from clan_tf.cli.help import Verbs
 
@@ -41,20 +41,12 @@ def benchmark_exports(
         float,
         typer.Option("--seconds", min=0.1, max=3600, help="How long to measure speed for each number of threads."),
     ] = 2.0,
-    config: Annotated[
-        str | None,
-        typer.Option(
-            "--config",
-            metavar="CONFIG",
-            autocompletion=complete_config,
-            help="Config whose data to use; by default the run's own.",
-        ),
-    ] = None,
+    config: ConfigOption = None,
     overrides: SetOption = None,
     run: Annotated[
         str | None,
         typer.Option(
-            "--run", metavar="RUN", callback=require_utf8, help="For an exported file: the run it was exported from."
+            "--run", metavar="RUN", callback=usable_path, help="For an exported file: the run it was exported from."
         ),
     ] = None,
     as_json: JsonOption = False,

@@ -1,16 +1,17 @@
 """`clan-tf calibrate`."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from clan_tf.cli.console import ConsoleProgress, JsonOption, SetOption, print_json, quiet_tensorflow, say
+from clan_tf.cli.console import ConsoleProgress, JsonOption, SetOption, print_json, quiet_tensorflow, say, usable_path
 from clan_tf.errors import listed
 from clan_tf.text import command_line
 
 
 def calibrate(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="The directory of a finished run.")],
+    run: Annotated[str, typer.Argument(metavar="RUN", callback=usable_path, help="The directory of a finished run.")],
     accept_error: Annotated[
         float | None,
         typer.Option(
@@ -54,4 +55,4 @@ def calibrate(
     say(f"Model: {result.model}")
     if result.evaluated:
         say(f"Evaluated again: {', '.join(result.evaluated)}.")
-    say(f"Next: {command_line('clan-tf', 'report', run)}. Export again, by --force, what was exported before.")
+    say(f"Next: {command_line('clan-tf', 'report', Path(run))}. Export again, by --force, what was exported before.")

@@ -80,6 +80,11 @@ def complete_override(incomplete: str) -> Completions:
     return _beginning(incomplete, {f"{path}={choice}": text for choice, text in choices.items()})
 
 
+def complete_data_key(incomplete: str) -> Completions:
+    """Completes KEY=VALUE with keys of the data alone."""
+    return [(value, text) for value, text in complete_override(incomplete) if value.startswith("data.")]
+
+
 def _named_values(key: str) -> dict[str, str]:
     """Returns the values of a key that takes the names of a table, with a line on each."""
     if key == "model.backbone":

@@ -13,9 +13,9 @@ from typing import Annotated, Any
 
 import typer
 
-from clan_tf.cli.completion import complete_override
+from clan_tf.cli.completion import complete_config, complete_data_key
 from clan_tf.cli.streams import Unfailing, flush_stdout, prepare_streams
-from clan_tf.errors import CheckFailed, ProcessLost, UserError, shortened
+from clan_tf.errors import CheckFailed, ProcessLost, UserError, shortened, shown
 from clan_tf.progress import Progress
 from clan_tf.silence import discarded_stderr
 from clan_tf.text import duration, is_utf8, printable
@@ -29,13 +29,40 @@ def require_utf8(value: str | None, param: typer.CallbackParam) -> str | None:
     return value
 
 
+def usable_path(value: str | None, param: typer.CallbackParam) -> str | None:
+    """Returns the path of a model or output with `~` replaced, which shells leave in `--output=~/x`; see above."""
+    return None if value is None else require_utf8(os.path.expanduser(value), param)
+
+
+def _require_data_keys(values: list[str] | None) -> list[str] | None:
+    """Refuses keys that say nothing about photos: the network and recipe of a trained model are what they are."""
+    for value in values or ():
+        if value.partition("=")[0].strip().partition(".")[0] != "data":
+            raise UserError(
+                f"--set: says where the photos are, by keys of data; received {shown(value)}, which has no effect on a "
+                "trained model. Leave it out."
+            )
+    return values
+
+
+ConfigOption = Annotated[
+    str | None,
+    typer.Option(
+        "--config",
+        metavar="CONFIG",
+        callback=usable_path,
+        autocompletion=complete_config,
+        help="Config whose data to use; by default the run's own.",
+    ),
+]
 SetOption = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        autocompletion=complete_override,
-        help="Overrides a key, such as training.epochs=20. Repeatable.",
+        callback=_require_data_keys,
+        autocompletion=complete_data_key,
+        help="Overrides a key of the data, such as data.root=FOLDER. Repeatable.",
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
@@ -43,7 +70,7 @@ ModelArgument = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        callback=require_utf8,
+        callback=usable_path,
         help="A run directory, a .keras, .tflite or .onnx file, a SavedModel folder, or the folder of an export.",
     ),
 ]

@@ -1,6 +1,5 @@
 """`clan-tf data check`."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from pathlib import Path
@@ -8,14 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from clan_tf.cli.commands import as_yaml
 from clan_tf.cli.console import (
     ConsoleProgress,
     JsonOption,
     print_json,
     print_table,
     quiet_tensorflow,
-    require_utf8,
     say,
+    usable_path,
 )
 from clan_tf.cli.experiment import ExperimentArguments, with_experiment
 from clan_tf.errors import UserError, counted
@@ -39,7 +39,7 @@ def data_check(
         typer.Option(
             "--quarantine",
             metavar="FILE",
-            callback=require_utf8,
+            callback=usable_path,
             help="Write a list of photos to exclude, for data.quarantine: all that can't be read; train and validation "
             "photos whose picture is also in test; all but one of other copies; and all copies of a picture with "
             "different labels. Test photos stay, unless they can't be read. Checks all photos, including those that "
@@ -51,7 +51,7 @@ def data_check(
         typer.Option(
             "--samples",
             metavar="D",
-            callback=require_utf8,
+            callback=usable_path,
             help="Write grids of train photos: by class, and as training sees them.",
         ),
     ] = None,
@@ -290,14 +290,3 @@ def _free_list(name: str = "quarantine.txt") -> str:
         except UserError:
             continue
     return path
-
-
-def as_yaml(text: str) -> str:
-    """Formats a text as the value of `--set`, which is read as YAML."""
-    import yaml
-
-    try:
-        is_plain = yaml.safe_load(text) == text
-    except yaml.YAMLError:
-        is_plain = False
-    return text if is_plain else json.dumps(text, ensure_ascii=False)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from clan_tf.cli.commands import as_yaml
 from clan_tf.cli.console import (
     ConsoleProgress,
     JsonOption,
@@ -14,10 +15,9 @@ from clan_tf.cli.console import (
     print_json,
     print_table,
     quiet_tensorflow,
-    require_utf8,
     say,
+    usable_path,
 )
-from clan_tf.cli.data_check import as_yaml
 from clan_tf.cli.experiment import ExperimentArguments, with_experiment
 from clan_tf.errors import counted
 from clan_tf.text import command_line
@@ -50,7 +50,7 @@ def data_labels(
         typer.Option(
             "--output",
             metavar="D",
-            callback=require_utf8,
+            callback=usable_path,
             help="New or empty folder for labels.csv and labels.html; by default labels, or labels-2 and so on.",
         ),
     ] = None,
@@ -67,7 +67,7 @@ def data_labels(
     from clan_tf.labels import find_mislabelled, write_labels
     from clan_tf.report.labels import write_label_page
 
-    folder = Path(os.path.expanduser(output or _free_folder()))
+    folder = Path(output or _free_folder())
     progress = ConsoleProgress()
     with new_or_filled_folder(folder.absolute()) as temporary:
         report = find_mislabelled(loaded, split, folds, progress)

@@ -1,19 +1,19 @@
 """`clan-tf data pack`."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from clan_tf.cli.commands import as_yaml
 from clan_tf.cli.console import (
     ConsoleProgress,
     JsonOption,
     print_json,
     print_table,
     quiet_tensorflow,
-    require_utf8,
     say,
+    usable_path,
 )
 from clan_tf.cli.experiment import ExperimentArguments, with_experiment
 from clan_tf.errors import counted
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @with_experiment
 def data_pack(
     experiment: ExperimentArguments,
-    output: Annotated[str, typer.Option("--output", metavar="D", callback=require_utf8, help="The folder to make.")],
+    output: Annotated[str, typer.Option("--output", metavar="D", callback=usable_path, help="The folder to make.")],
     quality: Annotated[int, typer.Option("--quality", min=1, max=100, help="Quality of the JPEGs.")] = 95,
     lossless: Annotated[
         bool, typer.Option("--lossless", help="Store PNGs: exactly the resized photos, in about five times the space.")
@@ -43,7 +43,7 @@ def data_pack(
     from clan_tf.data.pack import PackFormat, pack
 
     storage = PackFormat(None if lossless else quality, shard_size)
-    packed = pack(loaded.data, Path(os.path.expanduser(output)).absolute(), storage, ConsoleProgress())
+    packed = pack(loaded.data, Path(output).absolute(), storage, ConsoleProgress())
     next_command = command_line("clan-tf", "train", *experiment.words, *_keys(packed, loaded.data))
     if as_json:
         print_json(_values(packed) | {"next": next_command})
@@ -53,7 +53,7 @@ def data_pack(
 
 def _keys(packed: "Pack", data: "DataConfig") -> list[str]:
     """Returns the keys with which a config reads the pack; photos were selected and relabelled before packing."""
-    keys = ["data.source=records", f"data.root={packed.folder}"]
+    keys = ["data.source=records", f"data.root={as_yaml(str(packed.folder))}"]
     if data.quarantine:
         keys.append("data.quarantine=null")
     if data.relabel:

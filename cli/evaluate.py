@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from clan_tf.cli.branches import branch_names, branches_option
-from clan_tf.cli.completion import complete_config
 from clan_tf.cli.console import (
+    ConfigOption,
     ConsoleProgress,
     JsonOption,
     ModelArgument,
@@ -15,8 +15,8 @@ from clan_tf.cli.console import (
     print_json,
     print_table,
     quiet_tensorflow,
-    require_utf8,
     say,
+    usable_path,
 )
 from clan_tf.errors import counted
 
@@ -28,21 +28,13 @@ def evaluate(
     model: ModelArgument,
     split: Annotated[str, typer.Option("--split", help="train, val or test.")] = "test",
     branches: Annotated[str | None, branches_option("Combine these branches instead of the usual ones.")] = None,
-    config: Annotated[
-        str | None,
-        typer.Option(
-            "--config",
-            metavar="CONFIG",
-            autocompletion=complete_config,
-            help="Config whose data to use; by default the run's own.",
-        ),
-    ] = None,
+    config: ConfigOption = None,
     unknown: Annotated[
         str | None,
         typer.Option(
             "--unknown",
             metavar="FOLDER",
-            callback=require_utf8,
+            callback=usable_path,
             help="Photos of none of the classes: how well are they told apart? By default data.unknown_classes.",
         ),
     ] = None,
@@ -65,7 +57,7 @@ def evaluate(
         typer.Option(
             "--output",
             metavar="D",
-            callback=require_utf8,
+            callback=usable_path,
             help="Where to write; by default the run's evaluation/, if evaluated on its own data.",
         ),
     ] = None,

@@ -2,7 +2,6 @@
 
 import functools
 import inspect
-import json
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -12,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from clan_tf.cli.commands import as_yaml
 from clan_tf.cli.completion import complete_backbone, complete_given, complete_override, complete_preset
-from clan_tf.cli.console import ConsoleProgress, quiet_tensorflow, require_utf8
+from clan_tf.cli.console import ConsoleProgress, quiet_tensorflow, require_utf8, usable_path
 from clan_tf.errors import UserError
-from clan_tf.text import command_line
+from clan_tf.text import command_line, path_word
 
 if TYPE_CHECKING:
     from clan_tf.config import Experiment
@@ -78,7 +78,7 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
         typer.Option(
             "--init",
             metavar="MODEL",
-            callback=require_utf8,
+            callback=usable_path,
             help="Start from a trained model with the same backbone: a run directory or .keras file, whatever its "
             "classes. Short for model.init=MODEL.",
         ),
@@ -127,9 +127,9 @@ class ExperimentArguments:
         overrides = (*pairs, *(options["overrides"] or ()))
         short = {option: value for option, value in options.items() if option in _SHORT and value is not None}
         if "init" in short:
-            short["init"] = json.dumps(short["init"], ensure_ascii=False)  # a path needn't be YAML
-        for option, value in short.items():
-            _require_no_other(option, value, overrides)
+            short["init"] = as_yaml(short["init"])  # a path needn't be YAML
+        for option in short:
+            _require_no_other(option, options[option], overrides)
         values = tuple(f"{_SHORT[option]}={value}" for option, value in short.items())
         if "image_size" in short:
             overrides = ("data.resize_size=null", *overrides)
@@ -139,7 +139,7 @@ class ExperimentArguments:
     def words(self) -> list[str]:
         """The command-line words that give the same experiment."""
         preset = ["--preset", self.preset] if self.preset else []
-        return [*([self.config] if self.config else []), *preset, *self.overrides]
+        return [*([path_word(self.config)] if self.config else []), *preset, *self.overrides]
 
     def load(self, default: str | None = None) -> "Experiment":
         """Reads the experiment; for a folder, makes one and prints it to standard error.
@@ -150,7 +150,9 @@ class ExperimentArguments:
         Raises:
             UserError: naming every mistake.
         """
-        from clan_tf.config import load_experiment
+        from clan_tf.config import load_experiment, shipped_configs, shipped_presets
+        from clan_tf.config.loading import preset_changes
+        from clan_tf.config.shipped import require_config
 
         config = self.config or default
         if config is None:
@@ -159,14 +161,11 @@ class ExperimentArguments:
             )
         if Path(config).is_dir():
             return self._for_folder(config)
+        require_config(config, shipped_configs() | shipped_presets())
         experiment = load_experiment(config, self.overrides, self.preset, ConsoleProgress().note)
         if self.preset:
-            before = load_experiment(config, self.overrides).flat()
-            changed = [
-                f"{key} {_plain(before.get(key))} → {_plain(value)}"
-                for key, value in experiment.flat().items()
-                if before.get(key) != value
-            ]
+            changes = preset_changes(config, self.overrides, self.preset, experiment)
+            changed = [f"{key} {_plain(before)} → {_plain(after)}" for key, (before, after) in changes.items()]
             ConsoleProgress().note(f"preset {self.preset} replaces: {', '.join(changed) or 'nothing'}")
         return experiment
 
@@ -222,19 +221,11 @@ def _require_no_other(option: str, value: str, overrides: Sequence[str]) -> None
 
 def _value_given(override: str, key: str) -> object | None:
     """Returns the value that an override gives a key, itself or in a mapping for the key's section, or `None`."""
-    import yaml
+    from clan_tf.config import flatten
+    from clan_tf.config.loading import values_of
 
-    given, _, text = override.partition("=")
-    path = given.strip()
-    if path == key:
-        return text.strip()
-    if not key.startswith(f"{path}."):
-        return None
-    try:
-        section = yaml.safe_load(text)
-    except yaml.YAMLError:
-        return None  # which is reported where overrides are read
-    return section.get(key.removeprefix(f"{path}.")) if isinstance(section, dict) else None
+    given = dict(flatten(values_of([override])))  # mistakes are reported where overrides are read
+    return _plain(given[key], "null") if key in given else None
 
 
 def _same(one: object, other: str) -> bool:
@@ -246,11 +237,10 @@ def _same(one: object, other: str) -> bool:
 
 def _made(experiment: "Experiment") -> str:
     """Returns the keys of an experiment that aren't defaults, as the text of a YAML file."""
-    import yaml
+    from clan_tf.config.yaml_text import yaml_text
 
-    values = experiment.model_dump(mode="json", exclude_defaults=True)
-    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True).rstrip()
+    return yaml_text(experiment.model_dump(mode="json", exclude_defaults=True)).rstrip()
 
 
-def _plain(value: object) -> str:
-    return "nothing" if value is None else str(value)
+def _plain(value: object, nothing: str = "nothing") -> str:
+    return nothing if value is None else str(value)

@@ -14,8 +14,8 @@ from clan_tf.cli.console import (
     print_json,
     print_table,
     quiet_tensorflow,
-    require_utf8,
     say,
+    usable_path,
 )
 from clan_tf.errors import UserError, counted
 from clan_tf.text import printable
@@ -24,7 +24,7 @@ from clan_tf.text import printable
 def explain(
     model: ModelArgument,
     paths: Annotated[list[str], typer.Argument(metavar="PATH…", help="Photos, and folders of photos.")],
-    output: Annotated[str, typer.Option("--output", metavar="D", callback=require_utf8, help="The folder to make.")],
+    output: Annotated[str, typer.Option("--output", metavar="D", callback=usable_path, help="The folder to make.")],
     at: Annotated[
         str | None,
         typer.Option(

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from clan_tf.cli.branches import branch_names, branches_option
-from clan_tf.cli.completion import complete_config
 from clan_tf.cli.console import (
+    ConfigOption,
     ConsoleProgress,
     JsonOption,
     SetOption,
@@ -15,8 +15,8 @@ from clan_tf.cli.console import (
     print_json,
     print_table,
     quiet_tensorflow,
-    require_utf8,
     say,
+    usable_path,
 )
 from clan_tf.errors import counted
 from clan_tf.text import command_line
@@ -31,7 +31,7 @@ def export(
     model: Annotated[
         str,
         typer.Argument(
-            metavar="RUN", callback=require_utf8, help="A run directory, a .keras file, or the folder of one's export."
+            metavar="RUN", callback=usable_path, help="A run directory, a .keras file, or the folder of one's export."
         ),
     ],
     format: Annotated[str, typer.Option("--format", help="saved_model, tflite, onnx or keras.")],
@@ -41,7 +41,7 @@ def export(
     output: Annotated[
         str | None,
         typer.Option(
-            "--output", metavar="D", callback=require_utf8, help="The folder to make; by default RUN/exports/…."
+            "--output", metavar="D", callback=usable_path, help="The folder to make; by default RUN/exports/…."
         ),
     ] = None,
     samples: Annotated[
@@ -94,15 +94,7 @@ def export(
             help="For the same: minimum share of photos with the model's class; 99 for dynamic, 98 for int8.",
         ),
     ] = None,
-    config: Annotated[
-        str | None,
-        typer.Option(
-            "--config",
-            metavar="CONFIG",
-            autocompletion=complete_config,
-            help="Config whose data to use; by default the run's own.",
-        ),
-    ] = None,
+    config: ConfigOption = None,
     overrides: SetOption = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing export.")] = False,
     as_json: JsonOption = False,

@@ -16,8 +16,8 @@ from clan_tf.cli.console import (
     print_json,
     print_table,
     quiet_tensorflow,
-    require_utf8,
     say,
+    usable_path,
 )
 from clan_tf.errors import UserError, counted
 from clan_tf.text import printable
@@ -32,7 +32,7 @@ def predict(
     csv: Annotated[
         str | None,
         typer.Option(
-            "--csv", metavar="FILE", callback=require_utf8, help="Write a row per photo to this .csv file; replaces it."
+            "--csv", metavar="FILE", callback=usable_path, help="Write a row per photo to this .csv file; replaces it."
         ),
     ] = None,
     sort_into: Annotated[
@@ -40,7 +40,7 @@ def predict(
         typer.Option(
             "--sort-into",
             metavar="D",
-            callback=require_utf8,
+            callback=usable_path,
             help="Copy the photos into D/LABEL/, and list them in D/predictions.csv. D must be new or empty.",
         ),
     ] = None,

@@ -5,15 +5,15 @@ from typing import Annotated
 
 import typer
 
-from clan_tf.cli.console import ConsoleProgress, JsonOption, print_json, quiet_tensorflow, require_utf8, say
+from clan_tf.cli.console import ConsoleProgress, JsonOption, print_json, quiet_tensorflow, say, usable_path
 
 
 def report(
-    run: Annotated[str, typer.Argument(metavar="RUN", callback=require_utf8, help="A run directory.")],
+    run: Annotated[str, typer.Argument(metavar="RUN", callback=usable_path, help="A run directory.")],
     output: Annotated[
         str | None,
         typer.Option(
-            "--output", metavar="FILE", callback=require_utf8, help="The HTML file; by default RUN/report.html."
+            "--output", metavar="FILE", callback=usable_path, help="The HTML file; by default RUN/report.html."
         ),
     ] = None,
     as_json: JsonOption = False,

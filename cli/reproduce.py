@@ -11,8 +11,8 @@ from clan_tf.cli.console import (
     print_json,
     print_table,
     quiet_tensorflow,
-    require_utf8,
     say,
+    usable_path,
 )
 from clan_tf.cli.experiment import ExperimentArguments, with_experiment
 from clan_tf.errors import UserError
@@ -32,7 +32,7 @@ def reproduce(
         typer.Option(
             "--output",
             metavar="D",
-            callback=require_utf8,
+            callback=usable_path,
             help="Where to write the table and its runs; finished runs are kept.",
         ),
     ] = "reproduced",

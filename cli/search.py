@@ -11,8 +11,8 @@ from clan_tf.cli.console import (
     print_json,
     print_table,
     quiet_tensorflow,
-    require_utf8,
     say,
+    usable_path,
 )
 from clan_tf.cli.experiment import ExperimentArguments, with_experiment
 from clan_tf.errors import CheckFailed, counted
@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 def search(
     experiment: ExperimentArguments,
     space: Annotated[
-        str, typer.Option("--space", metavar="S", help="The search space: a YAML file, or paper or full.")
+        str,
+        typer.Option(
+            "--space", metavar="S", callback=usable_path, help="The search space: a YAML file, or paper or full."
+        ),
     ] = "paper",
     algorithm: Annotated[
         Literal["random", "grid", "bayesian", "hyperband"] | None,
@@ -48,7 +51,7 @@ def search(
         typer.Option(
             "--search-dir",
             metavar="D",
-            callback=require_utf8,
+            callback=usable_path,
             help="The search's folder; by default searches/NAME-SPACE.",
         ),
     ] = None,

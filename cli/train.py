@@ -10,8 +10,8 @@ from clan_tf.cli.console import (
     ConsoleProgress,
     print_table,
     quiet_tensorflow,
-    require_utf8,
     say,
+    usable_path,
 )
 from clan_tf.cli.experiment import ExperimentArguments, with_experiment
 from clan_tf.errors import CheckFailed, UserError, counted
@@ -28,7 +28,7 @@ def train(
     run_dir: Annotated[
         str | None,
         typer.Option(
-            "--run-dir", metavar="D", callback=require_utf8, help="The folder to make; by default runs/NAME-001 …."
+            "--run-dir", metavar="D", callback=usable_path, help="The folder to make; by default runs/NAME-001 …."
         ),
     ] = None,
     resume: Annotated[
@@ -179,7 +179,7 @@ def _write_report(run: str, progress: ConsoleProgress) -> Path | None:
     try:
         return write_report(run, progress=progress)
     except (UserError, CheckFailed, OSError) as error:
-        progress.note(f"no report: {error} Later: {command_line('clan-tf', 'report', run)}")
+        progress.note(f"no report: {error} Later: {command_line('clan-tf', 'report', Path(run))}")
         return None
 
 

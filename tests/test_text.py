@@ -33,6 +33,10 @@ def test_a_command_in_a_message_can_be_pasted_into_a_shell(path: str) -> None:
     assert shlex.split(line) == ["clan-tf", "train", "--run-dir", path, "--resume"]
 
 
+def test_a_path_in_a_command_is_no_option() -> None:
+    assert command_line("clan-tf", "predict", Path("-run"), "--json") == "clan-tf predict ./-run --json"
+
+
 def test_no_message_puts_a_name_into_a_command_without_quoting_it() -> None:
     begun = re.compile(r"(clan-tf( [a-z]+)+( [A-Z]+)*( --[a-z-]+)*|tensorboard|--(run-dir|logdir|quarantine)) $")
     for top in ("clan_tf", "cli", "export"):

@@ -1,6 +1,7 @@
 """The `data` section of an experiment: which photos there are, and how they are prepared."""
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -15,6 +16,7 @@ from clan_tf.errors import nearest, shown
 
 Sampling = Literal["auto", "shuffle", "class_balanced", "pairs"]
 CacheMode = Literal["auto", "none", "memory", "disk"]
+_SPACE_AFTER_COLON = re.compile(r"(path|column):\s")
 TAXONOMY_NAMES = "names"
 """The `taxonomy` that the classes' own names hold."""
 GeneratedPhotos = dict[Literal["train", "val", "test"], Annotated[int, up_to(limits.GENERATED_PHOTOS)]]
@@ -159,7 +161,8 @@ class DataConfig(Section):
     @field_validator("group", mode="before")
     @classmethod
     def _require_rule(cls, group: Any) -> Any:
-        if isinstance(group, dict):  # as YAML reads `path: x`
+        """Refuses `path: x`, which YAML takes for a mapping."""
+        if isinstance(group, dict) or (isinstance(group, str) and _SPACE_AFTER_COLON.match(group)):
             raise ValueError(
                 f"must be a text such as 'path:REGEX' or 'column:NAME'; received {shown(group)}. Leave no space after "
                 "the colon, and put it in quotes"

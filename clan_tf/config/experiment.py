@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Self
 
-import yaml
 from pydantic import Field, model_validator
 
 from clan_tf.config.data import DataConfig, Sampling
 from clan_tf.config.model import ModelConfig
 from clan_tf.config.section import AUTO, Section
 from clan_tf.config.training import TrainingConfig
+from clan_tf.config.yaml_text import yaml_text
 
 UNDECIDED = {
     "data.cache": AUTO,
@@ -83,7 +83,7 @@ class Experiment(Section):
 
     def to_yaml(self) -> str:
         """Writes the complete experiment, every default included."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        return yaml_text(self.model_dump(mode="json"))
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

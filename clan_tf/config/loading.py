@@ -8,13 +8,18 @@ from typing import Any
 from pydantic import ValidationError
 
 from clan_tf.config.experiment import Experiment, flatten
+from clan_tf.config.kinds import is_section_key, takes_list, takes_text
 from clan_tf.config.methods import METHODS, drop_ignored
 from clan_tf.config.mistakes import explain_all, mistakes_in
 from clan_tf.config.shipped import read_yaml, shipped_files
-from clan_tf.config.yaml_text import parse_yaml
+from clan_tf.config.yaml_text import has_comment, parse_yaml
 from clan_tf.errors import UserError, nearest, shown
+from clan_tf.files.plain_json import require_plain
 
 ARCHITECTURE = "model.architecture"
+_BASES = tuple(f"model.{method}.base" for method in METHODS)
+_BOUND = ("data.resize_size", "model.mid", *_BASES, "training.momentum")
+"""Keys of a config that go with the size, the backbone and the optimizer that it had, which a preset replaces."""
 KEY_DEPTH = 10
 """Limit on the dots in a key, above that of any valid key."""
 
@@ -29,23 +34,57 @@ def load_experiment(
 
     Args:
         config: path of a YAML file, or the name of a shipped one (see `shipped_configs` and `shipped_presets`).
-        overrides: `section.key=value` texts, later ones winning; values are YAML.
+        overrides: `section.key=value` texts, later ones winning; values are YAML, but those of keys that take a text
+            stand as they are. A mapping for a section sets the keys that it holds.
         preset: name of a preset whose model and recipe replace the config's, key by key.
         note: called with the keys that are left out, if an override chooses an architecture that ignores them.
 
     Raises:
         UserError: naming every mistake in the file and the overrides.
     """
-    values = read_yaml(config, shipped_configs() | shipped_presets(), "config") or {}
-    if not isinstance(values, dict):
-        raise UserError(f"{config}: must hold keys such as `data:` and `model:`; received {type(values).__name__}.")
+    values = _read_config(config)
     if preset:
-        # These keys of the config go with the size and the backbone that it had.
-        for key in ("data.resize_size", "model.mid", *(f"model.{method}.base" for method in METHODS)):
+        for key in _BOUND:
             _remove(values, key)
         for key, value in flatten(read_preset(preset)):
             _put(values, key, value)
     return experiment_from(values, overrides, config, note)
+
+
+def preset_changes(
+    config: str | Path, overrides: Sequence[str], preset: str, experiment: Experiment
+) -> dict[str, tuple[Any, Any]]:
+    """Returns the keys that a preset gave other values than the config and the overrides do: before and after.
+
+    Without the preset these needn't be an experiment, so they are compared as they are written.
+
+    Args:
+        config: as in `load_experiment`.
+        overrides: as in `load_experiment`.
+        preset: name of the preset.
+        experiment: what `load_experiment` made of these.
+    """
+    values = _read_config(config)
+    for override in overrides:
+        _set(values, override)
+    before, after = Experiment().flat() | dict(flatten(values)), experiment.flat()
+    keys = [key for key in after if key in {*_BOUND, *dict(flatten(read_preset(preset)))}]
+    return {key: (before[key], after[key]) for key in keys if not _is_same(before[key], after[key])}
+
+
+def _read_config(config: str | Path) -> dict[str, Any]:
+    values = read_yaml(config, shipped_configs() | shipped_presets(), "config") or {}
+    if not isinstance(values, dict):
+        raise UserError(f"{config}: must hold keys such as `data:` and `model:`; received {type(values).__name__}.")
+    return values
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    """Compares a value as it is written with one that was read; numbers may be written as texts, such as 1e-4."""
+    try:
+        return float(one) == float(other)
+    except (TypeError, ValueError):
+        return bool(one == other)
 
 
 def experiment_from(
@@ -100,12 +139,17 @@ def drop_keys_of_other_architecture(values: dict[str, Any], overrides: Sequence[
 
     So `--set model.architecture=plain` works with every config, and a key that is overridden to no effect is an error.
     """
-    chosen: dict[str, Any] = {}
-    for override in overrides:
-        if override.partition("=")[0].strip() == ARCHITECTURE:
-            _set(chosen, override)
+    chosen = dict(flatten(values_of(overrides))).get(ARCHITECTURE)
     model = values.get("model")
-    return drop_ignored(model, chosen["model"]["architecture"]) if chosen and isinstance(model, dict) else []
+    return drop_ignored(model, chosen) if chosen is not None and isinstance(model, dict) else []
+
+
+def values_of(overrides: Sequence[str]) -> dict[str, Any]:
+    """Returns the values that overrides give, by section; mistakes are left out."""
+    values: dict[str, Any] = {}
+    for override in overrides:
+        _set(values, override)
+    return values
 
 
 def shipped_configs() -> dict[str, Traversable]:
@@ -136,10 +180,45 @@ def _set(values: dict[str, Any], override: str) -> str | None:
     if path.count(".") > KEY_DEPTH:
         return f"--set {shown(override)}: a key has at most {KEY_DEPTH} dots."
     try:
-        _put(values, path.strip(), parse_yaml(text))
+        _merge(values, path.strip(), value_given(path, text))
     except ValueError as error:
-        return f"--set {shown(override)}: the value isn't YAML: {error}"
+        return f"--set {shown(override)}: {error}"
     return None
+
+
+def value_given(path: str, text: str) -> Any:
+    """Returns the value that `KEY=VALUE` gives a key.
+
+    It is YAML; but where the key takes a text it is taken as it stands, unless it is null, in quotes or a list.
+
+    Raises:
+        ValueError: saying that it isn't YAML, or holds a comment, before which it would end.
+    """
+    key = path.strip()
+    if takes_text(key) and not _is_yaml(text.strip(), takes_list(key)):
+        require_plain(text)
+        return text.lstrip() if path.endswith(" ") else text  # as in `KEY = VALUE`
+    try:
+        value = parse_yaml(text)
+    except ValueError as error:
+        raise ValueError(f"the value isn't YAML: {error}") from None
+    if has_comment(text):
+        raise ValueError("the value ends before its #, which begins a comment. Put it all in quotes, or leave that out")
+    return value
+
+
+def _is_yaml(text: str, is_list: bool) -> bool:
+    """Checks whether what is given to a key that takes a text is YAML and not the text itself."""
+    return text in ("", "null", "Null", "NULL") or text.startswith(("'", '"', "[") if is_list else ("'", '"'))
+
+
+def _merge(values: dict[str, Any], path: str, value: Any) -> None:
+    """Sets a key or, if it is a section, those of its keys that `value` holds."""
+    if isinstance(value, dict) and is_section_key(path):
+        for key, each in value.items():
+            _merge(values, f"{path}.{key}", each)
+    else:
+        _put(values, path, value)
 
 
 def _remove(values: dict[str, Any], path: str) -> None:

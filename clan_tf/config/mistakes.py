@@ -1,6 +1,7 @@
 """Mistakes that pydantic finds, in words: the key, the rule, the value, and the nearest valid key."""
 
 from collections.abc import Iterator, Sequence
+from datetime import date
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_args
@@ -8,7 +9,7 @@ from typing import Any, get_args
 from pydantic import ValidationError
 
 from clan_tf.config.experiment import Experiment
-from clan_tf.config.section import Section
+from clan_tf.config.section import is_section
 from clan_tf.errors import UserError, nearest, shortened, shown
 
 MISTAKES = 50
@@ -44,7 +45,15 @@ def _explain(mistake: Any) -> str:
         text = str(mistake["ctx"]["error"])
         return f"{name}: {text}" if text[-1] in ".?" else f"{name}: {text}."
     rule = mistake["msg"][0].lower() + mistake["msg"][1:]
-    return f"{name}: {rule}; received {shown(value)}."
+    return f"{name}: {rule}; received {shown(value)}.{_quoting(mistake['type'], value)}"
+
+
+def _quoting(kind: str, value: Any) -> str:
+    """Advises to put a text in quotes that YAML takes for something else, such as 2024, no or 2024-05-01."""
+    if kind not in ("string_type", "path_type") or not isinstance(value, int | float | date):
+        return ""
+    example = "'no', 'on', 'true'" if isinstance(value, bool) else f"'{value}'"
+    return f" If a text is meant, put it in quotes: {example}."
 
 
 def _nearest_key(location: Sequence[str]) -> str:
@@ -65,17 +74,13 @@ def _all_keys(section: Any, prefix: str = "") -> Iterator[str]:
     """Yields the full path of every key, sections included."""
     for name, field in section.model_fields.items():
         yield prefix + name
-        if _is_section(field.annotation):
+        if is_section(field.annotation):
             yield from _all_keys(field.annotation, f"{prefix}{name}.")
-
-
-def _is_section(annotation: Any) -> bool:
-    return isinstance(annotation, type) and issubclass(annotation, Section)
 
 
 def _valid_keys(location: Sequence[str]) -> list[str]:
     section: Any = Experiment
     for part in location:
         # In a mapping, such as the branches of `loss_weight_schedules`, every key has the same keys.
-        section = section.model_fields[part].annotation if _is_section(section) else get_args(section)[1]
+        section = section.model_fields[part].annotation if is_section(section) else get_args(section)[1]
     return list(section.model_fields)

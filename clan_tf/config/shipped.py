@@ -1,5 +1,7 @@
 """YAML files by path, or by the name of one that is installed with the package."""
 
+import os
+import shlex
 from collections.abc import Mapping
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -44,6 +46,8 @@ def read_yaml(given: str | Path, shipped: Mapping[str, Traversable], kind: str) 
 
 def _read_text(given: str | Path, shipped: Mapping[str, Traversable], kind: str) -> str:
     path, name = Path(given), str(given)
+    if path.is_dir() and name not in shipped:
+        raise UserError(f"{path}: is a folder, where a YAML file or a shipped {kind} is needed.{_way_out(path, kind)}")
     if path.is_file() or (path.exists() and name not in shipped):
         try:
             return read_regular_file(path, TEXT_BYTES).decode("utf-8")
@@ -52,8 +56,20 @@ def _read_text(given: str | Path, shipped: Mapping[str, Traversable], kind: str)
             raise UserError(f"{path}: can't be read as a YAML text: {reason}.") from error
     if name in shipped:
         return shipped[name].read_text(encoding="utf-8")
-    folder = "folder, a " if kind == "config" else ""
-    raise UserError(
-        f"{given}: neither a {folder}YAML file nor a shipped {kind}.{nearest(name, list(shipped))} "
-        f"Shipped are: {', '.join(shipped)}."
-    )
+    raise UserError(f"{given}: neither a YAML file nor a shipped {kind}. {_names(name, shipped)}")
+
+
+def require_config(given: str, shipped: Mapping[str, Traversable]) -> None:
+    """Raises a `UserError` unless there is a folder, a file or a shipped config of that name."""
+    if not os.path.exists(given) and given not in shipped:
+        raise UserError(f"{given}: neither a folder, a YAML file nor a shipped config. {_names(given, shipped)}")
+
+
+def _names(given: str, shipped: Mapping[str, Traversable]) -> str:
+    return f"{nearest(given, list(shipped))} Shipped are: {', '.join(shipped)}.".lstrip()
+
+
+def _way_out(folder: Path, kind: str) -> str:
+    if kind != "config":
+        return ""
+    return f" If it is one of photos, write its config first: clan-tf config show {shlex.quote(str(folder))} > my.yaml"

@@ -6,8 +6,8 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from clan_tf.config import DataConfig, Experiment, with_values
-from clan_tf.config.loading import experiment_from, read_preset
+from clan_tf.config import DataConfig, Experiment, flatten, with_values
+from clan_tf.config.loading import experiment_from, read_preset, values_of
 from clan_tf.data.sources import list_source, read_folds, survey_source
 from clan_tf.errors import UserError
 
@@ -46,12 +46,12 @@ def experiment_for_folder(
     values["name"] = name_for(root)
     values.setdefault("data", {}).update(source=source_in(root), root=str(root))
     experiment = experiment_from(values, overrides, folder)
-    overridden = {override.partition("=")[0].strip() for override in overrides}
+    overridden = dict(flatten(values_of(overrides)))
     photos, fewest = _train_photos(experiment.data)
     chosen: dict[str, int] = {}
-    if not overridden & {"training", "training.epochs"}:
+    if "training.epochs" not in overridden:
         chosen["training.epochs"] = epochs_for(photos)
-    if not overridden & {"training", "training.batch_size"} and 0 < fewest < experiment.training.batch_size:
+    if "training.batch_size" not in overridden and 0 < fewest < experiment.training.batch_size:
         unit = experiment.batch_unit
         chosen["training.batch_size"] = max(1, fewest // unit) * unit
     return with_values(experiment, chosen)

@@ -66,6 +66,11 @@ def test_keys_and_their_values_are_completed_after_set() -> None:
         assert [value for value, _ in complete_override(f"{key}=")] == [f"{key}={value}" for value in values]
 
 
+def test_keys_of_a_trained_model_are_those_of_its_data() -> None:
+    assert completed("evaluate", "run", "--set", "data.ro") == ["data.root="]
+    assert completed("evaluate", "run", "--set", "model.b") == []
+
+
 def test_zsh_gets_a_short_line_beside_each_value_and_no_code() -> None:
     for words in (
         ("train", "--set", "data."),

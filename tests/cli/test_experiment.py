@@ -1,23 +1,39 @@
 """The arguments of an experiment: a folder, a preset, short options and bare values."""
 
+import os
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from typer.main import get_command
 from typer.testing import CliRunner
 
+from clan_tf.cli.commands import as_yaml
 from clan_tf.cli.experiment import ExperimentArguments
 from clan_tf.cli.main import app
+from clan_tf.config import load_experiment
 from clan_tf.errors import UserError
+from clan_tf.text import printable
 
 runner = CliRunner()
+PATH_METAVARS = ("D", "FILE", "FOLDER", "RUN", "MODEL", "CONFIG", "S")
+"""Names of the values of options and arguments that are paths."""
+
+
+def verbs(group: Any = None, *words: str) -> Iterator[tuple[str, Any]]:
+    """Every command, by the words that run it."""
+    for name, command in (group or get_command(app)).commands.items():
+        if hasattr(command, "commands"):
+            yield from verbs(command, *words, name)
+        else:
+            yield " ".join([*words, name]), command
 
 
 def read(words: str) -> ExperimentArguments:
     """What `config show` would read; a command whose only other option is `--json`."""
-    from typer.main import get_command
-
     command = get_command(app).commands["config"].commands["show"]  # type: ignore[attr-defined]
     options = command.make_context("show", shlex.split(words)).params
     return ExperimentArguments.read(options)
@@ -113,3 +129,68 @@ def test_a_folder_that_is_no_data_set_is_refused(
     done = runner.invoke(app, ["train", str(photos)])
     assert isinstance(done.exception, UserError) and expected in str(done.exception)
     assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("config", "words", "expected"),
+    [
+        ("data: {image_size: 224, resize_size: 256}", "--preset good data.image_size=300", "resize_size 256 → nothing"),
+        ("training: {optimizer: adamw}", "--preset fast training.momentum=0.8", "training.optimizer adamw → sgd"),
+        ("training: {momentum: 0.8}", "--preset best", "training.momentum 0.8 → 0.9"),
+        ("model: {backbone: tiny, mid: [a]}", "--preset fast model.architecture=plain", "model.backbone tiny → eff"),
+    ],
+)
+def test_a_preset_may_be_joined_by_values_that_the_config_alone_forbids(
+    config: str, words: str, expected: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text(config, encoding="utf-8")
+    done = runner.invoke(app, ["config", "show", str(path), *words.split()])
+    assert done.exit_code == 0, done.exception
+    assert "replaces: " in done.stderr and expected in done.stderr
+
+
+def test_a_preset_names_what_it_alone_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text("training: {learning_rate: 5e-3, schedule: {kind: cosine}, seed: 3}\n", encoding="utf-8")
+    done = runner.invoke(app, ["config", "show", str(path), "--preset", "fast", "training.epochs=9", "data.root=x"])
+    note = done.stderr.replace("\n", " ")
+    assert "training.batch_size 36 → 16" in note and "model.weights nothing → imagenet" in note
+    assert not any(key in note for key in ("learning_rate", "schedule", "epochs 1", "seed", "root"))
+
+
+@pytest.mark.parametrize("name", ["rtl\u200e", "-dash", "a # b", "two  blanks", "it's", "~", "no", "\u202e\u0442"])
+def test_a_shown_config_reads_the_same_folder(
+    name: str, colour_folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(name).symlink_to(colour_folders)
+    arguments = ExperimentArguments(name, (f"data.root={name}",), None)
+    shown = runner.invoke(app, ["config", "show", "demo", f"data.root={as_yaml(f'./{name}')}"])
+    Path("my.yaml").write_text(shown.stdout, encoding="utf-8")
+    assert load_experiment("my.yaml").data.root == os.path.realpath(colour_folders)
+    assert printable(shown.stdout, keep="\n") == shown.stdout
+    assert read(shlex.join(arguments.words)).config == (f"./{name}" if name.startswith("-") else name)
+
+
+def test_the_home_folder_is_found_in_every_option_that_is_a_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    expanded = 0
+    for words, command in verbs():
+        for param in command.params:
+            if param.metavar not in PATH_METAVARS or param.nargs == -1:
+                continue
+            value = param.process_value(command.context_class(command), "~/x y")
+            assert value == str(tmp_path / "x y"), (words, param.name)
+            expanded += 1
+    assert expanded >= 20
+
+
+@pytest.mark.parametrize("verb", ["evaluate", "calibrate", "export --format onnx", "benchmark exports"])
+@pytest.mark.parametrize("value", ["model.backbone=tiny", "training.epochs=3", "database=3", "name=x"])
+def test_keys_without_effect_on_a_trained_model_are_refused(verb: str, value: str) -> None:
+    done = runner.invoke(app, [*verb.split(), "run", "--set", "data.root=x", "--set", value])
+    assert isinstance(done.exception, UserError)
+    assert f"by keys of data; received '{value}', which has no effect" in str(done.exception)

@@ -163,3 +163,120 @@ def test_endless_mistakes_are_counted(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="and 450 more$") as caught:
         load_experiment(tmp_path / "x.yaml")
     assert len(str(caught.value).splitlines()) == 52
+
+
+NOT_TAKEN_AS_WRITTEN_BY_YAML = [
+    "photos #2",
+    "a: b",
+    "2024",
+    "007",
+    "2024-05-01",
+    "no",
+    "~x",
+    "*x",
+    "&x",
+    "!x",
+    "%x",
+    "@x",
+    "`x",
+    "{x}",
+    "[x]",
+    "- x",
+    "? x",
+    "C:\\x",
+    "it's",
+    "blank ",
+    " blank",
+    "x # 'y'",
+]
+
+
+@pytest.mark.parametrize("text", NOT_TAKEN_AS_WRITTEN_BY_YAML)
+def test_a_key_that_takes_a_text_takes_it_as_it_stands(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = load_experiment("demo", [f"data.{key}={text}" for key in ("root", "csv", "quarantine")]).data
+    assert (data.root, data.csv, data.quarantine) == (str(tmp_path / text), tmp_path / text, tmp_path / text)
+
+
+def test_null_quotes_and_lists_are_yaml_for_keys_of_texts_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert load_experiment("demo", ["data.root=x", "data.root=null"]).data.root is None
+    assert load_experiment("demo", ['data.root="x\\u200e #1"']).data.root == str(tmp_path / "x\u200e #1")
+    assert load_experiment("demo", ["data.root = x"]).data.root == str(tmp_path / "x")
+    for given, names in (("[rook, '1']", ["rook", "1"]), ("St. Bernard #2", ["St. Bernard #2"]), ("no", ["no"])):
+        assert load_experiment("demo", [f"data.unknown_classes={given}"]).data.unknown_classes == names
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("training.epochs=3 #0", "the value ends before its #, which begins a comment"),
+        ("data.root='photos' #2", "the value ends before its #"),
+        ("data.root='photos", "the value isn't YAML"),
+        ("data.group=path: ([a-z]+)", "Leave no space after the colon"),
+        ("training={seed: 1, seed: 2}", "the key 'seed' stands twice in one mapping, in line 1"),
+        ("training.epochs=true", "training.epochs: .*valid integer.*received 'true'"),
+        ("training.epochs=1:30", "training.epochs: .*valid integer.*received '1:30'"),
+        ("training.batch_size=true", "training.batch_size: .*valid integer"),
+        ("training.learning_rate=no", "training.learning_rate: .*valid number"),
+        ("training.ema=true", "training.ema: .*valid number"),
+        ("training.class_weights={owl: true}", "training.class_weights.owl: .*valid number"),
+        ("training.loss_weight_schedules={top: {start: true, epochs: 1}}", "schedules.top.start: .*valid number"),
+        ("data.generated_photos={train: true}", "data.generated_photos.train: .*valid integer"),
+        ("data.unknown_classes=[7]", r"unknown_classes.0: .*received 7\. If a text is meant, put it in quotes: '7'"),
+        ("data={root: 2024}", r"data.root: .*received 2024\. If a text is meant, put it in quotes: '2024'"),
+        ("data={root: no}", "data.root: .*received False. If a text is meant, put it in quotes: 'no'"),
+        ("data={csv: 2024-05-01}", r"data.csv: .*put it in quotes: '2024-05-01'"),
+    ],
+)
+def test_what_was_not_meant_is_refused_with_the_way_out(override: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        load_experiment("demo", [override])
+
+
+def test_leading_zeros_are_no_octal_number() -> None:
+    assert load_experiment("demo", ["training.batch_size=010"]).training.batch_size == 10
+    assert load_experiment("demo", ["training.class_weights={007: 2}"]).training.class_weights == {"007": 2}
+    assert load_experiment("demo", ["data.flip=no"]).data.flip is False
+
+
+def test_a_mapping_for_a_section_sets_its_own_keys_alone(tmp_path: Path) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text("training: {epochs: 7, schedule: {kind: cosine, every: 3}}\n", encoding="utf-8")
+    overrides = ["training.seed=5", "training={batch_size: 4, schedule: {factor: 0.5}}"]
+    training = load_experiment(path, overrides).training
+    assert (training.epochs, training.seed, training.batch_size) == (7, 5, 4)
+    assert (training.schedule.kind, training.schedule.every, training.schedule.factor) == ("cosine", 3, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("key", "own", "given"),
+    [
+        ("model.loss_weights", "{top: 2}", {"mid_1": 3.0}),
+        ("training.class_weights", "{owl: 2}", {"jay": 3.0}),
+        ("data.generated_photos", "{train: 20, val: 10}", {"train": 3}),
+    ],
+)
+def test_a_mapping_of_names_replaces_the_one_before(key: str, own: str, given: dict[str, float]) -> None:
+    assert (
+        load_experiment("demo", [f"{key}={own}", f"{key}={given}"]).flat().items()
+        >= {f"{key}.{name}": value for name, value in given.items()}.items()
+    )
+    section, name = key.split(".")
+    assert load_experiment("demo", [f"{key}={own}", f"{key}={given}"]).model_dump()[section][name] == given
+
+
+def test_an_architecture_in_a_mapping_leaves_out_what_it_ignores_as_well() -> None:
+    experiment = load_experiment("vgg16_3scale", ["model={architecture: plain}"])
+    assert experiment == load_experiment("vgg16_3scale", ["model.architecture=plain"])
+    assert experiment.model.backbone == "vgg16_bn"
+
+
+def test_a_folder_as_a_config_says_what_to_give(tmp_path: Path) -> None:
+    (tmp_path / "my photos").mkdir()
+    with pytest.raises(UserError, match=r"is a folder, where .*clan-tf config show '.*/my photos' > my\.yaml"):
+        load_experiment(tmp_path / "my photos")
+    with pytest.raises(UserError, match="nowhere: neither a YAML file nor a shipped config"):
+        load_experiment("nowhere")

@@ -1,6 +1,7 @@
 """Packs: what is written, read back and refused. No network."""
 
 import json
+import shlex
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 from typer.testing import CliRunner
 
+from clan_tf.cli.experiment import ExperimentArguments
 from clan_tf.cli.main import app
 from clan_tf.config import DataConfig
 from clan_tf.data import Source, read_source
@@ -224,14 +226,17 @@ def test_data_pack_makes_a_new_folder_and_says_how_to_train_from_it(originals: P
         TINY_DEMO,
         *(word for key in keys for word in ("--set", key)),
         "--output",
-        str(tmp_path / "a pack"),
+        str(tmp_path / "a pack #1"),
     ]
     done = CliRunner().invoke(app, [*arguments, "--json"])
     assert done.exit_code == 0, done.output
     answer = json.loads(done.stdout)
     counts = answer["splits"]
     assert counts["test"] == 10 and counts["train"] + counts["val"] == 20 and answer["full_size"] == 20
-    assert answer["next"].endswith(f"data.source=records 'data.root={tmp_path / 'a pack'}'")
+    assert answer["next"].endswith(f"""data.source=records 'data.root="{tmp_path / "a pack #1"}"'""")
+    assert ExperimentArguments.read(
+        {"given": shlex.split(answer["next"])[2:], "overrides": None, "preset": None}
+    ).load().data.root == str(tmp_path / "a pack #1")
     again = CliRunner().invoke(app, arguments)
     assert isinstance(again.exception, UserError) and "exists" in str(again.exception)
 

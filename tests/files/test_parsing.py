@@ -3,9 +3,11 @@
 import time
 
 import pytest
+import yaml
 
-from clan_tf.config.yaml_text import parse_yaml
+from clan_tf.config.yaml_text import has_comment, parse_yaml, yaml_text
 from clan_tf.files import parse_json
+from clan_tf.text import printable
 
 NAMES = "abcdefghijk"
 LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
@@ -29,7 +31,6 @@ MERGES = "a: &a {x: 1}\n" + "".join(
         ("[" * 60 + "]" * 60, "nested more than 50 deep"),
         ("a: " + "9" * 5000, "a number has 5,000 characters; at most 100 are read"),
         ("a: 0x" + "f" * 50_000, "a number has 50,002 characters"),
-        ("a: " + "1:" * 30_000 + "1", "a number has 60,001 characters"),
         ("a: 2024-13-45", "a value isn't the number, date or other kind that it is written as"),
         ("!!bool maybe", "a value isn't the number, date or other kind"),
         ("!!timestamp never", "a value isn't the number, date or other kind"),
@@ -37,6 +38,9 @@ MERGES = "a: &a {x: 1}\n" + "".join(
         ("!!python/object/apply:os.system ['id']", "could not determine a constructor"),
         ("{[1]: 2}", "unhashable key"),
         ("a: *b", "undefined alias"),
+        ("training: {seed: 1}\ndata: {}\ntraining: {seed: 2}", "the key 'training' stands twice .*, in lines 1 and 3"),
+        ("a:\n  b: 1\n  'b': 2", "the key 'b' stands twice in one mapping, in lines 2 and 3"),
+        ("[{2: x, 2: y}]", "the key '2' stands twice in one mapping, in line 1"),
         ("a: 1\n---\nb: 2", "expected a single document"),
         ('a: "\\0"', "NUL character"),
         ('"\\ud800": 1', "half of a surrogate pair"),
@@ -55,6 +59,52 @@ def test_yaml_of_configs_is_read_as_before() -> None:
         "a": {"b": [1, 2.5, None, True]},
         "c": {"b": [1, 2.5, None, True], "d": "ü"},
     }
+
+
+def test_merge_keys_may_stand_beside_the_keys_that_they_bring() -> None:
+    text = "a: &a {k: 1}\nb: &b {<<: *a, k: 2, l: 3}\nc: {<<: *b, k: 4}\nd: {k: 5}"
+    assert parse_yaml(text) == {"a": {"k": 1}, "b": {"k": 2, "l": 3}, "c": {"k": 4, "l": 3}, "d": {"k": 5}}
+
+
+@pytest.mark.parametrize("text", ["010", "007", "-010", "1:30", "1:30.5", "0b101", "0o7", "1e-4"])
+def test_what_is_no_number_to_people_is_a_text(text: str) -> None:
+    assert parse_yaml(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("0", 0), ("-3", -3), ("+5", 5), ("1_000", 1000), ("0x1F", 31), ("0.10", 0.1), (".5", 0.5), ("1.0e-05", 1e-5)],
+)
+def test_usual_numbers_are_read(text: str, number: float) -> None:
+    assert parse_yaml(text) == number and type(parse_yaml(text)) is type(number)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "rtl\u200e",
+        "\u202eabc",
+        "tab\tbed",
+        "a\x9bm",
+        "two\nlines",
+        "007",
+        "é" * 200,
+        "é\u200f " * 60,
+        "no",
+        "1:30",
+        "a: #",
+    ],
+)
+def test_written_yaml_is_unchanged_by_printing_and_read_back(text: str) -> None:
+    values = {"key": text, text: [text, {"inner": text}]}
+    written = yaml_text(values)
+    assert printable(written, keep="\n") == written
+    assert parse_yaml(written) == yaml.safe_load(written) == values
+
+
+def test_a_comment_is_told_from_a_number_sign() -> None:
+    assert all(map(has_comment, ("a #b", "'a' #b", "[a] # b", "#", "a: 1\n# b")))
+    assert not any(map(has_comment, ("a#b", "'a #b'", '"a #b"', "[a, '#']", "")))
 
 
 @pytest.mark.parametrize(

@@ -207,7 +207,7 @@ def test_validation_is_the_plain_cross_entropy_whatever_is_minimised(lopsided: E
     [
         (["training.class_weights=balancd"], "must be none, balanced or a mapping .*'balancd'. Did you mean balanced"),
         (["training.class_weights=null"], "must be none, balanced or a mapping .* received None"),
-        (["training.class_weights={007: 2}"], "YAML reads one of them as 7. Put it in quotes"),
+        (["training.class_weights={7: 2}"], "YAML reads one of them as 7. Put it in quotes"),
         (["training.class_weights={no: 2}"], "YAML reads one of them as False. Put it in quotes"),
         (["training.class_weights.St. Bernard=2"], "a number for each class; .*Names with dots are set in a mapping"),
         (["training.class_weights={owl: -1}"], "training.class_weights.owl: .*greater than or equal to 0"),
