@@ -71,7 +71,7 @@ def trained_run(colour_folders: Path, tmp_path_factory: pytest.TempPathFactory) 
     from clan_tf.config import load_experiment
 
     overrides = [
-        "data={source: folders, image_size: 32, validation_fraction: 0.25}",
+        "data={source: folders, image_size: 32, resize_size: null, validation_fraction: 0.25}",
         f"data.root={colour_folders}",
         "training.batch_size=9",
         "training.epochs=1",

@@ -1,7 +1,6 @@
 """YAML files by path, or by the name of one that is installed with the package."""
 
 import os
-import shlex
 from collections.abc import Mapping
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -12,6 +11,7 @@ from clan_tf.config.yaml_text import parse_yaml
 from clan_tf.errors import UserError, nearest
 from clan_tf.files import read_regular_file
 from clan_tf.files.regular import TEXT_BYTES
+from clan_tf.text import command_line
 
 
 def shipped_files(package: str) -> dict[str, Traversable]:
@@ -72,4 +72,5 @@ def _names(given: str, shipped: Mapping[str, Traversable]) -> str:
 def _way_out(folder: Path, kind: str) -> str:
     if kind != "config":
         return ""
-    return f" If it is one of photos, write its config first: clan-tf config show {shlex.quote(str(folder))} > my.yaml"
+    command = command_line("clan-tf", "config", "show", folder)
+    return f" If it is one of photos, write its config first: {command} > my.yaml"

@@ -59,8 +59,9 @@ class TrainingConfig(Section):
     optimizer: Literal["sgd", "adamw"] = "sgd"
     """`sgd` with momentum, as in the paper, or `adamw` (Loshchilov and Hutter, ICLR 2019), which suits ConvNeXt and
     needs a learning rate about a hundred times lower, such as 1e-4."""
-    learning_rate: RateOrAuto = 0.01
-    """Learning rate after the warm-up; `auto` chooses it by a range test of at most 100 steps (Smith, WACV 2017)."""
+    learning_rate: RateOrAuto = 0.005
+    """Learning rate after the warm-up, by default half the paper's; `auto` chooses it by a range test of at most 100
+    steps (Smith, WACV 2017)."""
     head_learning_rate_factor: PositiveNumber = 1.0
     """Factor on the learning rate of everything but the backbone."""
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0

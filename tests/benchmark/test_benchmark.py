@@ -21,7 +21,11 @@ from helpers import TINY_DEMO
 
 
 def overrides(colour_folders: Path) -> list[str]:
-    return ["data={source: folders, image_size: 24}", f"data.root={colour_folders}", "training.batch_size=4"]
+    return [
+        "data={source: folders, image_size: 24, resize_size: null}",
+        f"data.root={colour_folders}",
+        "training.batch_size=4",
+    ]
 
 
 @pytest.fixture

@@ -64,6 +64,7 @@ def test_every_file_of_a_verb_is_a_command() -> None:
     no_verbs = {
         "__init__",
         "main",
+        "branches",
         "commands",
         "completion",
         "console",

@@ -29,6 +29,11 @@ from helpers import TINY_DEMO
 from helpers.models import randomize_heads
 from helpers.photos import write_photo
 
+RECIPE = [
+    "data={source: folders, image_size: 32, resize_size: null, validation_fraction: 0.25}",
+    *("model.architecture=plain", "training.batch_size=5", "training.epochs=2"),
+]
+
 
 class Killed(BaseException):
     """Stands for a process that is killed."""
@@ -37,14 +42,7 @@ class Killed(BaseException):
 @pytest.fixture(scope="module")
 def experiment(colour_folders: Path) -> Experiment:
     """Two epochs on the colours, whose splits are official."""
-    overrides = [
-        "data={source: folders, image_size: 32, validation_fraction: 0.25}",
-        f"data.root={colour_folders}",
-        "model.architecture=plain",
-        "training.batch_size=5",
-        "training.epochs=2",
-    ]
-    return load_experiment(TINY_DEMO, overrides)
+    return load_experiment(TINY_DEMO, [*RECIPE, f"data.root={colour_folders}"])
 
 
 @pytest.fixture(scope="module")
@@ -242,16 +240,7 @@ def test_folders_in_the_way_are_told(experiment: Experiment, finished: CrossVali
 
 
 def test_the_command_prints_what_is_written(experiment: Experiment, finished: CrossValidation) -> None:
-    words = [f"data={{source: folders, image_size: 32, validation_fraction: 0.25, root: {experiment.data.root}}}"]
-    words += [
-        "model.architecture=plain",
-        "training.batch_size=5",
-        "training.epochs=2",
-        "--folds",
-        "2",
-        "--run-dir",
-        str(finished.folder),
-    ]
+    words = [*RECIPE, f"data.root={experiment.data.root}", "--folds", "2", "--run-dir", str(finished.folder)]
     result = CliRunner().invoke(app, ["train", str(TINY_DEMO), *words, "--resume"])
     assert result.exit_code == 0, result.output
     pooled = finished.pooled
@@ -266,9 +255,7 @@ def test_the_command_prints_what_is_written(experiment: Experiment, finished: Cr
 def test_the_ensemble_is_of_all_folds_and_told_apart_on_photos_of_theirs(
     experiment: Experiment, finished: CrossValidation, colour_folders: Path
 ) -> None:
-    own = f"data={{source: folders, image_size: 32, validation_fraction: 0.25, root: {colour_folders}}}"
-    recipe = ["model.architecture=plain", "training.batch_size=5", "training.epochs=2"]
-    words = ["train", str(TINY_DEMO), own, *recipe, "--folds", "2"]
+    words = ["train", str(TINY_DEMO), *RECIPE, f"data.root={colour_folders}", "--folds", "2"]
     result = CliRunner().invoke(app, [*words, "--run-dir", str(finished.folder), "--resume", "--ensemble"])
     file = finished.folder / "ensemble.keras"
     assert result.exit_code == 0, result.output

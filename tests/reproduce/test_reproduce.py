@@ -244,7 +244,7 @@ def test_means_deviations_and_differences_are_those_of_the_predictions(
 def test_runs_of_another_config_are_refused(experiment: Experiment, training: FakeTraining, tmp_path: Path) -> None:
     reproduce("table4", experiment, [0], tmp_path)
     other = load_experiment(TINY_DEMO, [*TINY, "training.learning_rate=0.2"])
-    with pytest.raises(UserError, match="was trained with training.learning_rate=0.01, but 0.2 is wanted"):
+    with pytest.raises(UserError, match="was trained with training.learning_rate=0.05, but 0.2 is wanted"):
         reproduce("table4", other, [0], tmp_path)
 
 

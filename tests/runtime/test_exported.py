@@ -207,17 +207,18 @@ def test_large_files_are_opened_fewer_times(
     assert copies == [3, 1]
 
 
-def test_a_batch_of_views_is_asked_at_once_after_the_first(model: BranchClassifier, tmp_path: Path) -> None:
+def test_a_batch_of_views_is_asked_at_once_after_the_first(
+    model: BranchClassifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with ExportedPredictor(ExportedModel(exported_file(tmp_path / "birds.tflite", model)), Path("birds")) as predictor:
-        running, asked = predictor._model, []
+        ask, asked = ExportedModel.__call__, []
 
-        def ask(photos: np.ndarray) -> dict[str, np.ndarray]:
+        def counted(running: ExportedModel, photos: np.ndarray) -> dict[str, np.ndarray]:
             asked.append(len(photos))
-            return running(photos)
+            return ask(running, photos)
 
-        predictor._model = ask
-        views = [running.view(photo) for photo in PHOTOS[:3]]
+        monkeypatch.setattr(ExportedModel, "__call__", counted)
+        views = [predictor.view(photo) for photo in PHOTOS[:3]]
         first, second = predictor.probabilities(views), predictor.probabilities(views)
-        predictor._model = running
     assert asked == [1, 2, 3]
     np.testing.assert_allclose(first, second, atol=1e-6)

@@ -22,7 +22,7 @@ def experiment(colour_folders: Path) -> Experiment:
     return load_experiment(
         TINY_DEMO,
         [
-            "data={source: folders, image_size: 32, validation_fraction: 0.25}",
+            "data={source: folders, image_size: 32, resize_size: null, validation_fraction: 0.25}",
             f"data.root={colour_folders}",
             "model.architecture=plain",
             "training.batch_size=9",

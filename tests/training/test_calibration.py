@@ -177,7 +177,7 @@ def uncalibrated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RunDir
             for number in range(photos):
                 color = tuple(map(int, rng.integers(0, 256, 3)))
                 write_photo(folder / "photos" / split / name / f"{number}.png", color)
-    own = [f"data={{source: folders, root: {folder / 'photos'}, image_size: 32}}", *RECIPE[1:3]]
+    own = [f"data={{source: folders, root: {folder / 'photos'}, image_size: 32, resize_size: null}}", *RECIPE[1:3]]
     with without_pictures():
         run = train(load_experiment(TINY_DEMO, [*own, "training.calibrate=none"]), str(folder / "run")).run
     return folder / "photos", run

@@ -158,7 +158,7 @@ def lopsided(colour_folders: Path, tmp_path: Path) -> Experiment:
     return load_experiment(
         TINY_DEMO,
         [
-            "data={source: folders, image_size: 32, validation_fraction: 0.25}",
+            "data={source: folders, image_size: 32, resize_size: null, validation_fraction: 0.25}",
             f"data.root={colour_folders}",
             f"data.quarantine={tmp_path / 'quarantine.txt'}",
             "model.architecture=plain",

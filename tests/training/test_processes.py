@@ -24,7 +24,7 @@ from helpers.pictures import without_pictures
 SAME_EVERYWHERE = [
     "model.architecture=plain",
     "training.loss_weight_schedules={}",
-    "data.augmentation={policy: trivial_augment}",
+    "data.augmentation.mixup=0",
     "model.dropout=0",
     "training.epochs=3",
     "training.accumulation=1",

@@ -22,7 +22,7 @@ ROWS = ["red bird,warm", '"blue, small",cold', "grün,cold"]
 
 def settings(root: Path, table: Path) -> list[str]:
     return [
-        "data={source: folders, image_size: 32, validation_fraction: 0.25}",
+        "data={source: folders, image_size: 32, resize_size: null, validation_fraction: 0.25}",
         f"data.root={root}",
         f"data.taxonomy={table}",
         "training={epochs: 1, batch_size: 9, calibrate: none}",

@@ -26,7 +26,7 @@ def finished(colour_folders: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         load_experiment(
             TINY_DEMO,
             [
-                "data={source: folders, image_size: 32, validation_fraction: 0.25}",
+                "data={source: folders, image_size: 32, resize_size: null, validation_fraction: 0.25}",
                 f"data.root={colour_folders}",
                 "training.batch_size=9",
                 "training.epochs=4",

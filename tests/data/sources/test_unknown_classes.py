@@ -79,7 +79,9 @@ def test_unknown_photos_that_cannot_be_read_stop_the_check_before_training(tmp_p
         for index in range(4):
             write_photo(tmp_path / name / f"{index}.png", (10 * index, 90, 90))
     (tmp_path / "c" / "1.png").write_bytes(b"no photo")
-    experiment = load_experiment(TINY_DEMO, [f"data={{root: {tmp_path}, unknown_classes: [c], image_size: 32}}"])
+    experiment = load_experiment(
+        TINY_DEMO, [f"data={{source: folders, root: {tmp_path}, unknown_classes: [c], image_size: 32}}"]
+    )
     source = read_source(experiment.data)
     with pytest.raises(UserError, match=r"(?s)1 photo can't be read:.*unknown: .*c/1\.png"):
         prepare_data(experiment, source, Progress())
