@@ -15,7 +15,7 @@ import typer
 
 from clan_tf.cli.completion import complete_config, complete_data_key
 from clan_tf.cli.streams import Unfailing, flush_stdout, prepare_streams
-from clan_tf.errors import CheckFailed, ProcessLost, UserError, shortened, shown
+from clan_tf.errors import CheckFailed, ProcessLost, UserError, shortened
 from clan_tf.progress import Progress
 from clan_tf.silence import discarded_stderr
 from clan_tf.text import duration, is_utf8, printable
@@ -35,13 +35,10 @@ def usable_path(value: str | None, param: typer.CallbackParam) -> str | None:
 
 
 def _require_data_keys(values: list[str] | None) -> list[str] | None:
-    """Refuses keys that say nothing about photos: the network and recipe of a trained model are what they are."""
+    from clan_tf.config import require_data_key
+
     for value in values or ():
-        if value.partition("=")[0].strip().partition(".")[0] != "data":
-            raise UserError(
-                f"--set: says where the photos are, by keys of data; received {shown(value)}, which has no effect on a "
-                "trained model. Leave it out."
-            )
+        require_data_key(value)
     return values
 
 

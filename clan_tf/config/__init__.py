@@ -2,7 +2,7 @@
 
 from clan_tf.config.data import AugmentationConfig, DataConfig
 from clan_tf.config.experiment import Experiment, flatten
-from clan_tf.config.loading import load_experiment, shipped_configs, shipped_presets, with_values
+from clan_tf.config.loading import load_experiment, require_data_key, shipped_configs, shipped_presets, with_values
 from clan_tf.config.methods import architectures_with, drop_ignored, ignored_keys
 from clan_tf.config.model import ModelConfig
 from clan_tf.config.sources import SOURCES
@@ -22,6 +22,7 @@ __all__ = [
     "flatten",
     "ignored_keys",
     "load_experiment",
+    "require_data_key",
     "shipped_configs",
     "shipped_presets",
     "with_values",

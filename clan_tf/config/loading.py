@@ -18,7 +18,8 @@ from clan_tf.files.plain_json import require_plain
 
 ARCHITECTURE = "model.architecture"
 _BASES = tuple(f"model.{method}.base" for method in METHODS)
-_BOUND = ("data.resize_size", "model.mid", *_BASES, "training.momentum")
+_OF_OPTIMIZER = tuple(f"training.{key}" for key in ("momentum", "weight_decay", "weight_decay_on", "layer_decay"))
+_BOUND = ("data.resize_size", "model.mid", *_BASES, *_OF_OPTIMIZER)
 """Keys of a config that go with the size, the backbone and the optimizer that it had, which a preset replaces."""
 KEY_DEPTH = 10
 """Limit on the dots in a key, above that of any valid key."""
@@ -85,6 +86,15 @@ def _is_same(one: Any, other: Any) -> bool:
         return float(one) == float(other)
     except (TypeError, ValueError):
         return bool(one == other)
+
+
+def require_data_key(override: str) -> None:
+    """Raises a `UserError` for an override that says nothing of a trained model's photos, nor names what is written."""
+    if override.partition("=")[0].strip().partition(".")[0] not in ("data", "name"):
+        raise UserError(
+            f"--set: says where the photos are, by keys of data; received {shown(override)}, which has no effect on a "
+            "trained model. Leave it out."
+        )
 
 
 def experiment_from(
@@ -209,7 +219,7 @@ def value_given(path: str, text: str) -> Any:
 
 def _is_yaml(text: str, is_list: bool) -> bool:
     """Checks whether what is given to a key that takes a text is YAML and not the text itself."""
-    return text in ("", "null", "Null", "NULL") or text.startswith(("'", '"', "[") if is_list else ("'", '"'))
+    return text in ("", "~", "null", "Null", "NULL") or text.startswith(("'", '"', "[") if is_list else ("'", '"'))
 
 
 def _merge(values: dict[str, Any], path: str, value: Any) -> None:

@@ -46,7 +46,7 @@ class LossWeightSchedule(Section):
 
 
 class TrainingConfig(Section):
-    """The recipe, and where and how it runs; the defaults are the paper's for ResNets."""
+    """The recipe, and where and how it runs; but for the learning rate, the defaults are the paper's for ResNets."""
 
     epochs: Annotated[int, up_to(limits.EPOCHS)] = 120
     """Number of epochs."""
@@ -58,7 +58,7 @@ class TrainingConfig(Section):
     as many as the free memory requires by an estimate."""
     optimizer: Literal["sgd", "adamw"] = "sgd"
     """`sgd` with momentum, as in the paper, or `adamw` (Loshchilov and Hutter, ICLR 2019), which suits ConvNeXt and
-    needs a learning rate about a hundred times lower, such as 1e-4."""
+    needs a much lower learning rate, such as 1e-4."""
     learning_rate: RateOrAuto = 0.005
     """Learning rate after the warm-up, by default half the paper's; `auto` chooses it by a range test of at most 100
     steps (Smith, WACV 2017)."""

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
+from clan_tf.config import require_data_key
 from clan_tf.data import SPLITS
 from clan_tf.data.pipeline import PhotoReader, evaluation_batches
-from clan_tf.errors import UserError, counted, shown
+from clan_tf.errors import UserError, counted
+from clan_tf.evaluation.current import former_options
 from clan_tf.evaluation.evaluate import evaluate
 from clan_tf.evaluation.photos import check_noted, read_noted, require_same_classes
-from clan_tf.files import read_json
 from clan_tf.inference import ProbabilityFunction, locate_keras
 from clan_tf.inference.predictor import require_finite_answers
 from clan_tf.inference.views import view_of_model
@@ -19,7 +19,6 @@ from clan_tf.models.calibration import Answers, Fit, fit_answers
 from clan_tf.models.selective_risk import IN_GROUPS, RejectionFit
 from clan_tf.progress import Progress
 from clan_tf.run import EvaluationFolder, RunData, RunDirectory, find_run_above, is_run
-from clan_tf.run.evaluation_folder import EVALUATE_AGAIN
 from clan_tf.text import command_line
 
 BATCH = 32
@@ -123,7 +122,7 @@ def calibrate(
                 overrides=overrides,
                 output=str(folder.path),
                 progress=progress,
-                **_former_options(folder, progress),
+                **former_options(folder, progress),
             )
     except KeyboardInterrupt:
         again = command_line("clan-tf", "evaluate", run)
@@ -133,17 +132,6 @@ def calibrate(
     never = tuple(model.class_names[label] for label in found.never) if found else ()
     names = tuple(folder.path.name for folder in evaluated.values())
     return CalibrationResult(owner.best, answers.fit or "", found, never, names)
-
-
-def _former_options(evaluation: EvaluationFolder, progress: Progress) -> dict[str, Any]:
-    """Returns the options that an evaluation was given; without the folder of unknown photos, if that is gone."""
-    metrics = read_json(evaluation.metrics, dict[str, Any], EVALUATE_AGAIN)
-    options = {name: metrics[name] for name in ("top", "normalize_confusion") if name in metrics}
-    folder = (metrics.get("unknown") or {}).get("folder")
-    if folder and not Path(folder).is_dir():
-        progress.note(f"note: there is no folder {folder} any more: its unknown photos aren't evaluated again")
-        return options
-    return options | {"unknown": folder}
 
 
 def _finished_run(run: str, overrides: Sequence[str]) -> RunDirectory:
@@ -157,8 +145,7 @@ def _finished_run(run: str, overrides: Sequence[str]) -> RunDirectory:
             + (f"Give its run: {owner.path}" if owner else "Give the run of the model.")
         )
     for text in overrides:
-        if not text.startswith(("data.", "data=")):
-            raise UserError(f"--set: says where the photos are, by keys of data; received {shown(text)}.")
+        require_data_key(text)
     return RunDirectory(path)
 
 

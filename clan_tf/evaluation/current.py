@@ -1,12 +1,16 @@
 """Evaluations of runs that are of the model as it is now."""
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from clan_tf.config import DataConfig
 from clan_tf.data import Source
 from clan_tf.evaluation.evaluate import evaluate
+from clan_tf.files import read_json
 from clan_tf.progress import Progress
 from clan_tf.run import EvaluationFolder, RunDirectory
+from clan_tf.run.evaluation_folder import EVALUATE_AGAIN
 
 
 def current_evaluation(
@@ -36,5 +40,17 @@ def current_evaluation(
         return folder
     if folder.is_complete:
         progress.note(f"note: {folder.path} is of another {run.best.name} than there is now, so it is done again")
-    evaluate(str(run.path), split, branches, progress=progress, source=source, data_section=data_section)
+    options = former_options(folder, progress) if folder.metrics.is_file() else {}
+    evaluate(str(run.path), split, branches, progress=progress, source=source, data_section=data_section, **options)
     return folder
+
+
+def former_options(evaluation: EvaluationFolder, progress: Progress) -> dict[str, Any]:
+    """Returns the options that an evaluation was given; without the folder of unknown photos, if that is gone."""
+    metrics = read_json(evaluation.metrics, dict[str, Any], EVALUATE_AGAIN)
+    options = {name: metrics[name] for name in ("top", "normalize_confusion") if name in metrics}
+    folder = (metrics.get("unknown") or {}).get("folder")
+    if folder and not Path(folder).is_dir():
+        progress.note(f"note: there is no folder {folder} any more: its unknown photos aren't evaluated again")
+        return options
+    return options | {"unknown": folder}

@@ -190,7 +190,7 @@ def evaluate(
         own = run if run and path == run.best and not config and not overrides else None
         folder = _folder(predictor, split, branches, output, own)
         if folder:
-            require_folder_or_nothing("--output", folder.path)
+            require_folder_or_nothing("--output" if output else str(path), folder.path)
             # Its user may have added files to a run, in which an evaluation's own are replaced alone.
             if run is None or not folder.path.resolve().is_relative_to(run.path.resolve()):
                 folder.require_own("--output")

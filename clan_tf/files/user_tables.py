@@ -96,14 +96,17 @@ def read_user_table(path: Path, key: str, columns: Sequence[str] = ()) -> UserTa
         ) from error
     (line, header), *rows = lines or [(0, [])]
     names = tuple(cell.strip() for cell in header[: _length(header)])
-    return UserTable(f"{key}: {path}", line, names, tuple(_row(*row, len(names)) for row in rows), separator)
+    return UserTable(
+        f"{key}: {path}", line, names, tuple(_row(*row, len(names), len(header)) for row in rows), separator
+    )
 
 
-def _row(line: int, written: Sequence[str], columns: int) -> Row:
+def _row(line: int, written: Sequence[str], columns: int, most: int) -> Row:
+    """Returns a row's cells of the columns; cells beyond `most`, the columns with those without a name, are excess."""
     length = _length(written)
-    excess = f"has {length} values for {counted(columns, 'column')}; a value with a separator in it needs quotes"
+    excess = f"has {length} values for {counted(most, 'column')}; a value with a separator in it needs quotes"
     full = (*written[:columns], *[""] * (columns - len(written)))
-    return Row(line, tuple(map(str.strip, full)), full, excess if length > columns else None)
+    return Row(line, tuple(map(str.strip, full)), full, excess if length > most else None)
 
 
 def _length(cells: Sequence[str]) -> int:

@@ -226,7 +226,12 @@ def read_facts(path: str, progress: Progress) -> tuple[RunFacts, Source | None, 
             "The data has no test split. These are the validation photos, which chose the epoch: accuracy on new "
             "photos will be somewhat lower."
         )
-    current_evaluation(run, split, progress=progress, source=source)
+    try:
+        current_evaluation(run, split, progress=progress, source=source)
+    except UserError as error:
+        if source or not run.evaluation(split).is_complete:
+            raise
+        notes.append(f"These figures are of an earlier model of the run, which can't be evaluated again: {error}")
     facts = RunFacts(run, split)
     if facts.status["status"] != "finished":
         notes.append(f"This run is {facts.status['status']}, so these are the figures of its best epoch so far.")

@@ -40,6 +40,7 @@ def resumed_experiment(run: RunDirectory, experiment: Experiment, note: Callable
     refused = [key for key in differing if key not in CHANGEABLE]
     if refused:
         lines = [f"  {key}: {own.get(key)!r} in the run, {given.get(key)!r} now" for key in refused]
+        lines.append("Give the run's values by --set, another --run-dir for a new run, or resume without a config.")
         raise UserError("\n".join([f"{run.path}: is a run of another experiment; these keys differ:", *lines]))
     for key in differing:
         # Wherever the photos are, their content shows that they are the same.

@@ -137,6 +137,8 @@ def test_a_folder_that_is_no_data_set_is_refused(
         ("data: {image_size: 224, resize_size: 256}", "--preset good data.image_size=300", "resize_size 256 → nothing"),
         ("training: {optimizer: adamw}", "--preset fast training.momentum=0.8", "training.optimizer adamw → sgd"),
         ("training: {momentum: 0.8}", "--preset best", "training.momentum 0.8 → 0.9"),
+        ("training: {optimizer: adamw, weight_decay: 0.05}", "--preset good", "training.weight_decay 0.05 → 0.0001"),
+        ("training: {layer_decay: 0.7}", "--preset good", "training.layer_decay 0.7 → 1.0"),
         ("model: {backbone: tiny, mid: [a]}", "--preset fast model.architecture=plain", "model.backbone tiny → eff"),
     ],
 )
@@ -189,7 +191,7 @@ def test_the_home_folder_is_found_in_every_option_that_is_a_path(
 
 
 @pytest.mark.parametrize("verb", ["evaluate", "calibrate", "export --format onnx", "benchmark exports"])
-@pytest.mark.parametrize("value", ["model.backbone=tiny", "training.epochs=3", "database=3", "name=x"])
+@pytest.mark.parametrize("value", ["model.backbone=tiny", "training.epochs=3", "database=3", "names=x"])
 def test_keys_without_effect_on_a_trained_model_are_refused(verb: str, value: str) -> None:
     done = runner.invoke(app, [*verb.split(), "run", "--set", "data.root=x", "--set", value])
     assert isinstance(done.exception, UserError)

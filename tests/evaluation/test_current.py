@@ -37,7 +37,7 @@ def run(trained_run: RunDirectory, tmp_path: Path) -> RunDirectory:
     shutil.copytree(trained_run.path, tmp_path / "run", ignore=ignored)
     run = RunDirectory(tmp_path / "run")
     with without_pictures():
-        evaluate(str(run.path))
+        evaluate(str(run.path), top=2)
     assert run.evaluation("test").is_current
     save_model(randomize_heads(load_model(run.best)), run.best)
     return run
@@ -59,6 +59,7 @@ def test_what_was_evaluated_of_an_earlier_model_is_evaluated_again(run: RunDirec
     assert [note for note in noted.notes if "best.keras" in note] == [said]
     stored = json.loads(folder.metrics.read_text(encoding="utf-8"))
     assert stored["model_sha256"] == hashlib.sha256(run.best.read_bytes()).hexdigest()
+    assert stored["top"] == 2
 
 
 def test_an_older_evaluation_and_one_whose_model_is_gone_can_still_be_read(run: RunDirectory) -> None:

@@ -38,6 +38,12 @@ def test_spaces_blank_rows_and_empty_last_cells_do_not_count(
     assert [row.problem for row in table.rows] == [None] * 4
 
 
+def test_remarks_beside_the_table_do_not_count(tmp_path: Path) -> None:
+    table = read(tmp_path, "a,b,,\n1,2,a remark\n3,4,,another\n5,6,,,7\n")
+    assert table.columns == ("a", "b") and [row.cells for row in table.rows] == [("1", "2"), ("3", "4"), ("5", "6")]
+    assert [row.problem is None for row in table.rows] == [True, True, False]
+
+
 def test_lines_are_counted_through_line_ends_in_quotes(tmp_path: Path) -> None:
     table = read(tmp_path, 'a,"b\nc"\n"1\n2",3\n\n4,5,6\n')
     assert table.columns == ("a", "b\nc") and table.line == 2
