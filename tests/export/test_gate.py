@@ -218,7 +218,14 @@ def test_every_signature_gets_several_photos_of_which_large_ones_are_cut() -> No
 
 
 @pytest.mark.parametrize(
-    "words", ["onnx", "tflite --any-batch", "tflite --quantize dynamic --any-batch", "saved_model"]
+    "words",
+    [
+        *("onnx", "tflite --any-batch"),
+        *(
+            pytest.param(words, marks=pytest.mark.soak)
+            for words in ("tflite --quantize dynamic --any-batch", "saved_model")
+        ),
+    ],
 )
 def test_an_export_that_takes_several_photos_at_once_is_asked_for_some(
     words: str, run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

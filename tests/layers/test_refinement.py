@@ -111,8 +111,7 @@ def test_a_non_local_block_takes_maps_of_unknown_size(relation: str, training: b
 
 @needs_tensorflow
 @pytest.mark.filterwarnings("ignore:Model doesn't support `jit_compile=True`")
-@pytest.mark.parametrize("query_block", [None, 5])
-@relations
+@pytest.mark.parametrize(("relation", "query_block"), [("gaussian", None), ("gaussian", 5), ("dot_product", 5)])
 def test_a_model_that_is_compiled_by_xla_trains(relation: str, query_block: int | None) -> None:
     inputs = keras.Input(MID_SHAPE[1:])
     layer = NonLocalBlock(relation, query_block=query_block)
