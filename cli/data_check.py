@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from clan_tf.cli.commands import as_yaml
 from clan_tf.cli.console import (
     ConsoleProgress,
     JsonOption,
@@ -17,7 +16,7 @@ from clan_tf.cli.console import (
     say,
     usable_path,
 )
-from clan_tf.cli.experiment import ExperimentArguments, with_experiment
+from clan_tf.cli.experiment import ExperimentArguments, as_yaml, with_experiment
 from clan_tf.errors import UserError, counted
 from clan_tf.text import command_line, printable
 

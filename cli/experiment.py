@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import json
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -11,11 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from clan_tf.cli.commands import as_yaml
 from clan_tf.cli.completion import complete_backbone, complete_given, complete_override, complete_preset
 from clan_tf.cli.console import ConsoleProgress, quiet_tensorflow, require_utf8, usable_path
 from clan_tf.errors import UserError
-from clan_tf.text import command_line, path_word
+from clan_tf.text import command_line, escaped_json, path_word, printable
 
 if TYPE_CHECKING:
     from clan_tf.config import Experiment
@@ -244,3 +244,14 @@ def _made(experiment: "Experiment") -> str:
 
 def _plain(value: object, nothing: str = "nothing") -> str:
     return nothing if value is None else str(value)
+
+
+def as_yaml(text: str) -> str:
+    """Formats a text as the value of `--set`, which is read as YAML; printing leaves it unchanged."""
+    import yaml
+
+    try:
+        is_plain = yaml.safe_load(text) == text and printable(text) == text
+    except yaml.YAMLError:
+        is_plain = False
+    return text if is_plain else escaped_json(json.dumps(text, ensure_ascii=False))

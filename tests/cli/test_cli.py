@@ -65,7 +65,6 @@ def test_every_file_of_a_verb_is_a_command() -> None:
         "__init__",
         "main",
         "branches",
-        "commands",
         "completion",
         "console",
         "examples",

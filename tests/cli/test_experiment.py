@@ -11,8 +11,7 @@ import yaml
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from clan_tf.cli.commands import as_yaml
-from clan_tf.cli.experiment import ExperimentArguments
+from clan_tf.cli.experiment import ExperimentArguments, as_yaml
 from clan_tf.cli.main import app
 from clan_tf.config import load_experiment
 from clan_tf.errors import UserError
