@@ -1,67 +1,36 @@
 """Training an experiment: the input is checked first, then a run directory is made or resumed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from clan_tf.config import DataConfig, Experiment
+from clan_tf.config import DataConfig, Experiment, TrainingConfig
 from clan_tf.config.section import AUTO
-from clan_tf.data import Source, read_source
-from clan_tf.data.check import check_splits, require_ready
-from clan_tf.data.checked_photos import CheckedPhotos
-from clan_tf.data.pipeline import open_reader, training_view
-from clan_tf.data.pipeline.cache import decide_cache
-from clan_tf.data.pipeline.reading import Reader
+from clan_tf.data import Source
 from clan_tf.environment import describe_devices
 from clan_tf.models import BranchClassifier
 from clan_tf.models.phases import describe_phases
 from clan_tf.progress import Progress
-from clan_tf.run import Outcome, RunData, RunDirectory
+from clan_tf.run import Outcome, RunDirectory
 from clan_tf.training.advice import advice
 from clan_tf.training.callbacks import require_usable
-from clan_tf.training.checking import check_start, find_run
+from clan_tf.training.checking import CheckedStart, check_start, find_run
 from clan_tf.training.class_balance import describe_balance
-from clan_tf.training.devices import (
-    choose_devices,
-    is_chief,
-    make_strategy,
-    runs_with_others,
-)
+from clan_tf.training.devices import choose_devices, is_chief, make_strategy, runs_with_others
 from clan_tf.training.failures import explained, how_to_resume, less_memory, recording
 from clan_tf.training.initial import prepare_start
 from clan_tf.training.loop import TrainingLoop
 from clan_tf.training.memory import check_photos_at_a_time, fit_batch
 from clan_tf.training.range_test import choose_learning_rate
 from clan_tf.training.repeatable import make_repeatable, must_be_repeatable
-from clan_tf.training.resuming import (
-    note_other_computing,
-    require_same_content,
-    resumed_data,
-    resumed_experiment,
-)
+from clan_tf.training.resuming import note_other_computing, resumed_experiment
 from clan_tf.training.start_files import write_start
-
-
-@dataclass(frozen=True)
-class TrainingData:
-    """The photos of a training run, checked and ready to be read; several runs may share them.
-
-    Attributes:
-        source: the data set.
-        checked: the readable photos, by split.
-        readers: readers of the train and validation photos.
-        cache: where decoded photos are kept: `data.cache` with `auto` resolved.
-    """
-
-    source: Source
-    checked: Mapping[str, CheckedPhotos]
-    readers: Mapping[str, Reader]
-    cache: str
+from clan_tf.training.training_data import TrainingData, checked_data, list_photos
 
 
 @dataclass(frozen=True)
@@ -132,7 +101,7 @@ def train(
         progress = progress if chief else Progress()
         if existing and chief:
             stack.enter_context(existing.claimed())
-        own, source = _read_photos(experiment, existing, data, progress)
+        own, source = list_photos(experiment, existing, data, progress)
         if existing and (outcome := existing.outcome()):
             progress.note(f"{existing.path} is finished")
             if chief:
@@ -140,19 +109,13 @@ def train(
             return TrainingResult(existing, outcome, source, experiment.data, chief)
         if existing and chief:
             note_other_computing(existing, progress.note)
-        keras.utils.set_random_seed(experiment.training.seed)
-        if must_be_repeatable(experiment.training):
-            make_repeatable()
-        checked = check_start(experiment, source, strategy, run_dir or runs_root, progress, existing)
-        experiment, model, start = checked.experiment, checked.model, checked.facts
-        for note in () if existing else advice(experiment, source):
+        _seed(experiment.training)
+        start = check_start(experiment, source, strategy, run_dir or runs_root, progress, existing)
+        for note in () if existing else advice(start.experiment, source):
             progress.note(f"note: {note}")
-        data = _checked_data(experiment, source, own, data, progress)
-        experiment = _with_data_decided(experiment, data)
-        if not existing:
-            experiment = fit_batch(experiment, model, strategy, len(data.checked["train"].labels), progress.note)
-        shown = Progress() if existing else progress
-        check_photos_at_a_time(experiment, strategy.num_replicas_in_sync, shown.note)
+        data = checked_data(start.experiment, source, own, data, progress)
+        start = _decided(start, strategy, data, existing is None, progress)
+        experiment = start.experiment
         is_made = run_dir is None or not Path(run_dir).exists()
         run = existing or _new_run(experiment, run_dir, runs_root, chief)
         if chief and not existing:
@@ -160,85 +123,61 @@ def train(
             run.mark_start()
             run.remove_checkpoints()  # of a start that was killed
         with recording(run, not existing, is_made, progress) if chief else nullcontext():
-            labels = {split: photos.labels for split, photos in data.checked.items()}
-            prepares = prepare_start(experiment, model, strategy, data.readers["train"], labels["train"], run, progress)
-            if experiment.training.learning_rate == AUTO:
-                experiment = _with_learning_rate(experiment, model, strategy, data, run if chief else None, progress)
-            loop = TrainingLoop(experiment, model, strategy, data.readers, labels, run, chief, progress)
-            if chief and (start or prepares):
-                loop.save_start()
-            if chief:
-                if existing:
-                    run.write_status("running")
-                else:
-                    write_start(experiment, run, data.source, data.checked, start, model.taxonomy)
-            _announce(experiment, model, labels["train"], run, strategy, progress)
-            outcome = loop.run_all(callbacks)
+            outcome = _run(start, strategy, data, run, existing is not None, callbacks, progress)
         if chief:
             run.remove_checkpoints()
     return TrainingResult(run, outcome, source, experiment.data, chief)
 
 
-def _read_photos(
-    experiment: Experiment, existing: RunDirectory | None, data: TrainingData | None, progress: Progress
-) -> tuple[RunData | None, Source]:
-    """Lists the photos; for a resumed run, also reads what the run recorded about them, and notes it."""
-    given = data.source if data else None
-    if existing is None:
-        return None, given or read_source(experiment.data)
-    own = resumed_data(existing, experiment, given)
-    for note in own.notes:
-        if note not in own.source.notes:
-            progress.note(f"note: {note}")
-    return own, own.source
+def _seed(training: TrainingConfig) -> None:
+    keras.utils.set_random_seed(training.seed)
+    if must_be_repeatable(training):
+        make_repeatable()
 
 
-def _checked_data(
-    experiment: Experiment, source: Source, own: RunData | None, data: TrainingData | None, progress: Progress
-) -> TrainingData:
-    """Checks the photos unless this is already done; those of a resumed run must have the same content."""
-    if data is None or not _same_photos(data.source, source):
-        data = prepare_data(experiment, source, progress)
-    if own:
-        require_same_content(own, data.checked, progress.note)
-    require_ready(experiment, source, data.checked)
-    return data
+def _decided(
+    start: CheckedStart, strategy: tf.distribute.Strategy, data: TrainingData, is_new: bool, progress: Progress
+) -> CheckedStart:
+    """Decides what depends on the photos: their cache, how they are sampled, and a new run's batch size."""
+    decided = {"cache": data.cache, "sampling": start.experiment.sampling}
+    experiment = start.experiment.model_copy(update={"data": start.experiment.data.model_copy(update=decided)})
+    if is_new:
+        experiment = fit_batch(experiment, start.model, strategy, len(data.checked["train"].labels), progress.note)
+    shown = progress if is_new else Progress()
+    check_photos_at_a_time(experiment, strategy.num_replicas_in_sync, shown.note)
+    return replace(start, experiment=experiment)
 
 
-def prepare_data(experiment: Experiment, source: Source, progress: Progress) -> TrainingData:
-    """Checks the photos of a source and opens them for training; decodes them first if they are cached.
-
-    Raises:
-        UserError: if photos can't be read, or don't fit into the requested cache.
-    """
-    config = experiment.data
-    for note in source.notes:
-        progress.note(f"note: {note}")
-    checked = check_splits(source.splits, config, progress)
-    # Evaluation at the end needs them.
-    check_splits({"unknown": source.unknown}, config, progress)
-    view, every_epoch = training_view(config), ("train", "val")
-    looked_at = [checked[split] for split in every_epoch]
-    cache = decide_cache(looked_at, view, config.cache, uses=experiment.training.epochs)
-    readers = {split: open_reader(checked[split], view, cache, progress.track) for split in every_epoch}
-    return TrainingData(source, checked, readers, cache)
+def _run(
+    start: CheckedStart,
+    strategy: tf.distribute.Strategy,
+    data: TrainingData,
+    run: RunDirectory,
+    is_resumed: bool,
+    callbacks: Sequence[keras.callbacks.Callback],
+    progress: Progress,
+) -> Outcome:
+    """Makes what training starts from, records the start, and trains to the end."""
+    experiment, model, chief = start.experiment, start.model, is_chief(strategy)
+    labels = {split: photos.labels for split, photos in data.checked.items()}
+    prepares = prepare_start(experiment, model, strategy, data.readers["train"], labels["train"], run, progress)
+    if experiment.training.learning_rate == AUTO:
+        experiment = _with_learning_rate(experiment, model, strategy, data, run if chief else None, progress)
+    loop = TrainingLoop(experiment, model, strategy, data.readers, labels, run, chief, progress)
+    if chief and (start.facts or prepares):
+        loop.save_start()
+    if chief and is_resumed:
+        run.write_status("running")
+    elif chief:
+        write_start(experiment, run, data.source, data.checked, start.facts, model.taxonomy)
+    _announce(experiment, model, labels["train"], run, strategy, progress)
+    return loop.run_all(callbacks)
 
 
 def _new_run(experiment: Experiment, run_dir: str | None, runs_root: str, chief: bool) -> RunDirectory:
     if run_dir and (not chief or Path(run_dir).exists()):
         return RunDirectory(run_dir)
     return RunDirectory.create(experiment.name, run_dir, runs_root)
-
-
-def _same_photos(one: Source, other: Source) -> bool:
-    return {split: list(photos) for split, photos in one.splits.items() if photos} == {
-        split: list(photos) for split, photos in other.splits.items() if photos
-    }
-
-
-def _with_data_decided(experiment: Experiment, data: TrainingData) -> Experiment:
-    decided = {"cache": data.cache, "sampling": experiment.sampling}
-    return experiment.model_copy(update={"data": experiment.data.model_copy(update=decided)})
 
 
 def _with_learning_rate(

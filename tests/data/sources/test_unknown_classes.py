@@ -11,7 +11,7 @@ from clan_tf.data.check import check_data
 from clan_tf.data.sources.source import every_photo
 from clan_tf.errors import UserError
 from clan_tf.progress import Progress
-from clan_tf.training.train import prepare_data
+from clan_tf.training.training_data import prepare_data
 from helpers import TINY_DEMO
 from helpers.photos import write_photo
 
