@@ -55,4 +55,6 @@ def calibrate(
     say(f"Model: {result.model}")
     if result.evaluated:
         say(f"Evaluated again: {', '.join(result.evaluated)}.")
-    say(f"Next: {command_line('clan-tf', 'report', Path(run))}. Export again, by --force, what was exported before.")
+    if result.outdated:
+        say(f"Exports of the model before, to be made again with --force: {', '.join(map(str, result.outdated))}.")
+    say(f"Next: {command_line('clan-tf', 'report', Path(run))}")

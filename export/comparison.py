@@ -14,6 +14,7 @@ from clan_tf.evaluation import check_noted, experiment_of, notes_on_folds, read_
 from clan_tf.export.gate import GateReport, Limits, check_file
 from clan_tf.export.options import ExportOptions
 from clan_tf.export.sampling import stratified
+from clan_tf.files import file_sha256
 from clan_tf.inference import KerasPredictor, keras_process, locate, locate_keras
 from clan_tf.inference.views import views_of_contract
 from clan_tf.progress import Progress
@@ -36,6 +37,7 @@ class Comparison:
 
     Attributes:
         path: the model's file.
+        sha256: of that file, in hexadecimal.
         name: the experiment's name, which exported files are named after.
         model: the Keras model.
         split: the split of the compared photos: `test`, or `val` if there is none.
@@ -59,6 +61,7 @@ class Comparison:
         self.progress = progress or Progress()
         located = locate_keras(model)
         self.path, run = located.file, located.run
+        self.sha256 = file_sha256(self.path)
         experiment = experiment_of(self.path, run, config, overrides)
         self.name = experiment.name
         self._predictor = KerasPredictor.open(located)

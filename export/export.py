@@ -106,6 +106,7 @@ class Exporter:
                     "file": made.path.name,
                     "files": files_in(temporary),
                     "model": str(self._comparison.path),
+                    "model_sha256": self._comparison.sha256,
                     "split": self._comparison.split,
                     "options": asdict(made.options),
                     "contract": asdict(made.contract) | {"class_names": list(made.contract.class_names)},

@@ -19,6 +19,7 @@ from clan_tf.models.calibration import Answers, Fit, fit_answers
 from clan_tf.models.selective_risk import IN_GROUPS, RejectionFit
 from clan_tf.progress import Progress
 from clan_tf.run import EvaluationFolder, RunData, RunDirectory, find_run_above, is_run
+from clan_tf.run.exports import outdated_exports
 from clan_tf.text import command_line
 
 BATCH = 32
@@ -35,6 +36,7 @@ class CalibrationResult:
         rejection: when it withholds an answer; `None` if it never does.
         never: the classes that are never answered.
         evaluated: the names of the run's evaluations, which were done again.
+        outdated: the folders of the run's exports that were made from a model before, and answer as that.
     """
 
     model: Path
@@ -42,6 +44,7 @@ class CalibrationResult:
     rejection: RejectionFit | None
     never: tuple[str, ...]
     evaluated: tuple[str, ...]
+    outdated: tuple[Path, ...]
 
     def to_json(self) -> dict[str, object]:
         """Returns plain values, as `calibrate --json` prints them."""
@@ -51,6 +54,7 @@ class CalibrationResult:
             "rejection": self.rejection and {**asdict(self.rejection.rejection), **self.rejection.counts()},
             "never_answered": list(self.never),
             "evaluated": list(self.evaluated),
+            "outdated_exports": [str(folder) for folder in self.outdated],
         }
 
     def _temperatures(self) -> dict[str, object]:
@@ -131,7 +135,7 @@ def calibrate(
     found = answers.rejection if isinstance(answers.rejection, RejectionFit) else None
     never = tuple(model.class_names[label] for label in found.never) if found else ()
     names = tuple(folder.path.name for folder in evaluated.values())
-    return CalibrationResult(owner.best, answers.fit or "", found, never, names)
+    return CalibrationResult(owner.best, answers.fit or "", found, never, names, tuple(outdated_exports(owner)))
 
 
 def _finished_run(run: str, overrides: Sequence[str]) -> RunDirectory:

@@ -28,6 +28,7 @@ from clan_tf.evaluation.photos import (
     check_noted,
     experiment_of,
     noted_groups,
+    notes_on_export,
     notes_on_folds,
     read_noted,
     require_same_classes,
@@ -205,11 +206,12 @@ def evaluate(
         require_same_classes(path, predictor.class_names, data.source)
         if predictor.lost_rejection:
             progress.note(f"note: {predictor.lost_rejection}")
+        notes = notes_on_export(run, located.file, progress) if run else []
         checked = check_noted(data, split, data.photos(split), progress)
         probabilities = predictor.answers(checked, progress)
         others = _unknown(predictor, data, unknown, checked, probabilities[COMBINED], progress)
     groups, group_notes = noted_groups(data, split, checked, progress)
-    notes = [*data.notes, *data.content_notes(split, checked), *group_notes]
+    notes += [*data.notes, *data.content_notes(split, checked), *group_notes]
     notes += [predictor.lost_rejection] if predictor.lost_rejection else []
     if run is None:
         notes += notes_on_folds(path, checked, progress)

@@ -14,6 +14,7 @@ from clan_tf.errors import UserError, counted, listed
 from clan_tf.evaluation.groups import FEW, FEWEST, Groups
 from clan_tf.progress import Progress
 from clan_tf.run import RunData, RunDirectory, is_run, read_model_data, read_run_split
+from clan_tf.run.exports import outdated_exports
 
 FIRST_FOLD = "fold-1"
 """The run of the first fold in a folder of cross-validation."""
@@ -110,6 +111,18 @@ def notes_on_folds(path: Path, checked: CheckedPhotos, progress: Progress) -> li
     note = (
         f"{shared:,} of {counted(len(checked.photos), 'photo')} were in the folds: all members of the ensemble but one "
         "were trained on each of them, so this accuracy is higher than on new photos"
+    )
+    progress.note(f"note: {note}")
+    return [note]
+
+
+def notes_on_export(run: RunDirectory, file: Path, progress: Progress) -> list[str]:
+    """Notes and returns that an export in a run is of a model that the run no longer has, if so."""
+    folders = {path.absolute() for path in (file, *file.parents)}
+    if not any(folder.absolute() in folders for folder in outdated_exports(run)):
+        return []
+    note = (
+        f"{file} answers as the run's model did before it was changed (clan-tf calibrate): export it again, by --force"
     )
     progress.note(f"note: {note}")
     return [note]

@@ -14,11 +14,13 @@ from clan_tf.config import load_experiment
 from clan_tf.data import read_source
 from clan_tf.errors import UserError
 from clan_tf.evaluation import calibrate, evaluate, read_predictions, score_rows, unknown_text
+from clan_tf.export import ExportOptions, export
 from clan_tf.inference import predict
 from clan_tf.models import load_model, save_model
 from clan_tf.models.calibration import calibrated
 from clan_tf.rejection import Rejection
 from clan_tf.run import RunDirectory
+from clan_tf.run.exports import outdated_exports
 from clan_tf.training import train
 from helpers import TINY_DEMO
 from helpers.photos import write_photo
@@ -56,11 +58,16 @@ def test_what_is_trained_is_calibrated_and_evaluated_again(run: RunDirectory) ->
     save_model(calibrated(fitted, {}), run.best)
     before = evaluate(str(run.path))
     assert before.temperature == 1 and before.uncalibrated is None
+    exported = export(str(run.path), ExportOptions("keras"), samples=2).folder
+    assert outdated_exports(run) == []
     done = CliRunner().invoke(app, ["calibrate", str(run.path), "--json"])
     assert done.exit_code == 0, done.output
     answer = json.loads(done.stdout)
     assert answer["temperatures"] == load_model(run.best).temperatures == expected
     assert answer["photos"] == 53 and "test" in answer["evaluated"]
+    assert answer["outdated_exports"] == [str(exported)] == [str(folder) for folder in outdated_exports(run)]
+    assert "answers as the run's model did before it was changed" in " ".join(evaluate(str(exported)).notes)
+    shutil.rmtree(exported)
     losses = answer["negative_log_likelihood"]
     assert losses["after"] < losses["before"]
     stored = json.loads(run.evaluation("test").metrics.read_text(encoding="utf-8"))
