@@ -16,7 +16,7 @@ from clan_tf.cli.console import (
 )
 from clan_tf.cli.experiment import ExperimentArguments, as_yaml, with_experiment
 from clan_tf.errors import counted
-from clan_tf.text import command_line
+from clan_tf.text import command_line, data_size
 
 if TYPE_CHECKING:
     from clan_tf.config import DataConfig
@@ -88,5 +88,5 @@ def _print(packed: "Pack", next_command: str) -> None:
     )
     size, classes = packed.facts.full_size, len(packed.facts.class_names)
     files = counted(packed.shards, "file")
-    say(f"{classes} classes, photos of {size} pixels, {files}, {packed.size / 1e6:,.1f} MB")
+    say(f"{classes} classes, photos of {size} pixels, {files}, {data_size(packed.size)}")
     say(f"Next:\n  {next_command}")

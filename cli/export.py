@@ -19,7 +19,7 @@ from clan_tf.cli.console import (
     usable_path,
 )
 from clan_tf.errors import counted
-from clan_tf.text import command_line
+from clan_tf.text import command_line, data_size
 
 if TYPE_CHECKING:
     from clan_tf.export.gate import GateReport
@@ -138,7 +138,7 @@ def _rows(report: "GateReport") -> list[tuple[str, str, str]]:
         ("same most probable class", "", percent(report.agreement)),
         ("largest difference of a probability", "", f"{report.largest_difference:.1e}"),
         ("mean difference", "", f"{report.mean_difference:.1e}"),
-        ("size", "", f"{report.bytes / 1e6:.2f} MB"),
+        ("size", "", data_size(report.bytes)),
     ]
     if (withheld := report.withholding) is not None:
         own_error, error = ("" if x is None else percent(x) for x in (withheld.keras_error, withheld.error))
@@ -149,5 +149,5 @@ def _rows(report: "GateReport") -> list[tuple[str, str, str]]:
     for speed in report.speeds:
         name = f"a photo with {speed.threads} thread{'s' if speed.threads > 1 else ''}, median (95 %)"
         rows.append((name, "", f"{1000 * speed.median:.2f} ms ({1000 * speed.p95:.2f})"))
-    rows.append(("peak memory of the process", "", f"{max(s.memory for s in report.speeds) / 1e6:.0f} MB"))
+    rows.append(("peak memory of the process", "", data_size(max(s.memory for s in report.speeds))))
     return rows

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from clan_tf.cli.console import ConsoleProgress, JsonOption, print_json, quiet_tensorflow, say, usable_path
+from clan_tf.text import data_size
 
 
 def report(
@@ -30,4 +31,4 @@ def report(
     if as_json:
         print_json({"report": str(path), "bytes": size})
     else:
-        say(f"Report: {path} ({size / 1e6:.1f} MB). Open it in a browser.")
+        say(f"Report: {path} ({data_size(size)}). Open it in a browser.")

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from clan_tf.cli.console import large, percent, print_table, say
+from clan_tf.text import data_size
 
 if TYPE_CHECKING:
     from clan_tf.benchmark.result import SpeedBenchmark
@@ -49,7 +50,7 @@ def print_speed(result: "SpeedBenchmark") -> None:
         f"{floor.gflops.median:.0f} GFLOP/s of a large matrix product; {percent(floor.reached.median)} of it is "
         f"reached ({percent(floor.reached.lowest)} to {percent(floor.reached.highest)})."
     )
-    say(f"Peak memory of clan-tf: {memory.peak / 1e6:.0f} MB, {memory.before / 1e6:.0f} MB before ({memory.how}).")
+    say(f"Peak memory of clan-tf: {data_size(memory.peak)}, {data_size(memory.before)} before ({memory.how}).")
     for each in result.differences:
         say(
             f"{each.contender}: {each.of} within {each.largest:.0e} of clan-tf's, relative, in float32; up to "

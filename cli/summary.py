@@ -9,6 +9,7 @@ from clan_tf.cli.console import (
     say,
 )
 from clan_tf.cli.experiment import ExperimentArguments, with_experiment
+from clan_tf.text import data_size
 
 
 @with_experiment
@@ -40,13 +41,10 @@ def summary(
         print_table(
             "Matrix products of positions or channels (not in the total above)",
             ("layer", "multiply-accumulates", "memory"),
-            [
-                (name, large(cost["macs"]), f"{cost['bytes'] / 1e6:.2f} MB")
-                for name, cost in result["relations"].items()
-            ],
+            [(name, large(cost["macs"]), data_size(cost["bytes"])) for name, cost in result["relations"].items()],
         )
     shapes = [(name, " x ".join(map(str, shape))) for name, shape in result["shapes"].items()]
     print_table("Shapes", ("feature", "per photo"), shapes)
     if result["published"]:
         say(f"Published of this method: {result['published']}")
-    say(f"Activations kept for training: {result['activation_bytes'] / 1e6:.1f} MB per photo in float32 (estimate)")
+    say(f"Activations kept for training: {data_size(result['activation_bytes'])} per photo in float32 (estimate)")

@@ -7,6 +7,7 @@ from clan_tf.config import TrainingConfig
 from clan_tf.errors import UserError
 from clan_tf.files import existing_parent
 from clan_tf.models import BranchClassifier
+from clan_tf.text import data_size
 
 
 def disk_bytes(variables: int, training: TrainingConfig) -> int:
@@ -30,6 +31,6 @@ def require_space(model: BranchClassifier, training: TrainingConfig, folder: str
     needed, free = disk_bytes(model.count_params(), training), shutil.disk_usage(existing).free
     if free < needed:
         raise UserError(
-            f"{existing}: the checkpoints need {needed / 1e6:.0f} MB but the disk has only {free / 1e6:.0f} MB free. "
+            f"{existing}: the checkpoints need {data_size(needed)} but the disk has only {data_size(free)} free. "
             "Free some space, or give another folder: --run-dir."
         )

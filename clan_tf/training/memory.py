@@ -16,6 +16,7 @@ from clan_tf.errors import UserError
 from clan_tf.limits import AUTO_BATCH_SIZE
 from clan_tf.models import BranchClassifier, complexity
 from clan_tf.models.complexity import Complexity
+from clan_tf.text import data_size
 from clan_tf.training.devices import least_everywhere
 from clan_tf.training.disk import optimizer_numbers
 
@@ -139,8 +140,8 @@ class _Room:
 
     def describe(self, photos: int) -> str:
         """Says in words how much is needed and free."""
-        free = "an unknown amount is free" if self.free is None else f"{self.free / 1e9:.2f} GB are free"
-        return f"a step on {photos} photos takes about {self.needed(photos) / 1e9:.2f} GB, and {free}"
+        free = "an unknown amount is free" if self.free is None else f"{data_size(self.free)} are free"
+        return f"a step on {photos} photos takes about {data_size(self.needed(photos))}, and {free}"
 
 
 def step_bytes(cost: Complexity, training: TrainingConfig, photos: int) -> int:

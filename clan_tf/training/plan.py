@@ -15,6 +15,7 @@ from clan_tf.models import complexity
 from clan_tf.models.build import build_model
 from clan_tf.models.phases import describe_phases
 from clan_tf.run import RunDirectory
+from clan_tf.text import data_size
 from clan_tf.training.checking import check_alone, find_run
 from clan_tf.training.class_balance import describe_balance
 from clan_tf.training.devices import choose_devices, runs_with_others
@@ -103,9 +104,9 @@ def plan_training(experiment: Experiment, run_dir: str | None, resume: bool = Fa
         "parameters": f"{sum(cost.parameters.values()):,}",
         "multiply-accumulates": f"{sum(cost.macs.values()) / 1e9:.3f} G a photo",
         "steps": f"{training.epochs} epochs x {steps} = {training.epochs * steps} of {training.batch_size} photos",
-        "memory": f"about {memory / 1e9:.2f} GB in training{each} (estimate)",
+        "memory": f"about {data_size(memory)} in training{each} (estimate)",
         "decoded photos": _decoded_size(source, data),
-        "disk": f"{disk_bytes(cost.variables, training) / 1e6:.0f} MB at most for models and checkpoints",
+        "disk": f"{data_size(disk_bytes(cost.variables, training))} at most for models and checkpoints",
     }
     if phases := describe_phases([model.phase(epoch) for epoch in range(training.epochs)]):
         rows["phases"] = phases
@@ -130,7 +131,7 @@ def _decoded_size(source: Source, data: DataConfig) -> str:
     if data.resize_mode != "stretch":
         return f"size not known before reading (data.cache: {data.cache})"
     photos = len(source.photos("train")) + len(source.photos("val"))
-    return f"{3 * photos * data.full_size**2 / 1e9:.2f} GB if all are cached (data.cache: {data.cache})"
+    return f"{data_size(3 * photos * data.full_size**2)} if all are cached (data.cache: {data.cache})"
 
 
 def _rate_changes(experiment: Experiment, steps: int) -> list[tuple[int, float]]:

@@ -92,8 +92,8 @@ def test_a_batch_that_does_not_fit_is_computed_in_parts(
     assert fitted.training.learning_rate == 0.05
     assert len(notes) == (parts > 1)
     if notes:
-        assert notes[0].startswith(f"training.accumulation is {parts}: a step on {batch_size} photos takes about 0.")
-        assert "GB are free" in notes[0] and "Set training.accumulation to decide otherwise" in notes[0]
+        assert notes[0].startswith(f"training.accumulation is {parts}: a step on {batch_size} photos takes about ")
+        assert "MB are free" in notes[0] and "Set training.accumulation to decide otherwise" in notes[0]
 
 
 def test_few_photos_at_a_time_are_noted_for_heads_that_normalise_and_one_is_refused(fit: Fit) -> None:
@@ -188,8 +188,8 @@ def test_a_plan_gives_the_estimate_by_which_the_batch_was_chosen(experiment: Exp
     memory_for(1e6)
     values = {"data.image_size": 256, "training.batch_size": "auto", "training.precision": "mixed_bfloat16"}
     rows = plan_training(with_values(experiment, values), None).rows
-    (said,) = re.findall(r"photos takes (about [\d.]+ GB)", rows["batch"])
-    assert said > "about 0.05" and rows["memory"].startswith(said)
+    (said,) = re.findall(r"photos takes (about [\d.]+ [MG]B)", rows["batch"])
+    assert rows["memory"].startswith(said)
 
 
 def test_data_can_be_checked_before_the_batch_is_chosen(experiment: Experiment) -> None:
