@@ -32,6 +32,7 @@ from clan_tf.evaluation.photos import (
     notes_on_folds,
     other_config,
     read_noted,
+    uncut,
 )
 from clan_tf.evaluation.selective import Selective, selective_figures
 from clan_tf.evaluation.tables import write_tables
@@ -203,9 +204,7 @@ def evaluate(
         if data_section:
             experiment = experiment.model_copy(update={"data": data_section})
         if split == ALL and (config or run is None):
-            # All are taken as they are listed, so that no note is on a cut.
-            uncut = experiment.data.model_copy(update={"test_fraction": 0.0, "validation_fraction": 0.0})
-            experiment = experiment.model_copy(update={"data": uncut})
+            experiment = uncut(experiment)
         if run and run.read_status()["status"] != "finished":
             progress.note(f"note: the run {run.path} is {run.read_status()['status']}")
         data = read_noted(run, experiment, config, progress, source)

@@ -56,6 +56,12 @@ def _experiment_of_photos(folder: str, run: RunDirectory | None, overrides: Sequ
     return experiment.model_copy(update={"name": run.experiment().name})
 
 
+def uncut(experiment: Experiment) -> Experiment:
+    """Returns the experiment without cuts of its data, where all photos are taken: nothing is to be noted on them."""
+    data = experiment.data.model_copy(update={"test_fraction": 0.0, "validation_fraction": 0.0})
+    return experiment.model_copy(update={"data": data})
+
+
 def other_config(run: RunDirectory | None, config: str | None, progress: Progress) -> str | None:
     """Returns the config whose data is used; `None` for the run's own, also where its folder of photos is named.
 
