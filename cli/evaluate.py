@@ -63,7 +63,7 @@ def evaluate(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure a model's accuracy on the photos of a split, or on other labelled photos.
+    """Measure a model's accuracy on a split of its photos, or on others.
 
     Prints accuracy per branch and combined, averages with intervals, the hardest classes, the most confused pairs, with
     a taxonomy accuracy by level and the severity of the mistakes, how well the probabilities are calibrated, the error
