@@ -12,11 +12,13 @@ from sklearn import metrics
 from typer.testing import CliRunner
 
 from clan_tf.cli.main import app
+from clan_tf.config import with_values
 from clan_tf.errors import UserError
-from clan_tf.evaluation import Evaluation, evaluate
+from clan_tf.evaluation import Evaluation, evaluate, other_config
 from clan_tf.export.comparison import Comparison
 from clan_tf.inference import predict
 from clan_tf.models import CLAN, save_model
+from clan_tf.progress import Progress
 from clan_tf.run import RunDirectory
 from clan_tf.taxonomy import Taxonomy
 from helpers.models import randomize_heads
@@ -105,6 +107,23 @@ def test_of_the_runs_own_folder_its_own_splits_count(
             for config in (None, spelled)
         )
         assert own.averages == named.averages and own.photos == named.photos and own.notes == named.notes
+
+
+def test_the_folder_of_a_runs_own_table_is_known_by_the_table(trained_run: RunDirectory, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    for name in ("config.yaml", "status.json"):
+        shutil.copy(trained_run.path / name, tmp_path / "run")
+    run = RunDirectory(tmp_path / "run")
+    for folder in ("photos", "others"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "photos.csv").write_text("path,label\n", encoding="utf-8")
+    table = tmp_path / "photos" / "photos.csv"
+    values = {"data.source": "csv", "data.root": None, "data.csv": str(table)}
+    text = with_values(run.experiment(), values).to_yaml()
+    run.config.write_text(text, encoding="utf-8")
+    assert other_config(run, str(table.parent), Progress()) is None
+    for other in ("others", "photos/photos.csv", "run"):
+        assert other_config(run, str(tmp_path / other), Progress()) == str(tmp_path / other)
 
 
 def test_all_photos_of_a_run_are_mostly_ones_it_was_trained_on(trained_run: RunDirectory, tmp_path: Path) -> None:
