@@ -26,7 +26,7 @@ class Root(Verbs):
 
 
 def complete_config(incomplete: str) -> Completions:
-    """Completes CONFIG with the names of shipped configs; shells add files by themselves if none begins so."""
+    """Completes CONFIG with the names of shipped configs; shells add files and folders if none begins so."""
     from clan_tf.config import shipped_configs
     from clan_tf.config.shipped import title_of
 

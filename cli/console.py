@@ -49,7 +49,7 @@ ConfigOption = Annotated[
         metavar="CONFIG",
         callback=usable_path,
         autocompletion=complete_config,
-        help="Config whose data to use; by default the run's own.",
+        help="Folder of photos, or config, whose data to use; by default the run's own.",
     ),
 ]
 SetOption = Annotated[

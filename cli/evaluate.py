@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 def evaluate(
     model: ModelArgument,
-    split: Annotated[str, typer.Option("--split", help="train, val or test.")] = "test",
+    split: Annotated[str, typer.Option("--split", help="train, val, test or all: every labelled photo.")] = "test",
     branches: Annotated[str | None, branches_option("Combine these branches instead of the usual ones.")] = None,
     config: ConfigOption = None,
     unknown: Annotated[
@@ -63,7 +63,7 @@ def evaluate(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure a model's accuracy on the photos of a split.
+    """Measure a model's accuracy on a split of its photos, or on others.
 
     Prints accuracy per branch and combined, averages with intervals, the hardest classes, the most confused pairs, with
     a taxonomy accuracy by level and the severity of the mistakes, how well the probabilities are calibrated, the error
@@ -101,11 +101,13 @@ def evaluate(
 
 def print_accuracies(result: "Evaluation", split: str) -> None:
     """Prints the table of the branches' accuracies."""
+    from clan_tf.data.sources.source import photo_of
+
     joined = " + ".join(result.combined_branches)
     named = {**result.branches, f"combined ({joined})": result.combined}
     rows = [(name, *map(percent, scores.values())) for name, scores in named.items()]
     headings = [name.replace("top", "top-") for name in result.combined]
-    print_table(f"Accuracy on {counted(result.photos, f'{split} photo')}", ("branch", *headings), rows)
+    print_table(f"Accuracy on {counted(result.photos, photo_of(split))}", ("branch", *headings), rows)
     say(f"Expected calibration error of the combined prediction: {percent(result.calibration_error)}")
 
 

@@ -11,6 +11,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "evaluate": (
         "clan-tf evaluate runs/birds-001",
         "clan-tf evaluate runs/birds-001 --split val --json",
+        "clan-tf evaluate runs/birds-001 --config photos/birds --split all",
     ),
     "calibrate": ("clan-tf calibrate runs/birds-001",),
     "predict": (

@@ -62,7 +62,7 @@ def benchmark_exports(
         model: a run directory or `.keras` file, which is exported to all formats; or one exported file.
         samples: how many test photos; all if `None`.
         seconds: how long speed is measured for each number of threads.
-        config: the config whose data to use; the run's own if `None`.
+        config: the config whose data to use, or a folder of photos; the run's own if `None`.
         overrides: `KEY=VALUE` strings that override the config.
         run: for an exported file, the run that it was exported from, unless the file is inside it.
         progress: where progress is shown.

@@ -10,7 +10,15 @@ import numpy as np
 from clan_tf.data import Photo
 from clan_tf.data.checked_photos import CheckedPhotos
 from clan_tf.errors import CheckFailed, UserError, counted
-from clan_tf.evaluation import check_noted, experiment_of, notes_on_folds, read_noted, require_same_classes
+from clan_tf.evaluation import (
+    check_noted,
+    experiment_of,
+    notes_on_folds,
+    other_config,
+    read_noted,
+    with_model_classes,
+    without_photos,
+)
 from clan_tf.export.gate import GateReport, Limits, check_file
 from clan_tf.export.options import ExportOptions
 from clan_tf.export.sampling import stratified
@@ -31,7 +39,7 @@ class Comparison:
     Args:
         model: a run directory or a `.keras` file.
         samples: how many photos; all of the test split if `None`.
-        config: the config whose data to use; the run's own if `None`.
+        config: the config whose data to use, or a folder of photos; the run's own if `None`.
         overrides: `KEY=VALUE` strings that override the config.
         progress: where progress is shown.
 
@@ -62,15 +70,19 @@ class Comparison:
         located = locate_keras(model)
         self.path, run = located.file, located.run
         self.sha256 = file_sha256(self.path)
+        config = other_config(run, config, self.progress)
         experiment = experiment_of(self.path, run, config, overrides)
         self.name = experiment.name
         self._predictor = KerasPredictor.open(located)
         self.model = self._predictor.model
-        self._data = read_noted(run, experiment, config, self.progress)
-        require_same_classes(self.path, self.model.class_names, self._data.source)
+        data = read_noted(run, experiment, config, self.progress)
+        self._data = with_model_classes(self.path, self.model.class_names, data)
         self.split = "test" if self._data.has("test") else "val"
         if self.split == "val":
             self.progress.note("There are no test photos: validation photos are compared.")
+        own = self._data.photos(self.split)
+        if missing := without_photos(self.model.class_names, own, self._data, self.split):
+            self.progress.note(f"note: {missing}")
         self.photos = self.sample(self.split, samples)
         if len(self.photos.photos) < FEW_PHOTOS:
             self.progress.note(f"{counted(len(self.photos.photos), 'photo')} compared: too few to generalise.")

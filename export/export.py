@@ -64,7 +64,7 @@ def export(
         output: the folder to make; if `None`, `exports/NAME` in the model's run, or beside a file without a run, where
             NAME is `options.folder_name`.
         samples: how many test photos the outputs are compared on, stratified over classes; all if `None`.
-        config: the config whose data to use; the run's own if `None`.
+        config: the config whose data to use, or a folder of photos; the run's own if `None`.
         overrides: `KEY=VALUE` strings that override the config.
         force: whether to replace an existing export.
         progress: where progress is shown.

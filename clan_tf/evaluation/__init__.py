@@ -1,6 +1,7 @@
 """Evaluation of a model on a split of its data: metrics, tables and pictures."""
 
 from clan_tf.evaluation.calibrate import CalibrationResult, calibrate
+from clan_tf.evaluation.classes import with_model_classes, without_photos
 from clan_tf.evaluation.confusion import average_rows
 from clan_tf.evaluation.current import current_evaluation
 from clan_tf.evaluation.evaluate import Evaluation, evaluate
@@ -18,7 +19,7 @@ from clan_tf.evaluation.metrics import (
     reliability_bins,
     top_k_accuracy,
 )
-from clan_tf.evaluation.photos import check_noted, experiment_of, notes_on_folds, read_noted, require_same_classes
+from clan_tf.evaluation.photos import check_noted, experiment_of, notes_on_folds, other_config, read_noted
 from clan_tf.evaluation.selective import RiskPoint, Selective, rejection_text, risk_curve, risk_rows
 from clan_tf.evaluation.tables import read_predictions
 from clan_tf.evaluation.unknown import Unknown, score_rows, unknown_text
@@ -51,15 +52,17 @@ __all__ = [
     "interval_text",
     "mean_height_text",
     "notes_on_folds",
+    "other_config",
     "read_noted",
     "read_predictions",
     "rejection_text",
     "reliability_bins",
-    "require_same_classes",
     "risk_curve",
     "risk_rows",
     "score_rows",
     "severity_rows",
     "top_k_accuracy",
     "unknown_text",
+    "with_model_classes",
+    "without_photos",
 ]

@@ -5,12 +5,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from clan_tf.config import require_data_key
-from clan_tf.data import SPLITS
+from clan_tf.data import ALL, SPLITS
 from clan_tf.data.pipeline import PhotoReader, evaluation_batches
 from clan_tf.errors import UserError, counted
+from clan_tf.evaluation.classes import with_model_classes
 from clan_tf.evaluation.current import former_options
 from clan_tf.evaluation.evaluate import evaluate
-from clan_tf.evaluation.photos import check_noted, read_noted, require_same_classes
+from clan_tf.evaluation.photos import check_noted, read_noted
 from clan_tf.inference import ProbabilityFunction, locate_keras
 from clan_tf.inference.predictor import require_finite_answers
 from clan_tf.inference.views import view_of_model
@@ -155,13 +156,12 @@ def _finished_run(run: str, overrides: Sequence[str]) -> RunDirectory:
 
 def _own_photos(run: RunDirectory, model: BranchClassifier, overrides: Sequence[str], progress: Progress) -> RunData:
     data = read_noted(run, run.experiment(overrides), None, progress)
-    require_same_classes(run.best, model.class_names, data.source)
     if data.match is None:
         raise UserError(
             f"{run.path}: can't be calibrated, because the data isn't the run's own photos in its own splits. Say "
             "where they are: --set data.root=FOLDER."
         )
-    return data
+    return with_model_classes(run.best, model.class_names, data)
 
 
 def _fit(
@@ -204,6 +204,6 @@ def _evaluations(
     for path in sorted(run.evaluation("test").path.parent.glob("*")):
         split, _, names = path.name.partition("-")
         own = tuple(names.split("+")) if names else None
-        if split in SPLITS and set(own or ()) <= {*branches} and EvaluationFolder(path).metrics.is_file():
+        if split in (*SPLITS, ALL) and set(own or ()) <= {*branches} and EvaluationFolder(path).metrics.is_file():
             found[split, own] = EvaluationFolder(path)
     return found

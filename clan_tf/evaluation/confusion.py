@@ -27,35 +27,35 @@ _NUMBERS = 2**24
 def confusion_figures(confusion: np.ndarray) -> dict[str, np.ndarray]:
     """Computes figures over all classes from confusion matrices.
 
-    Macro averages are over the classes that photos have or are taken for, as in scikit-learn; a class without predicted
-    photos has a precision of 0, one without photos a recall of 0. Weighted averages are weighted by the number of
-    photos.
+    Macro averages are over the classes that have photos, as scikit-learn's with `labels=np.unique(labels)`; by default
+    it also counts, as 0, those that photos are only taken for. A class without predicted photos has a precision of 0.
+    Weighted averages are weighted by the number of photos.
 
     Args:
         confusion: counts `(…, classes, classes)`, rows are true classes.
 
     Returns:
-        Arrays `(…)`: `balanced_accuracy`, the mean recall of the classes that have photos; `macro_precision`,
-        `macro_recall`, `macro_f1`, `weighted_precision`, `weighted_f1`, all 0…1; and `matthews_correlation`, -1…1
-        (Gorodkin, 2004), 0 where it isn't defined.
+        Arrays `(…)`: `balanced_accuracy` and `macro_recall`, which are the same; `macro_precision`, `macro_f1`,
+        `weighted_precision`, `weighted_f1`, all 0…1; and `matthews_correlation`, -1…1 (Gorodkin, 2004), 0 where it
+        isn't defined.
     """
     counts = confusion.astype("float64")
     photos, predicted = counts.sum(axis=-1), counts.sum(axis=-2)
     right, total = np.einsum("...ii->...i", counts), counts.sum(axis=(-2, -1))
     precision, recall = right / np.maximum(predicted, 1), right / np.maximum(photos, 1)
     f1 = 2 * right / np.maximum(photos + predicted, 1)
-    own, known = photos > 0, photos + predicted > 0
+    own = photos > 0
     covariance = right.sum(axis=-1) * total - (photos * predicted).sum(axis=-1)
     spread = (total**2 - np.square(photos).sum(axis=-1)) * (total**2 - np.square(predicted).sum(axis=-1))
 
     def macro(values: np.ndarray) -> np.ndarray:
-        return (values * known).sum(axis=-1) / known.sum(axis=-1)
+        return (values * own).sum(axis=-1) / own.sum(axis=-1)
 
     def weighted(values: np.ndarray) -> np.ndarray:
         return (values * photos).sum(axis=-1) / total
 
     return {
-        "balanced_accuracy": (recall * own).sum(axis=-1) / own.sum(axis=-1),
+        "balanced_accuracy": macro(recall),
         "macro_precision": macro(precision),
         "macro_recall": macro(recall),
         "macro_f1": macro(f1),

@@ -9,9 +9,9 @@ import numpy as np
 from sklearn.metrics import confusion_matrix
 
 from clan_tf.config import DataConfig
-from clan_tf.data import SPLITS, Source
-from clan_tf.data.checked_photos import CheckedPhotos
+from clan_tf.data import ALL, SPLITS, Source
 from clan_tf.errors import UserError, nearest
+from clan_tf.evaluation.classes import with_model_classes, without_photos
 from clan_tf.evaluation.confusion import class_rows, estimated_figures
 from clan_tf.evaluation.groups import Groups
 from clan_tf.evaluation.levels import Levels, level_figures
@@ -27,21 +27,23 @@ from clan_tf.evaluation.metrics import (
 from clan_tf.evaluation.photos import (
     check_noted,
     experiment_of,
+    note_on_cut,
     noted_groups,
     notes_on_export,
     notes_on_folds,
+    other_config,
     read_noted,
-    require_same_classes,
+    uncut,
 )
 from clan_tf.evaluation.selective import Selective, selective_figures
 from clan_tf.evaluation.tables import write_tables
-from clan_tf.evaluation.unknown import Unknown, compared_photos, unknown_figures, unknown_photos
+from clan_tf.evaluation.unknown import Unknown, measured_unknown
 from clan_tf.files import file_sha256, require_folder_or_nothing
-from clan_tf.inference import KerasPredictor, Predictor, locate, open_predictor
+from clan_tf.inference import Predictor, locate, open_predictor
 from clan_tf.models import COMBINED
 from clan_tf.models.combination import tempered
 from clan_tf.progress import Progress
-from clan_tf.run import EvaluationFolder, RunData, RunDirectory
+from clan_tf.run import EvaluationFolder, RunDirectory
 from clan_tf.runtime import are_in_top
 
 Scores = dict[str, float]
@@ -53,7 +55,7 @@ class Evaluation:
 
     Attributes:
         model: path of the `.keras` file.
-        split: the evaluated photos: `train`, `val` or `test`.
+        split: the evaluated photos: `train`, `val`, `test` or `all`.
         photos: number of photos.
         branches: `top1` accuracy of each branch, 0…1, `top5` if there are more than five classes, and `topK` if it was
             asked for.
@@ -152,17 +154,18 @@ def evaluate(
     top: int | None = None,
     normalize_confusion: bool = False,
 ) -> Evaluation:
-    """Evaluates a trained model on a split of its data.
+    """Evaluates a trained model on a split of its data, or on all its photos.
 
     Photos are looked up by the run's `splits.csv`, wherever its data is now; with `config`, or overrides of keys that
-    determine the photos (`OTHER_DATA`), the data is read from scratch.
+    determine the photos (`OTHER_DATA`), the data is read from scratch. Its classes are the model's by name; some may
+    have no photos.
 
     Args:
         model: a run directory, a `.keras` file, an exported `.tflite` or `.onnx` file or SavedModel folder, or the
             folder of an export.
-        split: `train`, `val` or `test`.
+        split: `train`, `val`, `test` or `all`.
         branches: which to combine; those that the model combines if `None`.
-        config: the config whose data to use; the run's own if `None`.
+        config: the config whose data to use, or a folder of photos; the run's own if `None`.
         overrides: `KEY=VALUE` strings that override the config.
         output: folder for tables and pictures. If `None`, one in the run's `evaluation/` if the run's best model is
             evaluated on its own data; otherwise nothing is written.
@@ -175,12 +178,12 @@ def evaluate(
         normalize_confusion: whether the written confusion matrix holds shares of each true class's photos, not counts.
 
     Raises:
-        UserError: if the model, the data or a name is wrong, or the data's classes aren't the model's.
+        UserError: if the model, the data or a name is wrong, or photos are of classes that the model doesn't have.
     """
     progress = progress or Progress()
-    if split not in SPLITS:
+    if split not in (*SPLITS, ALL):
         raise UserError(
-            f"--split: must be one of {', '.join(SPLITS)}; received {split!r}.{nearest(split, list(SPLITS))}"
+            f"--split: must be {', '.join(SPLITS)} or {ALL}; received {split!r}.{nearest(split, [*SPLITS, ALL])}"
         )
     located = locate(model)
     # Before it is read: if the file is replaced meanwhile, this evaluation is taken for one of an earlier model.
@@ -188,6 +191,7 @@ def evaluate(
     with open_predictor(located, branches, batch_size) as predictor:
         path, run = predictor.path, located.run
         _require_rank(top, len(predictor.class_names))
+        config = other_config(run, config, progress)
         own = run if run and path == run.best and not config and not overrides else None
         folder = _folder(predictor, split, branches, output, own)
         if folder:
@@ -200,21 +204,27 @@ def evaluate(
         experiment = experiment_of(path, run, config, overrides)
         if data_section:
             experiment = experiment.model_copy(update={"data": data_section})
+        if split == ALL and (config or run is None):
+            experiment = uncut(experiment)
         if run and run.read_status()["status"] != "finished":
             progress.note(f"note: the run {run.path} is {run.read_status()['status']}")
         data = read_noted(run, experiment, config, progress, source)
-        require_same_classes(path, predictor.class_names, data.source)
+        data = with_model_classes(path, predictor.class_names, data)
+        cut_notes = note_on_cut(data, split, progress)
         if predictor.lost_rejection:
             progress.note(f"note: {predictor.lost_rejection}")
         notes = notes_on_export(run, located.file, progress) if run else []
         checked = check_noted(data, split, data.photos(split), progress)
         probabilities = predictor.answers(checked, progress)
-        others = _unknown(predictor, data, unknown, checked, probabilities[COMBINED], progress)
+        others = measured_unknown(predictor, data, split, unknown, checked, probabilities[COMBINED], progress)
     groups, group_notes = noted_groups(data, split, checked, progress)
-    notes += [*data.notes, *data.content_notes(split, checked), *group_notes]
+    notes += [*data.notes, *cut_notes, *data.content_notes(split, checked), *group_notes]
     notes += [predictor.lost_rejection] if predictor.lost_rejection else []
     if run is None:
         notes += notes_on_folds(path, checked, progress)
+    if missing := without_photos(predictor.class_names, checked.photos, data, split):
+        notes.append(f"{missing}; averages are over those that have")
+        progress.note(f"note: {notes[-1]}")
     if split == "val" and data.match and (fitted := _fitted(predictor)):
         notes.append(f"{fitted} fitted on the validation photos: on others the model does less well")
         progress.note(f"note: {notes[-1]}")
@@ -250,29 +260,6 @@ def _folder(
         return EvaluationFolder(output)
     some = None if branches is None or predictor.chosen == predictor.branches else predictor.chosen
     return own.evaluation(split, some) if own else None
-
-
-def _unknown(
-    predictor: Predictor,
-    data: RunData,
-    folder: str | None,
-    known: CheckedPhotos,
-    probabilities: np.ndarray,
-    progress: Progress,
-) -> Unknown | None:
-    unknown = unknown_photos(data.source, folder, data.config, progress)
-    if unknown is None:
-        return None
-    own = {*known.digests, *(row.digest for row in data.split.used)} if data.split else {*known.digests}
-    if known_too := sum(digest in own for digest in unknown.digests):
-        progress.note(
-            f"note: {known_too:,} of the {len(unknown.photos):,} unknown photos have the same content as photos of the "
-            "model's classes: are they unknown?"
-        )
-    is_keras = isinstance(predictor, KerasPredictor)
-    train = compared_photos(data.source, data.config, progress) if is_keras else None
-    figures = unknown_figures(predictor, known, probabilities, unknown, train, progress)
-    return replace(figures, folder=None if folder is None else str(Path(folder).absolute()))
 
 
 def _summarize(

@@ -1,20 +1,26 @@
 """The photos that a model is evaluated on."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from clan_tf.config import Experiment, load_experiment
-from clan_tf.data import Photo, Source
+from clan_tf.config import DataConfig, Experiment, load_experiment
+from clan_tf.config.loading import values_of
+from clan_tf.data import ALL, Photo, Source, experiment_for_folder, place_of
 from clan_tf.data.check import check_splits
 from clan_tf.data.checked_photos import CheckedPhotos
+from clan_tf.data.sources.csv_table import locate
 from clan_tf.data.sources.cutting import has_groups, unit_keys
 from clan_tf.data.sources.read import regrouped
-from clan_tf.errors import UserError, counted, listed
+from clan_tf.data.sources.source import photo_of
+from clan_tf.data.starting import source_in
+from clan_tf.errors import UserError, counted
 from clan_tf.evaluation.groups import FEW, FEWEST, Groups
 from clan_tf.progress import Progress
 from clan_tf.run import RunData, RunDirectory, is_run, read_model_data, read_run_split
 from clan_tf.run.exports import outdated_exports
+from clan_tf.text import command_line
 
 FIRST_FOLD = "fold-1"
 """The run of the first fold in a folder of cross-validation."""
@@ -23,12 +29,62 @@ FIRST_FOLD = "fold-1"
 def experiment_of(
     path: Path, run: RunDirectory | None, config: str | None = None, overrides: Sequence[str] = ()
 ) -> Experiment:
-    """Returns the given experiment, or that of the model's run; raises a `UserError` if there is neither."""
+    """Returns the given experiment, or that of the model's run.
+
+    Of a folder of photos it is the one that `train` would make, but for the run's name.
+
+    Raises:
+        UserError: if there is neither, or it can't be read.
+    """
+    if config and Path(config).is_dir():
+        return _experiment_of_photos(config, run, overrides)
     if config:
         return load_experiment(config, overrides)
     if run is None:
         raise UserError(f"{path}: isn't in a run directory, so name the data to use: --config CONFIG.")
     return run.experiment(overrides)
+
+
+def _experiment_of_photos(folder: str, run: RunDirectory | None, overrides: Sequence[str]) -> Experiment:
+    if is_run(Path(folder)):
+        raise UserError(
+            f"--config: {folder} is a run directory, not a folder of photos. If its data is meant, give its config: "
+            f"{command_line('--config', RunDirectory(folder).config)}."
+        )
+    experiment = experiment_for_folder(folder, overrides)
+    if run is None or "name" in values_of(overrides):
+        return experiment
+    return experiment.model_copy(update={"name": run.experiment().name})
+
+
+def uncut(experiment: Experiment) -> Experiment:
+    """Returns the experiment without cuts of its data, where all photos are taken: nothing is to be noted on them."""
+    data = experiment.data.model_copy(update={"test_fraction": 0.0, "validation_fraction": 0.0})
+    return experiment.model_copy(update={"data": data})
+
+
+def other_config(run: RunDirectory | None, config: str | None, progress: Progress) -> str | None:
+    """Returns the config whose data is used; `None` for the run's own, also where its folder of photos is named.
+
+    A folder says nothing of splits, so that those of the run count, and no train photo becomes a test photo.
+    """
+    if not (run and config and Path(config).is_dir()) or is_run(Path(config)):
+        return config
+    folder = Path(config)
+    given = DataConfig(source=source_in(folder), root=str(folder))
+    if _place(given) != _place(run.experiment().data):
+        return config
+    progress.note(f"note: {config} holds the run's own data: its splits are used")
+    return None
+
+
+def _place(config: DataConfig) -> tuple[str, Path | None, Path | None]:
+    """Returns the source, the folder and the table of photos; `None` for one that there isn't."""
+    table, root = None, Path(config.root) if config.root else None
+    if config.source == "csv":
+        with suppress(UserError):
+            table, root = locate(config)
+    return config.source, root and root.resolve(), table and table.resolve()
 
 
 def read_noted(
@@ -77,12 +133,15 @@ def _groups(data: RunData, split: str, checked: CheckedPhotos) -> tuple[Groups |
         try:
             photos = regrouped(photos, data.config)
         except UserError as error:
-            return None, f"95 % intervals take the {split} photos as independent, because no groups are found. {error}"
+            return (
+                None,
+                f"95 % intervals take the {photo_of(split)}s as independent, because no groups are found. {error}",
+            )
     photos = [replace(photo, digest=digest) for photo, digest in zip(photos, checked.digests, strict=True)]
     groups = Groups.of(unit_keys(photos))
-    are_of = f"data.group: the {counted(len(photos), f'{split} photo')} are of {counted(len(groups), 'group')}"
+    are_of = f"data.group: the {counted(len(photos), photo_of(split))} are of {counted(len(groups), 'group')}"
     if len(groups) == len(photos):
-        return None, f"data.group: no two {split} photos are in one group, so that 95 % intervals are over photos"
+        return None, f"data.group: no two {photo_of(split)}s are in one group, so that 95 % intervals are over photos"
     if len(groups) < FEWEST:
         return None, (
             f"{are_of}, from which no interval over groups can be had. 95 % intervals take photos as independent, and "
@@ -128,15 +187,23 @@ def notes_on_export(run: RunDirectory, file: Path, progress: Progress) -> list[s
     return [note]
 
 
-def require_same_classes(path: Path, expected: Sequence[str], source: Source) -> None:
-    """Raises a `UserError` unless a model's classes are those of the data."""
-    expected, found = list(expected), list(source.class_names)
-    if expected == found:
-        return
-    missing, extra = (sorted(set(names) - set(others)) for names, others in ((expected, found), (found, expected)))
-    details = [f"this data has no {listed(missing)}"] if missing else []
-    details += [f"the model doesn't know {listed(extra)}"] if extra else []
-    raise UserError(
-        f"{path}: was trained on {len(expected)} classes, but this data has {len(found)} that aren't "
-        f"the same: {'; '.join(details) or 'their order differs'}. Evaluate it on the data it was trained for."
+def note_on_cut(data: RunData, split: str, progress: Progress) -> list[str]:
+    """Notes and returns that test photos of other data are only those that were cut at random, if so.
+
+    Raises:
+        UserError: if none could be cut, because there are too few photos of each class.
+    """
+    if data.match or split != "test" or not data.source.test_is_cut:
+        return []
+    test, everything = len(data.source.splits["test"]), sum(map(len, data.source.splits.values()))
+    if not test:
+        raise UserError(
+            f"{place_of(data.config)} has no test split, and too few photos of each class to cut one off: "
+            f"{counted(everything, 'photo')}. Take all: --split {ALL}."
+        )
+    note = (
+        f"this data has no test split of its own: {test:,} of its {counted(everything, 'photo')} were taken at random; "
+        f"--split {ALL} takes all"
     )
+    progress.note(f"note: {note}")
+    return [note]

@@ -1,14 +1,14 @@
 """How well a model tells photos of none of its classes: scores of known and of unknown photos, compared."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import keras
 import numpy as np
 
 from clan_tf.config import DataConfig
-from clan_tf.data import Photo, Source
+from clan_tf.data import ALL, Photo, Source
 from clan_tf.data.check import check_splits
 from clan_tf.data.checked_photos import CheckedPhotos
 from clan_tf.data.pipeline import PhotoReader, evaluation_batches
@@ -21,6 +21,7 @@ from clan_tf.models import COMBINED, BranchClassifier
 from clan_tf.models.calibration import combined_logits
 from clan_tf.photos import list_photos
 from clan_tf.progress import Progress
+from clan_tf.run import RunData
 
 UNKNOWN = "unknown"
 TRAIN_PHOTOS, NEIGHBOURS, FEATURES = 10_000, 5, 4096
@@ -60,6 +61,47 @@ class Unknown:
     accepted: Share | None
     scores: list[ScoreFigures]
     folder: str | None = None
+
+
+def measured_unknown(
+    predictor: Predictor,
+    data: RunData,
+    split: str,
+    folder: str | None,
+    known: CheckedPhotos,
+    probabilities: np.ndarray,
+    progress: Progress,
+) -> Unknown | None:
+    """Compares the evaluated photos with those of a folder or of `data.unknown_classes`; `None` if there are neither.
+
+    Args:
+        predictor: the model.
+        data: the photos of its classes.
+        split: which of them are evaluated.
+        folder: photos of none of its classes.
+        known: the evaluated photos.
+        probabilities: the combined prediction for these, `(photos, classes)`.
+        progress: where progress is shown.
+
+    Raises:
+        UserError: as in `unknown_photos`.
+    """
+    unknown = unknown_photos(data.source, folder, data.config, progress)
+    if unknown is None:
+        return None
+    own = {*known.digests, *(row.digest for row in data.split.used)} if data.split else {*known.digests}
+    if known_too := sum(digest in own for digest in unknown.digests):
+        progress.note(
+            f"note: {known_too:,} of the {len(unknown.photos):,} unknown photos have the same content as photos of the "
+            "model's classes: are they unknown?"
+        )
+    train = None
+    if isinstance(predictor, KerasPredictor) and split != ALL:
+        train = compared_photos(data.source, data.config, progress)
+    elif isinstance(predictor, KerasPredictor):
+        progress.note("note: no distances to train photos are computed: these are among the evaluated ones")
+    figures = unknown_figures(predictor, known, probabilities, unknown, train, progress)
+    return replace(figures, folder=None if folder is None else str(Path(folder).absolute()))
 
 
 def unknown_photos(source: Source, folder: str | None, config: DataConfig, progress: Progress) -> CheckedPhotos | None:
@@ -113,7 +155,7 @@ def unknown_figures(
         known: photos of its classes.
         probabilities: its combined prediction for these, `(photos, classes)`.
         unknown: photos of none of its classes.
-        train: those that it was trained on, for distances.
+        train: those that it was trained on, for distances; `None` for none.
         progress: where progress is shown.
     """
     own = {"known": probabilities, UNKNOWN: predictor.answers(unknown, progress)[COMBINED]}
@@ -121,8 +163,8 @@ def unknown_figures(
         "largest probability": {name: values.max(axis=1) for name, values in own.items()},
         "negative entropy": {name: _negative_entropy(values) for name, values in own.items()},
     }
-    if isinstance(predictor, KerasPredictor) and train is not None:
-        parts = {"known": known, UNKNOWN: unknown, "train": train}
+    if isinstance(predictor, KerasPredictor):
+        parts = {"known": known, UNKNOWN: unknown} | ({} if train is None else {"train": train})
         scores |= _model_scores(predictor.model, predictor.chosen, parts, progress)
     right = probabilities.argmax(axis=1) == known.labels
     rejection = predictor.rejection
@@ -187,7 +229,7 @@ def _model_scores(
 ) -> dict[str, dict[str, np.ndarray]]:
     from scipy.special import logsumexp
 
-    heads = _head_inputs(model, branches)
+    heads = _head_inputs(model, branches) if "train" in parts else {}
     network = keras.Model(model.input, {**model.logits_model().output, **heads})
     answers = {name: _run(network, model, checked, name, progress) for name, checked in parts.items()}
     logits = {name: combined_logits(model, answers[name], branches) for name in ("known", UNKNOWN)}
@@ -195,6 +237,8 @@ def _model_scores(
         "negative energy": {name: logsumexp(values, axis=1) for name, values in logits.items()},
         "largest logit": {name: values.max(axis=1) for name, values in logits.items()},
     }
+    if "train" not in parts:
+        return scores
     if not heads:
         progress.note(f"note: no distances are computed: the heads take no vectors of at most {FEATURES:,} numbers")
         return scores

@@ -9,7 +9,7 @@ from cleanlab.filter import find_label_issues
 from cleanlab.rank import get_label_quality_scores
 
 from clan_tf.config import DataConfig, Experiment
-from clan_tf.data import SPLITS, Photo, Source, place_of, read_source
+from clan_tf.data import ALL, SPLITS, Photo, Source, place_of, read_source
 from clan_tf.data.check import check_splits
 from clan_tf.data.checked_photos import CheckedPhotos
 from clan_tf.data.sources.corrections import Correction, read_corrections
@@ -21,7 +21,6 @@ from clan_tf.labels.out_of_fold import judging_folds, out_of_fold_probabilities
 from clan_tf.labels.report import LabelReport, RankedPhoto
 from clan_tf.progress import Progress
 
-ALL = "all"
 MOST_NUMBERS = 500_000_000
 """Probabilities that are held at a time: 4 GB, of which there is a copy now and then."""
 

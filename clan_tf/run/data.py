@@ -6,13 +6,24 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from clan_tf.config import DataConfig, Experiment
-from clan_tf.data import Photo, Source, list_source, place_of, read_source
+from clan_tf.data import ALL, SPLITS, Photo, Source, list_source, place_of, survey_source
 from clan_tf.data.checked_photos import CheckedPhotos
 from clan_tf.data.sources.selection import quarantined_photos, without
-from clan_tf.data.sources.source import every_photo
+from clan_tf.data.sources.source import every_photo, photo_of
 from clan_tf.errors import UserError, counted, listed
 from clan_tf.run.directory import RunDirectory
-from clan_tf.run.splits import Match, Row, RunSplit, changed, counts_by_split, damaged, folder_of, match, read_split
+from clan_tf.run.splits import (
+    Match,
+    Row,
+    RunSplit,
+    changed,
+    counts_by_split,
+    damaged,
+    folder_of,
+    key_of,
+    match,
+    read_split,
+)
 
 OTHER_DATA = (
     "source",
@@ -60,7 +71,7 @@ class RunData:
         return recorded or bool(self.source.splits.get(split))
 
     def photos(self, split: str) -> Sequence[Photo]:
-        """Returns the photos of a split; a `UserError` where there are none."""
+        """Returns the photos of a split, or of `ALL`; a `UserError` where there are none."""
         if self.match and self.run and not self.source.splits.get(split):
             gone = [row.photo for row in self.match.missing if row.split == split]
             if gone:
@@ -72,17 +83,29 @@ class RunData:
         return self.source.photos(split)
 
     def content_notes(self, split: str, checked: CheckedPhotos) -> list[str]:
-        """Returns notes on photos of a split whose content changed since the run began, or was trained on."""
+        """Returns notes on photos of a split whose content changed since the run began, or that the run knows already:
+        of other data by their content, of its own where `ALL` are asked for."""
         if self.match:
+            rows = [row for own in ([split] if split != ALL else SPLITS) for row in self.match.rows.get(own, ())]
             # Fewer photos than the split has may be checked.
-            altered = changed(self.match.rows.get(split, ()), checked, folder_of(self.config))
-            return [_changed_note(altered, len(checked.photos), split)] if altered else []
+            altered = changed(rows, checked, folder_of(self.config))
+            notes = [_changed_note(altered, len(checked.photos), split)] if altered else []
+            return [*notes, self._own_note(self.match, checked)] if split == ALL else notes
         trained = {row.digest for row in self.split.used if row.split == "train"} if self.split else set()
         known = sum(digest in trained for digest in checked.digests)
         if not known or split == "train":
             return []
-        photos = counted(len(checked.photos), f"{split} photo")
+        photos = counted(len(checked.photos), photo_of(split))
         return [f"the run was trained on {known:,} of these {photos} (they have the same content)"]
+
+    def _own_note(self, found: Match, checked: CheckedPhotos) -> str:
+        keys = {key_of(photo, folder_of(self.config)) for photo in checked.photos}
+        train, val = (sum(row.photo in keys for row in found.rows.get(split, ())) for split in ("train", "val"))
+        chosen_by = f", and {val:,} its validation photos" if val else ""
+        return (
+            f"{train:,} of these {counted(len(checked.photos), 'photo')} are train photos of the run{chosen_by}: the "
+            "accuracy is higher than on new photos"
+        )
 
 
 def read_run_split(run: RunDirectory) -> RunSplit | None:
@@ -189,7 +212,8 @@ def describe_missing(row: Row, found: Match) -> str:
 def _read_other(
     run: RunDirectory | None, config: DataConfig, split: RunSplit | None, notes: tuple[str, ...], source: Source | None
 ) -> RunData:
-    source = source or read_source(config)
+    # What only keeps training from starting, such as a class without train photos, doesn't matter to a trained model.
+    source = source or survey_source(config)
     return RunData(source, config, run, split, None, (*notes, *source.notes))
 
 
@@ -219,6 +243,4 @@ def _without_quarantined(own: Source, listing: Source, config: DataConfig, of_ru
 
 def _changed_note(altered: Sequence[Row], photos: int, split: str) -> str:
     names = listed([row.photo for row in altered])
-    return (
-        f"{len(altered):,} of {counted(photos, f'{split} photo')} have other content than when the run began: {names}"
-    )
+    return f"{len(altered):,} of {counted(photos, photo_of(split))} have other content than when the run began: {names}"

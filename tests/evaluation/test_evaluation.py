@@ -157,7 +157,10 @@ def test_data_with_other_classes_is_refused(run: RunDirectory, tmp_path: Path) -
     for name in ("blue, small", "grün", "yellow bird"):
         for index in range(4):
             write_photo(tmp_path / name / f"{index}.png", (1, 2, 3))
-    with pytest.raises(UserError, match="this data has no 'red bird'; the model doesn't know 'yellow bird'"):
+    with pytest.raises(UserError, match="has no class 'yellow bird', .*data.unknown_classes; .*--unknown FOLDER"):
+        evaluate(str(run.path), overrides=[f"data.root={tmp_path}"])
+    (tmp_path / "yellow bird").rename(tmp_path / "Red_Bird")
+    with pytest.raises(UserError, match="Is 'Red_Bird' its 'red bird'. Then rename it"):
         evaluate(str(run.path), overrides=[f"data.root={tmp_path}"])
 
 

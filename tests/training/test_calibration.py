@@ -60,11 +60,16 @@ def test_what_is_trained_is_calibrated_and_evaluated_again(run: RunDirectory) ->
     assert before.temperature == 1 and before.uncalibrated is None
     exported = export(str(run.path), ExportOptions("keras"), samples=2).folder
     assert outdated_exports(run) == []
+    everything = evaluate(str(run.path), "all")
+    # The train photos are among the evaluated ones, so that distances to them say nothing.
+    distances = ["nearest train photos", "class means (Mahalanobis)"]
+    scores = [score.score for score in everything.unknown.scores]
+    assert [score.score for score in before.unknown.scores] == [*scores, *distances] and "largest logit" in scores
     done = CliRunner().invoke(app, ["calibrate", str(run.path), "--json"])
     assert done.exit_code == 0, done.output
     answer = json.loads(done.stdout)
     assert answer["temperatures"] == load_model(run.best).temperatures == expected
-    assert answer["photos"] == 53 and "test" in answer["evaluated"]
+    assert answer["photos"] == 53 and answer["evaluated"] == ["all", "test"] and run.evaluation("all").is_current
     assert answer["outdated_exports"] == [str(exported)] == [str(folder) for folder in outdated_exports(run)]
     assert "answers as the run's model did before it was changed" in " ".join(evaluate(str(exported)).notes)
     shutil.rmtree(exported)

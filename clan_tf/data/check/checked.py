@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from clan_tf.config import DataConfig
 from clan_tf.data.checked_photos import CheckedPhotos, check_photos
 from clan_tf.data.sources import Photo
+from clan_tf.data.sources.source import photo_of
 from clan_tf.errors import UserError, counted
 from clan_tf.progress import Progress
 
@@ -31,7 +32,7 @@ def check_splits(
     if broken:
         _require_rest(splits, checked)
         for split, problems in broken.items():
-            of = counted(len(splits[split]), f"{split} photo")
+            of = counted(len(splits[split]), photo_of(split))
             progress.note(f"skipped {len(problems)} of {of} that can't be read")
         for line in _listed(broken, most=5):
             progress.note(line)
@@ -43,7 +44,7 @@ def _require_rest(splits: Mapping[str, Sequence[Photo]], checked: Mapping[str, C
         lost = {photo.label for photo in splits[split]} - {photo.label for photo in photos.photos}
         if not photos.photos or (split == "train" and lost):
             what = f"of {len(lost)} classes" if photos.photos else "at all"
-            raise UserError(f"data.on_broken: no {split} photos {what} are left, because so many can't be read.")
+            raise UserError(f"data.on_broken: no {photo_of(split)}s {what} are left, because so many can't be read.")
 
 
 def _listed(broken: Mapping[str, Sequence[str]], most: int = 20) -> list[str]:

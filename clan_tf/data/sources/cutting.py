@@ -67,7 +67,9 @@ def with_test(source: Source, fraction: float, seed: int) -> Source:
         return source
     train, test = cut(source.splits["train"], fraction, seed)
     notes = (*source.notes, *_without_groups_to_cut(source, train, test, "test"))
-    return replace(source, splits={**source.splits, "train": train, "test": test}, is_uncut=False, notes=notes)
+    return replace(
+        source, splits={**source.splits, "train": train, "test": test}, is_uncut=False, test_is_cut=True, notes=notes
+    )
 
 
 def with_validation(source: Source, fraction: float, seed: int) -> Source:

@@ -15,6 +15,8 @@ from clan_tf.errors import UserError, listed
 from clan_tf.photos.listing import LeftOut
 
 SPLITS = ("train", "val", "test")
+ALL = "all"
+"""Names the photos of all splits, where one is chosen."""
 
 
 class Box(NamedTuple):
@@ -80,6 +82,7 @@ class Source:
         is_uncut: whether the data has no splits, so that the test photos are still to be cut from train.
         unused: by reason (`quarantined`, `left out`) the photos of each split that the data has, but that aren't used.
         unknown: the photos of `data.unknown_classes`, of all splits, which have no label (-1).
+        test_is_cut: whether the test photos were cut at random, because the data has no splits.
     """
 
     class_names: tuple[str, ...]
@@ -91,13 +94,17 @@ class Source:
     is_uncut: bool = False
     unused: Mapping[str, Mapping[str, Sequence[Photo]]] = field(default_factory=dict)
     unknown: Sequence[Photo] = ()
+    test_is_cut: bool = False
 
     def photos(self, split: str) -> Sequence[Photo]:
-        """Returns the photos of a split; a `UserError` where there are none."""
-        if not self.splits.get(split):
+        """Returns the photos of a split, or of `ALL`; a `UserError` where there are none."""
+        photos = self.splits.get(split, ())
+        if split == ALL:
+            photos = [photo for name in SPLITS for photo in self.splits.get(name, ())]
+        if not photos:
             existing = ", ".join(name for name in SPLITS if self.splits.get(name))
             raise UserError(f"The data has no photos in the split {split!r}. Splits with photos: {existing}.")
-        return self.splits[split]
+        return photos
 
     def fingerprint(self) -> str:
         """Computes the SHA-256 of each photo's split, name and label, without the folders above the data."""
@@ -108,6 +115,11 @@ class Source:
             for photo in sorted(self.splits[split], key=lambda photo: photo.name):
                 digest.update(f"{split}\t{photo.name[prefix:]}\t{photo.label}\n".encode(errors="surrogateescape"))
         return digest.hexdigest()
+
+
+def photo_of(split: str) -> str:
+    """Returns what to call a photo of a split: `test photo`, and just `photo` where it may be of any."""
+    return "photo" if split == ALL else f"{split} photo"
 
 
 def every_photo(source: Source) -> Iterator[Photo]:
