@@ -56,5 +56,5 @@ def calibrate(
     if result.evaluated:
         say(f"Evaluated again: {', '.join(result.evaluated)}.")
     if result.outdated:
-        say(f"Exports of the model before, to be made again with --force: {', '.join(map(str, result.outdated))}.")
+        say(f"Exports of the model before, to be made again by --force: {', '.join(map(str, result.outdated))}.")
     say(f"Next: {command_line('clan-tf', 'report', Path(run))}")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from clan_tf.data import Photo
+from clan_tf.data import Photo, place_of
 from clan_tf.data.checked_photos import CheckedPhotos
 from clan_tf.errors import CheckFailed, UserError, counted
 from clan_tf.evaluation import (
@@ -48,8 +48,10 @@ class Comparison:
         sha256: of that file, in hexadecimal.
         name: the experiment's name, which exported files are named after.
         model: the Keras model.
-        split: the split of the compared photos: `test`, or `val` if there is none.
+        split: the split of the compared photos: `test`, or where there is none `val` or `train`.
         photos: the compared photos.
+        place: where these photos are.
+        notes: what is unusual about the photos that exports are compared and calibrated on.
 
     Raises:
         UserError: if the model or the data is wrong.
@@ -70,19 +72,19 @@ class Comparison:
         located = locate_keras(model)
         self.path, run = located.file, located.run
         self.sha256 = file_sha256(self.path)
-        config = other_config(run, config, self.progress)
+        config = other_config(run, config, self.progress, overrides)
         experiment = experiment_of(self.path, run, config, overrides)
         self.name = experiment.name
         self._predictor = KerasPredictor.open(located)
         self.model = self._predictor.model
         data = read_noted(run, experiment, config, self.progress)
         self._data = with_model_classes(self.path, self.model.class_names, data)
-        self.split = "test" if self._data.has("test") else "val"
-        if self.split == "val":
-            self.progress.note("There are no test photos: validation photos are compared.")
-        own = self._data.photos(self.split)
-        if missing := without_photos(self.model.class_names, own, self._data, self.split):
-            self.progress.note(f"note: {missing}")
+        self.notes: list[str] = []
+        self.place = place_of(data.config)
+        self.split = next((split for split in ("test", "val") if self._data.has(split)), "train")
+        if self.split != "test":
+            kind = "validation" if self.split == "val" else "train"
+            self._note(f"there are no test photos: {kind} photos are compared")
         self.photos = self.sample(self.split, samples)
         if len(self.photos.photos) < FEW_PHOTOS:
             self.progress.note(f"{counted(len(self.photos.photos), 'photo')} compared: too few to generalise.")
@@ -92,7 +94,16 @@ class Comparison:
     def sample(self, split: str, count: int | None = None) -> CheckedPhotos:
         """Reads photos of a split, stratified over classes; all if `count` is `None`."""
         photos: Sequence[Photo] = self._data.photos(split)
-        return check_noted(self._data, split, stratified(photos, count) if count else photos, self.progress)
+        if missing := without_photos(self.model.class_names, photos, self._data, split):
+            self._note(missing)
+        some = stratified(photos, count) if count else photos
+        return check_noted(self._data, split, some, self.progress, are_measured=False)
+
+    def _note(self, note: str) -> None:
+        """Shows a note, and keeps it for `export.json`."""
+        if note not in self.notes:
+            self.progress.note(f"note: {note}")
+            self.notes.append(note)
 
     def views(self, checked: CheckedPhotos, contract: Contract, description: str) -> list[np.ndarray]:
         """Prepares photos as input of an exported file, uint8 RGB."""

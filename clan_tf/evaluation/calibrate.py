@@ -37,7 +37,7 @@ class CalibrationResult:
         rejection: when it withholds an answer; `None` if it never does.
         never: the classes that are never answered.
         evaluated: the names of the run's evaluations, which were done again.
-        outdated: the folders of the run's exports that were made from a model before, and answer as that.
+        outdated: the folders of the run's exports that aren't known to be of this model, and answer as one before.
     """
 
     model: Path

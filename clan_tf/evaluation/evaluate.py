@@ -191,7 +191,7 @@ def evaluate(
     with open_predictor(located, branches, batch_size) as predictor:
         path, run = predictor.path, located.run
         _require_rank(top, len(predictor.class_names))
-        config = other_config(run, config, progress)
+        config = other_config(run, config, progress, overrides)
         own = run if run and path == run.best and not config and not overrides else None
         folder = _folder(predictor, split, branches, output, own)
         if folder:
@@ -205,7 +205,7 @@ def evaluate(
         if data_section:
             experiment = experiment.model_copy(update={"data": data_section})
         if split == ALL and (config or run is None):
-            experiment = uncut(experiment)
+            experiment = uncut(experiment, overrides)
         if run and run.read_status()["status"] != "finished":
             progress.note(f"note: the run {run.path} is {run.read_status()['status']}")
         data = read_noted(run, experiment, config, progress, source)

@@ -1,11 +1,12 @@
 """The photos that a model is evaluated on."""
 
+import json
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from clan_tf.config import DataConfig, Experiment, load_experiment
+from clan_tf.config import DataConfig, Experiment, flatten, load_experiment, require_data_key, with_values
 from clan_tf.config.loading import values_of
 from clan_tf.data import ALL, Photo, Source, experiment_for_folder, place_of
 from clan_tf.data.check import check_splits
@@ -14,14 +15,16 @@ from clan_tf.data.sources.csv_table import locate
 from clan_tf.data.sources.cutting import has_groups, unit_keys
 from clan_tf.data.sources.read import regrouped
 from clan_tf.data.sources.source import photo_of
-from clan_tf.data.starting import source_in
+from clan_tf.data.starting import name_for, source_in
 from clan_tf.errors import UserError, counted
 from clan_tf.evaluation.groups import FEW, FEWEST, Groups
 from clan_tf.progress import Progress
 from clan_tf.run import RunData, RunDirectory, is_run, read_model_data, read_run_split
-from clan_tf.run.exports import outdated_exports
+from clan_tf.run.exports import is_outdated
 from clan_tf.text import command_line
 
+OF_RUN = ("on_broken", "level", "crop_to_box")
+"""Keys of `data` that say how photos are read: others in the same layout are read as those of the run were."""
 FIRST_FOLD = "fold-1"
 """The run of the first fold in a folder of cross-validation."""
 
@@ -31,13 +34,16 @@ def experiment_of(
 ) -> Experiment:
     """Returns the given experiment, or that of the model's run.
 
-    Of a folder of photos it is the one that `train` would make, but for the run's name.
+    Of a folder of photos it is the one that `train` would make, named after the model, which reads the photos as those
+    of the run were read (`OF_RUN`).
 
     Raises:
-        UserError: if there is neither, or it can't be read.
+        UserError: if there is neither, or it can't be read, or an override isn't of `data`.
     """
+    for text in overrides:
+        require_data_key(text)
     if config and Path(config).is_dir():
-        return _experiment_of_photos(config, run, overrides)
+        return _experiment_of_photos(config, path, run, overrides)
     if config:
         return load_experiment(config, overrides)
     if run is None:
@@ -45,25 +51,39 @@ def experiment_of(
     return run.experiment(overrides)
 
 
-def _experiment_of_photos(folder: str, run: RunDirectory | None, overrides: Sequence[str]) -> Experiment:
+def _experiment_of_photos(folder: str, path: Path, run: RunDirectory | None, overrides: Sequence[str]) -> Experiment:
     if is_run(Path(folder)):
         raise UserError(
             f"--config: {folder} is a run directory, not a folder of photos. If its data is meant, give its config: "
             f"{command_line('--config', RunDirectory(folder).config)}."
         )
-    experiment = experiment_for_folder(folder, overrides)
-    if run is None or "name" in values_of(overrides):
-        return experiment
-    return experiment.model_copy(update={"name": run.experiment().name})
+    experiment, given = experiment_for_folder(folder, overrides), _given(overrides)
+    changes: dict[str, object] = {"name": run.experiment().name if run else name_for(path.with_suffix(""))}
+    if run:
+        own = run.experiment().data
+        keys = OF_RUN if own.source == experiment.data.source else OF_RUN[:1]
+        changes |= {f"data.{key}": getattr(own, key) for key in keys}
+    return with_values(experiment, {key: value for key, value in changes.items() if key not in given})
 
 
-def uncut(experiment: Experiment) -> Experiment:
-    """Returns the experiment without cuts of its data, where all photos are taken: nothing is to be noted on them."""
-    data = experiment.data.model_copy(update={"test_fraction": 0.0, "validation_fraction": 0.0})
-    return experiment.model_copy(update={"data": data})
+def _given(overrides: Sequence[str]) -> set[str]:
+    return {key for key, _ in flatten(values_of(overrides))}
 
 
-def other_config(run: RunDirectory | None, config: str | None, progress: Progress) -> str | None:
+def uncut(experiment: Experiment, overrides: Sequence[str]) -> Experiment:
+    """Returns the experiment without cuts of its data, where all photos are taken: nothing is to be noted on them.
+
+    A `data.fraction` counts only if it is among the overrides, not if the config takes it for training.
+    """
+    changes: dict[str, object] = {"test_fraction": 0.0, "validation_fraction": 0.0}
+    if "data.fraction" not in _given(overrides):
+        changes["fraction"] = 1.0
+    return experiment.model_copy(update={"data": experiment.data.model_copy(update=changes)})
+
+
+def other_config(
+    run: RunDirectory | None, config: str | None, progress: Progress, overrides: Sequence[str] = ()
+) -> str | None:
     """Returns the config whose data is used; `None` for the run's own, also where its folder of photos is named.
 
     A folder says nothing of splits, so that those of the run count, and no train photo becomes a test photo.
@@ -72,10 +92,24 @@ def other_config(run: RunDirectory | None, config: str | None, progress: Progres
         return config
     folder = Path(config)
     given = DataConfig(source=source_in(folder), root=str(folder))
-    if _place(given) != _place(run.experiment().data):
+    own = run.experiment().data
+    if _place(given) != _place(own):
+        _note_what_is_not_taken(config, given.source, own, overrides, progress)
         return config
     progress.note(f"note: {config} holds the run's own data: its splits are used")
     return None
+
+
+def _note_what_is_not_taken(
+    config: str, source: str, own: DataConfig, overrides: Sequence[str], progress: Progress
+) -> None:
+    """Notes keys of the run that may not hold for other photos: groups, and what a folder of another layout lacks."""
+    usual, given = DataConfig(), _given(overrides)
+    keys = ("group",) if own.source == source else ("group", *OF_RUN[1:])
+    lost = [key for key in keys if getattr(own, key) != getattr(usual, key) and f"data.{key}" not in given]
+    for key in lost:
+        way_out = command_line("--set", f"data.{key}={json.dumps(getattr(own, key))}")
+        progress.note(f"note: data.{key} of the run isn't taken for {config}; if it holds there, add {way_out}")
 
 
 def _place(config: DataConfig) -> tuple[str, Path | None, Path | None]:
@@ -103,10 +137,12 @@ def read_noted(
     return data
 
 
-def check_noted(data: RunData, split: str, photos: Sequence[Photo], progress: Progress) -> CheckedPhotos:
-    """Checks the photos of a split, decoding each once, and notes what their content shows."""
+def check_noted(
+    data: RunData, split: str, photos: Sequence[Photo], progress: Progress, are_measured: bool = True
+) -> CheckedPhotos:
+    """Checks the photos of a split, decoding each once, and notes what their content shows (`content_notes`)."""
     checked = check_splits({split: photos}, data.config, progress)[split]
-    for note in data.content_notes(split, checked):
+    for note in data.content_notes(split, checked, are_measured):
         progress.note(f"note: {note}")
     return checked
 
@@ -177,8 +213,7 @@ def notes_on_folds(path: Path, checked: CheckedPhotos, progress: Progress) -> li
 
 def notes_on_export(run: RunDirectory, file: Path, progress: Progress) -> list[str]:
     """Notes and returns that an export in a run is of a model that the run no longer has, if so."""
-    folders = {path.absolute() for path in (file, *file.parents)}
-    if not any(folder.absolute() in folders for folder in outdated_exports(run)):
+    if not is_outdated(run, file):
         return []
     note = (
         f"{file} answers as the run's model did before it was changed (clan-tf calibrate): export it again, by --force"
@@ -188,22 +223,25 @@ def notes_on_export(run: RunDirectory, file: Path, progress: Progress) -> list[s
 
 
 def note_on_cut(data: RunData, split: str, progress: Progress) -> list[str]:
-    """Notes and returns that test photos of other data are only those that were cut at random, if so.
+    """Notes and returns that the photos of a split of other data are only those that were cut at random, if so.
 
     Raises:
         UserError: if none could be cut, because there are too few photos of each class.
     """
-    if data.match or split != "test" or not data.source.test_is_cut:
+    source = data.source
+    are_cut = {"test": source.test_is_cut, "val": source.val_is_cut, "train": source.test_is_cut or source.val_is_cut}
+    is_of_run = data.match is not None or (data.run is not None and data.split is None)
+    if is_of_run or not are_cut.get(split):
         return []
-    test, everything = len(data.source.splits["test"]), sum(map(len, data.source.splits.values()))
-    if not test:
+    taken, everything = len(source.splits.get(split, ())), sum(map(len, source.splits.values()))
+    if not taken:
         raise UserError(
-            f"{place_of(data.config)} has no test split, and too few photos of each class to cut one off: "
+            f"{place_of(data.config)} has no {split} split, and too few photos of each class to cut one off: "
             f"{counted(everything, 'photo')}. Take all: --split {ALL}."
         )
     note = (
-        f"this data has no test split of its own: {test:,} of its {counted(everything, 'photo')} were taken at random; "
-        f"--split {ALL} takes all"
+        f"this data has no {split} split of its own: {taken:,} of its {counted(everything, 'photo')} were taken at "
+        f"random; --split {ALL} takes all"
     )
     progress.note(f"note: {note}")
     return [note]

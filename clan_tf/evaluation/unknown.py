@@ -83,6 +83,9 @@ def measured_unknown(
         probabilities: the combined prediction for these, `(photos, classes)`.
         progress: where progress is shown.
 
+    Distances are to the photos that the model was trained on, so that there are none if these are unknown, as with
+    other data than the run's, or among the evaluated ones. Without a run, the data's train photos stand for them.
+
     Raises:
         UserError: as in `unknown_photos`.
     """
@@ -96,10 +99,15 @@ def measured_unknown(
             "model's classes: are they unknown?"
         )
     train = None
-    if isinstance(predictor, KerasPredictor) and split != ALL:
-        train = compared_photos(data.source, data.config, progress)
-    elif isinstance(predictor, KerasPredictor):
-        progress.note("note: no distances to train photos are computed: these are among the evaluated ones")
+    if isinstance(predictor, KerasPredictor):
+        if split in (ALL, "train"):
+            reason = "these are among the evaluated ones"
+        elif data.run and data.match is None:
+            reason = "this data isn't the run's own"
+        else:
+            reason, train = "", compared_photos(data.source, data.config, progress)
+        if reason:
+            progress.note(f"note: no distances to train photos are computed: {reason}")
     figures = unknown_figures(predictor, known, probabilities, unknown, train, progress)
     return replace(figures, folder=None if folder is None else str(Path(folder).absolute()))
 

@@ -82,30 +82,50 @@ class RunData:
                 )
         return self.source.photos(split)
 
-    def content_notes(self, split: str, checked: CheckedPhotos) -> list[str]:
-        """Returns notes on photos of a split whose content changed since the run began, or that the run knows already:
-        of other data by their content, of its own where `ALL` are asked for."""
+    def content_notes(self, split: str, checked: CheckedPhotos, are_measured: bool = True) -> list[str]:
+        """Returns notes on photos of a split whose content changed since the run began, or that the run knows already.
+
+        Args:
+            split: the split, or `ALL`.
+            checked: its photos, or some of them.
+            are_measured: whether a model is measured on them, so that it matters which of them the run knows: of other
+                data by their content, of its own where `ALL` are asked for.
+        """
         if self.match:
             rows = [row for own in ([split] if split != ALL else SPLITS) for row in self.match.rows.get(own, ())]
             # Fewer photos than the split has may be checked.
             altered = changed(rows, checked, folder_of(self.config))
             notes = [_changed_note(altered, len(checked.photos), split)] if altered else []
             return [*notes, self._own_note(self.match, checked)] if split == ALL else notes
-        trained = {row.digest for row in self.split.used if row.split == "train"} if self.split else set()
-        known = sum(digest in trained for digest in checked.digests)
-        if not known or split == "train":
-            return []
-        photos = counted(len(checked.photos), photo_of(split))
-        return [f"the run was trained on {known:,} of these {photos} (they have the same content)"]
+        return self._known_notes(split, checked) if are_measured else []
 
     def _own_note(self, found: Match, checked: CheckedPhotos) -> str:
         keys = {key_of(photo, folder_of(self.config)) for photo in checked.photos}
         train, val = (sum(row.photo in keys for row in found.rows.get(split, ())) for split in ("train", "val"))
         chosen_by = f", and {val:,} its validation photos" if val else ""
+        unused = sum(row.use != "used" for row in self.split.rows) if self.split else 0
+        others = f". {counted(unused, 'photo')} that the run left out aren't among them" if unused else ""
         return (
             f"{train:,} of these {counted(len(checked.photos), 'photo')} are train photos of the run{chosen_by}: the "
-            "accuracy is higher than on new photos"
+            f"accuracy is higher than on new photos{others}"
         )
+
+    def _known_notes(self, split: str, checked: CheckedPhotos) -> list[str]:
+        if self.run and self.split is None and split == ALL:
+            return [
+                f"which of these photos the run was trained on isn't known, because {self.run.path} has no splits.csv"
+            ]
+        counts = {}
+        for own in ("train", "val"):
+            digests = {row.digest for row in self.split.used if row.split == own} if self.split else set()
+            counts[own] = sum(digest in digests for digest in checked.digests)
+        photos = counted(len(checked.photos), photo_of(split))
+        parts = [f"was trained on {counts['train']:,}"] if counts["train"] else []
+        parts += [f"chose its best epoch by {counts['val']:,}"] if counts["val"] else []
+        if not parts:
+            return []
+        first, others = parts[0], "".join(f", and {part} of them" for part in parts[1:])
+        return [f"the run {first} of these {photos}{others} (they have the same content)"]
 
 
 def read_run_split(run: RunDirectory) -> RunSplit | None:

@@ -58,7 +58,10 @@ def read_csv(config: DataConfig) -> Source:
         photo = Photo(entry.path, labels[entry.label], group=entry.group or None)
         splits.setdefault(entry.split or "train", []).append(photo)
     if not splits["train"]:
-        raise UserError(f"{table.place}: no row has the split 'train'.")
+        raise UserError(
+            f"{table.place}: no row has the split 'train'. To evaluate a model on such photos, leave the column out of "
+            "the table, and take --split all."
+        )
     return Source(class_names, splits, tuple(_notes(table, columns)), is_uncut=not entries[0].split)
 
 

@@ -254,7 +254,8 @@ def _by_split(root: Path, folders: Sequence[Path], told: Mapping[str, str]) -> d
     if "train" not in found:
         raise UserError(
             f"data.root: {root} has {_slashed(folders)} but no train/ with class folders. "
-            "Move the class folders of the train photos into train/; or rename or remove the others."
+            "Move the class folders of the train photos into train/; or rename or remove the others. To evaluate a "
+            "model on some of these alone, name the folder that holds their class folders."
         )
     return {split: found[split][0] for split in SPLIT_FOLDERS if split in found}
 

@@ -96,7 +96,8 @@ def _completed(corrected: Corrected, config: DataConfig) -> Source:
     unused = {"quarantined": left_behind(source.splits, clean), "left out": left_behind(clean, taken)}
     source = replace(source, splits=taken, unused=unused)
     source = replace(source, notes=(*source.notes, *case_notes(source.class_names), *divided_notes(source)))
-    return replace(source, problems=class_problems(source, place_of(config), CLASSES_ARE.get(_kind(config), "")))
+    named = "Name fewer data.unknown_classes." if config.unknown_classes else CLASSES_ARE.get(_kind(config), "")
+    return replace(source, problems=class_problems(source, place_of(config), named))
 
 
 def _without_problems(source: Source) -> Source:

@@ -55,7 +55,7 @@ def without_classes(source: Source, names: Sequence[str], place: str) -> Source:
         place: the key that names the data, and its path.
 
     Raises:
-        UserError: if the data doesn't have one of them, or fewer than two others.
+        UserError: if the data doesn't have one of them, or no others.
     """
     if not names:
         return source
@@ -68,12 +68,9 @@ def without_classes(source: Source, names: Sequence[str], place: str) -> Source:
             )
     unknown_labels = {own[normal_name(name)] for name in names}
     known = [index for index in range(len(source.class_names)) if index not in unknown_labels]
-    if len(known) < 2:
+    if not known:
         classes = "class" if len(own) == 1 else "classes"
-        raise UserError(
-            f"data.unknown_classes: leaves {len(known)} of {len(own)} {classes} ({place}); telling classes apart needs "
-            "at least two. Name fewer."
-        )
+        raise UserError(f"data.unknown_classes: leaves 0 of {len(own)} {classes} ({place}). Name fewer.")
     labels = {index: label for label, index in enumerate(known)}
     splits = {
         split: [replace(photo, label=labels[photo.label]) for photo in photos if photo.label in labels]
