@@ -13,21 +13,11 @@ from clan_tf.errors import UserError
 from clan_tf.evaluation import current_evaluation, evaluate, read_predictions, tables
 from clan_tf.files import write_text
 from clan_tf.models import load_model, save_model
-from clan_tf.progress import Progress
 from clan_tf.report import write_report
 from clan_tf.run import EvaluationFolder, RunDirectory
 from helpers.models import randomize_heads
+from helpers.notes import Notes
 from helpers.pictures import without_pictures
-
-
-class Notes(Progress):
-    """Keeps the notes."""
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
 
 
 @pytest.fixture

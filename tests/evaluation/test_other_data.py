@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from sklearn import metrics
 from typer.testing import CliRunner
 
 from clan_tf.cli.main import app
-from clan_tf.config import with_values
+from clan_tf.config import load_experiment, with_values
 from clan_tf.errors import UserError
 from clan_tf.evaluation import Evaluation, evaluate, other_config
 from clan_tf.export.comparison import Comparison
@@ -22,6 +23,7 @@ from clan_tf.progress import Progress
 from clan_tf.run import RunDirectory
 from clan_tf.taxonomy import Taxonomy
 from helpers.models import randomize_heads
+from helpers.notes import Notes
 from helpers.photos import write_photo
 from helpers.pictures import without_pictures
 
@@ -170,3 +172,52 @@ def test_an_export_is_compared_on_photos_of_some_classes(trained_run: RunDirecto
     labels = {Path(photo.name).parent.name: photo.label for photo in compared.photos.photos}
     assert labels == {"blue, small": 0, "grün": 1}
     assert compared.name == trained_run.experiment().name
+    assert compared.split == "test"
+    shutil.rmtree(labelled / "grün")
+    for path in list((labelled / "blue, small").iterdir())[1:]:
+        path.unlink()
+    alone = Comparison(str(trained_run.path), config=str(labelled))
+    assert (alone.split, len(alone.photos.photos)) == ("train", 1)
+    assert alone.notes[0] == "there are no test photos: train photos are compared"
+    assert alone.notes[1].startswith("no train photo of this data is of 2 of the model's 3 classes")
+
+
+def test_whatever_split_of_other_data_is_asked_for_photos_that_the_run_knows_are_counted(
+    trained_run: RunDirectory, colour_folders: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(colour_folders / "train", tmp_path / "copies")
+    with trained_run.splits.open(encoding="utf-8") as file:
+        known = [row["split"] for row in csv.DictReader(file)].count("val")
+    assert known > 0
+    trained, chosen = {}, {}
+    for split in ("train", "val", "test", "all"):
+        result = evaluate(str(trained_run.path), split, config=str(tmp_path / "copies"))
+        (note,) = [note for note in result.notes if "they have the same content" in note]
+        trained[split], chosen[split] = (
+            sum(map(int, re.findall(pattern, note))) for pattern in (r"was trained on (\d+)", r"best epoch by (\d+)")
+        )
+        assert trained[split] + chosen[split] == result.photos
+        assert ("random" in " ".join(result.notes)) == (split != "all")
+    for counts, expected in ((trained, 36 - known), (chosen, known)):
+        assert counts["all"] == expected == counts["train"] + counts["val"] + counts["test"]
+
+
+def test_distances_are_to_photos_that_the_model_was_trained_on(
+    trained_run: RunDirectory, labelled: Path, colour_folders: Path
+) -> None:
+    for config, split, computed in ((None, "test", True), (None, "train", False), (str(labelled), "test", False)):
+        result = evaluate(str(trained_run.path), split, config=config, unknown=str(colour_folders / "test"))
+        assert ("nearest train photos" in [score.score for score in result.unknown.scores]) == computed
+
+
+def test_what_of_the_run_does_not_hold_for_a_folder_is_said(labelled: Path, tmp_path: Path) -> None:
+    values = {"data.source": "cub", "data.root": str(tmp_path), "data.crop_to_box": True, "data.group": "path:^(.)"}
+    run = RunDirectory(tmp_path / "run")
+    run.path.mkdir()
+    run.config.write_text(with_values(load_experiment("demo"), values).to_yaml(), encoding="utf-8")
+    notes = Notes()
+    other_config(run, str(labelled), notes, ["data.group=null"])
+    assert [note.partition(" of the run ")[0] for note in notes.notes] == ["note: data.crop_to_box"]
+    assert notes.notes[0].endswith("if it holds there, add --set data.crop_to_box=true")
+    other_config(run, str(labelled), notes)
+    assert "add --set 'data.group=\"path:^(.)\"'" in notes.notes[1]

@@ -34,6 +34,7 @@ from clan_tf.search.trials import TrialTrainer
 from clan_tf.training import train
 from clan_tf.training.failures import how_to_resume
 from helpers import TINY_DEMO, TOOLS
+from helpers.notes import Notes
 from tools import search_process
 
 TABLE = ("trial", "training.learning_rate", "val_combined_accuracy", "spread", "repeats", "best_epochs", "failed")
@@ -123,14 +124,10 @@ def test_there_are_a_picture_and_the_hparams_of_every_trial(found: SearchOutcome
 
 
 def test_a_finished_search_says_so_and_shows_its_result(found: SearchOutcome) -> None:
-    class Notes(Progress):
-        def note(self, text: str) -> None:
-            notes.append(text)
-
-    notes: list[str] = []
-    again = search(tiny(), found.search, found.directory.path, progress=Notes())
+    notes = Notes()
+    again = search(tiny(), found.search, found.directory.path, progress=notes)
     assert again.was_over
-    assert notes == [f"{found.directory.path} is finished"]
+    assert notes.notes == [f"{found.directory.path} is finished"]
     assert again.ranked == found.ranked
 
 

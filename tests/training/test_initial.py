@@ -11,22 +11,12 @@ import pytest
 from clan_tf.config import Experiment, with_values
 from clan_tf.errors import UserError
 from clan_tf.models import load_model
-from clan_tf.progress import Progress
 from clan_tf.run import RunDirectory
 from clan_tf.run.checkpoints import state_files
 from clan_tf.training import train
 from clan_tf.training.plan import plan_training
+from helpers.notes import Notes
 from helpers.photos import write_photo
-
-
-class Notes(Progress):
-    """What is noted, in a list."""
-
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.texts.append(text)
 
 
 class Snapshot(keras.callbacks.Callback):
@@ -64,7 +54,7 @@ def test_a_run_from_another_is_resumed_without_it(
     assert "2 of 3 classes in the heads" in plan.rows["starts from"]
     progress = Notes()
     train(experiment, str(run.path), progress=progress, callbacks=[Snapshot(run.path, killed.path)])
-    (note,) = (text for text in progress.texts if text.startswith("starts from "))
+    (note,) = (text for text in progress.notes if text.startswith("starts from "))
     assert "2 of 3 classes in the heads of mid_1, top, refined_top" in note and note.endswith("New: 1 class")
     assert run.experiment().model.init == str(old.path)
     assert run.read_environment()["init"]["file"] == str(old.best)
