@@ -52,6 +52,14 @@ ConfigOption = Annotated[
         help="Folder of photos, or config, whose data to use; by default the run's own.",
     ),
 ]
+TrainedModelArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        callback=usable_path,
+        help="A run directory, a .keras file, or the folder of an export of that format.",
+    ),
+]
 SetOption = Annotated[
     list[str] | None,
     typer.Option(

@@ -58,7 +58,7 @@ def evaluate(
             "--output",
             metavar="D",
             callback=usable_path,
-            help="Where to write; by default the run's evaluation/, if evaluated on its own data.",
+            help="Where to write; by default the run's evaluation/, if its best model is evaluated on its own data.",
         ),
     ] = None,
     as_json: JsonOption = False,
@@ -97,6 +97,8 @@ def evaluate(
     _print_unknown(result)
     if result.folder:
         say(f"Tables, pictures and all predictions: {result.folder}")
+    else:
+        say("No files were written; --output D writes tables, pictures and all predictions.")
 
 
 def print_accuracies(result: "Evaluation", split: str) -> None:

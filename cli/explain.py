@@ -10,7 +10,7 @@ from clan_tf.cli.branches import branch_names, branches_option
 from clan_tf.cli.console import (
     ConsoleProgress,
     JsonOption,
-    ModelArgument,
+    TrainedModelArgument,
     print_json,
     print_table,
     quiet_tensorflow,
@@ -22,7 +22,7 @@ from clan_tf.text import printable
 
 
 def explain(
-    model: ModelArgument,
+    model: TrainedModelArgument,
     paths: Annotated[list[str], typer.Argument(metavar="PATH…", help="Photos, and folders of photos.")],
     output: Annotated[str, typer.Option("--output", metavar="D", callback=usable_path, help="The folder to make.")],
     at: Annotated[

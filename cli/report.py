@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from clan_tf.cli.console import ConsoleProgress, JsonOption, print_json, quiet_tensorflow, say, usable_path
+from clan_tf.cli.console import ConsoleProgress, JsonOption, SetOption, print_json, quiet_tensorflow, say, usable_path
 from clan_tf.text import data_size
 
 
@@ -17,6 +17,7 @@ def report(
             "--output", metavar="FILE", callback=usable_path, help="The HTML file; by default RUN/report.html."
         ),
     ] = None,
+    overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write an HTML page about a run.
@@ -26,7 +27,7 @@ def report(
     quiet_tensorflow()
     from clan_tf.report import write_report
 
-    path = write_report(run, Path(output) if output else None, ConsoleProgress())
+    path = write_report(run, Path(output) if output else None, ConsoleProgress(), overrides or ())
     size = path.stat().st_size
     if as_json:
         print_json({"report": str(path), "bytes": size})

@@ -14,7 +14,7 @@ from clan_tf.cli.console import (
     usable_path,
 )
 from clan_tf.cli.experiment import ExperimentArguments, with_experiment
-from clan_tf.errors import CheckFailed, UserError, counted
+from clan_tf.errors import CheckFailed, UserError, counted, nearest
 from clan_tf.text import command_line
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def train(
         ),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Resume the run in --run-dir; start it if there is none.")
+        bool, typer.Option("--resume", help="Resume the run in --run-dir; with CONFIG, start it if none is there.")
     ] = False,
     with_report: Annotated[
         bool, typer.Option("--report/--no-report", help="Write a report at the end: a page with pictures.")
@@ -58,6 +58,8 @@ def train(
     if ensemble and folds is None:
         raise UserError("--ensemble: is of the models of several folds. Give their number: --folds K.")
     own = _own_config(run_dir) if resume and run_dir and experiment.config is None and folds is None else None
+    if resume and run_dir and folds is None and own is None and experiment.config is None:
+        raise UserError(_no_such_run(Path(run_dir)))
     if folds is not None:
         experiment = replace(experiment, overrides=(*experiment.overrides, f"data.folds={folds}", "data.fold=1"))
     loaded = experiment.load(own or "demo")
@@ -84,9 +86,20 @@ def _own_config(run_dir: str) -> str | None:
     return str(RunDirectory(run_dir).config) if is_run(Path(run_dir)) else None
 
 
+def _no_such_run(path: Path) -> str:
+    from clan_tf.run import is_run
+
+    siblings = [str(each) for each in path.parent.iterdir() if is_run(each)] if path.parent.is_dir() else []
+    return (
+        f"--resume: there is no run {path}.{nearest(str(path), siblings)} To start one there, say what to train: a "
+        "folder of photos, a YAML file, or the name of a shipped config."
+    )
+
+
 def _train(experiment: "Experiment", run_dir: str | None, resume: bool, with_report: bool) -> None:
     from clan_tf.cli.evaluate import print_accuracies
     from clan_tf.evaluation import evaluate
+    from clan_tf.run.exports import outdated_exports
     from clan_tf.training import train as train_experiment
 
     progress = ConsoleProgress()
@@ -106,6 +119,8 @@ def _train(experiment: "Experiment", run_dir: str | None, resume: bool, with_rep
     say(f"\nRun directory: {run}")
     say(f"  curves       {result.run.curves}")
     say(f"  evaluation   {result.run.evaluation(split).path}")
+    if outdated := outdated_exports(result.run):
+        say(f"Exports of a model before, to be made again by --force: {', '.join(map(str, outdated))}")
     say("Next:")
     predict, export, again = (command_line("clan-tf", verb, run) for verb in ("predict", "export", "evaluate"))
     say(f"  {predict} PHOTO…          labels for your photos")

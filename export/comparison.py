@@ -26,6 +26,7 @@ from clan_tf.files import file_sha256
 from clan_tf.inference import KerasPredictor, keras_process, locate, locate_keras
 from clan_tf.inference.views import views_of_contract
 from clan_tf.progress import Progress
+from clan_tf.run.unfinished import note_unless_finished
 from clan_tf.runtime import Contract, ExportedModel
 from clan_tf.runtime.exported import PROBABILITIES, SERVE_BYTES
 
@@ -72,6 +73,7 @@ class Comparison:
         located = locate_keras(model)
         self.path, run = located.file, located.run
         self.sha256 = file_sha256(self.path)
+        note_unless_finished(run, self.progress.note)
         config = other_config(run, config, self.progress, overrides)
         experiment = experiment_of(self.path, run, config, overrides)
         self.name = experiment.name

@@ -44,6 +44,8 @@ def _explain(mistake: Any) -> str:
     if mistake["type"] == "value_error":
         text = str(mistake["ctx"]["error"])
         return f"{name}: {text}" if text[-1] in ".?" else f"{name}: {text}."
+    if mistake["type"] in ("model_type", "model_attributes_type"):
+        return f"{name}: is a section of keys, no value; received {shown(value)}.{_key_that_takes(value, location)}"
     rule = mistake["msg"][0].lower() + mistake["msg"][1:]
     return f"{name}: {rule}; received {shown(value)}.{_quoting(mistake['type'], value)}"
 
@@ -78,9 +80,22 @@ def _all_keys(section: Any, prefix: str = "") -> Iterator[str]:
             yield from _all_keys(field.annotation, f"{prefix}{name}.")
 
 
+def _key_that_takes(value: Any, location: Sequence[str]) -> str:
+    """Names the key of a section that has a value among its choices; otherwise all of the section's keys."""
+    fields = _section_at(location).model_fields
+    for key, field in fields.items():
+        if value in get_args(field.annotation):
+            return f" Did you mean {'.'.join([*location, key])}={value}?"
+    return f" Its keys are {', '.join(fields)}."
+
+
 def _valid_keys(location: Sequence[str]) -> list[str]:
+    return list(_section_at(location).model_fields)
+
+
+def _section_at(location: Sequence[str]) -> Any:
     section: Any = Experiment
     for part in location:
         # In a mapping, such as the branches of `loss_weight_schedules`, every key has the same keys.
         section = section.model_fields[part].annotation if is_section(section) else get_args(section)[1]
-    return list(section.model_fields)
+    return section

@@ -2,8 +2,10 @@
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib import resources
 from importlib.resources.abc import Traversable
+from mimetypes import guess_type
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,8 @@ from clan_tf.errors import UserError, nearest
 from clan_tf.files import read_regular_file
 from clan_tf.files.regular import TEXT_BYTES
 from clan_tf.text import command_line
+
+YAML_SUFFIXES = (".yaml", ".yml")
 
 
 def shipped_files(package: str) -> dict[str, Traversable]:
@@ -48,6 +52,8 @@ def _read_text(given: str | Path, shipped: Mapping[str, Traversable], kind: str)
     path, name = Path(given), str(given)
     if path.is_dir() and name not in shipped:
         raise UserError(f"{path}: is a folder, where a YAML file or a shipped {kind} is needed.{_way_out(path, kind)}")
+    if path.is_file() and (other := _other_kind(path)):
+        raise UserError(f"{path}: {other}, where a YAML file or a shipped {kind} is needed.")
     if path.is_file() or (path.exists() and name not in shipped):
         try:
             return read_regular_file(path, TEXT_BYTES).decode("utf-8")
@@ -56,17 +62,37 @@ def _read_text(given: str | Path, shipped: Mapping[str, Traversable], kind: str)
             raise UserError(f"{path}: can't be read as a YAML text: {reason}.") from error
     if name in shipped:
         return shipped[name].read_text(encoding="utf-8")
-    raise UserError(f"{given}: neither a YAML file nor a shipped {kind}. {_names(name, shipped)}")
+    raise _nothing_called(name, "neither a YAML file nor a shipped " + kind, shipped)
 
 
 def require_config(given: str, shipped: Mapping[str, Traversable]) -> None:
     """Raises a `UserError` unless there is a folder, a file or a shipped config of that name."""
     if not os.path.exists(given) and given not in shipped:
-        raise UserError(f"{given}: neither a folder, a YAML file nor a shipped config. {_names(given, shipped)}")
+        raise _nothing_called(given, "neither a folder, a YAML file nor a shipped config", shipped)
 
 
-def _names(given: str, shipped: Mapping[str, Traversable]) -> str:
-    return f"{nearest(given, list(shipped))} Shipped are: {', '.join(shipped)}.".lstrip()
+def _nothing_called(given: str, reason: str, shipped: Mapping[str, Traversable]) -> UserError:
+    """Returns the error for a name of nothing, with the nearest path; for a plain name, with shipped ones, too."""
+    path = Path(given)
+    known = next(parent for parent in path.parents if parent.is_dir() or parent == parent.parent)
+    first = known / path.relative_to(known).parts[0] if path.name else path
+    paths: list[str] = []
+    with suppress(OSError):
+        paths = [str(each) for each in known.iterdir() if each.is_dir() or each.suffix in YAML_SUFFIXES]
+    if len(path.parts) < 2 and not given.endswith((*YAML_SUFFIXES, "/", os.sep)):
+        meant = nearest(given, [*shipped, *paths])
+        return UserError(f"{given}: {reason}.{meant} Shipped are: {', '.join(shipped)}.")
+    where = "" if first == path else f", nor {first}"
+    return UserError(f"{given}: there is no such file or folder{where}.{nearest(str(first), paths)}")
+
+
+def _other_kind(path: Path) -> str:
+    """Says what a file is that isn't YAML, by its suffix, and how such a thing is given; empty if it may be YAML."""
+    kind = guess_type(path.name)[0] or ""
+    if kind in ("text/csv", "text/tab-separated-values"):
+        values = command_line("data.source=csv", f"data.csv={path}")
+        return f"is a table (with the keys {values} its photos are taken)"
+    return "is a photo (a folder of photos can be given)" if kind.startswith("image/") else ""
 
 
 def _way_out(folder: Path, kind: str) -> str:

@@ -70,6 +70,9 @@ def estimated_figures(
 ) -> dict[str, Estimate]:
     """Computes `confusion_figures` with bootstrap intervals over the photos, or over groups of them.
 
+    Where every photo is classified rightly, so is every resample, and an interval of no width would say too much: the
+    accuracy's own stands for all.
+
     Args:
         labels: true classes, int `(photos,)`.
         predicted: predicted classes, int `(photos,)`.
@@ -84,6 +87,8 @@ def estimated_figures(
         for name, figures in confusion_figures(matrices.reshape(-1, classes, classes)).items():
             drawn[name].append(figures)
     bounds = {name: np.percentile(np.concatenate(parts), (2.5, 97.5)) for name, parts in drawn.items()}
+    if (right := Share.of_photos(labels == predicted, groups)).value == 1:
+        bounds = dict.fromkeys(bounds, np.array([right.low, right.high]))
     return {name: Estimate(float(value), *map(float, bounds[name])) for name, value in values.items()}
 
 

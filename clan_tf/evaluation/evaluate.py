@@ -44,6 +44,7 @@ from clan_tf.models import COMBINED
 from clan_tf.models.combination import tempered
 from clan_tf.progress import Progress
 from clan_tf.run import EvaluationFolder, RunDirectory
+from clan_tf.run.unfinished import note_unless_finished
 from clan_tf.runtime import are_in_top
 
 Scores = dict[str, float]
@@ -195,7 +196,7 @@ def evaluate(
         own = run if run and path == run.best and not config and not overrides else None
         folder = _folder(predictor, split, branches, output, own)
         if folder:
-            require_folder_or_nothing("--output" if output else str(path), folder.path)
+            require_folder_or_nothing("--output", folder.path)
             # Its user may have added files to a run, in which an evaluation's own are replaced alone.
             if run is None or not folder.path.resolve().is_relative_to(run.path.resolve()):
                 folder.require_own("--output")
@@ -206,8 +207,7 @@ def evaluate(
             experiment = experiment.model_copy(update={"data": data_section})
         if split == ALL and (config or run is None):
             experiment = uncut(experiment, overrides)
-        if run and run.read_status()["status"] != "finished":
-            progress.note(f"note: the run {run.path} is {run.read_status()['status']}")
+        note_unless_finished(run, progress.note)
         data = read_noted(run, experiment, config, progress, source)
         data = with_model_classes(path, predictor.class_names, data)
         cut_notes = note_on_cut(data, split, progress)

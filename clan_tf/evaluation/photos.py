@@ -215,9 +215,7 @@ def notes_on_export(run: RunDirectory, file: Path, progress: Progress) -> list[s
     """Notes and returns that an export in a run is of a model that the run no longer has, if so."""
     if not is_outdated(run, file):
         return []
-    note = (
-        f"{file} answers as the run's model did before it was changed (clan-tf calibrate): export it again, by --force"
-    )
+    note = f"{file} answers as the run's model did before it was changed: export it again, by --force"
     progress.note(f"note: {note}")
     return [note]
 

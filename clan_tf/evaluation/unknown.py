@@ -100,10 +100,10 @@ def measured_unknown(
         )
     train = None
     if isinstance(predictor, KerasPredictor):
-        if split in (ALL, "train"):
-            reason = "these are among the evaluated ones"
-        elif data.run and data.match is None:
+        if data.run and data.match is None:
             reason = "this data isn't the run's own"
+        elif split in (ALL, "train"):
+            reason = "these are among the evaluated ones"
         else:
             reason, train = "", compared_photos(data.source, data.config, progress)
         if reason:

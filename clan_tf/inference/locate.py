@@ -115,7 +115,11 @@ def _numbered(path: Path) -> list[Path]:
 
 
 def _no_model(path: Path, reason: str) -> UserError:
+    from clan_tf.run import find_run_above
+
+    owner = find_run_above(path) if path.exists() else None
+    hint = f" Give the run that it is in: {owner.path}." if owner else ""
     return UserError(
-        f"{path}: {reason}. A model is a run directory or a .keras file; predict, evaluate and benchmark also take a "
-        ".tflite or .onnx file, a SavedModel folder, or the folder of an export."
+        f"{path}: {reason}.{hint} A model is a run directory or a .keras file; predict, evaluate and benchmark also "
+        "take a .tflite or .onnx file, a SavedModel folder, or the folder of an export."
     )

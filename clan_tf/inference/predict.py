@@ -72,9 +72,14 @@ def predict(
     """
     progress = progress or Progress()
     photos = given_photos(paths, progress.note)
+    located = locate(os.fspath(model))
+    if not located.is_exported:
+        from clan_tf.run.unfinished import note_unless_finished
+
+        note_unless_finished(located.run, progress.note)
     results: list[dict[str, Any]] = []
     with (
-        open_predictor(locate(os.fspath(model)), batch_size=batch_size) as predictor,
+        open_predictor(located, batch_size=batch_size) as predictor,
         progress.track("predicting photos", len(photos)) as advance,
     ):
         rejection = _rejection(predictor, unsure_below, unsure_otherwise)

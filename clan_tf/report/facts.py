@@ -9,8 +9,9 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 from sklearn.metrics import confusion_matrix
 
-from clan_tf.config import Experiment
+from clan_tf.config import DataConfig, Experiment, require_data_key
 from clan_tf.data import Source
+from clan_tf.data.sources.source import folder_of, relative_name
 from clan_tf.errors import UserError, counted
 from clan_tf.evaluation import (
     EVALUATE_AGAIN,
@@ -202,8 +203,15 @@ class RunFacts:
         return np.array([index[row[column]] for row in self.predictions])
 
 
-def read_facts(path: str, progress: Progress) -> tuple[RunFacts, Source | None, list[str]]:
+def read_facts(
+    path: str, progress: Progress, overrides: Sequence[str] = ()
+) -> tuple[RunFacts, Source | None, list[str]]:
     """Reads a run's facts on test or, without a test split, on val; evaluates the run unless its evaluation is current.
+
+    Args:
+        path: the run directory.
+        progress: where progress is shown.
+        overrides: `KEY=VALUE` strings that say where its photos are now.
 
     Returns:
         The facts; the photos, if they can still be read; and notes for the reader.
@@ -213,13 +221,17 @@ def read_facts(path: str, progress: Progress) -> tuple[RunFacts, Source | None, 
     """
     if not is_run(Path(path)):
         raise UserError(f"{path}: not a run directory (it has no config.yaml and status.json).")
-    run, notes, source = RunDirectory(path), [], None
+    for text in overrides:
+        require_data_key(text)
+    run, notes, source, config = RunDirectory(path), [], None, None
     try:
-        data = read_run_data(run, run.experiment().data)
+        config = run.experiment(overrides).data
+        data = read_run_data(run, config)
         source = data.source
         notes += [f"{note[0].upper()}{note[1:]}." for note in data.notes if note not in source.notes]
     except UserError as error:
         notes.append(f"The photos can no longer be read, so there are no examples: {error}")
+        progress.note(f"note: {notes[-1]}")
     split = _choose_split(run)
     if split == "val":
         notes.append(
@@ -227,12 +239,14 @@ def read_facts(path: str, progress: Progress) -> tuple[RunFacts, Source | None, 
             "photos will be somewhat lower."
         )
     try:
-        current_evaluation(run, split, progress=progress, source=source)
+        current_evaluation(run, split, progress=progress, source=source, data_section=config if source else None)
     except UserError as error:
         if source or not run.evaluation(split).is_complete:
             raise
         notes.append(f"These figures are of an earlier model of the run, which can't be evaluated again: {error}")
     facts = RunFacts(run, split)
+    if source and config:
+        facts.predictions = _where_photos_are(facts.predictions, run.experiment().data, config)
     if facts.status["status"] != "finished":
         notes.append(f"This run is {facts.status['status']}, so these are the figures of its best epoch so far.")
     for name, skipped in facts.data.get("skipped", {}).items():
@@ -241,6 +255,15 @@ def read_facts(path: str, progress: Progress) -> tuple[RunFacts, Source | None, 
             f"{lost} couldn't be read and {'was' if len(skipped) == 1 else 'were'} skipped, such as {skipped[0]}."
         )
     return facts, source, notes
+
+
+def _where_photos_are(rows: list[dict[str, str]], own: DataConfig, now: DataConfig) -> list[dict[str, str]]:
+    """Returns the rows of an evaluation with the names that its photos have where the data is now."""
+    before, after = folder_of(own), folder_of(now)
+    if not before or not after or before == after:
+        return rows
+    old, new = Path(before).resolve(), Path(after).resolve()
+    return [row | {"photo": str(new / relative_name(row["photo"], old))} for row in rows]
 
 
 def _choose_split(run: RunDirectory) -> str:

@@ -42,7 +42,9 @@ FEW_CLASSES = 40
 """Up to this many classes, the whole confusion matrix is shown expanded."""
 
 
-def write_report(run: str, output: Path | None = None, progress: Progress | None = None) -> Path:
+def write_report(
+    run: str, output: Path | None = None, progress: Progress | None = None, overrides: Sequence[str] = ()
+) -> Path:
     """Writes a run's report: one HTML file that needs no network and runs no scripts.
 
     It covers the test photos, or the validation photos if the data has no test split. The run is evaluated first if
@@ -52,6 +54,7 @@ def write_report(run: str, output: Path | None = None, progress: Progress | None
         run: a run directory.
         output: the file to write; `report.html` in the run directory if `None`.
         progress: where progress is shown.
+        overrides: `KEY=VALUE` strings that say where the run's photos are now.
 
     Returns:
         The file.
@@ -64,7 +67,7 @@ def write_report(run: str, output: Path | None = None, progress: Progress | None
         require_file_or_nothing(output)
         require_folder_or_nothing("--output", output.parent)
     with progress.track("reading the run and drawing", 3) as advance:
-        facts, source, notes = read_facts(run, progress)
+        facts, source, notes = read_facts(run, progress, overrides)
         advance()
         examples = _examples(facts, source, notes)
         advance()

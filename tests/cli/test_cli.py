@@ -143,6 +143,11 @@ def test_train_evaluate_and_predict_as_a_user_would(fast_demo: list[str], tmp_pa
         (["train", "--dry-run", "--set", "model.weights=none.h5"], "there is no file"),
         (["train", "--init", 'a "quoted" model'], 'a "quoted" model: no such file'),
         (["train", "--resume"], "--resume: needs the run to resume"),
+        (
+            ["train", "--resume", "--run-dir", "absent"],
+            "--resume: there is no run absent. To start one there, say what",
+        ),
+        (["train", "training.schedule=cosine"], "received 'cosine'. Did you mean training.schedule.kind=cosine?"),
         (["train", "--set", "training.device=gpu"], "TensorFlow sees no GPU"),
         (["train", "--set", "training.accumulation=5"], "must be a multiple of accumulation"),
         (["train", "--set", "training.loss_weight_schedules={mid: {start: 0, epochs: 1}}"], "Did you mean mid_1?"),

@@ -70,7 +70,7 @@ def test_words_give_the_same_experiment_again() -> None:
         ("demo --epochs many", r"training\.epochs: .*received 'many'"),
         ("demo epochs=3", r"epochs: no such key\. Did you mean training\.epochs\?"),
         ("demo --preset fats", "no preset 'fats'"),
-        ("nowhere/", "neither a folder, a YAML file nor a shipped config"),
+        ("nowhere/", "nowhere/: there is no such file or folder"),
     ],
 )
 def test_a_mistake_gets_one_message(words: str, expected: str) -> None:

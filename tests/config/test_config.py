@@ -280,3 +280,34 @@ def test_a_folder_as_a_config_says_what_to_give(tmp_path: Path) -> None:
         load_experiment(tmp_path / "my photos")
     with pytest.raises(UserError, match="nowhere: neither a YAML file nor a shipped config"):
         load_experiment("nowhere")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("fotos", r"fotos: neither .* shipped config\. Did you mean photos\? Shipped are: demo,"),
+        ("photos/brds", r"photos/brds: there is no such file or folder\. Did you mean photos/birds\?"),
+        ("fotos/birds", r"fotos/birds: there is no such file or folder, nor fotos\. Did you mean photos\?"),
+        ("mine.yml", r"mine\.yml: there is no such file or folder\. Did you mean mine\.yaml\?"),
+        ("photos.csv", r"photos\.csv: is a table \(with the keys data\.source=csv data\.csv=photos\.csv its photos"),
+        ("a.JPG", r"a\.JPG: is a photo \(a folder of photos can be given\), where a YAML file"),
+    ],
+)
+def test_a_path_to_nothing_or_to_something_else_is_told_from_a_name(
+    given: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "photos" / "birds").mkdir(parents=True)
+    for name in ("mine.yaml", "photos.csv", "a.JPG"):
+        (tmp_path / name).write_text("path,label\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=message):
+        load_experiment(given)
+
+
+def test_a_section_that_is_given_as_a_value_is_named_with_its_keys() -> None:
+    with pytest.raises(
+        UserError, match=r"training\.schedule: is a section .* Did you mean training\.schedule\.kind=step"
+    ):
+        load_experiment("demo", ["training.schedule=step"])
+    with pytest.raises(UserError, match=r"received 'fast'\. Its keys are kind, "):
+        load_experiment("demo", ["training.schedule=fast"])

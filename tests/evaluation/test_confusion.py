@@ -5,6 +5,7 @@ import pytest
 from sklearn import metrics
 
 from clan_tf.evaluation.confusion import CLASS_COLUMNS, class_rows, confusion_figures, estimated_figures
+from clan_tf.evaluation.metrics import Share
 
 CLASSES = 5
 
@@ -69,3 +70,11 @@ def test_rows_of_classes_are_those_of_scikit_learn(answers: tuple[np.ndarray, np
         assert row["precision"] == (precision[label] if label < 4 else None)
         assert row["low"] < row["accuracy"] < row["high"] or row["accuracy"] in (0, 1)
     assert rows[-1]["predicted"] == 0
+
+
+def test_where_every_answer_is_right_the_averages_have_the_interval_of_the_accuracy() -> None:
+    labels = np.arange(33) % 5
+    wilson = Share.of(33, 33)
+    assert wilson.low < 0.9
+    for estimate in estimated_figures(labels, labels, 5).values():
+        assert (estimate.value, estimate.low, estimate.high) == (1, wilson.low, wilson.high)

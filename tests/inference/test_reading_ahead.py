@@ -13,6 +13,7 @@ from PIL import Image
 from clan_tf.errors import CheckFailed
 from clan_tf.in_parallel import in_parallel
 from clan_tf.inference import Predictor, predict
+from clan_tf.inference.locate import LocatedModel
 
 SECONDS = 20
 """Given up after this time, so that a mistake doesn't hang the tests."""
@@ -51,7 +52,7 @@ class FakePredictor(Predictor):
 
 def predicted(predictor: FakePredictor, monkeypatch: pytest.MonkeyPatch, photos: Sequence[object]) -> list[dict]:
     module = sys.modules["clan_tf.inference.predict"]  # the package exports its function by the same name
-    monkeypatch.setattr(module, "locate", lambda path: path)
+    monkeypatch.setattr(module, "locate", lambda path: LocatedModel(Path("model.tflite"), Path("model.tflite")))
     monkeypatch.setattr(module, "open_predictor", lambda model, batch_size: predictor)
     return predict("fake", photos, top=1)
 

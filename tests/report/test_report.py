@@ -18,13 +18,17 @@ from clan_tf.evaluation import evaluate
 from clan_tf.files import write_text
 from clan_tf.models import save_model
 from clan_tf.models.build import build_model
+from clan_tf.progress import Progress
 from clan_tf.report import write_report
 from clan_tf.report.charts import short
+from clan_tf.report.facts import read_facts
 from clan_tf.report.statistics import confused_groups, similar_order
 from clan_tf.run import RunDirectory
 from helpers import chromium
 from helpers.models import randomize_heads
+from helpers.notes import Notes
 from helpers.photos import write_photo
+from helpers.pictures import without_pictures
 
 CLASSES, PHOTOS = 200, 5794
 """As many as CUB-200-2011 has in its test split."""
@@ -263,3 +267,24 @@ def _copy(run: RunDirectory, folder: Path) -> RunDirectory:
         evaluate(str(run.path))
     shutil.copytree(run.path, folder / "run", ignore=shutil.ignore_patterns("tensorboard"))
     return RunDirectory(folder / "run")
+
+
+def test_photos_that_were_moved_are_found_where_the_user_says(
+    trained_run: RunDirectory, colour_folders: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(trained_run.path, tmp_path / "run", ignore=shutil.ignore_patterns("tensorboard"))
+    shutil.copytree(colour_folders, tmp_path / "moved")
+    run = RunDirectory(tmp_path / "run")
+    before = run.config.read_text(encoding="utf-8")
+    with without_pictures():
+        evaluate(str(run.path))
+    run.config.write_text(before.replace(str(colour_folders), str(tmp_path / "gone")), encoding="utf-8")
+    with run.evaluation("test").predictions.open(encoding="utf-8") as file:
+        text = file.read().replace(str(colour_folders), str(tmp_path / "gone"))
+    run.evaluation("test").predictions.write_text(text, encoding="utf-8")
+    notes = Notes()
+    facts, source, _ = read_facts(str(run.path), notes)
+    assert source is None and "no longer be read" in notes.notes[0] and "--set data.root=FOLDER" in notes.notes[0]
+    facts, source, _ = read_facts(str(run.path), Progress(), [f"data.root={tmp_path / 'moved'}"])
+    assert {row["photo"] for row in facts.predictions} == {photo.name for photo in source.photos("test")}
+    assert all(Path(row["photo"]).is_file() for row in facts.predictions)

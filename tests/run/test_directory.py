@@ -1,5 +1,6 @@
 """The names of a run's files, against what training and evaluation leave on the disk."""
 
+import shutil
 from pathlib import Path
 
 from clan_tf.choices import FORMER_DEFAULTS
@@ -7,6 +8,7 @@ from clan_tf.config import ModelConfig
 from clan_tf.evaluation import evaluate
 from clan_tf.files.writing import LOCK
 from clan_tf.run import EvaluationFolder, RunDirectory
+from clan_tf.run.unfinished import note_unless_finished
 
 
 def names_in(folder: Path) -> set[str]:
@@ -49,3 +51,14 @@ def test_a_run_from_before_a_choice_existed_keeps_the_network_it_had(trained_run
     assert run.experiment().model == ModelConfig(architecture="plain", backbone="tiny")
     run.config.write_text("".join(older), encoding="utf-8")
     assert run.experiment(["model.mid_pooling=max"]).model.mid_pooling == "max"
+
+
+def test_a_model_of_an_unfinished_run_is_noted_with_its_epochs(trained_run: RunDirectory, tmp_path: Path) -> None:
+    shutil.copytree(trained_run.path, tmp_path / "run", ignore=shutil.ignore_patterns("tensorboard", "evaluation"))
+    run, notes = RunDirectory(tmp_path / "run"), []
+    for other in (None, run):
+        note_unless_finished(other, notes.append)
+    assert notes == []
+    run.write_status("stopped", reason="Ctrl-C")
+    note_unless_finished(run, notes.append)
+    assert notes == [f"note: the run {run.path} is stopped, after 1 epoch: this is its best model so far"]
