@@ -120,10 +120,9 @@ def test_what_training_refuses_is_refused_before_a_folder_is_made(
     values: dict[str, Any], message: str, experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for folder in (None, "folds"):
-        for start in (cross_validate, plan_folds):
-            with pytest.raises(UserError, match=message):
-                start(with_values(experiment, values), 2, folder)
+    for start, folder in ((cross_validate, None), (plan_folds, "folds")):
+        with pytest.raises(UserError, match=message):
+            start(with_values(experiment, values), 2, folder)
     assert not list(tmp_path.iterdir())
 
 
@@ -139,10 +138,11 @@ def test_a_folder_in_which_no_fold_began_is_removed(
     with pytest.raises(UserError, match="No photo can be read"):
         cross_validate(experiment, 2, folder)
     assert not [path for path in tmp_path.rglob("*") if path.name != "runs"]
-    (tmp_path / "given").mkdir()
-    with pytest.raises(UserError, match="No photo can be read"):
-        cross_validate(experiment, 2, "given", resume=True)
-    assert (tmp_path / "given").is_dir(), "this process hasn't made it"
+    if folder is None:
+        (tmp_path / "given").mkdir()
+        with pytest.raises(UserError, match="No photo can be read"):
+            cross_validate(experiment, 2, "given", resume=True)
+        assert (tmp_path / "given").is_dir(), "this process hasn't made it"
 
 
 def test_a_dry_run_of_folds_refuses_the_folder_that_training_refuses(experiment: Experiment, tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ HEAVY = {
     "efficientnet_v2_b3",
     "efficientnet_v2_m",
     "efficientnet_v2_l",
+    "convnext_tiny",
     "convnext_small",
     "convnext_base",
     "convnext_large",
