@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from contextlib import suppress
+from difflib import get_close_matches
 from importlib import resources
 from importlib.resources.abc import Traversable
 from mimetypes import guess_type
@@ -50,11 +51,13 @@ def read_yaml(given: str | Path, shipped: Mapping[str, Traversable], kind: str) 
 
 def _read_text(given: str | Path, shipped: Mapping[str, Traversable], kind: str) -> str:
     path, name = Path(given), str(given)
-    if path.is_dir() and name not in shipped:
+    # The methods of `Path` raise an `OSError` for names that are too long.
+    is_file = os.path.isfile(path)
+    if os.path.isdir(path) and name not in shipped:
         raise UserError(f"{path}: is a folder, where a YAML file or a shipped {kind} is needed.{_way_out(path, kind)}")
-    if path.is_file() and (other := _other_kind(path)):
+    if is_file and (other := _other_kind(path)):
         raise UserError(f"{path}: {other}, where a YAML file or a shipped {kind} is needed.")
-    if path.is_file() or (path.exists() and name not in shipped):
+    if is_file or (os.path.exists(path) and name not in shipped):
         try:
             return read_regular_file(path, TEXT_BYTES).decode("utf-8")
         except (OSError, UnicodeDecodeError) as error:
@@ -74,16 +77,17 @@ def require_config(given: str, shipped: Mapping[str, Traversable]) -> None:
 def _nothing_called(given: str, reason: str, shipped: Mapping[str, Traversable]) -> UserError:
     """Returns the error for a name of nothing, with the nearest path; for a plain name, with shipped ones, too."""
     path = Path(given)
-    known = next(parent for parent in path.parents if parent.is_dir() or parent == parent.parent)
+    known = next(parent for parent in path.parents if os.path.isdir(parent) or parent == parent.parent)
     first = known / path.relative_to(known).parts[0] if path.name else path
-    paths: list[str] = []
+    names: list[str] = []
     with suppress(OSError):
-        paths = [str(each) for each in known.iterdir() if each.is_dir() or each.suffix in YAML_SUFFIXES]
+        names = [each.name for each in known.iterdir() if each.is_dir() or each.suffix in YAML_SUFFIXES]
     if len(path.parts) < 2 and not given.endswith((*YAML_SUFFIXES, "/", os.sep)):
-        meant = nearest(given, [*shipped, *paths])
+        meant = nearest(given, [*shipped, *names])
         return UserError(f"{given}: {reason}.{meant} Shipped are: {', '.join(shipped)}.")
     where = "" if first == path else f", nor {first}"
-    return UserError(f"{given}: there is no such file or folder{where}.{nearest(str(first), paths)}")
+    meant = f" Did you mean {known / close[0]}?" if (close := get_close_matches(first.name, names, n=1)) else ""
+    return UserError(f"{given}: there is no such file or folder{where}.{meant}")
 
 
 def _other_kind(path: Path) -> str:
