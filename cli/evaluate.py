@@ -166,22 +166,26 @@ def _print_levels(result: "Evaluation") -> None:
 
 
 def _print_classes(result: "Evaluation", most: int = 5) -> None:
-    worst = sorted(result.per_class, key=lambda row: row["accuracy"])[:most]
-    print_table(
-        "Hardest classes",
-        ("class", "accuracy (recall)", "95 % interval", "precision", "F1", "photos"),
-        [
-            (
-                row["class"],
-                percent(row["accuracy"]),
-                f"{percent(row['low'])} to {percent(row['high'])}",
-                "" if row["precision"] is None else percent(row["precision"]),
-                percent(row["f1"]),
-                str(row["photos"]),
-            )
-            for row in worst
-        ],
-    )
+    with_mistakes = [row for row in result.per_class if row["accuracy"] < 1]
+    worst = sorted(with_mistakes, key=lambda row: row["accuracy"])[:most]
+    if worst:
+        print_table(
+            "Hardest classes",
+            ("class", "accuracy (recall)", "95 % interval", "precision", "F1", "photos"),
+            [
+                (
+                    row["class"],
+                    percent(row["accuracy"]),
+                    f"{percent(row['low'])} to {percent(row['high'])}",
+                    "" if row["precision"] is None else percent(row["precision"]),
+                    percent(row["f1"]),
+                    str(row["photos"]),
+                )
+                for row in worst
+            ],
+        )
+    if right := len(result.per_class) - len(with_mistakes):
+        say(f"All photos are right in {right:,} of the {len(result.per_class):,} classes.")
     pairs = result.confused_pairs[:most]
     if pairs:
         print_table(

@@ -8,6 +8,7 @@ import typer
 
 from clan_tf.cli.console import (
     ConsoleProgress,
+    percent,
     print_table,
     quiet_tensorflow,
     say,
@@ -19,6 +20,7 @@ from clan_tf.text import command_line
 
 if TYPE_CHECKING:
     from clan_tf.config import Experiment
+    from clan_tf.evaluation import Evaluation
     from clan_tf.folds import CrossValidation
 
 
@@ -113,6 +115,7 @@ def _train(experiment: "Experiment", run_dir: str | None, resume: bool, with_rep
     split = "test" if result.source.splits.get("test") else "val"
     evaluation = evaluate(str(run), split=split, progress=progress, source=result.source, data_section=result.data)
     print_accuracies(evaluation, split)
+    _print_chance(evaluation, result.run.experiment(), outcome.epochs)
     if split == "val":
         say("There is no test split: these photos chose the epoch, so accuracy on new photos will be somewhat lower.")
     report = _write_report(str(run), progress) if with_report else None
@@ -130,6 +133,25 @@ def _train(experiment: "Experiment", run_dir: str | None, resume: bool, with_rep
     if report:
         say(f"\nReport, to read first: {report.absolute()}")
         say("Open it in a browser: what the model confuses, where it looks, how sure it is.")
+
+
+def _print_chance(evaluation: "Evaluation", experiment: "Experiment", epochs: int) -> None:
+    """Says so if the run can't do more than guess, and what helps."""
+    from clan_tf.models import BACKBONES
+
+    if evaluation.beats_guessing:
+        return
+    name, share = evaluation.most_frequent
+    model, data = experiment.model, experiment.data
+    say(
+        f"\nThese answers aren't clearly better than always {name!r}, the most frequent class, which is right for "
+        f"{percent(share)} of the {counted(evaluation.photos, 'photo')}. What may help:"
+    )
+    if model.weights is None and model.init is None and BACKBONES[model.backbone].imagenet:
+        say("  model.weights=imagenet         pretrained weights in place of random ones")
+    say(f"  --epochs N                     more than the {counted(epochs, 'epoch')} of this run")
+    if data.source != "generated":
+        say("  clan-tf data check CONFIG      whether the photos and their labels are what you think they are")
 
 
 def _cross_validate(

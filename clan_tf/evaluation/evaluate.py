@@ -110,6 +110,20 @@ class Evaluation:
         """The expected calibration error of the combined prediction, 0…1."""
         return self.calibration["expected_calibration_error"].value
 
+    @property
+    def most_frequent(self) -> tuple[str, float]:
+        """The most frequent class of the photos and its share, 0…1: the accuracy of always answering it."""
+        most = max(self.per_class, key=lambda row: row["photos"])
+        return most["class"], most["photos"] / self.photos
+
+    @property
+    def beats_guessing(self) -> bool:
+        """Whether the combined prediction's accuracy is above that of always answering the most frequent class.
+
+        It is if the lower end of its 95 % interval is.
+        """
+        return self.averages["top1"].low > self.most_frequent[1]
+
     def to_json(self) -> dict[str, Any]:
         """Returns plain values, as `evaluate --json` prints them."""
         return {

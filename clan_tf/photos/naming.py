@@ -13,7 +13,7 @@ Reason = Literal["hidden", "system", "document", "special", "repeated", "loose",
 REASONS: dict[Reason, tuple[str, str, str]] = {
     "hidden": ("hidden file", "hidden folder", ""),
     "system": ("system file", "system folder", ""),
-    "document": ("file", "folder", " named as documents"),
+    "document": ("file", "folder", " with the name of a document"),
     "special": ("special file", "special folder", " (pipe, socket or device)"),
     "repeated": ("link", "link", " to a folder that is read already or holds the link"),
     "loose": ("photo", "folder", " beside the class folders"),

@@ -101,7 +101,7 @@ def _render(facts: RunFacts, examples: dict[str, Any], notes: Sequence[str]) -> 
             levels=describe_levels(facts.levels),
             mean_confidence=float(facts.confidence.mean()),
             classes=classes,
-            hardest=classes[:HARDEST],
+            hardest=[one for one in classes if one.share.value < 1][:HARDEST],
             curves={
                 kind: _image(curves_chart(facts.epochs, kind, facts.status.get("best_epoch")))
                 for kind in ("accuracy", "loss")

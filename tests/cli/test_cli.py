@@ -102,6 +102,7 @@ def test_train_evaluate_and_predict_as_a_user_would(fast_demo: list[str], tmp_pa
     assert "combined (mid_1 + top + refined_top)" in trained.output
     assert "trained 1 epoch in" in trained.output
     assert "runs/demo-001" in trained.output
+    assert "These answers aren't clearly better than always" in trained.output and "--epochs N" in trained.output
     run_dir = tmp_path / "runs" / "demo-001"
     assert (run_dir / "evaluation" / "test" / "confusion.png").is_file()
 

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import tensorflow as tf
 
 from clan_tf.errors import UserError
 from clan_tf.evaluation import Evaluation, evaluate
+from clan_tf.evaluation.metrics import Estimate, Share
 from clan_tf.export.gate import Limits, compare, failed_limits
 from clan_tf.inference import ProbabilityFunction, predict
 from clan_tf.models import CLAN, load_model
@@ -55,6 +57,20 @@ def test_of_equal_probabilities_the_first_classes_count_everywhere(k: int, rng: 
         assert figures["agreement"] == 1
         (predicted,) = np.nonzero(probabilities.argmax(axis=1) == labels)
         assert len(predicted) == sum(expected)
+
+
+@pytest.mark.parametrize(
+    ("right", "most", "beats"),
+    # The lower end of Wilson's interval of 12 in 40 is 18.1 %, of 20 in 40 is 35.2 %.
+    [(12, 7, True), (12, 8, False), (20, 14, True), (20, 15, False), (40, 40, False)],
+)
+def test_a_model_beats_guessing_only_beyond_chance(result: Evaluation, right: int, most: int, beats: bool) -> None:
+    rows = [{"class": "rare", "photos": 1}] * (40 - most) + [{"class": "usual", "photos": most}]
+    share = Share.of(right, 40)
+    averages = {"top1": Estimate(share.value, share.low, share.high)}
+    other = replace(result, photos=40, per_class=rows, averages=averages)
+    assert other.beats_guessing is beats
+    assert other.most_frequent == ("usual", most / 40)
 
 
 def test_nan_counts_against_the_label() -> None:

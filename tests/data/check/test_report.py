@@ -136,7 +136,7 @@ def test_documents_among_the_photos_are_left_out_and_listed(root: Path) -> None:
     assert report.to_json()["left_out"]["files"] == {"document": 3, "system": 1, "hidden": 1}
     assert report.counts["train"][CLASSES[0]] == 7 and not report.failed
     (note,) = report.notes
-    assert "Left out: 1 hidden file, such as " in note and "; 3 files named as documents, such as " in note
+    assert "Left out: 1 hidden file, such as " in note and "; 3 files with the name of a document, such as " in note
 
 
 def test_photos_in_memory_are_checked_as_files_are() -> None:
