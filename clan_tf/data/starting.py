@@ -29,9 +29,9 @@ def experiment_for_folder(
     """Makes the experiment that `clan-tf train FOLDER` trains.
 
     The run is named after the folder, and the source follows from the files in it: class folders, with or without
-    splits, unless a file tells one of the official layouts, a table or a pack. Unless they are overridden, the number
-    of epochs follows from the number of train photos (`epochs_for`), and a batch holds no more photos than there are:
-    where the splits are still to be cut, no more than nearly every cut leaves.
+    splits, unless a file tells one of the official layouts, a table or a pack, or `data.csv` names a table. Unless they
+    are overridden, the number of epochs follows from the number of train photos (`epochs_for`), and a batch holds no
+    more photos than there are: where the splits are still to be cut, no more than nearly every cut leaves.
 
     Args:
         folder: the folder.
@@ -44,9 +44,10 @@ def experiment_for_folder(
     values = read_preset(preset)
     root = Path(folder)
     values["name"] = name_for(root)
-    values.setdefault("data", {}).update(source=source_in(root), root=str(root))
-    experiment = experiment_from(values, overrides, folder)
     overridden = dict(flatten(values_of(overrides)))
+    source = "csv" if overridden.get("data.csv") else source_in(root)
+    values.setdefault("data", {}).update(source=source, root=str(root))
+    experiment = experiment_from(values, overrides, folder)
     photos, fewest = _train_photos(experiment.data)
     chosen: dict[str, int] = {}
     if "training.epochs" not in overridden:

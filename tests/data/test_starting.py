@@ -79,6 +79,18 @@ def test_files_in_the_folder_tell_the_source(tmp_path: Path) -> None:
         source_in(tmp_path / "0")
 
 
+def test_a_given_table_is_read_or_is_said_not_to_be(colour_folders: Path, tmp_path: Path) -> None:
+    photos = sorted(path.relative_to(colour_folders).as_posix() for path in colour_folders.rglob("*.*"))
+    rows = "".join(f"{photo}\t{'odd' if number % 2 else 'even'}\n" for number, photo in enumerate(photos))
+    table = tmp_path / "table.csv"
+    table.write_text(f"path\tlabel\n{rows}", encoding="utf-8")
+    source = read_source(experiment_for_folder(colour_folders, [f"data.csv={table}"]).data)
+    assert source.class_names == ("even", "odd") and not any("table.csv" in note for note in source.notes)
+    ignored = read_source(experiment_for_folder(colour_folders, [f"data.csv={table}", "data.source=folders"]).data)
+    assert "even" not in ignored.class_names
+    assert f"data.csv: {table} isn't read, because data.source is folders; data.source=csv reads it." in ignored.notes
+
+
 @pytest.mark.parametrize("name", shipped_presets())
 def test_every_preset_is_pretrained_and_has_taps(name: str) -> None:
     experiment = load_experiment(name)

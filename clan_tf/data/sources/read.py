@@ -95,9 +95,16 @@ def _completed(corrected: Corrected, config: DataConfig) -> Source:
     taken = take_fraction(clean, config.fraction, config.split_seed)
     unused = {"quarantined": left_behind(source.splits, clean), "left out": left_behind(clean, taken)}
     source = replace(source, splits=taken, unused=unused)
-    source = replace(source, notes=(*source.notes, *case_notes(source.class_names), *divided_notes(source)))
+    notes = (*source.notes, *case_notes(source.class_names), *divided_notes(source), *_notes_on_table(config))
+    source = replace(source, notes=notes)
     named = "Name fewer data.unknown_classes." if config.unknown_classes else CLASSES_ARE.get(_kind(config), "")
     return replace(source, problems=class_problems(source, place_of(config), named))
+
+
+def _notes_on_table(config: DataConfig) -> list[str]:
+    if config.csv is None or config.source == "csv":
+        return []
+    return [f"data.csv: {config.csv} isn't read, because data.source is {config.source}; data.source=csv reads it."]
 
 
 def _without_problems(source: Source) -> Source:
