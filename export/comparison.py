@@ -13,7 +13,7 @@ from clan_tf.errors import CheckFailed, UserError, counted
 from clan_tf.evaluation import (
     check_noted,
     experiment_of,
-    notes_on_folds,
+    note_on_folds,
     other_config,
     read_noted,
     with_model_classes,
@@ -91,7 +91,7 @@ class Comparison:
         if len(self.photos.photos) < FEW_PHOTOS:
             self.progress.note(f"{counted(len(self.photos.photos), 'photo')} compared: too few to generalise.")
         if run is None:
-            notes_on_folds(self.path, self.photos, self.progress)
+            note_on_folds(self.path, self.photos, self.progress)
 
     def sample(self, split: str, count: int | None = None) -> CheckedPhotos:
         """Reads photos of a split, stratified over classes; all if `count` is `None`."""

@@ -19,7 +19,7 @@ from clan_tf.evaluation.metrics import (
     reliability_bins,
     top_k_accuracy,
 )
-from clan_tf.evaluation.photos import check_noted, experiment_of, notes_on_folds, other_config, read_noted
+from clan_tf.evaluation.photos import check_noted, experiment_of, note_on_folds, other_config, read_noted
 from clan_tf.evaluation.selective import RiskPoint, Selective, rejection_text, risk_curve, risk_rows
 from clan_tf.evaluation.tables import read_predictions
 from clan_tf.evaluation.unknown import Unknown, score_rows, unknown_text
@@ -51,7 +51,7 @@ __all__ = [
     "experiment_of",
     "interval_text",
     "mean_height_text",
-    "notes_on_folds",
+    "note_on_folds",
     "other_config",
     "read_noted",
     "read_predictions",

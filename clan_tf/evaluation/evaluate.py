@@ -28,9 +28,9 @@ from clan_tf.evaluation.photos import (
     check_noted,
     experiment_of,
     note_on_cut,
+    note_on_export,
+    note_on_folds,
     noted_groups,
-    notes_on_export,
-    notes_on_folds,
     other_config,
     read_noted,
     uncut,
@@ -42,7 +42,7 @@ from clan_tf.files import file_sha256, require_folder_or_nothing
 from clan_tf.inference import Predictor, locate, open_predictor
 from clan_tf.models import COMBINED
 from clan_tf.models.combination import tempered
-from clan_tf.progress import Progress
+from clan_tf.progress import NotingProgress, Progress
 from clan_tf.run import EvaluationFolder, RunDirectory
 from clan_tf.run.unfinished import note_unless_finished
 from clan_tf.runtime import are_in_top
@@ -195,7 +195,7 @@ def evaluate(
     Raises:
         UserError: if the model, the data or a name is wrong, or photos are of classes that the model doesn't have.
     """
-    progress = progress or Progress()
+    progress = NotingProgress(progress or Progress())
     if split not in (*SPLITS, ALL):
         raise UserError(
             f"--split: must be {', '.join(SPLITS)} or {ALL}; received {split!r}.{nearest(split, [*SPLITS, ALL])}"
@@ -224,26 +224,24 @@ def evaluate(
         note_unless_finished(run, progress.note)
         data = read_noted(run, experiment, config, progress, source)
         data = with_model_classes(path, predictor.class_names, data)
-        cut_notes = note_on_cut(data, split, progress)
+        note_on_cut(data, split, progress)
         if predictor.lost_rejection:
             progress.note(f"note: {predictor.lost_rejection}")
-        notes = notes_on_export(run, located.file, progress) if run else []
+        if run:
+            note_on_export(run, located.file, progress)
         checked = check_noted(data, split, data.photos(split), progress)
         probabilities = predictor.answers(checked, progress)
         others = measured_unknown(predictor, data, split, unknown, checked, probabilities[COMBINED], progress)
-    groups, group_notes = noted_groups(data, split, checked, progress)
-    notes += [*data.notes, *cut_notes, *data.content_notes(split, checked), *group_notes]
-    notes += [predictor.lost_rejection] if predictor.lost_rejection else []
+    groups = noted_groups(data, split, checked, progress)
     if run is None:
-        notes += notes_on_folds(path, checked, progress)
+        note_on_folds(path, checked, progress)
     if missing := without_photos(predictor.class_names, checked.photos, data, split):
-        notes.append(f"{missing}; averages are over those that have")
-        progress.note(f"note: {notes[-1]}")
+        progress.note(f"note: {missing}; averages are over those that have")
     if split == "val" and data.match and (fitted := _fitted(predictor)):
-        notes.append(f"{fitted} fitted on the validation photos: on others the model does less well")
-        progress.note(f"note: {notes[-1]}")
+        progress.note(f"note: {fitted} fitted on the validation photos: on others the model does less well")
     ranks = _ranks(top, len(predictor.class_names))
-    result = _summarize(predictor, split, checked.labels, probabilities, others, folder, tuple(notes), ranks, groups)
+    notes = tuple(dict.fromkeys([*data.notes, *progress.notes]))  # whoever read `source` has noted its notes
+    result = _summarize(predictor, split, checked.labels, probabilities, others, folder, notes, ranks, groups)
     result = replace(result, model_sha256=digest, top=top, normalize_confusion=normalize_confusion)
     if folder:
         write_tables(result, checked, probabilities, predictor.class_names, folder)

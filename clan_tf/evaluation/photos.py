@@ -23,7 +23,7 @@ from clan_tf.run import RunData, RunDirectory, is_run, read_model_data, read_run
 from clan_tf.run.exports import is_outdated
 from clan_tf.text import command_line
 
-OF_RUN = ("on_broken", "level", "crop_to_box")
+READING_KEYS = ("on_broken", "level", "crop_to_box")
 """Keys of `data` that say how photos are read: others in the same layout are read as those of the run were."""
 FIRST_FOLD = "fold-1"
 """The run of the first fold in a folder of cross-validation."""
@@ -35,7 +35,7 @@ def experiment_of(
     """Returns the given experiment, or that of the model's run.
 
     Of a folder of photos it is the one that `train` would make, named after the model, which reads the photos as those
-    of the run were read (`OF_RUN`).
+    of the run were read (`READING_KEYS`).
 
     Raises:
         UserError: if there is neither, or it can't be read, or an override isn't of `data`.
@@ -61,7 +61,7 @@ def _experiment_of_photos(folder: str, path: Path, run: RunDirectory | None, ove
     changes: dict[str, object] = {"name": run.experiment().name if run else name_for(path.with_suffix(""))}
     if run:
         own = run.experiment().data
-        keys = OF_RUN if own.source == experiment.data.source else OF_RUN[:1]
+        keys = READING_KEYS if own.source == experiment.data.source else READING_KEYS[:1]
         changes |= {f"data.{key}": getattr(own, key) for key in keys}
     return with_values(experiment, {key: value for key, value in changes.items() if key not in given})
 
@@ -105,7 +105,7 @@ def _note_what_is_not_taken(
 ) -> None:
     """Notes keys of the run that may not hold for other photos: groups, and what a folder of another layout lacks."""
     usual, given = DataConfig(), _given(overrides)
-    keys = ("group",) if own.source == source else ("group", *OF_RUN[1:])
+    keys = ("group",) if own.source == source else ("group", *READING_KEYS[1:])
     lost = [key for key in keys if getattr(own, key) != getattr(usual, key) and f"data.{key}" not in given]
     for key in lost:
         way_out = command_line("--set", f"data.{key}={json.dumps(getattr(own, key))}")
@@ -147,20 +147,18 @@ def check_noted(
     return checked
 
 
-def noted_groups(
-    data: RunData, split: str, checked: CheckedPhotos, progress: Progress
-) -> tuple[Groups | None, tuple[str, ...]]:
-    """Returns the groups (`data.group`) that intervals on a split are over, and notes on them.
+def noted_groups(data: RunData, split: str, checked: CheckedPhotos, progress: Progress) -> Groups | None:
+    """Returns the groups (`data.group`) that intervals on a split are over, and notes what a user should know of them.
 
     Copies of the same bytes are in one group, too. There are no groups where the data has none, or they say nothing
     about these photos.
     """
     if data.config.group_rule is None:
-        return None, ()
+        return None
     groups, note = _groups(data, split, checked)
     if note:
         progress.note(f"note: {note}")
-    return groups, (note,) if note else ()
+    return groups
 
 
 def _groups(data: RunData, split: str, checked: CheckedPhotos) -> tuple[Groups | None, str | None]:
@@ -188,8 +186,8 @@ def _groups(data: RunData, split: str, checked: CheckedPhotos) -> tuple[Groups |
     return groups, None
 
 
-def notes_on_folds(path: Path, checked: CheckedPhotos, progress: Progress) -> list[str]:
-    """Notes and returns that photos were in the folds whose models are the members of an ensemble, if any were.
+def note_on_folds(path: Path, checked: CheckedPhotos, progress: Progress) -> None:
+    """Notes that photos were in the folds whose models are the members of an ensemble, if any were.
 
     Args:
         path: the ensemble's file, or an export of it, in the folder of the folds.
@@ -201,27 +199,21 @@ def notes_on_folds(path: Path, checked: CheckedPhotos, progress: Progress) -> li
     split = read_run_split(fold) if fold else None
     known = {row.digest for row in split.used} if split else set()
     shared = sum(digest in known for digest in checked.digests)
-    if not shared:
-        return []
-    note = (
-        f"{shared:,} of {counted(len(checked.photos), 'photo')} were in the folds: all members of the ensemble but one "
-        "were trained on each of them, so this accuracy is higher than on new photos"
-    )
-    progress.note(f"note: {note}")
-    return [note]
+    if shared:
+        progress.note(
+            f"note: {shared:,} of {counted(len(checked.photos), 'photo')} were in the folds: all members of the "
+            "ensemble but one were trained on each of them, so this accuracy is higher than on new photos"
+        )
 
 
-def notes_on_export(run: RunDirectory, file: Path, progress: Progress) -> list[str]:
-    """Notes and returns that an export in a run is of a model that the run no longer has, if so."""
-    if not is_outdated(run, file):
-        return []
-    note = f"{file} answers as the run's model did before it was changed: export it again, by --force"
-    progress.note(f"note: {note}")
-    return [note]
+def note_on_export(run: RunDirectory, file: Path, progress: Progress) -> None:
+    """Notes that an export in a run is of a model that the run no longer has, if so."""
+    if is_outdated(run, file):
+        progress.note(f"note: {file} answers as the run's model did before it was changed: export it again, by --force")
 
 
-def note_on_cut(data: RunData, split: str, progress: Progress) -> list[str]:
-    """Notes and returns that the photos of a split of other data are only those that were cut at random, if so.
+def note_on_cut(data: RunData, split: str, progress: Progress) -> None:
+    """Notes that the photos of a split of other data are only those that were cut at random, if so.
 
     Raises:
         UserError: if none could be cut, because there are too few photos of each class.
@@ -230,16 +222,14 @@ def note_on_cut(data: RunData, split: str, progress: Progress) -> list[str]:
     are_cut = {"test": source.test_is_cut, "val": source.val_is_cut, "train": source.test_is_cut or source.val_is_cut}
     is_of_run = data.match is not None or (data.run is not None and data.split is None)
     if is_of_run or not are_cut.get(split):
-        return []
+        return
     taken, everything = len(source.splits.get(split, ())), sum(map(len, source.splits.values()))
     if not taken:
         raise UserError(
             f"{place_of(data.config)} has no {split} split, and too few photos of each class to cut one off: "
             f"{counted(everything, 'photo')}. Take all: --split {ALL}."
         )
-    note = (
-        f"this data has no {split} split of its own: {taken:,} of its {counted(everything, 'photo')} were taken at "
-        f"random; --split {ALL} takes all"
+    progress.note(
+        f"note: this data has no {split} split of its own: {taken:,} of its {counted(everything, 'photo')} were taken "
+        f"at random; --split {ALL} takes all"
     )
-    progress.note(f"note: {note}")
-    return [note]

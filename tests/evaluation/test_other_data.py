@@ -108,7 +108,8 @@ def test_of_the_runs_own_folder_its_own_splits_count(
             evaluate(str(trained_run.path), split, config=config, output=str(tmp_path / "out"))
             for config in (None, spelled)
         )
-        assert own.averages == named.averages and own.photos == named.photos and own.notes == named.notes
+        assert own.averages == named.averages and own.photos == named.photos
+        assert set(named.notes) - set(own.notes) == {f"{spelled} holds the run's own data: its splits are used"}
 
 
 def test_the_folder_of_a_runs_own_table_is_known_by_the_table(trained_run: RunDirectory, tmp_path: Path) -> None:
@@ -208,6 +209,9 @@ def test_distances_are_to_photos_that_the_model_was_trained_on(
     for config, split, computed in ((None, "test", True), (str(labelled), "test", False)):
         result = evaluate(str(trained_run.path), split, config=config, unknown=str(colour_folders / "test"))
         assert ("nearest train photos" in [score.score for score in result.unknown.scores]) == computed
+        notes = json.loads(json.dumps(result.to_json()))["notes"]
+        assert any("no distances to train photos are computed" in note for note in notes) != computed
+        assert any("unknown photos have the same content as photos of the model's classes" in note for note in notes)
 
 
 def test_what_of_the_run_does_not_hold_for_a_folder_is_said(labelled: Path, tmp_path: Path) -> None:
