@@ -124,4 +124,4 @@ def _check(photo: Photo) -> tuple[PhotoFacts, tuple[int, ...], str]:
     content = read_or_refuse(photo)
     facts = probe(content)
     window = box_window(photo, facts.height, facts.width)
-    return facts, window, photo.digest or hashlib.sha256(content).hexdigest()
+    return facts, window, hashlib.sha256(content).hexdigest()  # `photo.digest` may be of what was there before

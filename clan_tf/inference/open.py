@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from clan_tf.errors import UserError
 from clan_tf.inference.exported_predictor import ExportedPredictor
 from clan_tf.inference.locate import LocatedModel
 from clan_tf.inference.predictor import Predictor
@@ -16,9 +17,11 @@ def open_predictor(model: LocatedModel, branches: Sequence[str] | None = None, b
         batch_size: how many photos the model gets at a time, at most.
 
     Raises:
-        UserError: if it can't be opened, or lacks a branch.
+        UserError: if it can't be opened, or lacks a branch, or `batch_size` isn't positive.
         CheckFailed: if a Keras model's weights are NaN or infinite.
     """
+    if batch_size < 1:
+        raise UserError(f"batch_size: must be at least 1; received {batch_size}.")
     if model.is_exported:
         return ExportedPredictor.open(model, branches, batch_size)
     from clan_tf.inference.keras_predictor import KerasPredictor

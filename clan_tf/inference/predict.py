@@ -67,10 +67,12 @@ def predict(
 
     Raises:
         UserError: if the model can't be loaded or lacks the level, a folder has no photos, an array or image isn't a
-            photo, or `unsure_below` isn't a probability.
+            photo, `unsure_below` isn't a probability, or `top` or `batch_size` isn't positive.
         CheckFailed: if the model outputs NaN.
     """
     progress = progress or Progress()
+    if top < 1:
+        raise UserError(f"top: must be at least 1; received {top}.")
     photos = given_photos(paths, progress.note)
     located = locate(os.fspath(model))
     if not located.is_exported:

@@ -1,6 +1,6 @@
 """Thresholds below which a model withholds its answer, fitted on validation photos."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,27 +85,31 @@ def fit_rejection(
     """
     best = probabilities.argmax(axis=1)
     scores, wrong = probabilities.max(axis=1).astype("float32"), best != labels
-    if not per_class:
-        found = lowest_threshold(scores, wrong, accept_error)
-        if found is None:
-            return _why(scores, wrong, accept_error)
-        return RejectionFit(Rejection(accept_error, (found.threshold,)), found.of, found.photos, found.wrong)
-    classes = probabilities.shape[1]
-    large = _large_classes(np.bincount(best, minlength=classes), accept_error)
+
+    def fitted(aim: float) -> RejectionFit | None:
+        if per_class:
+            return _fit_by_class(best, probabilities.shape[1], scores, wrong, aim)
+        found = lowest_threshold(scores, wrong, aim)
+        return found and RejectionFit(Rejection(aim, (found.threshold,)), found.of, found.photos, found.wrong)
+
+    return fitted(accept_error) or _why(wrong, accept_error, fitted)
+
+
+def _fit_by_class(
+    best: np.ndarray, classes: int, scores: np.ndarray, wrong: np.ndarray, aim: float
+) -> RejectionFit | None:
+    large = _large_classes(np.bincount(best, minlength=classes), aim)
     doubt = (1 - CONFIDENCE) / (len(large) + 1)  # which the classes and all others share
     groups: dict[int | None, np.ndarray] = {label: best == label for label in large}
     groups[None] = ~np.isin(best, large)
-    fitted = {
-        label: lowest_threshold(scores[members], wrong[members], accept_error, doubt)
-        for label, members in groups.items()
-    }
+    fitted = {label: lowest_threshold(scores[members], wrong[members], aim, doubt) for label, members in groups.items()}
     parts = [part for part in fitted.values() if part]
     if not parts:
-        return _why(scores, wrong, accept_error)
+        return None
     thresholds = [fitted[label if label in fitted else None] for label in range(classes)]
     return RejectionFit(
-        Rejection(accept_error, tuple(part.threshold if part else NEVER for part in thresholds)),
-        len(labels),
+        Rejection(aim, tuple(part.threshold if part else NEVER for part in thresholds)),
+        len(best),
         sum(part.photos for part in parts),
         sum(part.wrong for part in parts),
         tuple(label for label in large if fitted[label]),
@@ -178,15 +182,15 @@ def _starts(photos: int, aim: float, doubt: float) -> tuple[Sequence[int], float
     return starts, doubt / max(1, len(starts))
 
 
-def _why(scores: np.ndarray, wrong: np.ndarray, aim: float) -> str:
-    """Says why no threshold will do, and which aims one would."""
-    photos = len(scores)
+def _why(wrong: np.ndarray, aim: float, fitted: Callable[[float], RejectionFit | None]) -> str:
+    """Says why no threshold will do, and which aim one would, by the same fit."""
+    photos = len(wrong)
     needed = int(np.ceil(np.log(1 - CONFIDENCE) / np.log1p(-aim)))
     of = counted(photos, "validation photo")
     if photos < needed:
         reason = f"at least {needed:,} answers without a mistake show it, and there are {of}"
     else:
         reason = f"none of the tests on {of}, {int(wrong.sum()):,} of them wrong, shows it"
-    reachable = next((each for each in np.arange(1, 51) / 100 if lowest_threshold(scores, wrong, each)), None)
-    also = f"; {short_percent(reachable)} would be reached" if reachable and reachable > aim else ""
+    reachable = next((each for each in np.arange(1, 51) / 100 if each > aim and fitted(each)), None)
+    also = f"; {short_percent(reachable)} would be reached" if reachable else ""
     return f"no threshold promises at most {short_percent(aim)} of wrong answers: {reason}{also}"

@@ -10,12 +10,12 @@ from clan_tf.models.memory import forgetting_graphs
 from clan_tf.progress import Progress
 from clan_tf.search.directory import Repeat, SearchDirectory, TrialResult
 from clan_tf.search.space import SearchConfig
-from clan_tf.training import TrainingData, prepare_data, train
+from clan_tf.training import TrainingData, are_prepared_alike, prepare_data, train
 from clan_tf.training.failures import resumed_as_part
 
 
 class TrialTrainer:
-    """Trains trials in this process; the photos are decoded once for all that have the same `data` section.
+    """Trains trials in this process; the photos are decoded once for all that prepare them alike.
 
     Args:
         experiment: the experiment to search.
@@ -50,8 +50,8 @@ class TrialTrainer:
             return result
 
     def prepare(self, experiment: Experiment) -> TrainingData:
-        """Returns the photos of an experiment, reusing the last one's if its `data` section is the same."""
-        if self._data is None or self._data[0] != experiment.data:
+        """Returns the photos of an experiment, reusing the last one's if they are prepared in the same way."""
+        if self._data is None or not are_prepared_alike(self._data[0], experiment.data):
             self._data = None  # one set of decoded photos at a time
             # Several trials use the photos, even if each trains for one epoch only.
             often = with_values(experiment, {"training.epochs": max(2, experiment.training.epochs)})

@@ -11,7 +11,7 @@ import tensorflow as tf
 from clan_tf.config import Experiment, TrainingConfig
 from clan_tf.config.section import AUTO
 from clan_tf.data.check.readiness import ONE_PHOTO_FOR_HEADS, divided_pair
-from clan_tf.data.pipeline.cache import available_memory
+from clan_tf.data.pipeline.free_memory import available_memory
 from clan_tf.errors import UserError
 from clan_tf.limits import AUTO_BATCH_SIZE
 from clan_tf.models import BranchClassifier, complexity

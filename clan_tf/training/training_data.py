@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from clan_tf.config import Experiment
+from clan_tf.config import DataConfig, Experiment
 from clan_tf.data import Source, read_source
 from clan_tf.data.check import check_splits, require_ready
 from clan_tf.data.checked_photos import CheckedPhotos
@@ -13,6 +13,9 @@ from clan_tf.data.pipeline.reading import Reader
 from clan_tf.progress import Progress
 from clan_tf.run import RunData, RunDirectory
 from clan_tf.training.resuming import require_same_content, resumed_data
+
+KEYS_OF_BATCHES = {"flip", "augmentation", "sampling", "repeats"}
+"""Keys of `data` that only say how batches are made of the prepared photos."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,11 @@ def prepare_data(experiment: Experiment, source: Source, progress: Progress) -> 
     cache = decide_cache(looked_at, view, config.cache, uses=experiment.training.epochs)
     readers = {split: open_reader(checked[split], view, cache, progress.track) for split in every_epoch}
     return TrainingData(source, checked, readers, cache)
+
+
+def are_prepared_alike(one: DataConfig, other: DataConfig) -> bool:
+    """Returns whether `prepare_data` does the same for two `data` sections, so that runs can share what it returns."""
+    return one.model_dump(exclude=KEYS_OF_BATCHES) == other.model_dump(exclude=KEYS_OF_BATCHES)
 
 
 def checked_data(

@@ -173,6 +173,10 @@ def test_a_level_that_is_not_there_is_a_mistake(files: dict[str, Path], photos: 
             predict(str(file), photos, level="genera")
     with pytest.raises(UserError, match="unsure_below: must be a probability from 0 to 1; received 90"):
         predict(str(files["tflite"]), photos, level="auto", unsure_below=90)
+    with pytest.raises(UserError, match="top: must be at least 1; received 0"):
+        predict(str(files["tflite"]), photos, top=0)
+    with pytest.raises(UserError, match="batch_size: must be at least 1; received -1"):
+        predict(str(files["tflite"]), photos, batch_size=-1)
     save_model(Plain("tiny", 2, 32), tmp_path / "plain.keras")
     with pytest.raises(
         UserError, match="knows no levels above its classes. Train with a taxonomy: --set data.taxonomy"

@@ -1,5 +1,7 @@
 """Thresholds for a share of wrong answers: by hand, and whether the promise is kept."""
 
+import re
+
 import numpy as np
 import pytest
 from scipy.stats import binomtest
@@ -86,6 +88,18 @@ def test_classes_with_enough_photos_have_their_own_threshold(rng: np.random.Gene
     of_few = predicted < 3
     fit = fit_rejection(probabilities[of_few], np.where(wrong, 0, predicted)[of_few], 0.1, per_class=True)
     assert isinstance(fit, RejectionFit) and fit.never == (2, 3) and fit.rejection.thresholds[2:] == (NEVER, NEVER)
+
+
+def test_the_aim_that_would_be_reached_by_class_is_reached(rng: np.random.Generator) -> None:
+    predicted, scores = rng.integers(0, 3, 300), rng.uniform(0.4, 1, 300)
+    probabilities = np.tile(((1 - scores) / 4)[:, None], (1, 3))
+    probabilities[np.arange(300), predicted] = scores
+    labels = np.where(rng.random(300) < 0.15, (predicted + 1) % 3, predicted)
+    why = fit_rejection(probabilities, labels, 0.05, per_class=True)
+    assert isinstance(why, str)
+    (reached,) = re.findall(r"; (\d+) % would be reached", why)
+    assert isinstance(fit_rejection(probabilities, labels, int(reached) / 100, per_class=True), RejectionFit)
+    assert isinstance(fit_rejection(probabilities, labels, (int(reached) - 1) / 100, per_class=True), str)
 
 
 def test_the_promise_by_class_is_kept_for_all_classes_together(rng: np.random.Generator) -> None:

@@ -21,7 +21,7 @@ import yaml
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from clan_tf.config import Experiment, load_experiment
+from clan_tf.config import Experiment, load_experiment, with_values
 from clan_tf.errors import CheckFailed, UserError
 from clan_tf.files.temporary import temporary_file
 from clan_tf.progress import Progress
@@ -232,6 +232,10 @@ def test_no_model_or_graph_outlives_its_trial_and_the_photos_are_decoded_once(
     result = trainer.train("0001", {"training.learning_rate": 0.2}, None, Progress())
     assert result.reason is None
     assert trainer.prepare(tiny()) is photos
+    of_batches = {"data.augmentation.mixup": 0.5, "data.flip": False, "data.sampling": "class_balanced"}
+    assert trainer.prepare(with_values(tiny(), of_batches)) is photos
+    with pytest.raises(TypeError):  # not the same photos: there is nothing to prepare them with
+        trainer.prepare(with_values(tiny(), {"data.split_seed": 1}))
     assert not [thing for thing in living_models_and_graphs() if not any(thing is other for other in before)]
 
 

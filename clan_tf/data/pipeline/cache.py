@@ -19,7 +19,7 @@ import sys
 import tempfile
 import weakref
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import IO
 
@@ -29,6 +29,7 @@ import tensorflow as tf
 
 from clan_tf.config.data import CacheMode
 from clan_tf.data.checked_photos import CheckedPhotos
+from clan_tf.data.pipeline.free_memory import available_memory
 from clan_tf.data.pipeline.reading import IndexOf, PhotoReader, View, centre_corner, full_sizes, without_autograph
 from clan_tf.data.pipeline.resizing import mirror
 from clan_tf.errors import UserError
@@ -127,7 +128,7 @@ def open_reader(checked: CheckedPhotos, view: View, mode: CacheMode, track: Trac
         track: shows progress, as `Progress.track` does.
 
     Raises:
-        UserError: if the photos can't be written to the disk asked for.
+        UserError: if the photos can't be written to the disk asked for, or one has changed since it was checked.
     """
     plain = PhotoReader(checked, view)
     sizes = full_sizes(checked, view)
@@ -136,13 +137,16 @@ def open_reader(checked: CheckedPhotos, view: View, mode: CacheMode, track: Trac
         return plain
     if mode == "memory":
         unnamed, name = _unnamed_file()
-        _write_pixels(plain, len(sizes), unnamed, track)
+        with ExitStack() as unless_written:
+            unless_written.callback(unnamed.close)
+            _write_pixels(plain, checked, unnamed, track)
+            unless_written.pop_all()
         return CachedReader(name, sizes, view, unnamed)
     path = _cache_file(checked, view)
     remove_all_leftovers(path.parent)  # they may be large, and the same photos may never be used again
     file = _opened(path, needed)
     if not file:
-        _write_file(plain, len(sizes), path, track)
+        _write_file(plain, checked, path, track)
         file = _opened(path, needed)
     if not file:
         raise UserError(f"data.cache: {path} isn't as it was just written; the disk is damaged. {_WAY_OUT}")
@@ -164,21 +168,6 @@ def cache_folder() -> Path:
     if not home.is_dir():
         raise UserError(f"data.cache: there is no home folder for a cache on disk. {_WAY_OUT}")
     return home / ".cache" / "clan-tf"
-
-
-def available_memory() -> int:
-    """Returns the bytes of memory that can be used without swapping, within the container's limit if there is one."""
-    limits = []
-    for line in _lines("/proc/meminfo"):
-        if line.startswith("MemAvailable:"):
-            limits.append(1024 * int(line.split()[1]))
-    limit, used = _lines("/sys/fs/cgroup/memory.max"), _lines("/sys/fs/cgroup/memory.current")
-    if limit and limit[0].isdigit() and used:
-        # Cached pages of files count as used, and are freed when memory is needed.
-        given_up = dict(line.split() for line in _lines("/sys/fs/cgroup/memory.stat")).get("inactive_file", 0)
-        limits.append(int(limit[0]) - int(used[0]) + int(given_up))
-    # Systems without /proc report only how much there is in all.
-    return max(0, min(limits, default=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")))
 
 
 def _pixel_bytes(sizes: np.ndarray) -> int:
@@ -221,22 +210,32 @@ def _is_as_written(file: IO[bytes], needed: int) -> bool:
     return file.read() == digest.digest()
 
 
-def _write_file(reader: PhotoReader, photos: int, path: Path, track: Track) -> None:
+def _write_file(reader: PhotoReader, checked: CheckedPhotos, path: Path, track: Track) -> None:
     """Writes the pixels and their checksum whole or not at all."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary, temporary.open("wb") as file:
-            digest = _write_pixels(reader, photos, file, track)
+            digest = _write_pixels(reader, checked, file, track)
             file.write(digest)
     except OSError as error:
         raise UserError(f"data.cache: {path.parent} can't be written: {error.strerror or error}. {_WAY_OUT}") from error
 
 
-def _write_pixels(reader: PhotoReader, photos: int, file: IO[bytes], track: Track) -> bytes:
-    """Writes every resized photo; returns the SHA-256 of all pixels."""
+def _write_pixels(reader: PhotoReader, checked: CheckedPhotos, file: IO[bytes], track: Track) -> bytes:
+    """Writes every resized photo; returns the SHA-256 of all pixels.
+
+    Raises:
+        UserError: if a photo isn't what was checked.
+    """
     digest = hashlib.sha256()
-    with track("decoding photos, once for all epochs", photos) as advance:
-        for image in reader.wholes().prefetch(16):
+    with track("decoding photos, once for all epochs", len(checked.photos)) as advance:
+        contents = reader.wholes(with_contents=True).prefetch(16)
+        for photo, expected, (content, image) in zip(checked.photos, checked.digests, contents, strict=True):
+            if hashlib.sha256(content.numpy()).hexdigest() != expected:
+                raise UserError(
+                    f"{photo.name}: changed since it was checked, a moment ago. Start again when nothing writes to the "
+                    "photos any more."
+                )
             pixels = image.numpy().data
             digest.update(pixels)
             file.write(pixels)
@@ -294,10 +293,3 @@ def _free_disk(folder: Path) -> int:
         return shutil.disk_usage(existing_parent(folder)).free
     except OSError:  # unknown; writing will show
         return sys.maxsize
-
-
-def _lines(path: str) -> list[str]:
-    try:
-        return Path(path).read_text(encoding="ascii").splitlines()
-    except OSError:
-        return []

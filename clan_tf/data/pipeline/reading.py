@@ -130,10 +130,18 @@ class PhotoReader:
             return centre(self._whole(index, content), self.view.image_size)
         return self.window(index, content, *centre_corner(self, index))
 
-    def wholes(self) -> tf.data.Dataset:
-        """Returns every resized photo, in order: uint8 RGB `(full_height, full_width, 3)`."""
+    def wholes(self, with_contents: bool = False) -> tf.data.Dataset:
+        """Returns every resized photo, in order: uint8 RGB `(full_height, full_width, 3)`.
+
+        With `with_contents`, a pair of the encoded photo and that.
+        """
+
+        def whole(index: tf.Tensor, content: tf.Tensor) -> tf.Tensor | tuple[tf.Tensor, tf.Tensor]:
+            image = self._whole(index, content)
+            return (content, image) if with_contents else image
+
         indices = tf.data.Dataset.range(len(self._photos), output_type=tf.int32)
-        return self.encoded(indices, lambda index: index).map(without_autograph(self._whole), tf.data.AUTOTUNE)
+        return self.encoded(indices, lambda index: index).map(without_autograph(whole), tf.data.AUTOTUNE)
 
     def _whole(self, index: tf.Tensor, content: tf.Tensor) -> tf.Tensor:
         return self._resized(index, content, (tf.constant(0), tf.constant(0)), self.full_lengths(index))

@@ -1,5 +1,6 @@
 """Caches hold the same photos, and are made anew where anything differs."""
 
+import hashlib
 import os
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,13 +10,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from clan_tf.config.data import CacheMode
 from clan_tf.data import Photo
 from clan_tf.data.checked_photos import CheckedPhotos, check_photos
 from clan_tf.data.pipeline import View, open_reader
-from clan_tf.data.pipeline.cache import CachedReader, available_memory, decide_cache
+from clan_tf.data.pipeline.cache import CachedReader, decide_cache
+from clan_tf.data.sources.cutting import with_digests
 from clan_tf.errors import UserError
 from clan_tf.progress import Progress
 from clan_tf.text import data_size
+from helpers.photos import write_photo
 from helpers.pipeline import reference
 
 
@@ -162,12 +166,25 @@ def test_a_disk_without_room_is_told_before_anything_is_written(
     assert decide_cache([checked], view, "disk", uses=1) == "disk", "what is there already needs no room"
 
 
-def test_pages_of_files_that_nobody_uses_count_as_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    files = {
-        "/proc/meminfo": ["MemTotal: 9000000 kB", "MemAvailable: 8000000 kB"],
-        "/sys/fs/cgroup/memory.max": ["1000000"],
-        "/sys/fs/cgroup/memory.current": ["900000"],
-        "/sys/fs/cgroup/memory.stat": ["anon 200000", "active_file 100000", "inactive_file 600000"],
-    }
-    monkeypatch.setattr("clan_tf.data.pipeline.cache._lines", lambda path: files[path])
-    assert available_memory() == 700_000
+@pytest.mark.parametrize("mode", ["memory", "disk"])
+def test_a_photo_that_changes_after_its_check_is_refused_and_never_cached(
+    mode: CacheMode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLAN_TF_CACHE", str(tmp_path / "cache"))
+    photos = [tmp_path / "0.png", tmp_path / "1.png"]
+    for path in photos:
+        write_photo(path, (10, 0, 0))
+    checked = check_photos([Photo(str(path), 0) for path in photos])
+    write_photo(photos[1], (30, 0, 0))
+    with pytest.raises(UserError, match=f"{photos[1]}: changed since it was checked"):
+        open_reader(checked, View(24, 32), mode, Progress().track)
+    assert list((tmp_path / "cache").glob("*")) == []
+
+
+def test_a_digest_is_of_the_bytes_that_were_checked(tmp_path: Path) -> None:
+    path = tmp_path / "photo.png"
+    write_photo(path, (10, 0, 0))
+    (listed,) = with_digests([Photo(str(path), 0)])
+    write_photo(path, (30, 0, 0))
+    (digest,) = check_photos([listed]).digests
+    assert digest == hashlib.sha256(path.read_bytes()).hexdigest() != listed.digest
