@@ -90,7 +90,9 @@ def fit_rejection(
         if per_class:
             return _fit_by_class(best, probabilities.shape[1], scores, wrong, aim)
         found = lowest_threshold(scores, wrong, aim)
-        return found and RejectionFit(Rejection(aim, (found.threshold,)), found.of, found.photos, found.wrong)
+        if found is None:
+            return None
+        return RejectionFit(Rejection(aim, (found.threshold,)), found.of, found.photos, found.wrong)
 
     return fitted(accept_error) or _why(wrong, accept_error, fitted)
 
