@@ -97,7 +97,8 @@ def _photo_layers(config: AugmentationConfig) -> list[keras.layers.Layer]:
         strength = config.color_jitter
         layers += [
             keras.layers.RandomBrightness(strength, _RANGE),
-            keras.layers.RandomContrast(strength, _RANGE),
+            # Given one number, Keras' contrast only grows.
+            keras.layers.RandomContrast((strength, strength), _RANGE),
             keras.layers.RandomSaturation((0.5 - strength / 2, 0.5 + strength / 2), _RANGE),
             # Hue turns further than the others for the same number.
             keras.layers.RandomHue(strength / 4, _RANGE),

@@ -143,6 +143,15 @@ def test_photo_augmentation_changes_photos_by_the_seed_within_their_range(config
         assert other.dtype == np.float32 and other.min() >= 0 and other.max() <= 255
 
 
+def test_color_jitter_changes_contrast_both_ways() -> None:
+    """The difference of two greys, which the other changes leave as it is while nothing is clipped."""
+    photo = tf.constant(np.repeat([110, 140], 12)[:, None, None] * np.ones((24, 24, 3)), tf.uint8)
+    augment = tf.function(photo_augmentation(AugmentationConfig(color_jitter=0.3), 24))
+    changed = np.stack([augment(photo, tf.constant([seed, 1], tf.int64)) for seed in range(40)])
+    factors = (changed[:, -1, 0, 0] - changed[:, 0, 0, 0]) / 30
+    assert 0.7 - 1e-3 <= factors.min() < 0.8 and 1.2 < factors.max() <= 1.3 + 1e-3
+
+
 def test_no_augmentation_leaves_photos_uint8_and_labels_whole(checked: CheckedPhotos) -> None:
     assert photo_augmentation(AugmentationConfig(), 24) is None and batch_augmentation(AugmentationConfig()) is None
     assert images(checked, experiment())[0].dtype == np.uint8
