@@ -31,7 +31,7 @@ class Ranges:
 
 
 RANGES = {
-    # Müller and Hutter, "TrivialAugment" (ICCV 2021), table 1, "wide". Its 32 pixels are for photos of 224.
+    # Müller and Hutter, "TrivialAugment" (ICCV 2021), the "wide" ranges. Their 32 pixels are taken as a share of 224.
     "trivial_augment": Ranges(shear=0.99, translation=32 / 224, rotation=135, colour=0.99, fewest_bits=2),
     # Cubuk et al., "RandAugment" (NeurIPS 2020), with the ranges of their AutoAugment (CVPR 2019).
     "rand_augment": Ranges(shear=0.3, translation=150 / 331, rotation=30, colour=0.9, fewest_bits=4),
