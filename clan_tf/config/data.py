@@ -31,7 +31,8 @@ class AugmentationConfig(Section):
     operations: Annotated[int, up_to(100)] = 2
     """Operations per photo of `rand_augment`."""
     magnitude: Share = 0.5
-    """Largest strength of the operations of `policy`, 0…1."""
+    """Largest strength of the operations of `policy`, 0…1, as a share of the ranges in its paper; 0 changes nothing but
+    by autocontrast and equalization, which have no strength."""
     color_jitter: Share = 0.0
     """Largest change of brightness, contrast and saturation, 0…1; hue changes by up to a quarter of it."""
     random_erasing: Share = 0.0

@@ -1,12 +1,13 @@
-"""What is done to train photos besides crop and flip: Keras' own preprocessing layers, seeded by position."""
+"""What is done to train photos besides crop and flip, seeded by position; by Keras' own layers where they can."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 import keras
 import tensorflow as tf
 
 from clan_tf.config import AugmentationConfig
+from clan_tf.data.pipeline.policy import Operation, policy_operations
 
 Augment = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 """From a photo and a seed `(2,)` to float32 RGB in 0…255."""
@@ -19,19 +20,19 @@ _RANGE = (0, 255)
 def photo_augmentation(config: AugmentationConfig, image_size: int) -> Augment | None:
     """Returns the operations on one photo of `image_size`; `None` where the config asks for none."""
     seeds = PositionSeeds()
-    policy, layers = _policy_layers(config), _photo_layers(config)
-    if not policy and not layers:
+    operations, layers = policy_operations(config, image_size, seeds), _photo_layers(config)
+    if not operations and not layers:
         return None
-    for layer in (*policy, *layers):
+    for layer in layers:
         layer.generator = seeds
         layer.build((1, image_size, image_size, 3))
-    operations = 1 if config.policy == "trivial_augment" else config.operations
+    times = 0 if not operations else 1 if config.policy == "trivial_augment" else config.operations
 
     def augment(photo: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         seeds.start(seed)
         photos = tf.cast(photo, tf.float32)[None]
-        for _ in range(operations if policy else 0):
-            photos = _apply_one(policy, photos, seeds)
+        for _ in range(times):
+            photos = _apply_one(operations.values(), photos, seeds)
         for layer in layers:
             photos = layer(photos, training=True)
         return tf.ensure_shape(tf.clip_by_value(photos[0], *_RANGE), (image_size, image_size, 3))
@@ -84,29 +85,9 @@ class PositionSeeds(keras.random.SeedGenerator):
         return tf.random.experimental.stateless_fold_in(self._seed, self._drawn)
 
 
-def _policy_layers(config: AugmentationConfig) -> list[keras.layers.Layer]:
-    """Returns the operations of Keras' RandAugment, which itself computes all of them to use one."""
-    if config.policy == "none":
-        return []
-    strength, layers = (0.0, config.magnitude), keras.layers
-    return [
-        layers.RandomShear(strength, strength),
-        layers.RandomTranslation(strength, strength),
-        layers.RandomRotation(strength),
-        layers.RandomBrightness(strength, _RANGE),
-        layers.RandomColorDegeneration(strength, _RANGE),
-        layers.RandomContrast(strength, _RANGE),
-        layers.RandomSharpness(strength, _RANGE),
-        layers.RandomPosterization(max(1, int(8 * config.magnitude)), _RANGE),
-        layers.Solarization(strength, strength, _RANGE),
-        layers.AutoContrast(_RANGE),
-        layers.Equalization(_RANGE),
-    ]
-
-
-def _apply_one(layers: list[keras.layers.Layer], photos: tf.Tensor, seeds: PositionSeeds) -> tf.Tensor:
-    choice = tf.random.stateless_uniform((), seeds.next(), 0, len(layers), tf.int32)
-    changed = tf.switch_case(choice, [partial(layer, photos, training=True) for layer in layers])
+def _apply_one(operations: Iterable[Operation], photos: tf.Tensor, seeds: PositionSeeds) -> tf.Tensor:
+    branches = [partial(operation, photos) for operation in operations]
+    changed = tf.switch_case(tf.random.stateless_uniform((), seeds.next(), 0, len(branches), tf.int32), branches)
     return tf.ensure_shape(changed, photos.shape)
 
 
@@ -116,7 +97,8 @@ def _photo_layers(config: AugmentationConfig) -> list[keras.layers.Layer]:
         strength = config.color_jitter
         layers += [
             keras.layers.RandomBrightness(strength, _RANGE),
-            keras.layers.RandomContrast(strength, _RANGE),
+            # Given one number, Keras' contrast only grows.
+            keras.layers.RandomContrast((strength, strength), _RANGE),
             keras.layers.RandomSaturation((0.5 - strength / 2, 0.5 + strength / 2), _RANGE),
             # Hue turns further than the others for the same number.
             keras.layers.RandomHue(strength / 4, _RANGE),
