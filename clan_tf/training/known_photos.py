@@ -1,0 +1,115 @@
+"""Photos that a run is measured on, and that the model of `model.init` was trained on."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from clan_tf.config import Experiment, with_values
+from clan_tf.data import Source
+from clan_tf.data.sources.cutting import with_digests
+from clan_tf.errors import UserError, counted
+from clan_tf.inference import locate_keras
+from clan_tf.run import read_run_split
+from clan_tf.run.known import KnownPhotos, read_known
+from clan_tf.text import command_line
+
+INIT = "the model that model.init names"
+CUT = ("split_seed", "test_fraction", "validation_fraction", "group", "folds", "fold")
+"""Keys of `data` by which the same photos are cut into other splits."""
+
+
+def known_by_start(experiment: Experiment) -> KnownPhotos | None:
+    """Returns which photos the model of `model.init` knows: those of its run, and of what that started from.
+
+    Returns:
+        The photos; `None` if the experiment starts from no model.
+    """
+    if experiment.model.init is None:
+        return None
+    located = locate_keras(experiment.model.init)
+    run = located.run
+    if run is None:
+        return KnownPhotos(unknown=f"{located.file} is in no run")
+    try:
+        split, start = read_run_split(run), run.read_environment().get("init")
+        known = read_known(run)
+    except UserError as error:
+        return KnownPhotos(unknown=str(error).rstrip("."))
+    if split is None:
+        return replace(known, unknown=f"{run.path} has no splits.csv")
+    if start and (reason := start.get("unknown")):
+        known = replace(known, unknown=reason)
+    elif start and not run.init_photos.is_file():
+        known = replace(known, unknown=f"{run.path} started from {start['file']}, and doesn't say what that knew")
+    digests = {name: [row.digest for row in split.used if row.split == name] for name in ("train", "val")}
+    return known.with_run(digests["train"], digests["val"])
+
+
+def notes_on_known(
+    known: KnownPhotos | None, experiment: Experiment, digests: Mapping[str, Sequence[str]]
+) -> Iterator[str]:
+    """Yields notes on photos that the model of `model.init` knows and the run is measured on, with the way out.
+
+    Args:
+        known: what `known_by_start` returned.
+        experiment: what is trained.
+        digests: of the photos by split, SHA-256 in hexadecimal.
+    """
+    if known is None:
+        return
+    notes = [known.note(digests.get(split, ()), split, INIT) for split in ("test", "val")]
+    found = [note for note in notes if note]
+    if found:
+        found[-1] += f". {_way_out(experiment)}"
+    yield from found
+    if known.unknown and digests.get("test"):
+        yield (
+            f"which photos {INIT} was trained on isn't known in full, because {known.unknown}: if test photos are "
+            "among them, the accuracy on them is higher than on new photos"
+        )
+
+
+def _way_out(experiment: Experiment) -> str:
+    """Says how the photos that the model of `model.init` was trained on stay train photos."""
+    if keys := _cut_alike(experiment):
+        return f"To keep its splits: {keys}"
+    return "To keep its train photos train photos, give the data splits: folders train/ and test/, or the column split"
+
+
+def _cut_alike(experiment: Experiment) -> str:
+    """Returns options by which photos are cut as in the run of `model.init`; none if they are already."""
+    run = locate_keras(str(experiment.model.init)).run
+    if run is None:
+        return ""
+    own, now = run.experiment().data, experiment.data
+    values = {name: getattr(own, name) for name in CUT if getattr(own, name) != getattr(now, name)}
+    return command_line(*(word for name in values for word in ("--set", f"data.{name}={json.dumps(values[name])}")))
+
+
+def digests_of(source: Source) -> dict[str, list[str]]:
+    """Returns the digests of the photos that a run is measured on, by split; reads those that aren't known."""
+    return {
+        split: [photo.digest for photo in with_digests(source.splits.get(split, ())) if photo.digest]
+        for split in ("val", "test")
+    }
+
+
+def require_unseen_folds(experiment: Experiment, sources: Sequence[Source]) -> None:
+    """Raises a `UserError` if cross-validation would test models on photos that their first weights know.
+
+    Args:
+        experiment: what is trained.
+        sources: the photos of each fold.
+    """
+    known = known_by_start(experiment)
+    if known is None:
+        return
+    digests = [digest for source in sources for digest in digests_of(source)["test"]]
+    if seen := known.trained_on(digests):
+        keys = _cut_alike(with_values(experiment, {"data.folds": None, "data.fold": None}))
+        raise UserError(
+            f"--folds: {seen:,} of {counted(len(digests), 'photo')} {'is a train photo' if seen == 1 else 'are train photos'} "
+            f"of {INIT} ({experiment.model.init}), and each fold is to be tested by a model that hasn't seen it. Start "
+            "from weights that haven't: --set model.init=null. Or train once on the splits of that model, in place of "
+            f"--folds{f': {keys}' if keys else ''}."
+        )
