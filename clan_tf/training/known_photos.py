@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from clan_tf.config import Experiment, with_values
-from clan_tf.data import Source
+from clan_tf.data import Source, read_source
 from clan_tf.data.sources.cutting import with_digests
 from clan_tf.errors import UserError, counted
 from clan_tf.inference import locate_keras
@@ -16,6 +16,10 @@ from clan_tf.text import command_line
 INIT = "the model that model.init names"
 CUT = ("split_seed", "test_fraction", "validation_fraction", "group", "folds", "fold")
 """Keys of `data` by which the same photos are cut into other splits."""
+_GIVE_SPLITS = (
+    "To keep its train photos train photos, give the data splits: folders train/ and test/, or the column split of a "
+    "table"
+)
 
 
 def known_by_start(experiment: Experiment) -> KnownPhotos | None:
@@ -60,7 +64,8 @@ def notes_on_known(
     notes = [known.note(digests.get(split, ()), split, INIT) for split in ("test", "val")]
     found = [note for note in notes if note]
     if found:
-        found[-1] += f". {_way_out(experiment)}"
+        keys = _cut_alike(known, experiment)
+        found[-1] += f". To keep its splits: {keys}" if keys else f". {_GIVE_SPLITS}"
     yield from found
     if known.unknown and digests.get("test"):
         yield (
@@ -69,21 +74,20 @@ def notes_on_known(
         )
 
 
-def _way_out(experiment: Experiment) -> str:
-    """Says how the photos that the model of `model.init` was trained on stay train photos."""
-    if keys := _cut_alike(experiment):
-        return f"To keep its splits: {keys}"
-    return "To keep its train photos train photos, give the data splits: folders train/ and test/, or the column split"
-
-
-def _cut_alike(experiment: Experiment) -> str:
-    """Returns options by which photos are cut as in the run of `model.init`; none if they are already."""
+def _cut_alike(known: KnownPhotos, experiment: Experiment) -> str:
+    """Returns options that cut the photos as in the run of `model.init`; none unless its train photos stay so then."""
     run = locate_keras(str(experiment.model.init)).run
     if run is None:
         return ""
-    own, now = run.experiment().data, experiment.data
-    values = {name: getattr(own, name) for name in CUT if getattr(own, name) != getattr(now, name)}
-    return command_line(*(word for name in values for word in ("--set", f"data.{name}={json.dumps(values[name])}")))
+    try:
+        own, now = run.experiment().data, experiment.data
+        values = {f"data.{name}": getattr(own, name) for name in CUT if getattr(own, name) != getattr(now, name)}
+        digests = digests_of(read_source(with_values(experiment, values).data))
+    except UserError:
+        return ""
+    if any(known.trained_on(each) for each in digests.values()):
+        return ""
+    return command_line(*(word for key in values for word in ("--set", f"{key}={json.dumps(values[key])}")))
 
 
 def digests_of(source: Source) -> dict[str, list[str]]:
@@ -106,10 +110,10 @@ def require_unseen_folds(experiment: Experiment, sources: Sequence[Source]) -> N
         return
     digests = [digest for source in sources for digest in digests_of(source)["test"]]
     if seen := known.trained_on(digests):
-        keys = _cut_alike(with_values(experiment, {"data.folds": None, "data.fold": None}))
+        keys = _cut_alike(known, with_values(experiment, {"data.folds": None, "data.fold": None}))
         raise UserError(
-            f"--folds: {seen:,} of {counted(len(digests), 'photo')} {'is a train photo' if seen == 1 else 'are train photos'} "
-            f"of {INIT} ({experiment.model.init}), and each fold is to be tested by a model that hasn't seen it. Start "
-            "from weights that haven't: --set model.init=null. Or train once on the splits of that model, in place of "
-            f"--folds{f': {keys}' if keys else ''}."
+            f"--folds: {INIT} ({experiment.model.init}) was trained on {seen:,} of "
+            f"{counted(len(digests), 'photo')}, and each fold is to be tested by a model that hasn't seen it. Start "
+            "from weights that haven't: --set model.init=null. Or train once, without --folds, on the splits that "
+            f"{INIT} was trained on{f': {keys}' if keys else ''}."
         )
