@@ -1,4 +1,4 @@
-"""The photos that a run's first weights come from, if it started from a trained model (`model.init`)."""
+"""The photos that a run's first weights come from, if it started from a trained model."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass

@@ -37,7 +37,7 @@ class CheckedStart:
         experiment: the experiment, with what has been decided by then.
         model: its model, with the weights that training starts from.
         facts: what a run records about another model that it starts from, as plain values.
-        known: the photos that this other model knows; `None` if there is none, or for a run to resume.
+        known: the photos that a model knows which it starts from; `None` if there is none, or for a run to resume.
     """
 
     experiment: Experiment
@@ -103,7 +103,7 @@ def check_start(
         return CheckedStart(experiment, model, {})
     facts = start_from(experiment, model, strategy, progress)
     known = known_by_start(experiment)
-    if known and known.unknown:
+    if known and known.unknown and facts:
         facts["init"]["unknown"] = known.unknown
     require_space(model, training, folder)
     return CheckedStart(experiment, model, facts, known)

@@ -110,6 +110,18 @@ def test_what_the_first_of_three_models_knows_is_known_to_the_third(
     assert digests(run, "val") - known.train == known.val & digests(run, "val")
 
 
+def test_weights_from_a_run_are_such_a_model_too(pooled: Experiment, trained_run: RunDirectory, tmp_path: Path) -> None:
+    experiment = with_values(pooled, {"model.init": None, "model.weights": str(trained_run.best)})
+    known = known_by_start(experiment)
+    assert known is not None and known.train == digests(trained_run, "train")
+    assert "train photos of the model that model.weights names" in plan_training(experiment, None).rows["known photos"]
+    with pytest.raises(UserError, match=r"^--folds: .*--set model\.weights=null"):
+        plan_folds(experiment, 3, None)
+    elsewhere = tmp_path / "weights.keras"
+    shutil.copy(trained_run.best, elsewhere)
+    assert known_by_start(with_values(experiment, {"model.weights": str(elsewhere)})) is None
+
+
 def test_the_keys_that_keep_the_splits_are_named(
     noted: tuple[RunDirectory, list[str]], pooled: Experiment, tmp_path: Path
 ) -> None:
@@ -124,7 +136,7 @@ def test_the_keys_that_keep_the_splits_are_named(
     assert "starts from" in plan.rows and "known photos" not in plan.rows
     other = plan_training(with_values(follower, {"data.split_seed": 7, "data.test_fraction": 0.5}), None)
     assert "To keep its splits: --set data.split_seed=1 --set data.test_fraction=0.2" in other.rows["known photos"]
-    with pytest.raises(UserError, match=r"^--folds: .*was trained on: --set data\.split_seed=1\.$"):
+    with pytest.raises(UserError, match=r"^--folds: .*splits of that model: --set data\.split_seed=1\.$"):
         plan_folds(with_values(follower, {"data.split_seed": 7}), 3, None)
 
 
