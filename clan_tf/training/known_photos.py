@@ -84,7 +84,7 @@ def notes_on_known(
         experiment: what is trained.
         digests: of the photos by split, SHA-256 in hexadecimal.
     """
-    started = _start(experiment)
+    started = _start(experiment) if known else None  # which may be gone when a run is resumed
     if known is None or started is None:
         return
     notes = [known.note(digests.get(split, ()), split, str(started)) for split in ("test", "val")]
