@@ -142,7 +142,8 @@ def check_noted(
 ) -> CheckedPhotos:
     """Checks the photos of a split, decoding each once, and notes what their content shows (`content_notes`)."""
     checked = check_splits({split: photos}, data.config, progress)[split]
-    for note in data.content_notes(split, checked, are_measured):
+    starts = data.start_notes(split, checked) if are_measured else []
+    for note in [*data.content_notes(split, checked, are_measured), *starts]:
         progress.note(f"note: {note}")
     return checked
 

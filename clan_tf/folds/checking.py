@@ -13,6 +13,7 @@ from clan_tf.run import is_run
 from clan_tf.run.directory import is_unstarted, require_unstarted
 from clan_tf.training.checking import check_alone
 from clan_tf.training.devices import choose_devices, runs_with_others
+from clan_tf.training.known_photos import require_unseen_folds
 from clan_tf.training.plan import TrainingPlan, plan_training
 
 TABLE, RESULTS = "folds.csv", "folds.json"
@@ -61,6 +62,7 @@ def check_starts(new: Sequence[tuple[Experiment, Source]], folder: str) -> None:
     experiment, source = min(new, key=lambda fold: len(fold[1].photos("train")))
     with forgetting_graphs():
         check_alone(experiment, source, choose_devices(experiment.training), folder, lambda note: None)
+    require_unseen_folds(experiment, [source for _, source in new])
 
 
 def plan_folds(experiment: Experiment, folds: int, folder: str | None, resume: bool = False) -> TrainingPlan:
@@ -69,9 +71,11 @@ def plan_folds(experiment: Experiment, folds: int, folder: str | None, resume: b
     Raises:
         UserError: for everything that `cross_validate` would refuse before it opens the photos.
     """
-    (first, _), *_ = check_folds(experiment, folds, folder, resume)
+    checked = check_folds(experiment, folds, folder, resume)
+    (first, _), *_ = checked
     folder = folder or f"runs/{experiment.name}-NNN"
     plan = plan_training(first, f"{folder}/{fold_name(1)}", resume)
+    require_unseen_folds(first, [source for _, source in checked])
     return replace(plan, files=[*plan.files, f"{folder}/{TABLE}", f"{folder}/{RESULTS}"])
 
 

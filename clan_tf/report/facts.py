@@ -31,7 +31,8 @@ from clan_tf.evaluation import (
 from clan_tf.files import read_json
 from clan_tf.models import COMBINED
 from clan_tf.progress import Progress
-from clan_tf.run import EvaluationFolder, RunDirectory, is_run, read_run_data
+from clan_tf.run import EvaluationFolder, RunDirectory, is_run, read_run_data, read_run_split
+from clan_tf.run.known import notes_on_start
 
 
 class _Scores(BaseModel):
@@ -233,6 +234,7 @@ def read_facts(
         notes.append(f"The photos can no longer be read, so there are no examples: {error}")
         progress.note(f"note: {notes[-1]}")
     split = _choose_split(run)
+    notes += _notes_on_start(run)
     if split == "val":
         notes.append(
             "The data has no test split. These are the validation photos, which chose the epoch: accuracy on new "
@@ -255,6 +257,17 @@ def read_facts(
             f"{lost} couldn't be read and {'was' if len(skipped) == 1 else 'were'} skipped, such as {skipped[0]}."
         )
     return facts, source, notes
+
+
+def _notes_on_start(run: RunDirectory) -> list[str]:
+    """Returns notes on test and validation photos that the model knows which the run started from."""
+    try:
+        split = read_run_split(run) if run.init_photos.is_file() else None
+        used = split.used if split else []
+        digests = {name: [row.digest for row in used if row.split == name] for name in ("test", "val")}
+        return [f"{note}." for name, own in digests.items() for note in notes_on_start(run, own, name)]
+    except UserError as error:
+        return [f"Which photos the model knew that the run started from can't be read: {error}"]
 
 
 def _where_photos_are(rows: list[dict[str, str]], own: DataConfig, now: DataConfig) -> list[dict[str, str]]:

@@ -12,6 +12,7 @@ from clan_tf.data.sources.selection import quarantined_photos, without
 from clan_tf.data.sources.source import every_photo, photo_of
 from clan_tf.errors import UserError, counted, listed
 from clan_tf.run.directory import RunDirectory
+from clan_tf.run.known import notes_on_start
 from clan_tf.run.splits import (
     Match,
     Row,
@@ -98,6 +99,19 @@ class RunData:
             notes = [_changed_note(altered, len(checked.photos), split)] if altered else []
             return [*notes, self._own_note(self.match, checked)] if split == ALL else notes
         return self._known_notes(split, checked) if are_measured else []
+
+    def start_notes(self, split: str, checked: CheckedPhotos) -> list[str]:
+        """Returns a note on photos of a split that the model knows which the run started from, if there are any.
+
+        Args:
+            split: the split, or `ALL`.
+            checked: its photos, on which the run's model is measured.
+        """
+        if self.run is None or (self.match and split == "train"):
+            return []
+        is_apart = self.match is not None and split != ALL
+        own = [row.digest for row in self.split.used if row.split == "train"] if self.split and not is_apart else ()
+        return notes_on_start(self.run, checked.digests, split if is_apart else ALL, own)
 
     def _own_note(self, found: Match, checked: CheckedPhotos) -> str:
         keys = {key_of(photo, folder_of(self.config)) for photo in checked.photos}

@@ -1,6 +1,5 @@
 """The run directory: the one place that knows its file names."""
 
-import glob
 import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, suppress
@@ -19,6 +18,7 @@ from clan_tf.files.writing import LOCK
 from clan_tf.run.checkpoints import CHECKPOINT, candidate_file
 from clan_tf.run.documents import Data, Ended, Environment, Unfinished
 from clan_tf.run.evaluation_folder import EvaluationFolder
+from clan_tf.run.numbered import make_numbered
 from clan_tf.run.older import former_values, own_architecture
 
 Status = Literal["running", "finished", "stopped", "failed"]
@@ -74,6 +74,9 @@ class RunDirectory:
     RANGE_TEST = ("learning_rate.csv", "learning_rate.png")
     """Further files of runs that chose their learning rate themselves."""
 
+    INIT_PHOTOS = "init_photos.csv"
+    """A further file of runs that started from a trained model."""
+
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
 
@@ -89,7 +92,7 @@ class RunDirectory:
                 Path(path).mkdir(parents=True)
                 return cls(path)
             Path(root).mkdir(parents=True, exist_ok=True)
-            return cls(_make_numbered(Path(root), name))
+            return cls(make_numbered(Path(root), name))
         except FileExistsError as error:
             raise UserError(
                 f"--run-dir: {path or root} exists, and a run is never overwritten. Give another folder, or leave "
@@ -147,6 +150,11 @@ class RunDirectory:
     def splits(self) -> Path:
         """Which photo was in which split, with the hash of its content."""
         return self.path / "splits.csv"
+
+    @property
+    def init_photos(self) -> Path:
+        """Which photos the model that the run started from was trained on, or chosen by."""
+        return self.path / self.INIT_PHOTOS
 
     @property
     def metrics(self) -> Path:
@@ -281,8 +289,9 @@ class RunDirectory:
         self.remove_checkpoints()
         _remove_files(self.tensorboard, _LOG)
         _remove_folder(self.tensorboard)
-        names = [re.escape(name) for name in (*self.FILES, *self.RANGE_TEST, START, LOCK) if not name.endswith("/")]
-        _remove_files(self.path, re.compile("|".join(names)))
+        names = (*self.FILES, *self.RANGE_TEST, self.INIT_PHOTOS, START, LOCK)
+        own = [re.escape(name) for name in names if not name.endswith("/")]
+        _remove_files(self.path, re.compile("|".join(own)))
 
 
 def exports_in(folder: Path) -> Path:
@@ -315,7 +324,8 @@ def require_unstarted(path: Path) -> None:
 
 def _foreign_names(path: Path) -> list[str]:
     names = {entry.name for entry in path.iterdir() if not is_temporary(entry)} - {LOCK}
-    own = {START, *RunDirectory.RANGE_TEST, *(name.rstrip("/") for name in RunDirectory.FILES)} - {"status.json"}
+    listed_names = (*RunDirectory.FILES, *RunDirectory.RANGE_TEST, RunDirectory.INIT_PHOTOS)
+    own = {START, *(name.rstrip("/") for name in listed_names)} - {"status.json"}
     return sorted(names - own if START in names else names)
 
 
@@ -335,16 +345,3 @@ def _remove_folder(folder: Path) -> None:
 def find_run_above(path: Path) -> RunDirectory | None:
     """Finds the run directory that contains a file, such as an export, at any depth."""
     return next((RunDirectory(folder) for folder in path.absolute().parents if is_run(folder)), None)
-
-
-def _make_numbered(root: Path, name: str) -> Path:
-    endings = (path.name.removeprefix(f"{name}-") for path in root.glob(f"{glob.escape(name)}-*"))
-    taken = [int(ending) for ending in endings if ending.isdecimal()]
-    number = max(taken, default=0) + 1
-    while True:
-        try:
-            path = root / f"{name}-{number:03d}"
-            path.mkdir()
-            return path
-        except FileExistsError:
-            number += 1

@@ -22,6 +22,7 @@ from clan_tf.search.report import write_report
 from clan_tf.search.space import SearchConfig
 from clan_tf.search.trials import TrialTrainer
 from clan_tf.search.tuner import ExperimentTuner
+from clan_tf.training.known_photos import digests_of, known_by_start, notes_on_known
 
 Role = Literal["chief", "worker"]
 
@@ -129,7 +130,10 @@ def _run_trials(
     directory: SearchDirectory,
     progress: Progress,
 ) -> None:
-    read_source(experiment.data)  # if this failed, every trial would
+    source = read_source(experiment.data)  # if this failed, every trial would
+    known = known_by_start(experiment)
+    for note in notes_on_known(known, experiment, digests_of(source) if known else {}):
+        progress.note(f"note: {note}")  # what trials note isn't shown
     trainer = TrialTrainer(experiment, config, directory, progress)
     try:
         ExperimentTuner(oracle, config, directory, trainer, progress).search()

@@ -1,7 +1,7 @@
 """What is checked before a run opens its photos: by `train`, and by what only says whether it would start."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,11 @@ from clan_tf.models.packaged_weights import WeightsPackage
 from clan_tf.progress import Progress
 from clan_tf.run import RunDirectory, is_run
 from clan_tf.run.directory import is_unstarted, require_unstarted
+from clan_tf.run.known import KnownPhotos
 from clan_tf.training.devices import choose_precision, precision_scope, runs_with_others
 from clan_tf.training.disk import require_space
 from clan_tf.training.initial import require_start, start_from
+from clan_tf.training.known_photos import known_by_start
 from clan_tf.training.memory import check_photos_at_a_time, fit_to_devices, own_free_memory
 from clan_tf.training.recipe import check_loss_weight_schedules
 from clan_tf.training.resuming import require_same_taxonomy
@@ -35,11 +37,13 @@ class CheckedStart:
         experiment: the experiment, with what has been decided by then.
         model: its model, with the weights that training starts from.
         facts: what a run records about another model that it starts from, as plain values.
+        known: the photos that a model knows which it starts from; `None` if there is none, or for a run to resume.
     """
 
     experiment: Experiment
     model: BranchClassifier
     facts: dict[str, Any]
+    known: KnownPhotos | None = None
 
 
 def find_run(run_dir: str | None, resume: bool, several: bool) -> RunDirectory | None:
@@ -98,8 +102,11 @@ def check_start(
         require_same_taxonomy(existing, model.taxonomy)
         return CheckedStart(experiment, model, {})
     facts = start_from(experiment, model, strategy, progress)
+    known = known_by_start(experiment)
+    if known and known.unknown and facts:
+        facts["init"]["unknown"] = known.unknown
     require_space(model, training, folder)
-    return CheckedStart(experiment, model, facts)
+    return CheckedStart(experiment, model, facts, known)
 
 
 def check_alone(
@@ -132,7 +139,7 @@ def check_alone(
     photos = len(source.photos("train"))
     experiment = fit_to_devices(start.experiment, start.model, replicas, free, photos, note)
     check_photos_at_a_time(experiment, replicas, note)
-    return CheckedStart(experiment, start.model, start.facts)
+    return replace(start, experiment=experiment)
 
 
 def _are_downloaded(config: ModelConfig) -> bool:

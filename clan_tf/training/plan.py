@@ -20,6 +20,7 @@ from clan_tf.training.checking import check_alone, find_run
 from clan_tf.training.class_balance import describe_balance
 from clan_tf.training.devices import choose_devices, runs_with_others
 from clan_tf.training.disk import disk_bytes
+from clan_tf.training.known_photos import digests_of, notes_on_known
 from clan_tf.training.memory import step_bytes
 from clan_tf.training.range_test import MOST_STEPS
 from clan_tf.training.recipe import learning_rates_at
@@ -120,8 +121,11 @@ def plan_training(experiment: Experiment, run_dir: str | None, resume: bool = Fa
         rows["learning rate"] = f"chosen before the first step, by a range test of at most {MOST_STEPS} steps"
     if start:
         rows["starts from"] = f"{start['init']['file']}; {start['init']['transfer']}"
+    if known := [*notes_on_known(checked.known, experiment, digests_of(source) if checked.known else {})]:
+        rows["known photos"] = "; ".join(known)
     folder = run_dir or f"runs/{experiment.name}-NNN"
     files = [*RunDirectory.FILES, *(RunDirectory.RANGE_TEST if is_auto else ())]
+    files += [RunDirectory.INIT_PHOTOS] if checked.known and checked.known.train else []
     schedule = [] if is_auto else _rate_changes(experiment, steps)
     return TrainingPlan(rows, schedule, [f"{folder}/{name}" for name in files])
 

@@ -17,6 +17,7 @@ from clan_tf.models import BranchClassifier
 from clan_tf.models.phases import describe_phases
 from clan_tf.progress import Progress
 from clan_tf.run import Outcome, RunDirectory
+from clan_tf.run.known import write_known
 from clan_tf.training.advice import advice
 from clan_tf.training.callbacks import require_usable
 from clan_tf.training.checking import CheckedStart, check_start, find_run
@@ -24,6 +25,7 @@ from clan_tf.training.class_balance import describe_balance
 from clan_tf.training.devices import choose_devices, is_chief, make_strategy, runs_with_others
 from clan_tf.training.failures import explained, how_to_resume, less_memory, recording
 from clan_tf.training.initial import prepare_start
+from clan_tf.training.known_photos import notes_on_known
 from clan_tf.training.loop import TrainingLoop
 from clan_tf.training.memory import check_photos_at_a_time, fit_batch
 from clan_tf.training.range_test import choose_learning_rate
@@ -114,6 +116,9 @@ def train(
         for note in () if existing else advice(start.experiment, source):
             progress.note(f"note: {note}")
         data = checked_data(start.experiment, source, own, data, progress)
+        digests = {split: photos.digests for split, photos in data.checked.items()}
+        for note in notes_on_known(start.known, experiment, digests):
+            progress.note(f"note: {note}")
         start = _decided(start, strategy, data, existing is None, progress)
         experiment = start.experiment
         is_made = run_dir is None or not Path(run_dir).exists()
@@ -169,6 +174,8 @@ def _run(
     if chief and is_resumed:
         run.write_status("running")
     elif chief:
+        if start.known:
+            write_known(run, start.known)
         write_start(experiment, run, data.source, data.checked, start.facts, model.taxonomy)
     _announce(experiment, model, labels["train"], run, strategy, progress)
     return loop.run_all(callbacks)

@@ -29,7 +29,7 @@ def test_files_lists_what_is_in_a_finished_and_evaluated_run(trained_run: RunDir
 
 def test_every_file_of_a_run_has_a_property(trained_run: RunDirectory) -> None:
     listed = {name.rstrip("/") for name in RunDirectory.FILES}
-    assert named_by(trained_run) == (listed | {"report.html"}) - {"evaluation"}
+    assert named_by(trained_run) == (listed | {"report.html", RunDirectory.INIT_PHOTOS}) - {"evaluation"}
 
 
 def test_every_file_of_an_evaluation_has_a_property(trained_run: RunDirectory) -> None:

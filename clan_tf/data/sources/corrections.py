@@ -39,7 +39,7 @@ class Corrected:
     """A source with the labels that a table gives.
 
     Attributes:
-        source: the source; photos to leave out are still in it.
+        source: the source; photos to leave out are still in it, and corrected ones have their `own_label`.
         left_out: names of the photos to leave out.
     """
 
@@ -71,7 +71,10 @@ def with_corrections(source: Source, config: DataConfig) -> Corrected:
     left_out = frozenset(name for name, label in new.items() if label is None)
     changed = {name: label for name, label in new.items() if label is not None and label != photos[name].label}
     splits = {
-        split: [replace(photo, label=changed.get(photo.name, photo.label)) for photo in each]
+        split: [
+            replace(photo, label=changed[photo.name], own_label=photo.label) if photo.name in changed else photo
+            for photo in each
+        ]
         for split, each in source.splits.items()
     }
     unknown = [photo for photo in labels if photo not in photos]

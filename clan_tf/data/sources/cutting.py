@@ -37,6 +37,9 @@ def cut(photos: Sequence[Photo], fraction: float, seed: int, part: str = "test")
     `fraction` of each class is reached; added photos may then move a few groups. What holds for a class of several
     photos holds for one of several groups, unless another class needs them.
 
+    Classes are those of `cut_label`, whatever labels were corrected. A photo without such a class is where its copies
+    and its group are or, if it has none, where its hash puts it.
+
     Args:
         photos: the photos to cut.
         fraction: 0…1; of 0 nothing is read and nothing cut off.
@@ -52,7 +55,9 @@ def cut(photos: Sequence[Photo], fraction: float, seed: int, part: str = "test")
     units = unit_keys(photos)
     places = {unit: place_of_unit(unit, seed, part) for unit in units}
     if has_groups(photos):
-        chosen = choose_units(_counts(photos, units), sorted(places, key=places.__getitem__), fraction)
+        counts = _counts(photos, units)
+        chosen = choose_units(counts, sorted(places, key=places.__getitem__), fraction)
+        chosen |= {unit for unit, own in counts.items() if not own and places[unit] < fraction}
     else:
         chosen = _chosen(photos, places, fraction)
     sides: tuple[list[Photo], list[Photo]] = ([], [])
@@ -79,11 +84,14 @@ def with_validation(source: Source, fraction: float, seed: int) -> Source:
     train, validation = cut(source.splits["train"], fraction, seed, "val")
     splits, notes = {**source.splits, "train": train, "val": validation}, source.notes
     covered = {photo.label for photo in validation}
-    few = [source.class_names[label] for label in units_by_label(train) if label not in covered]
+    few = [source.class_names[label] for label in sorted({photo.label for photo in train} - covered - {-1})]
     if has_groups(train):
         notes += _without_groups_to_cut(source, train, validation, "validation")
     elif validation and few:
-        notes += (f"No validation photo is left for {listed(few)}: there are too few different ones. {WAYS_OUT}",)
+        why = "there are too few different ones"
+        if any(photo.own_label is not None for photo in train):
+            why += ", or data.relabel gave them another class"
+        notes += (f"No validation photo is left for {listed(few)}: {why}. {WAYS_OUT}",)
     return replace(source, splits=splits, val_is_cut=True, notes=notes)
 
 
@@ -128,24 +136,35 @@ def unit_keys(photos: Sequence[Photo]) -> list[str]:
 
 def units_by_label(photos: Sequence[Photo]) -> dict[int, set[str]]:
     """Returns the different contents or, if photos have groups, units of each label's photos, labels in order."""
+    return _units_by_label([photo.label for photo in photos], unit_keys(photos))
+
+
+def units_by_cut_label(photos: Sequence[Photo]) -> dict[int, set[str]]:
+    """Returns the same by the labels by which splits are cut, as if none had been corrected."""
+    return _units_by_label([photo.cut_label for photo in photos], unit_keys(photos))
+
+
+def _units_by_label(labels: Sequence[int], keys: Sequence[str]) -> dict[int, set[str]]:
     units: dict[int, set[str]] = {}
-    for photo, unit in zip(photos, unit_keys(photos), strict=True):
-        units.setdefault(photo.label, set()).add(unit)
+    for label, unit in zip(labels, keys, strict=True):
+        if label >= 0:
+            units.setdefault(label, set()).add(unit)
     return dict(sorted(units.items()))
 
 
 def _counts(photos: Sequence[Photo], units: Sequence[str]) -> dict[str, Counter[int]]:
-    """Counts the photos of each label in each unit."""
-    counts: dict[str, Counter[int]] = {}
+    """Counts the photos of each `cut_label` in each unit."""
+    counts: dict[str, Counter[int]] = {unit: Counter() for unit in units}
     for photo, unit in zip(photos, units, strict=True):
-        counts.setdefault(unit, Counter())[photo.label] += 1
+        if photo.cut_label >= 0:
+            counts[unit][photo.cut_label] += 1
     return counts
 
 
 def _without_groups_to_cut(source: Source, stay: Sequence[Photo], taken: Sequence[Photo], part: str) -> tuple[str, ...]:
     """Returns a note on the classes whose groups keep all their photos in train, if there are groups."""
     covered = {photo.label for photo in taken}
-    photos = Counter(photo.label for photo in stay if photo.label not in covered)
+    photos = Counter(photo.label for photo in stay if photo.label not in {*covered, -1})
     if not photos or not has_groups(stay):
         return ()
     names = listed([source.class_names[label] for label in sorted(photos)])
@@ -157,10 +176,11 @@ def _without_groups_to_cut(source: Source, stay: Sequence[Photo], taken: Sequenc
 
 def _chosen(photos: Sequence[Photo], places: dict[str, float], fraction: float) -> set[str]:
     """Returns the contents that are cut off."""
-    contents = units_by_label(photos)
+    contents = units_by_cut_label(photos)
     labels: dict[str, set[int]] = {}
-    for photo in photos:
-        labels.setdefault(content_key(photo), set()).add(photo.label)
+    for label, own in contents.items():
+        for key in own:
+            labels.setdefault(key, set()).add(label)
     chosen = {key for key, place in places.items() if place < fraction}
     chosen -= {max(own, key=places.__getitem__) for own in contents.values() if own <= chosen}
     for own in contents.values():

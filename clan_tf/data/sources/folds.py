@@ -1,11 +1,19 @@
 """Folds of cross-validation: each is the test split once, and all others are train (`data.folds`, `data.fold`)."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from clan_tf.data.sources.cutting import has_groups, place_of_unit, unit_keys, units_by_label, with_digests
+from clan_tf.data.sources.cutting import (
+    has_groups,
+    place_of_unit,
+    unit_keys,
+    units_by_cut_label,
+    units_by_label,
+    with_digests,
+)
 from clan_tf.data.sources.source import Photo, Source
 from clan_tf.errors import UserError, counted, listed
 
@@ -38,7 +46,8 @@ def folds_of(photos: Sequence[Photo], folds: int, seed: int) -> np.ndarray:
     """Divides photos into folds with about the same share of every class.
 
     Copies of the same bytes are in one fold, and so are groups. The folds depend on the photos' content, groups and
-    classes, not on their order.
+    classes (`cut_label`), not on their order. A photo without such a class is where its copies and its group are or, if
+    it has none, where its hash puts it.
 
     Args:
         photos: with their digests.
@@ -51,16 +60,18 @@ def folds_of(photos: Sequence[Photo], folds: int, seed: int) -> np.ndarray:
     from sklearn.model_selection import StratifiedGroupKFold  # which takes long to import, and is rarely needed
 
     units = unit_keys(photos)
-    ranked = {
-        unit: rank for rank, unit in enumerate(sorted({*units}, key=lambda unit: place_of_unit(unit, seed, "folds")))
-    }
-    ranks = np.array([ranked[unit] for unit in units])
-    labels = np.array([photo.label for photo in photos])
-    fold_of = np.empty(len(photos), dtype="int64")
-    # Unless it shuffles, it takes equally large groups in the order of their numbers.
-    for fold, (_, members) in enumerate(StratifiedGroupKFold(folds).split(ranks, labels, ranks)):
-        fold_of[members] = fold
-    return fold_of
+    places = {unit: place_of_unit(unit, seed, "folds") for unit in units}
+    ranked = {unit: rank for rank, unit in enumerate(sorted(places, key=places.__getitem__))}
+    own = [(photo.cut_label, unit) for photo, unit in zip(photos, units, strict=True) if photo.cut_label >= 0]
+    labels = np.array([label for label, _ in own])
+    ranks = np.array([ranked[unit] for _, unit in own])
+    fold_of = {unit: int(place * folds) for unit, place in places.items()}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of classes that corrections alone make large enough
+        # Unless it shuffles, it takes equally large groups in the order of their numbers.
+        for fold, (_, members) in enumerate(StratifiedGroupKFold(folds).split(ranks, labels, ranks)):
+            fold_of |= {own[member][1]: fold for member in members}
+    return np.array([fold_of[unit] for unit in units], dtype="int64")
 
 
 def _with_fold(
@@ -75,12 +86,16 @@ def _with_fold(
     covered = {photo.label for photo in splits["test"]}
     missing = [name for label, name in enumerate(source.class_names) if label not in covered]
     if missing:
-        notes.append(f"Fold {fold + 1} has no photo of {listed(missing)}: their groups are in other folds.")
+        what = "groups" if has_groups(photos) else "photos"
+        notes.append(f"Fold {fold + 1} has no photo of {listed(missing)}: their {what} are in other folds.")
     return replace(source, splits=splits, notes=tuple(notes))
 
 
 def _require_enough(photos: Sequence[Photo], class_names: Sequence[str], folds: int, most: int = 5) -> None:
     units = units_by_label(photos)
+    own = units_by_cut_label(photos)
+    if all(len(each) < folds for each in own.values()):
+        units = own  # however labels were corrected, these can't be divided
     few = [
         f"{name!r} ({len(units.get(label, ()))})"
         for label, name in enumerate(class_names)

@@ -17,7 +17,14 @@ from clan_tf.data.sources.folds import in_folds, without_splits
 from clan_tf.data.sources.generated import read_generated
 from clan_tf.data.sources.groups import divided_notes, with_groups
 from clan_tf.data.sources.records import read_records, read_tfds
-from clan_tf.data.sources.selection import left_behind, quarantined_photos, take_fraction, without, without_classes
+from clan_tf.data.sources.selection import (
+    left_behind,
+    quarantined_photos,
+    take_fraction,
+    without,
+    without_classes,
+    without_unknown,
+)
 from clan_tf.data.sources.source import Photo, Source, class_problems, every_photo, folder_of
 from clan_tf.errors import UserError
 
@@ -89,8 +96,9 @@ def _listed(config: DataConfig) -> Corrected:
 
 def _completed(corrected: Corrected, config: DataConfig) -> Source:
     """Returns a source that has its test split, if any, with validation photos and without those that aren't used."""
-    # Quarantined photos are removed last, so that every other photo stays in its split.
+    # Photos that aren't used are removed last, so that every other photo stays in its split.
     source = with_validation(corrected.source, config.validation_fraction, config.split_seed)
+    source = replace(source, splits=without_unknown(source.splits))
     clean = without(source.splits, corrected.left_out)
     taken = take_fraction(clean, config.fraction, config.split_seed)
     unused = {"quarantined": left_behind(source.splits, clean), "left out": left_behind(clean, taken)}
@@ -122,6 +130,7 @@ def list_source(config: DataConfig) -> Source:
         UserError: if the data can't be read.
     """
     source = _listed(config.model_copy(update={"group": None, "quarantine": None})).source
+    source = replace(source, splits=without_unknown(source.splits))
     return without_splits(source) if config.folds else source
 
 

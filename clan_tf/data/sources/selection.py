@@ -49,6 +49,8 @@ def without(splits: Splits, names: Collection[str]) -> dict[str, list[Photo]]:
 def without_classes(source: Source, names: Sequence[str], place: str) -> Source:
     """Returns the source without some classes, whose photos become its `unknown` ones.
 
+    Those that are of such a class only by a correction are in the splits, too, until these are cut (`without_unknown`).
+
     Args:
         source: the data.
         names: classes that a model mustn't know.
@@ -73,15 +75,25 @@ def without_classes(source: Source, names: Sequence[str], place: str) -> Source:
         raise UserError(f"data.unknown_classes: leaves 0 of {len(own)} {classes} ({place}). Name fewer.")
     labels = {index: label for label, index in enumerate(known)}
     splits = {
-        split: [replace(photo, label=labels[photo.label]) for photo in photos if photo.label in labels]
+        split: [_with_labels(photo, labels) for photo in photos if {photo.label, photo.cut_label} & labels.keys()]
         for split, photos in source.splits.items()
     }
     everything = (photo for photos in source.splits.values() for photo in photos)
-    unknown = [replace(photo, label=-1) for photo in everything if photo.label not in labels]
+    unknown = [_with_labels(photo, labels) for photo in everything if photo.label not in labels]
     unknown_names = listed([source.class_names[label] for label in sorted(unknown_labels)])
     note = f"{counted(len(unknown), 'photo')} of data.unknown_classes ({unknown_names}) are in no split."
     class_names = tuple(source.class_names[index] for index in known)
     return replace(source, class_names=class_names, splits=splits, unknown=unknown, notes=(*source.notes, note))
+
+
+def _with_labels(photo: Photo, labels: Mapping[int, int]) -> Photo:
+    own = None if photo.own_label is None else labels.get(photo.own_label, -1)
+    return replace(photo, label=labels.get(photo.label, -1), own_label=own)
+
+
+def without_unknown(splits: Splits) -> dict[str, list[Photo]]:
+    """Returns the splits without photos that corrections gave one of `data.unknown_classes`."""
+    return {split: [photo for photo in photos if photo.label >= 0] for split, photos in splits.items()}
 
 
 def take_fraction(splits: Splits, fraction: float, seed: int) -> dict[str, list[Photo]]:
@@ -113,10 +125,12 @@ def _name(line: str, own: Container[str]) -> str:
 def _part(photos: Sequence[Photo], fraction: float, seed: int) -> list[Photo]:
     places = places_by_content(photos, seed, "fraction")
     own = [places[content_key(photo)] for photo in photos]
-    chosen: set[int] = set()
-    for members in members_by_label([photo.label for photo in photos]).values():
-        few = [index for index in members if own[index] < fraction]
-        chosen.update(few or [min(members, key=own.__getitem__)])
+    chosen = {index for index, place in enumerate(own) if place < fraction}
+    # By the labels of the cut first, so that a corrected one takes no other photo away.
+    for labels in ([photo.cut_label for photo in photos], [photo.label for photo in photos]):
+        for members in members_by_label(labels).values():
+            if chosen.isdisjoint(members):
+                chosen.add(min(members, key=own.__getitem__))
     return [photos[index] for index in sorted(chosen)]
 
 

@@ -57,6 +57,8 @@ class Photo:
         box: the part of it that is used; `None` for all.
         digest: SHA-256 of the encoded photo in hexadecimal, where it is known already.
         group: names the photos that are never cut apart from it (`data.group`); `None` if there are none.
+        own_label: the label that the data has for it, if a user corrected it (`data.relabel`): -1 if it is one of
+            `data.unknown_classes`. `None` for others.
     """
 
     name: str
@@ -66,6 +68,12 @@ class Photo:
     box: Box | None = None
     digest: str | None = field(default=None, compare=False)
     group: str | None = field(default=None, compare=False)
+    own_label: int | None = field(default=None, compare=False)
+
+    @property
+    def cut_label(self) -> int:
+        """The label by which splits are cut: the data's own, so that no other photo moves if it is corrected."""
+        return self.label if self.own_label is None else self.own_label
 
 
 @dataclass(frozen=True)
@@ -231,6 +239,8 @@ def _class_count_problems(source: Source, place: str, expected: str) -> tuple[st
     nowhere = {*_without_photos(source, "val")} & {*_without_photos(source, "test")}
     elsewhere = [name for name in missing if name not in nowhere]
     hint = f" Other splits have photos of {listed(elsewhere)}." if elsewhere else ""
+    if elsewhere and (source.test_is_cut or source.val_is_cut):
+        hint += " Another data.split_seed cuts them otherwise."
     return (f"{place} has no train photos of {listed(missing)}.{hint} Add some, or leave such classes out.",)
 
 
