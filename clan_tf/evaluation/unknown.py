@@ -14,6 +14,8 @@ from clan_tf.data.checked_photos import CheckedPhotos
 from clan_tf.data.pipeline import PhotoReader, evaluation_batches
 from clan_tf.data.sources.source import members_by_label
 from clan_tf.errors import UserError, counted
+from clan_tf.evaluation.groups import FEW
+from clan_tf.evaluation.intervals import area_interval
 from clan_tf.evaluation.metrics import Estimate, Share, as_percent
 from clan_tf.inference import KerasPredictor, Predictor, ProbabilityFunction
 from clan_tf.inference.views import view_of_model
@@ -35,7 +37,8 @@ class ScoreFigures:
     Attributes:
         score: its name.
         auroc: the probability that a known photo has a higher score than an unknown one, with a bootstrap interval:
-            known and unknown photos are resampled separately.
+            known and unknown photos are resampled separately. Of fewer than 10 photos of a kind, and where none
+            overlaps, it is Newcombe's.
         accepted_at_95: the share of the unknown photos that is accepted if at least 95 % of the known ones are.
         auroc_wrong: the probability that a photo that is classified rightly has a higher score than one that isn't.
     """
@@ -199,7 +202,7 @@ def score_rows(unknown: Unknown) -> list[tuple[str, str, str, str, str]]:
         (
             one.score,
             f"{one.auroc.value:.3f}",
-            f"{one.auroc.low:.3f} to {one.auroc.high:.3f}",
+            one.auroc.interval("{:.3f}".format),
             as_percent(one.accepted_at_95.value),
             "" if one.auroc_wrong is None else f"{one.auroc_wrong:.3f}",
         )
@@ -218,12 +221,19 @@ def unknown_text(unknown: Unknown) -> str:
 
 
 def _figures(name: str, known: np.ndarray, unknown: np.ndarray, right: np.ndarray) -> ScoreFigures:
-    is_known = np.r_[np.ones(len(known)), np.zeros(len(unknown))]
     # The highest threshold that at least 95 % of the known photos reach: at most one of 20 is below it.
     accepted = int((unknown >= np.sort(known)[len(known) // 20]).sum())
     wrong = float(auroc(right.astype("float64"), known)) if 0 < right.sum() < len(right) else None
-    area = Estimate.of(auroc, is_known, np.r_[known, unknown], strata=(len(known), len(unknown)))
-    return ScoreFigures(name, area, Share.of(accepted, len(unknown)), wrong)
+    return ScoreFigures(name, _area(known, unknown), Share.of(accepted, len(unknown)), wrong)
+
+
+def _area(known: np.ndarray, unknown: np.ndarray) -> Estimate:
+    """Computes an AUROC; resamples say too little of an interval if there are few photos, or none overlaps."""
+    is_known, scores = np.r_[np.ones(len(known)), np.zeros(len(unknown))], np.r_[known, unknown]
+    area = float(auroc(is_known, scores))
+    if area in (0, 1) or min(len(known), len(unknown)) < FEW:
+        return Estimate(area, *area_interval(area, len(known), len(unknown)))
+    return Estimate.of(auroc, is_known, scores, strata=(len(known), len(unknown)))
 
 
 def _negative_entropy(probabilities: np.ndarray) -> np.ndarray:

@@ -8,7 +8,6 @@ from clan_tf.evaluation import (
     Share,
     calibration_error,
     calibration_figures,
-    confused_pairs,
     reliability_bins,
     top_k_accuracy,
 )
@@ -104,7 +103,3 @@ def test_the_bins_hold_every_photo_at_its_confidence(rng: np.random.Generator) -
         gaps += abs(sum(right - value for value, right in inside))
     assert sum(one.photos for one in bins) == 300
     assert calibration_error(confidence, correct) == pytest.approx(gaps / 300)
-
-
-def test_confused_pairs_come_by_their_photos() -> None:
-    assert confused_pairs(np.array([[5, 1, 0], [3, 7, 1], [0, 0, 9]])) == [(1, 0, 3), (0, 1, 1), (1, 2, 1)]
