@@ -117,7 +117,9 @@ def _estimate(value: float, resampled: np.ndarray, ends: Mapping[float, float], 
     if correlated:  # of equally frequent classes whose mistakes are spread evenly, with this accuracy
         bound = (correlated * bound - 1) / (correlated - 1)
     low, high = np.percentile(resampled, (2.5, 97.5))
-    return Estimate(value, min(bound, float(low)), 1.0) if value > 0 else Estimate(value, lowest, max(bound, float(high)))
+    return (
+        Estimate(value, min(bound, float(low)), 1.0) if value > 0 else Estimate(value, lowest, max(bound, float(high)))
+    )
 
 
 def resampled_sums(

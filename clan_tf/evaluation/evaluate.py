@@ -109,7 +109,8 @@ class Evaluation:
     def confusion(self) -> np.ndarray:
         """The confusion matrix: counts, int64 `(classes, classes)`, rows are true classes.
 
-        It is made when it is asked for, and takes 8 bytes a cell: 800 MB for 10,000 classes, for which there is `cells`.
+        It is made when it is asked for. Its cells take 8 bytes each, 800 MB for 10,000 classes: `cells` has those that
+        aren't 0.
         """
         return self.cells.dense()
 

@@ -14,7 +14,6 @@ from clan_tf.data.checked_photos import CheckedPhotos
 from clan_tf.data.pipeline import PhotoReader, evaluation_batches
 from clan_tf.data.sources.source import members_by_label
 from clan_tf.errors import UserError, counted
-from clan_tf.evaluation.groups import FEW
 from clan_tf.evaluation.intervals import area_interval
 from clan_tf.evaluation.metrics import Estimate, Share, as_percent
 from clan_tf.inference import KerasPredictor, Predictor, ProbabilityFunction
@@ -28,6 +27,8 @@ from clan_tf.run import RunData
 UNKNOWN = "unknown"
 TRAIN_PHOTOS, NEIGHBOURS, FEATURES = 10_000, 5, 4096
 """For distances: at most how many train photos are compared with, which of the nearest, and most numbers of a photo."""
+FEW = 30
+"""With fewer known or unknown photos, their resamples vary too little for an interval."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,8 @@ class ScoreFigures:
     Attributes:
         score: its name.
         auroc: the probability that a known photo has a higher score than an unknown one, with a bootstrap interval:
-            known and unknown photos are resampled separately. Of fewer than 10 photos of a kind, and where none
-            overlaps, it is Newcombe's.
+            known and unknown photos are resampled separately. Of fewer than 30 photos of a kind, and where all
+            known ones are above the unknown ones or below, it is Newcombe's.
         accepted_at_95: the share of the unknown photos that is accepted if at least 95 % of the known ones are.
         auroc_wrong: the probability that a photo that is classified rightly has a higher score than one that isn't.
     """
@@ -228,7 +229,7 @@ def _figures(name: str, known: np.ndarray, unknown: np.ndarray, right: np.ndarra
 
 
 def _area(known: np.ndarray, unknown: np.ndarray) -> Estimate:
-    """Computes an AUROC; resamples say too little of an interval if there are few photos, or none overlaps."""
+    """Computes an AUROC with its interval: resamples say too little if photos are few, or separated perfectly."""
     is_known, scores = np.r_[np.ones(len(known)), np.zeros(len(unknown))], np.r_[known, unknown]
     area = float(auroc(is_known, scores))
     if area in (0, 1) or min(len(known), len(unknown)) < FEW:
