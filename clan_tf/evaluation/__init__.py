@@ -1,6 +1,7 @@
 """Evaluation of a model on a split of its data: metrics, tables and pictures."""
 
 from clan_tf.evaluation.calibrate import CalibrationResult, calibrate
+from clan_tf.evaluation.cells import DRAWN, Cells
 from clan_tf.evaluation.classes import with_model_classes, without_photos
 from clan_tf.evaluation.confusion import average_rows
 from clan_tf.evaluation.current import current_evaluation
@@ -15,7 +16,6 @@ from clan_tf.evaluation.metrics import (
     calibration_figures,
     calibration_rows,
     calibration_text,
-    confused_pairs,
     reliability_bins,
     top_k_accuracy,
 )
@@ -26,9 +26,11 @@ from clan_tf.evaluation.unknown import Unknown, score_rows, unknown_text
 from clan_tf.run.evaluation_folder import EVALUATE_AGAIN
 
 __all__ = [
+    "DRAWN",
     "EVALUATE_AGAIN",
     "Bin",
     "CalibrationResult",
+    "Cells",
     "Estimate",
     "Evaluation",
     "Groups",
@@ -45,7 +47,6 @@ __all__ = [
     "calibration_rows",
     "calibration_text",
     "check_noted",
-    "confused_pairs",
     "current_evaluation",
     "evaluate",
     "experiment_of",

@@ -6,9 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from scipy.sparse import csr_array
 
+from clan_tf.evaluation.cells import Cells
 from clan_tf.evaluation.groups import RESAMPLES, Groups
-from clan_tf.evaluation.metrics import Estimate, Share, as_percent
+from clan_tf.evaluation.intervals import bias_corrected
+from clan_tf.evaluation.metrics import Estimate, Share, as_percent, has_no_width
 
+CORRELATION = "matthews_correlation"
 CLASS_COLUMNS = ("class", "photos", "accuracy", "low", "high", "predicted", "precision", "f1")
 """Of `class_rows`."""
 _TITLES = {
@@ -18,33 +21,33 @@ _TITLES = {
     "macro_f1": "macro F1",
     "weighted_precision": "weighted precision",
     "weighted_f1": "weighted F1",
-    "matthews_correlation": "Matthews correlation",
+    CORRELATION: "Matthews correlation",
 }
-_NUMBERS = 2**24
-"""How many numbers of resampled matrices are in memory at a time."""
+_NUMBERS = 2**22
+"""How many numbers of resamples are in memory at a time."""
 
 
-def confusion_figures(confusion: np.ndarray) -> dict[str, np.ndarray]:
-    """Computes figures over all classes from confusion matrices.
+def confusion_figures(photos: np.ndarray, predicted: np.ndarray, right: np.ndarray) -> dict[str, np.ndarray]:
+    """Computes figures over all classes from the sums of confusion matrices.
 
     Macro averages are over the classes that have photos, as scikit-learn's with `labels=np.unique(labels)`; by default
     it also counts, as 0, those that photos are only taken for. A class without predicted photos has a precision of 0.
     Weighted averages are weighted by the number of photos.
 
     Args:
-        confusion: counts `(…, classes, classes)`, rows are true classes.
+        photos: how many are of each class, `(…, classes)`.
+        predicted: how many are taken for it, `(…, classes)`.
+        right: how many are both, `(…, classes)`.
 
     Returns:
         Arrays `(…)`: `balanced_accuracy` and `macro_recall`, which are the same; `macro_precision`, `macro_f1`,
         `weighted_precision`, `weighted_f1`, all 0…1; and `matthews_correlation`, -1…1 (Gorodkin, 2004), 0 where it
         isn't defined.
     """
-    counts = confusion.astype("float64")
-    photos, predicted = counts.sum(axis=-1), counts.sum(axis=-2)
-    right, total = np.einsum("...ii->...i", counts), counts.sum(axis=(-2, -1))
+    photos, predicted, right = (each.astype("float64") for each in (photos, predicted, right))
+    total, own = photos.sum(axis=-1), photos > 0
     precision, recall = right / np.maximum(predicted, 1), right / np.maximum(photos, 1)
     f1 = 2 * right / np.maximum(photos + predicted, 1)
-    own = photos > 0
     covariance = right.sum(axis=-1) * total - (photos * predicted).sum(axis=-1)
     spread = (total**2 - np.square(photos).sum(axis=-1)) * (total**2 - np.square(predicted).sum(axis=-1))
 
@@ -61,7 +64,7 @@ def confusion_figures(confusion: np.ndarray) -> dict[str, np.ndarray]:
         "macro_f1": macro(f1),
         "weighted_precision": weighted(precision),
         "weighted_f1": weighted(f1),
-        "matthews_correlation": covariance / np.sqrt(np.where(spread > 0, spread, np.inf)),
+        CORRELATION: covariance / np.sqrt(np.where(spread > 0, spread, np.inf)),
     }
 
 
@@ -70,8 +73,9 @@ def estimated_figures(
 ) -> dict[str, Estimate]:
     """Computes `confusion_figures` with bootstrap intervals over the photos, or over groups of them.
 
-    Where every photo is classified rightly, so is every resample, and an interval of no width would say too much: the
-    accuracy's own stands for all.
+    The intervals are those of `bias_corrected`. Where a figure is at an end of its range, above all because every photo
+    is classified rightly, or none is, its resamples say too little: it has the interval of an accuracy at that end. A
+    figure elsewhere that is the same in all resamples has none.
 
     Args:
         labels: true classes, int `(photos,)`.
@@ -79,41 +83,74 @@ def estimated_figures(
         classes: how many there are.
         groups: of the photos, if they aren't independent.
     """
-    cells = labels.astype("int64") * classes + predicted
-    confusion = np.bincount(cells, minlength=classes**2).reshape(classes, classes)
-    values = confusion_figures(confusion)
+    values = confusion_figures(*Cells.of(labels, predicted, classes).by_class())
     drawn: dict[str, list[np.ndarray]] = {name: [] for name in values}
-    for matrices in _resampled(confusion) if groups is None else _resampled_groups(confusion, cells, groups):
-        for name, figures in confusion_figures(matrices.reshape(-1, classes, classes)).items():
+    for sums in resampled_sums(labels, predicted, classes, groups):
+        for name, figures in confusion_figures(*np.moveaxis(sums, 1, 0)).items():
             drawn[name].append(figures)
-    bounds = {name: np.percentile(np.concatenate(parts), (2.5, 97.5)) for name, parts in drawn.items()}
-    if (right := Share.of_photos(labels == predicted, groups)).value == 1:
-        bounds = dict.fromkeys(bounds, np.array([right.low, right.high]))
-    return {name: Estimate(float(value), *map(float, bounds[name])) for name, value in values.items()}
+    ends = {
+        1.0: Share.of_photos(np.ones(len(labels), bool), groups).low,
+        0.0: Share.of_photos(np.zeros(len(labels), bool), groups).high,
+    }
+    present = len(np.unique(np.r_[labels, predicted]))
+    return {
+        name: _estimate(float(value), np.concatenate(drawn[name]), ends, present if name == CORRELATION else None)
+        for name, value in values.items()
+    }
 
 
-def _resampled(confusion: np.ndarray) -> Iterator[np.ndarray]:
-    """Yields matrices of resampled photos, `(resamples, cells)`.
+def _estimate(value: float, resampled: np.ndarray, ends: Mapping[float, float], correlated: int | None) -> Estimate:
+    """Returns a figure with its interval.
 
-    Drawing the counts of the cells from a multinomial distribution is drawing photos with replacement.
+    Args:
+        value: of the photos.
+        resampled: of each resample, `(resamples,)`.
+        ends: the other bound of an accuracy that is 1, and of one that is 0.
+        correlated: of a correlation, -1…1, the number of classes; `None` for a figure 0…1.
     """
-    rng, photos = np.random.default_rng(0), int(confusion.sum())
-    cells = np.flatnonzero(confusion)
-    at_a_time = max(1, _NUMBERS // confusion.size)
-    for first in range(0, RESAMPLES, at_a_time):
-        count = min(at_a_time, RESAMPLES - first)
-        matrices = np.zeros((count, confusion.size))
-        matrices[:, cells] = rng.multinomial(photos, confusion.flat[cells] / photos, size=count)
-        yield matrices
+    lowest = -1.0 if correlated else 0.0
+    if lowest < value < 1:
+        if has_no_width(resampled.min(), resampled.max()):
+            return Estimate(value, None, None)
+        return Estimate(value, *bias_corrected(value, resampled, lowest))
+    bound = ends[max(value, 0.0)]
+    if correlated:  # of equally frequent classes whose mistakes are spread evenly, with this accuracy
+        bound = (correlated * bound - 1) / (correlated - 1)
+    low, high = np.percentile(resampled, (2.5, 97.5))
+    return (
+        Estimate(value, min(bound, float(low)), 1.0) if value > 0 else Estimate(value, lowest, max(bound, float(high)))
+    )
 
 
-def _resampled_groups(confusion: np.ndarray, cells: np.ndarray, groups: Groups) -> Iterator[np.ndarray]:
-    """Yields matrices of resampled groups, `(resamples, cells)`; `cells` says where in the matrix each photo counts."""
-    counts = csr_array((np.ones(len(cells)), (groups.ids, cells)), shape=(len(groups), confusion.size))
-    at_a_time = max(1, _NUMBERS // confusion.size)
-    for times in groups.times():
-        for first in range(0, len(times), at_a_time):
-            yield times[first : first + at_a_time] @ counts
+def resampled_sums(
+    labels: np.ndarray, predicted: np.ndarray, classes: int, groups: Groups | None
+) -> Iterator[np.ndarray]:
+    """Yields what `confusion_figures` takes, of resampled photos or of resampled groups, `(resamples, 3, classes)`.
+
+    Only the cells of the matrix that aren't 0 are drawn: their counts, from a multinomial distribution, are those of
+    photos that are drawn with replacement.
+    """
+    if groups is None:
+        cells = Cells.of(labels, predicted, classes)
+        sums, at_a_time = _sums_of_units(np.arange(len(cells.photos)), cells.true, cells.predicted, classes)
+        rng, photos = np.random.default_rng(0), len(labels)
+        for first in range(0, RESAMPLES, at_a_time):
+            times = rng.multinomial(photos, cells.photos / photos, size=min(at_a_time, RESAMPLES - first))
+            yield (times @ sums).reshape(-1, 3, classes)
+    else:
+        sums, at_a_time = _sums_of_units(groups.ids, labels, predicted, classes)
+        for times in groups.times():
+            for first in range(0, len(times), at_a_time):
+                yield (times[first : first + at_a_time] @ sums).reshape(-1, 3, classes)
+
+
+def _sums_of_units(units: np.ndarray, true: np.ndarray, predicted: np.ndarray, classes: int) -> tuple[csr_array, int]:
+    """Returns the sums of each unit by class, `(units, 3 · classes)`, and how many resamples are drawn at a time."""
+    right = true == predicted
+    columns = np.concatenate([true, classes + predicted, 2 * classes + true[right]])
+    rows, count = np.concatenate([units, units, units[right]]), int(units.max()) + 1
+    sums = csr_array((np.ones(len(rows)), (rows, columns)), shape=(count, 3 * classes))
+    return sums, max(1, _NUMBERS // max(count, 3 * classes))
 
 
 def row_shares(confusion: np.ndarray) -> np.ndarray:
@@ -127,23 +164,22 @@ def average_rows(figures: Mapping[str, Estimate]) -> list[tuple[str, ...]]:
     tops = {name: f"top-{name[3:]} accuracy" for name in figures if re.fullmatch("top[0-9]+", name)}
     for name, title in (tops | _TITLES).items():
         if name in figures:
-            one, text = figures[name], "{:.3f}".format if name == "matthews_correlation" else as_percent
-            rows.append((title, text(one.value), f"{text(one.low)} to {text(one.high)}"))
+            one, text = figures[name], "{:.3f}".format if name == CORRELATION else as_percent
+            rows.append((title, text(one.value), one.interval(text)))
     return rows
 
 
-def class_rows(confusion: np.ndarray, names: Sequence[str]) -> list[dict[str, str | int | float | None]]:
+def class_rows(cells: Cells, names: Sequence[str]) -> list[dict[str, str | int | float | None]]:
     """Returns a row for each class that has photos, in the order of the labels.
 
     A row holds `class`, `photos`, `accuracy`, which is the class's recall, its 95 % Wilson interval `low` to `high`,
     how many photos were `predicted` to be of the class, `precision` (`None` if none was) and `f1`.
     """
     rows: list[dict[str, str | int | float | None]] = []
-    for label, name in enumerate(names):
-        photos, predicted, right = confusion[label].sum(), confusion[:, label].sum(), confusion[label, label]
+    for name, (photos, predicted, right) in zip(names, cells.by_class().T.tolist(), strict=True):
         if not photos:
             continue
-        recall = Share.of(int(right), int(photos))
+        recall = Share.of(right, photos)
         rows.append(
             {
                 "class": name,
@@ -151,9 +187,9 @@ def class_rows(confusion: np.ndarray, names: Sequence[str]) -> list[dict[str, st
                 "accuracy": recall.value,
                 "low": recall.low,
                 "high": recall.high,
-                "predicted": int(predicted),
-                "precision": float(right / predicted) if predicted else None,
-                "f1": float(2 * right / (photos + predicted)),
+                "predicted": predicted,
+                "precision": right / predicted if predicted else None,
+                "f1": 2 * right / (photos + predicted),
             }
         )
     return rows

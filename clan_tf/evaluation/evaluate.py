@@ -2,15 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import confusion_matrix
 
 from clan_tf.config import DataConfig
 from clan_tf.data import ALL, SPLITS, Source
 from clan_tf.errors import UserError, nearest
+from clan_tf.evaluation.cells import Cells
 from clan_tf.evaluation.classes import with_model_classes, without_photos
 from clan_tf.evaluation.confusion import class_rows, estimated_figures
 from clan_tf.evaluation.groups import Groups
@@ -20,7 +21,6 @@ from clan_tf.evaluation.metrics import (
     Estimate,
     Share,
     calibration_figures,
-    confused_pairs,
     reliability_bins,
     top_k_accuracy,
 )
@@ -36,7 +36,7 @@ from clan_tf.evaluation.photos import (
     uncut,
 )
 from clan_tf.evaluation.selective import Selective, selective_figures
-from clan_tf.evaluation.tables import write_tables
+from clan_tf.evaluation.tables import without_matrix, write_tables
 from clan_tf.evaluation.unknown import Unknown, measured_unknown
 from clan_tf.files import file_sha256, require_folder_or_nothing
 from clan_tf.inference import Predictor, locate, open_predictor
@@ -70,7 +70,7 @@ class Evaluation:
         averages: of the combined prediction, with 95 % intervals: accuracies as in `combined`, and `confusion_figures`.
         per_class: for each class with photos what `class_rows` returns, in the order of the labels.
         confused_pairs: true class, predicted class and number of photos, most photos first.
-        confusion: counts `(classes, classes)`, rows are true classes.
+        cells: the confusion matrix by its cells that aren't 0.
         folder: where everything was written; `None` if nowhere.
         notes: what a user should know about the photos, such as which changed since the run began.
         unknown: what the model does with photos of none of its classes; `None` if none are given.
@@ -95,7 +95,7 @@ class Evaluation:
     averages: dict[str, Estimate]
     per_class: list[dict[str, Any]]
     confused_pairs: list[dict[str, Any]]
-    confusion: np.ndarray
+    cells: Cells
     folder: Path | None
     notes: tuple[str, ...] = ()
     unknown: Unknown | None = None
@@ -104,6 +104,15 @@ class Evaluation:
     model_sha256: str | None = None
     top: int | None = None
     normalize_confusion: bool = False
+
+    @cached_property
+    def confusion(self) -> np.ndarray:
+        """The confusion matrix: counts, int64 `(classes, classes)`, rows are true classes.
+
+        It is made when it is asked for. Its cells take 8 bytes each, 800 MB for 10,000 classes: `cells` has those that
+        aren't 0.
+        """
+        return self.cells.dense()
 
     @property
     def calibration_error(self) -> float:
@@ -122,7 +131,8 @@ class Evaluation:
 
         It is if the lower end of its 95 % interval is.
         """
-        return self.averages["top1"].low > self.most_frequent[1]
+        low = self.averages["top1"].low
+        return low is not None and low > self.most_frequent[1]
 
     def to_json(self) -> dict[str, Any]:
         """Returns plain values, as `evaluate --json` prints them."""
@@ -239,6 +249,8 @@ def evaluate(
         progress.note(f"note: {missing}; averages are over those that have")
     if split == "val" and data.match and (fitted := _fitted(predictor)):
         progress.note(f"note: {fitted} fitted on the validation photos: on others the model does less well")
+    if folder and (left_out := without_matrix(len(predictor.class_names))):
+        progress.note(f"note: {left_out}")
     ranks = _ranks(top, len(predictor.class_names))
     notes = tuple(dict.fromkeys([*data.notes, *progress.notes]))  # whoever read `source` has noted its notes
     result = _summarize(predictor, split, checked.labels, probabilities, others, folder, notes, ranks, groups)
@@ -286,7 +298,7 @@ def _summarize(
     groups: Groups | None,
 ) -> Evaluation:
     names, combined = model.class_names, probabilities[COMBINED]
-    matrix = confusion_matrix(labels, combined.argmax(axis=1), labels=range(len(names)))
+    cells = Cells.of(labels, combined.argmax(axis=1), len(names))
     raw = np.asarray(tempered(combined, 1 / model.temperature)) if model.temperature != 1 else None
     right = combined.argmax(axis=1) == labels
     confidences = {"calibrated": combined.max(axis=1)} | ({} if raw is None else {"uncalibrated": raw.max(axis=1)})
@@ -303,12 +315,12 @@ def _summarize(
         reliability={name: reliability_bins(values, right) for name, values in confidences.items()},
         selective=selective_figures(labels, combined, model.rejection, groups),
         averages=_averages(labels, combined, ranks, groups),
-        per_class=class_rows(matrix, names),
+        per_class=class_rows(cells, names),
         confused_pairs=[
             {"true": names[true], "predicted": names[predicted], "photos": photos}
-            for true, predicted, photos in confused_pairs(matrix)
+            for true, predicted, photos in cells.mistakes()
         ],
-        confusion=matrix,
+        cells=cells,
         folder=folder.path if folder else None,
         notes=notes,
         unknown=unknown,
@@ -330,5 +342,5 @@ def _averages(
     return accuracies | estimated_figures(labels, combined.argmax(axis=1), combined.shape[1], groups)
 
 
-def _plain(figures: Mapping[str, Estimate]) -> dict[str, dict[str, float]]:
+def _plain(figures: Mapping[str, Estimate]) -> dict[str, dict[str, float | None]]:
     return {name: asdict(figure) for name, figure in figures.items()}

@@ -95,10 +95,21 @@ def level_figures(
         for height, common in enumerate([*taxonomy.levels, None])
         if height and mistakes
     ]
-    mean = None
-    if mistakes:
-        mean = Estimate.of(lambda values: values.mean(axis=-1), heights.astype("float64"), groups=mistaken)
-    return Levels(accuracy, severity, mean)
+    return Levels(accuracy, severity, _mean_height(heights, len(taxonomy.levels), mistaken) if mistakes else None)
+
+
+def _mean_height(heights: np.ndarray, most: int, groups: Groups | None) -> Estimate:
+    """Computes the mean of heights 1…`most`, one of each mistake.
+
+    Mistakes that are all of one height say nothing about others, and neither do their resamples. But others can be no
+    more than the upper end of Wilson's interval of a share of 0, which is the interval if these were the worst, or the
+    mildest.
+    """
+    mean = Estimate.of(lambda values: values.mean(axis=-1), heights.astype("float64"), groups=groups)
+    if mean.low is not None:
+        return mean
+    others = Share.of_photos(np.zeros(len(heights), bool), groups).high
+    return Estimate(mean.value, mean.value + others * (1 - mean.value), mean.value + others * (most - mean.value))
 
 
 def accuracy_rows(levels: Levels) -> list[tuple[str, str, str, str, str]]:
@@ -130,7 +141,7 @@ def mean_height_text(levels: Levels) -> str:
     mean, most = levels.mean_height, len(levels.accuracy)
     return (
         f"Mean height of the lowest common ancestor: {mean.value:.2f} of {most} "
-        f"(95 % interval {mean.low:.2f} to {mean.high:.2f}); 1 is the mildest mistake."
+        f"(95 % interval {mean.interval('{:.2f}'.format)}); 1 is the mildest mistake."
     )
 
 

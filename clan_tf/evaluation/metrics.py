@@ -1,4 +1,4 @@
-"""Quality of predictions: accuracy with its interval, calibration, and confused classes."""
+"""Quality of predictions: accuracy with its interval, and calibration."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +11,8 @@ from clan_tf.runtime import are_in_top
 
 BINS = 15
 """Bins of confidence, for the calibration error and the reliability diagram."""
+NO_INTERVAL = "no interval"
+"""In tables, in the place of one."""
 
 
 _TITLES = {
@@ -81,11 +83,22 @@ def shares_over_groups(are_right: np.ndarray, are_shown: np.ndarray, groups: Gro
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure with its 95 % bootstrap interval over the photos or over groups of them, of 1,000 resamples."""
+    """A figure with its 95 % bootstrap interval over the photos or over groups of them, of 1,000 resamples.
+
+    Attributes:
+        value: the figure.
+        low: the lower end of the interval; `None` if there is none, because all resamples have the same figure and so
+            can't say how far off it is.
+        high: the upper end; `None` if there is no interval.
+    """
 
     value: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
+
+    def interval(self, text: Callable[[float], str]) -> str:
+        """Returns its interval in words; `text` writes a number."""
+        return NO_INTERVAL if self.low is None or self.high is None else f"{text(self.low)} to {text(self.high)}"
 
     @classmethod
     def of(
@@ -113,7 +126,14 @@ class Estimate:
         else:  # resamples differ in their number of photos
             parts = [statistic(*(each[indices] for each in values))[None] for indices in groups.resamples()]
         low, high = map(float, np.percentile(np.concatenate(parts), (2.5, 97.5)))
+        if has_no_width(low, high):
+            return cls(value, None, None)
         return cls(value, max(0.0, 2 * value - high), max(0.0, 2 * value - low)) if is_biased else cls(value, low, high)
+
+
+def has_no_width(low: float, high: float) -> bool:
+    """Checks whether the resamples between two bounds are all the same but for rounding."""
+    return high - low <= 1e-12 * max(1.0, abs(high))
 
 
 @dataclass(frozen=True)
@@ -188,7 +208,8 @@ def calibration_figures(
     _, same, counts = np.unique(confidence, return_inverse=True, return_counts=True)
     even_gap = (np.bincount(same, gap) / counts)[same]
     true = probabilities[np.arange(len(labels)), labels].astype("float64")
-    squares = np.square(probabilities.astype("float64")).sum(axis=1) - 2 * true + 1
+    # Not as a product, which would hold a copy of all probabilities.
+    squares = np.einsum("pc,pc->p", probabilities, probabilities, dtype="float64") - 2 * true + 1
     losses = -np.log(np.maximum(true, np.finfo("float32").tiny))
     by_mass = Estimate.of(_mean_gap_of_equal_mass, confidence, even_gap, is_biased=True, groups=groups)
     return {
@@ -209,9 +230,9 @@ def calibration_rows(
     rows: list[tuple[str, ...]] = []
     for name in [name for name in _TITLES if name in figures and name in (uncalibrated or figures)]:
         one, text = figures[name], as_percent if name.endswith("_error") else "{:.3f}".format
-        row = (_TITLES[name], text(one.value), f"{text(one.low)} to {text(one.high)}")
+        row = (_TITLES[name], text(one.value), one.interval(text))
         raw = uncalibrated and uncalibrated[name]
-        rows.append((*row, f"{text(raw.value)} ({text(raw.low)} to {text(raw.high)})") if raw else row)
+        rows.append((*row, f"{text(raw.value)} ({raw.interval(text)})") if raw else row)
     return rows
 
 
@@ -250,14 +271,3 @@ def _mean_gap_of_equal_mass(confidence: np.ndarray, gap: np.ndarray) -> np.ndarr
     photos, order = gap.shape[-1], np.argsort(confidence, axis=-1, kind="stable")
     bins = np.arange(photos) * min(BINS, photos) // photos
     return _mean_gap(np.broadcast_to(bins, gap.shape), np.take_along_axis(gap, order, axis=-1))
-
-
-def confused_pairs(confusion: np.ndarray) -> list[tuple[int, int, int]]:
-    """Lists true label, predicted label and number of photos of the mistakes, most photos first.
-
-    Args:
-        confusion: counts `(classes, classes)`, rows are true classes.
-    """
-    mistakes = confusion - np.diag(np.diag(confusion))
-    pairs = [(int(true), int(predicted), int(mistakes[true, predicted])) for true, predicted in np.argwhere(mistakes)]
-    return sorted(pairs, key=lambda pair: -pair[2])

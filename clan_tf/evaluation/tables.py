@@ -1,6 +1,6 @@
 """The tables of an evaluation, written and read back."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from clan_tf.data.checked_photos import CheckedPhotos
 from clan_tf.errors import UserError
+from clan_tf.evaluation.cells import DRAWN, Cells
 from clan_tf.evaluation.confusion import CLASS_COLUMNS, row_shares
 from clan_tf.evaluation.levels import table_rows
 from clan_tf.evaluation.selective import curve_rows
@@ -39,15 +40,42 @@ def write_tables(
     folder.levels.unlink(missing_ok=True)  # of another model
     if result.levels:
         write_rows(folder.levels, table_rows(result.levels))
-    matrix = row_shares(result.confusion).round(6) if result.normalize_confusion else result.confusion
+    _write_confusion(result, names, folder)
+    # Last: if it exists, everything else does.
+    write_rows(folder.predictions, _prediction_rows(checked, probabilities, names))
+
+
+def without_matrix(classes: int) -> str | None:
+    """Returns a note on how the confusion matrix of many classes is written; `None` if there are few."""
+    if classes <= DRAWN:
+        return None
+    return (
+        f"of {classes:,} classes, more than {DRAWN:,}, confusion.csv lists the cells of the confusion matrix that "
+        "aren't 0, and there is no confusion.png"
+    )
+
+
+def _write_confusion(result: "Evaluation", names: Sequence[str], folder: EvaluationFolder) -> None:
+    as_shares = result.normalize_confusion
+    if len(names) > DRAWN:
+        folder.confusion_picture.unlink(missing_ok=True)  # of another model
+        rows = _cell_rows(result.cells, names, as_shares)
+        write_csv(folder.confusion, ("true", "predicted", "share" if as_shares else "photos"), rows)
+        return
+    matrix = row_shares(result.confusion).round(6) if as_shares else result.confusion
     write_csv(
         folder.confusion,
         ("true \\ predicted", *names),
         [[name, *row] for name, row in zip(names, matrix.tolist(), strict=True)],
     )
-    plot_confusion(result.confusion, names, folder.confusion_picture, as_shares=result.normalize_confusion)
-    # Last: if it exists, everything else does.
-    write_rows(folder.predictions, _prediction_rows(checked, probabilities, names))
+    plot_confusion(result.confusion, names, folder.confusion_picture, as_shares=as_shares)
+
+
+def _cell_rows(cells: Cells, names: Sequence[str], as_shares: bool) -> Iterator[tuple[str, str, float]]:
+    own = cells.by_class()[0][cells.true]
+    values = (cells.photos / own).round(6) if as_shares else cells.photos
+    for true, predicted, value in zip(cells.true.tolist(), cells.predicted.tolist(), values.tolist(), strict=True):
+        yield names[true], names[predicted], value
 
 
 def _prediction_rows(

@@ -14,6 +14,7 @@ from clan_tf.data.checked_photos import CheckedPhotos
 from clan_tf.data.pipeline import PhotoReader, evaluation_batches
 from clan_tf.data.sources.source import members_by_label
 from clan_tf.errors import UserError, counted
+from clan_tf.evaluation.intervals import area_interval
 from clan_tf.evaluation.metrics import Estimate, Share, as_percent
 from clan_tf.inference import KerasPredictor, Predictor, ProbabilityFunction
 from clan_tf.inference.views import view_of_model
@@ -26,6 +27,8 @@ from clan_tf.run import RunData
 UNKNOWN = "unknown"
 TRAIN_PHOTOS, NEIGHBOURS, FEATURES = 10_000, 5, 4096
 """For distances: at most how many train photos are compared with, which of the nearest, and most numbers of a photo."""
+FEW = 30
+"""With fewer known or unknown photos, their resamples vary too little for an interval."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,8 @@ class ScoreFigures:
     Attributes:
         score: its name.
         auroc: the probability that a known photo has a higher score than an unknown one, with a bootstrap interval:
-            known and unknown photos are resampled separately.
+            known and unknown photos are resampled separately. Of fewer than 30 photos of a kind, and where all
+            known ones are above the unknown ones or below, it is Newcombe's.
         accepted_at_95: the share of the unknown photos that is accepted if at least 95 % of the known ones are.
         auroc_wrong: the probability that a photo that is classified rightly has a higher score than one that isn't.
     """
@@ -199,7 +203,7 @@ def score_rows(unknown: Unknown) -> list[tuple[str, str, str, str, str]]:
         (
             one.score,
             f"{one.auroc.value:.3f}",
-            f"{one.auroc.low:.3f} to {one.auroc.high:.3f}",
+            one.auroc.interval("{:.3f}".format),
             as_percent(one.accepted_at_95.value),
             "" if one.auroc_wrong is None else f"{one.auroc_wrong:.3f}",
         )
@@ -218,12 +222,19 @@ def unknown_text(unknown: Unknown) -> str:
 
 
 def _figures(name: str, known: np.ndarray, unknown: np.ndarray, right: np.ndarray) -> ScoreFigures:
-    is_known = np.r_[np.ones(len(known)), np.zeros(len(unknown))]
     # The highest threshold that at least 95 % of the known photos reach: at most one of 20 is below it.
     accepted = int((unknown >= np.sort(known)[len(known) // 20]).sum())
     wrong = float(auroc(right.astype("float64"), known)) if 0 < right.sum() < len(right) else None
-    area = Estimate.of(auroc, is_known, np.r_[known, unknown], strata=(len(known), len(unknown)))
-    return ScoreFigures(name, area, Share.of(accepted, len(unknown)), wrong)
+    return ScoreFigures(name, _area(known, unknown), Share.of(accepted, len(unknown)), wrong)
+
+
+def _area(known: np.ndarray, unknown: np.ndarray) -> Estimate:
+    """Computes an AUROC with its interval: resamples say too little if photos are few, or separated perfectly."""
+    is_known, scores = np.r_[np.ones(len(known)), np.zeros(len(unknown))], np.r_[known, unknown]
+    area = float(auroc(is_known, scores))
+    if area in (0, 1) or min(len(known), len(unknown)) < FEW:
+        return Estimate(area, *area_interval(area, len(known), len(unknown)))
+    return Estimate.of(auroc, is_known, scores, strata=(len(known), len(unknown)))
 
 
 def _negative_entropy(probabilities: np.ndarray) -> np.ndarray:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
-from sklearn.metrics import confusion_matrix
 
 from clan_tf.config import DataConfig, Experiment, require_data_key
 from clan_tf.data import Source
@@ -16,6 +15,7 @@ from clan_tf.errors import UserError, counted
 from clan_tf.evaluation import (
     EVALUATE_AGAIN,
     Bin,
+    Cells,
     Estimate,
     Levels,
     Selective,
@@ -24,7 +24,6 @@ from clan_tf.evaluation import (
     average_rows,
     calibration_rows,
     calibration_text,
-    confused_pairs,
     current_evaluation,
     read_predictions,
 )
@@ -156,9 +155,9 @@ class RunFacts:
         return self.calibration.reliability.get("uncalibrated", []) if self.calibration else []
 
     @cached_property
-    def confusion(self) -> np.ndarray:
-        """Counts of photos `(classes, classes)`; rows are true classes."""
-        return confusion_matrix(self.labels, self.predicted, labels=range(len(self.class_names)))
+    def cells(self) -> Cells:
+        """The confusion matrix by its cells that aren't 0."""
+        return Cells.of(self.labels, self.predicted, len(self.class_names))
 
     @property
     def branches(self) -> dict[str, Share]:
@@ -181,23 +180,20 @@ class RunFacts:
         """Returns the combination's share with the evaluation's interval, if that is over groups."""
         if not self.groups or name not in self._estimates:
             return share
-        return replace(share, low=self._estimates[name].low, high=self._estimates[name].high)
+        low, high = self._estimates[name].low, self._estimates[name].high
+        return share if low is None or high is None else replace(share, low=low, high=high)
 
     def classes(self) -> list[ClassFacts]:
         """Lists the classes with evaluated photos, the hardest first."""
         facts = []
-        for label, row in enumerate(self.confusion):
-            if row.sum():
-                mistakes = row.copy()
-                mistakes[label] = 0
-                other = int(mistakes.argmax())
-                taken_for = f"{self.class_names[other]} ({mistakes[other]})" if mistakes[other] else ""
-                facts.append(ClassFacts(self.class_names[label], Share.of(int(row[label]), int(row.sum())), taken_for))
+        photos, _, rights = self.cells.by_class().tolist()
+        worst: dict[int, str] = {}
+        for true, predicted, count in self.cells.mistakes():
+            worst.setdefault(true, f"{self.class_names[predicted]} ({count})")
+        for label, (own, right) in enumerate(zip(photos, rights, strict=True)):
+            if own:
+                facts.append(ClassFacts(self.class_names[label], Share.of(right, own), worst.get(label, "")))
         return sorted(facts, key=lambda one: (one.share.value, -one.share.photos))
-
-    def confused_pairs(self) -> list[tuple[int, int, int]]:
-        """Lists true label, predicted label and number of photos, most photos first."""
-        return confused_pairs(self.confusion)
 
     def _labels(self, column: str) -> np.ndarray:
         index = {name: label for label, name in enumerate(self.class_names)}

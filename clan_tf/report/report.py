@@ -12,7 +12,7 @@ from markupsafe import Markup
 from clan_tf.config import Experiment, flatten
 from clan_tf.data import Source
 from clan_tf.errors import UserError
-from clan_tf.evaluation import calibration_error, interval_text, reliability_bins, risk_curve
+from clan_tf.evaluation import DRAWN, calibration_error, interval_text, reliability_bins, risk_curve
 from clan_tf.files import require_file_or_nothing, require_folder_or_nothing, write_text
 from clan_tf.inference import locate_keras
 from clan_tf.models import COMBINED, BranchClassifier, complexity, load_model
@@ -121,18 +121,20 @@ def _render(facts: RunFacts, examples: dict[str, Any], notes: Sequence[str]) -> 
 
 
 def _confusion(facts: RunFacts) -> dict[str, Any]:
-    order = similar_order(facts.confusion)
-    matrix, names = facts.confusion[np.ix_(order, order)], [facts.class_names[label] for label in order]
-    is_large = len(names) > FEW_CLASSES
-    groups = confused_groups(facts.confusion)[:GROUPS] if is_large else []
+    is_large = len(facts.class_names) > FEW_CLASSES
+    groups = confused_groups(facts.cells)[:GROUPS] if is_large else []
+    charts = [
+        _safe(confusion_chart(facts.cells.part(group), [facts.class_names[i] for i in group], 26)) for group in groups
+    ]
+    if len(facts.class_names) > DRAWN:
+        return {"is_large": True, "whole": None, "overview": None, "groups": charts}
+    order = similar_order(facts.cells.dense())
+    matrix, names = facts.cells.part(order), [facts.class_names[label] for label in order]
     return {
         "is_large": is_large,
         "whole": _safe(confusion_chart(matrix, names, 15 if is_large else 20)),
         "overview": Markup(confusion_overview(matrix, names)) if is_large else None,
-        "groups": [
-            _safe(confusion_chart(facts.confusion[np.ix_(group, group)], [facts.class_names[i] for i in group], 26))
-            for group in groups
-        ],
+        "groups": charts,
     }
 
 
@@ -143,7 +145,7 @@ def _safe(chart: dict[str, Any]) -> dict[str, Any]:
 def _examples(facts: RunFacts, source: Source | None, notes: list[str]) -> dict[str, Any]:
     """Collects the confused pairs and the worst mistakes, with pictures if the photos are available."""
     names = [row["photo"] for row in facts.predictions]
-    pairs = [_pair(facts, *pair) for pair in facts.confused_pairs()[:PAIRS]]
+    pairs = [_pair(facts, *pair) for pair in facts.cells.mistakes()[:PAIRS]]
     wrong = np.flatnonzero(~facts.correct)
     worst = wrong[np.argsort(-facts.confidence[wrong], kind="stable")][:MISTAKES]
     wanted = [(names[i], int(label)) for i in worst for label in (facts.predicted[i], facts.labels[i])]
@@ -199,7 +201,7 @@ def _pair(facts: RunFacts, true: int, predicted: int, photos: int) -> dict[str, 
         "predicted": predicted,
         "photos": photos,
         "of": int((facts.labels == true).sum()),
-        "back": int(facts.confusion[predicted, true]),
+        "back": int(((facts.labels == predicted) & (facts.predicted == true)).sum()),
         "index": int(mistakes[facts.confidence[mistakes].argmax()]),
         "typical": int(right[facts.confidence[right].argmax()]) if len(right) else None,
     }

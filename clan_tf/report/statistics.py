@@ -1,8 +1,12 @@
 """Classes that are confused with each other: their order and their groups."""
 
+from collections import Counter
+
 import numpy as np
 from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
+
+from clan_tf.evaluation import Cells
 
 
 def similar_order(matrix: np.ndarray) -> list[int]:
@@ -19,18 +23,20 @@ def similar_order(matrix: np.ndarray) -> list[int]:
     return leaves_list(linkage(squareform(1 - similarity), "average", optimal_ordering=True)).tolist()
 
 
-def confused_groups(matrix: np.ndarray, most_classes: int = 8, fewest_mistakes: int = 2) -> list[list[int]]:
+def confused_groups(cells: Cells, most_classes: int = 8, fewest_mistakes: int = 2) -> list[list[int]]:
     """Returns groups of up to `most_classes` classes confused with each other, those with most mistakes first.
 
     The pairs of classes with most mistakes between them are joined first. Groups grow as long as they stay small and
     half of their pairs of classes have mistakes on average.
     """
-    mistakes = matrix + matrix.T
-    pairs = [(a, b) for a, b in np.argwhere(np.triu(mistakes, 1) >= fewest_mistakes).tolist()]
-    group_of = {label: [label] for label in range(len(matrix))}
-    for a, b in sorted(pairs, key=lambda pair: -mistakes[pair[0], pair[1]]):
+    mistakes: Counter[tuple[int, int]] = Counter()
+    for true, predicted, photos in cells.mistakes():
+        mistakes[min(true, predicted), max(true, predicted)] += photos
+    pairs = sorted(pair for pair, photos in mistakes.items() if photos >= fewest_mistakes)
+    group_of = {label: [label] for label in range(cells.classes)}
+    for a, b in sorted(pairs, key=lambda pair: -mistakes[pair]):
         first, second = group_of[a], group_of[b]
-        between = mistakes[np.ix_(first, second)].sum()
+        between = sum(mistakes[min(one, other), max(one, other)] for one in first for other in second)
         if first is second or len(first) + len(second) > most_classes or between < len(first) * len(second) / 2:
             continue
         joined = first + second
@@ -38,7 +44,7 @@ def confused_groups(matrix: np.ndarray, most_classes: int = 8, fewest_mistakes: 
     groups = {id(group): group for group in group_of.values() if len(group) > 1}.values()
 
     def inner(group: list[int]) -> int:
-        part = matrix[np.ix_(group, group)]
+        part = cells.part(group)
         return int(part.sum() - np.trace(part))
 
     return sorted(groups, key=inner, reverse=True)

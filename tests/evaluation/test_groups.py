@@ -28,6 +28,7 @@ from clan_tf.report import write_report
 from clan_tf.run import RunDirectory
 from clan_tf.taxonomy import Taxonomy
 from helpers.data_check import encoded, picture
+from helpers.intervals import corrected_by_hand
 from helpers.sources import write_lines
 
 Answers = tuple[np.ndarray, np.ndarray, Groups]
@@ -89,9 +90,16 @@ def test_shares_are_those_of_loops_over_the_same_draws(answers: Answers) -> None
 def test_averages_are_those_of_a_loop_over_the_same_draws(answers: Answers) -> None:
     labels, probabilities, groups = answers
     predicted = probabilities.argmax(axis=1)
-    drawn = [confusion_figures(confusion_matrix(labels[o], predicted[o], labels=range(4))) for o in resamples(groups)]
+
+    def figures(own: np.ndarray) -> dict[str, Any]:
+        matrix = confusion_matrix(labels[own], predicted[own], labels=range(4))
+        return confusion_figures(matrix.sum(axis=1), matrix.sum(axis=0), np.diag(matrix))
+
+    value, drawn = figures(np.arange(120)), [figures(own) for own in resamples(groups)]
     for name, estimate in estimated_figures(labels, predicted, 4, groups).items():
-        assert [estimate.low, estimate.high] == pytest.approx(bounds([each[name] for each in drawn])), name
+        lowest = -1 if name == "matthews_correlation" else 0
+        expected = corrected_by_hand(float(value[name]), [float(each[name]) for each in drawn], lowest)
+        assert (estimate.low, estimate.high) == pytest.approx(expected, abs=1e-5), name
 
 
 def test_many_resampled_matrices_are_computed_in_parts(answers: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -282,6 +290,25 @@ def test_the_confusion_matrix_is_written_as_shares_if_asked_for(trained_run: Run
     assert pictures[0] != pictures[1]
     with pytest.raises(UserError, match="--normalize-confusion: no confusion matrix is written.*--output D"):
         evaluate(str(trained_run.path), overrides=["data.image_size=32"], normalize_confusion=True)
+
+
+@pytest.mark.parametrize(("options", "column"), [([], "photos"), (["--normalize-confusion"], "share")])
+def test_of_many_classes_only_the_cells_that_are_not_0_are_written(
+    trained_run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], column: str
+) -> None:
+    words = ["evaluate", str(trained_run.path), "--output", str(tmp_path / "tables"), *options]
+    assert CliRunner().invoke(app, words).exit_code == 0
+    whole = rows_of(tmp_path / "tables" / "confusion.csv")
+    monkeypatch.setattr("clan_tf.evaluation.tables.DRAWN", 2)
+    done = CliRunner().invoke(app, words)
+    assert "of 3 classes, more than 2, confusion.csv lists the cells" in done.output
+    assert not (tmp_path / "tables" / "confusion.png").exists()
+    names = ["blue, small", "grün", "red bird"]
+    with (tmp_path / "tables" / "confusion.csv").open(encoding="utf-8") as file:
+        cells = {(names.index(row["true"]), names.index(row["predicted"])): row[column] for row in csv.DictReader(file)}
+    assert {place: json.loads(value) for place, value in cells.items()} == {
+        (row, column): whole[row, column] for row, column in np.argwhere(whole).tolist()
+    }
 
 
 def rows_of(path: Path) -> np.ndarray:

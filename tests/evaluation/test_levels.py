@@ -69,6 +69,29 @@ def test_without_mistakes_there_is_no_severity_and_without_a_taxonomy_nothing() 
     assert level_figures(None, np.arange(6), np.eye(6)) is None
 
 
+@pytest.mark.parametrize(
+    ("predicted", "mean", "low", "high"),
+    # Of one mistake, up to 79 % of all others may be of another height, of three up to 56 % (Wilson).
+    [
+        ([1], 1, 1, 1 + 2 * 0.7935),
+        ([1, 1, 1], 1, 1, 1 + 2 * 0.5615),
+        ([5, 5], 3, 3 - 2 * 0.6576, 3),
+        ([2], 2, 1.2065, 2.7935),
+    ],
+)
+def test_mistakes_of_one_height_have_an_interval_of_their_number(
+    predicted: list[int], mean: float, low: float, high: float
+) -> None:
+    figures = level_figures(TAXONOMY, np.zeros(9, int), np.eye(6)[[*predicted, *[0] * (9 - len(predicted))]])
+    assert figures is not None and figures.mean_height is not None
+    height = figures.mean_height
+    assert (height.value, height.low, height.high) == (
+        mean,
+        pytest.approx(low, abs=1e-3),
+        pytest.approx(high, abs=1e-3),
+    )
+
+
 @pytest.fixture(scope="module")
 def run(trained_run: RunDirectory, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
     """A copy of the run of three colours whose best model has a taxonomy, and answers more or less at random."""

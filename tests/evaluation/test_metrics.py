@@ -8,7 +8,7 @@ from clan_tf.evaluation import (
     Share,
     calibration_error,
     calibration_figures,
-    confused_pairs,
+    calibration_rows,
     reliability_bins,
     top_k_accuracy,
 )
@@ -106,5 +106,9 @@ def test_the_bins_hold_every_photo_at_its_confidence(rng: np.random.Generator) -
     assert calibration_error(confidence, correct) == pytest.approx(gaps / 300)
 
 
-def test_confused_pairs_come_by_their_photos() -> None:
-    assert confused_pairs(np.array([[5, 1, 0], [3, 7, 1], [0, 0, 9]])) == [(1, 0, 3), (0, 1, 1), (1, 2, 1)]
+def test_photos_that_are_all_alike_give_a_figure_without_an_interval() -> None:
+    figures = calibration_figures(np.zeros(8, int), np.array([[0.9, 0.1]] * 8))
+    assert {(one.low, one.high) for one in figures.values()} == {(None, None)}
+    assert figures["expected_calibration_error"].value == pytest.approx(0.1)
+    assert [row[2] for row in calibration_rows(figures, figures)] == ["no interval"] * 4
+    assert calibration_rows(figures, figures)[0][3] == "10.00 % (no interval)"

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from clan_tf.cli.main import app
 from clan_tf.config import load_experiment
 from clan_tf.errors import UserError
-from clan_tf.evaluation import evaluate
+from clan_tf.evaluation import Cells, evaluate
 from clan_tf.files import write_text
 from clan_tf.models import save_model
 from clan_tf.models.build import build_model
@@ -114,9 +114,10 @@ def test_confused_classes_stand_together() -> None:
     matrix[2, 7] = 9
     matrix[7, 3] = 4
     order = similar_order(matrix)
+    cells = Cells(*np.argwhere(matrix).T, matrix[matrix > 0], 8)
     assert abs(order.index(0) - order.index(5)) == 1 and abs(order.index(2) - order.index(7)) == 1
-    assert [sorted(group) for group in confused_groups(matrix)] == [[2, 3, 7], [0, 5]]
-    assert [sorted(group) for group in confused_groups(matrix, most_classes=2)] == [[0, 5], [2, 7]]
+    assert [sorted(group) for group in confused_groups(cells)] == [[2, 3, 7], [0, 5]]
+    assert [sorted(group) for group in confused_groups(cells, most_classes=2)] == [[0, 5], [2, 7]]
 
 
 def test_the_page_has_the_evaluations_numbers(page: str, trained_run: RunDirectory) -> None:
@@ -288,3 +289,12 @@ def test_photos_that_were_moved_are_found_where_the_user_says(
     facts, source, _ = read_facts(str(run.path), Progress(), [f"data.root={tmp_path / 'moved'}"])
     assert {row["photo"] for row in facts.predictions} == {photo.name for photo in source.photos("test")}
     assert all(Path(row["photo"]).is_file() for row in facts.predictions)
+
+
+def test_a_matrix_of_too_many_classes_is_not_drawn(
+    trained_run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clan_tf.report.report.DRAWN", 2)
+    page = write_report(str(trained_run.path), tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "A matrix of 3 classes is too large to draw" in page and "confusion.csv" in page
+    assert "at a glance" not in page and "Confusion matrix of all classes" not in page
