@@ -12,6 +12,8 @@ from clan_tf.evaluation.intervals import bias_corrected
 from clan_tf.evaluation.metrics import Estimate, Share, as_percent, has_no_width
 
 CORRELATION = "matthews_correlation"
+RECALLS = ("balanced_accuracy", "macro_recall")
+"""Means of shares of each class's own photos, whose resamples aren't shifted."""
 CLASS_COLUMNS = ("class", "photos", "accuracy", "low", "high", "predicted", "precision", "f1")
 """Of `class_rows`."""
 _TITLES = {
@@ -73,9 +75,9 @@ def estimated_figures(
 ) -> dict[str, Estimate]:
     """Computes `confusion_figures` with bootstrap intervals over the photos, or over groups of them.
 
-    The intervals are those of `bias_corrected`. Where a figure is at an end of its range, above all because every photo
-    is classified rightly, or none is, its resamples say too little: it has the interval of an accuracy at that end. A
-    figure elsewhere that is the same in all resamples has none.
+    The intervals are those of `bias_corrected`, and percentiles for `RECALLS`. Where a figure is at an end of its
+    range, above all because every photo is classified rightly, or none is, its resamples say too little: it has the
+    interval of an accuracy at that end. A figure elsewhere that is the same in all resamples has none.
 
     Args:
         labels: true classes, int `(photos,)`.
@@ -94,32 +96,33 @@ def estimated_figures(
     }
     present = len(np.unique(np.r_[labels, predicted]))
     return {
-        name: _estimate(float(value), np.concatenate(drawn[name]), ends, present if name == CORRELATION else None)
+        name: _estimate(name, float(value), np.concatenate(drawn[name]), ends, present)
         for name, value in values.items()
     }
 
 
-def _estimate(value: float, resampled: np.ndarray, ends: Mapping[float, float], correlated: int | None) -> Estimate:
+def _estimate(name: str, value: float, resampled: np.ndarray, ends: Mapping[float, float], classes: int) -> Estimate:
     """Returns a figure with its interval.
 
     Args:
+        name: its name.
         value: of the photos.
         resampled: of each resample, `(resamples,)`.
         ends: the other bound of an accuracy that is 1, and of one that is 0.
-        correlated: of a correlation, -1…1, the number of classes; `None` for a figure 0…1.
+        classes: the number of classes that photos are of or are taken for.
     """
-    lowest = -1.0 if correlated else 0.0
+    lowest = -1.0 if name == CORRELATION else 0.0
+    low, high = map(float, np.percentile(resampled, (2.5, 97.5)))
     if lowest < value < 1:
         if has_no_width(resampled.min(), resampled.max()):
             return Estimate(value, None, None)
+        if name in RECALLS:
+            return Estimate(value, min(low, value), max(high, value))
         return Estimate(value, *bias_corrected(value, resampled, lowest))
     bound = ends[max(value, 0.0)]
-    if correlated:  # of equally frequent classes whose mistakes are spread evenly, with this accuracy
-        bound = (correlated * bound - 1) / (correlated - 1)
-    low, high = np.percentile(resampled, (2.5, 97.5))
-    return (
-        Estimate(value, min(bound, float(low)), 1.0) if value > 0 else Estimate(value, lowest, max(bound, float(high)))
-    )
+    if name == CORRELATION:  # of equally frequent classes whose mistakes are spread evenly, with this accuracy
+        bound = (classes * bound - 1) / (classes - 1)
+    return Estimate(value, min(bound, low), 1.0) if value > 0 else Estimate(value, lowest, max(bound, high))
 
 
 def resampled_sums(
