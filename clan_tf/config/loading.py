@@ -21,6 +21,8 @@ _BASES = tuple(f"model.{method}.base" for method in METHODS)
 _OF_OPTIMIZER = tuple(f"training.{key}" for key in ("momentum", "weight_decay", "weight_decay_on", "layer_decay"))
 _BOUND = ("data.resize_size", "model.mid", *_BASES, *_OF_OPTIMIZER)
 """Keys of a config that go with the size, the backbone and the optimizer that it had, which a preset replaces."""
+OF_TRAINING = ("image_size", "resize_size", "resize_mode", "flip", "augmentation", "sampling", "repeats", "cache")
+"""Keys of `data` that say how photos are shown in training; a trained model has its own sizes."""
 KEY_DEPTH = 10
 """Limit on the dots in a key, above that of any valid key."""
 
@@ -90,7 +92,8 @@ def _is_same(one: Any, other: Any) -> bool:
 
 def require_data_key(override: str) -> None:
     """Raises a `UserError` for an override that says nothing of a trained model's photos, nor names what is written."""
-    if override.partition("=")[0].strip().partition(".")[0] not in ("data", "name"):
+    section, _, key = override.partition("=")[0].strip().partition(".")
+    if section not in ("data", "name") or key.partition(".")[0] in OF_TRAINING:
         raise UserError(
             f"--set: says where the photos are, by keys of data; received {shown(override)}, which has no effect on a "
             "trained model. Leave it out."

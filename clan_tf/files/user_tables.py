@@ -36,8 +36,9 @@ class Row:
     problem: str | None = None
 
     def spellings(self, column: int) -> list[str]:
-        """Returns a cell as written and, where that differs, without spaces around it: names of files may have some."""
-        return list(dict.fromkeys((self.written[column], self.cells[column])))
+        """Returns what the name of a file in a cell may be: as written, without spaces around it, with `/` for `\\`."""
+        written = (self.written[column], self.cells[column])
+        return list(dict.fromkeys([*written, *(name.replace("\\", "/") for name in written)]))
 
 
 @dataclass(frozen=True)

@@ -214,7 +214,8 @@ def read_facts(
         The facts; the photos, if they can still be read; and notes for the reader.
 
     Raises:
-        UserError: if `path` isn't a run directory, or it isn't evaluated and can't be.
+        UserError: if `path` isn't a run directory, it isn't evaluated and can't be, or its photos aren't where
+            `overrides` say.
     """
     if not is_run(Path(path)):
         raise UserError(f"{path}: not a run directory (it has no config.yaml and status.json).")
@@ -227,6 +228,8 @@ def read_facts(
         source = data.source
         notes += [f"{note[0].upper()}{note[1:]}." for note in data.notes if note not in source.notes]
     except UserError as error:
+        if overrides:  # the user has just said where they are
+            raise
         notes.append(f"The photos can no longer be read, so there are no examples: {error}")
         progress.note(f"note: {notes[-1]}")
     split = _choose_split(run)

@@ -190,7 +190,9 @@ def test_the_home_folder_is_found_in_every_option_that_is_a_path(
 
 
 @pytest.mark.parametrize("verb", ["evaluate", "calibrate", "export --format onnx", "benchmark exports"])
-@pytest.mark.parametrize("value", ["model.backbone=tiny", "training.epochs=3", "database=3", "names=x"])
+@pytest.mark.parametrize(
+    "value", ["model.backbone=tiny", "database=3", "names=x", "data.image_size=96", "data.augmentation.mixup=1"]
+)
 def test_keys_without_effect_on_a_trained_model_are_refused(verb: str, value: str) -> None:
     done = runner.invoke(app, [*verb.split(), "run", "--set", "data.root=x", "--set", value])
     assert isinstance(done.exception, UserError)

@@ -286,6 +286,8 @@ def test_photos_that_were_moved_are_found_where_the_user_says(
     notes = Notes()
     facts, source, _ = read_facts(str(run.path), notes)
     assert source is None and "no longer be read" in notes.notes[0] and "--set data.root=FOLDER" in notes.notes[0]
+    with pytest.raises(UserError, match="there is no folder .*mistyped"):
+        write_report(str(run.path), overrides=[f"data.root={tmp_path / 'mistyped'}"])
     facts, source, _ = read_facts(str(run.path), Progress(), [f"data.root={tmp_path / 'moved'}"])
     assert {row["photo"] for row in facts.predictions} == {photo.name for photo in source.photos("test")}
     assert all(Path(row["photo"]).is_file() for row in facts.predictions)

@@ -1,6 +1,7 @@
 """Photos listed in a CSV table."""
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from clan_tf.files import Row, UserTable, read_user_table
 
 SPLIT_NAMES = {name: split for split, names in SPLIT_FOLDERS.items() for name in names}
 KEY = "data.csv"
+_WITH_DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 
 
 class Columns(NamedTuple):
@@ -159,6 +161,11 @@ def _entry(row: Row, columns: Columns, folder: Path) -> Entry:
     if split is not None and split.lower() not in SPLIT_NAMES:
         raise UserError(f"split: must be train, val or test; received {split!r}.")
     group = "" if columns.group is None else normal_name(row.cells[columns.group])
+    if _WITH_DRIVE.match(row.cells[columns.path]):
+        raise UserError(
+            f"path: {row.cells[columns.path]!r} begins with a drive of Windows. Write where the photo is in {folder}, "
+            "or set data.root to that folder and write the rest."
+        )
     spellings = row.spellings(columns.path)
     path = next((name for name in spellings if (folder / name).is_file()), spellings[-1])
     photo = str(inside(folder, path, Path("path")))

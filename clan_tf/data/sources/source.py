@@ -183,6 +183,8 @@ def inside(root: Path, name: str, listed_in: Path) -> Path:
             f"{listed_in}: {name!r} leaves {root}, because {link} is a link to {os.path.realpath(link)}. Set data.root "
             "to where the photos are, or put the photos themselves there."
         )
+    if path.is_dir():
+        raise UserError(f"{listed_in}: {path} is a folder, not a photo.")
     if not path.is_file():
         raise UserError(f"{listed_in}: there is no {path}.")
     return path

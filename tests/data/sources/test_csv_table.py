@@ -81,6 +81,18 @@ def test_a_csv_may_have_semicolons_or_tabs_between_its_columns(table: Path, sepa
     assert len(by_file(source)) == 9
 
 
+def test_paths_may_be_written_as_windows_does(table: Path, tmp_path: Path) -> None:
+    (tmp_path.parent / "secret.jpg").write_bytes(b"")
+    write_lines(table, "path,label", *(row.replace("/", "\\", 1) for row in rows_of(("hen", "cock"))))
+    assert len(by_file(read_source(DataConfig(source="csv", root=table.parent)))) == 9
+    write_lines(table, "path,label", "..\\secret.jpg,a", "C:\\photos\\000.jpg,a", "photos\\none.jpg,b", "photos,b")
+    text = mistake(source="csv", root=tmp_path)
+    assert "line 2: path: '../secret.jpg' leaves" in text
+    assert r"line 3: path: 'C:\\photos\\000.jpg' begins with a drive of Windows. Write where the photo is in" in text
+    assert f"line 4: path: there is no {tmp_path}/photos/none.jpg" in text
+    assert f"line 5: path: {tmp_path}/photos is a folder, not a photo" in text
+
+
 def test_every_mistake_in_a_csv_is_named_with_its_line(table: Path, tmp_path: Path) -> None:
     (tmp_path.parent / "secret.jpg").write_bytes(b"")
     bad = [
@@ -204,7 +216,7 @@ def test_what_spreadsheets_and_hands_leave_in_a_table_does_not_count(table: Path
     write_lines(table, " path,label , split,site,,", "", ",,", *rows[:5], ",,,,,", *rows[5:], ",,", "")
     source = read_source(DataConfig(source="csv", csv=table))
     assert source.class_names == ("a", "b") and len(by_file(source, "train", "val")) == 9
-    write_lines(table, "path,label", "", ",", "photos/000.jpg,a", '"photos/\n",b')
+    write_lines(table, "path,label", "", ",", "photos/000.jpg,a", '"photos/none\n",b')
     assert "line 6: path: there is no" in mistake(source="csv", csv=table)
 
 
