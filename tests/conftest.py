@@ -15,14 +15,6 @@ import pytest
 from helpers import TINY_DEMO
 from helpers.photos import write_photo
 
-if os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow":
-    import tensorflow as tf
-
-    tf.config.set_logical_device_configuration(
-        tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 4
-    )
-
-
 LONG_FILES = (
     "test_processes.py",
     "test_search.py",
@@ -35,6 +27,19 @@ LONG_FILES = (
 """Begun first and in this order, so that no worker of pytest-xdist ends alone with one of them."""
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Starts TensorFlow where tests are run, but not in the process that leaves them to the workers of pytest-xdist."""
+    if config.getoption("dist", "no") != "no" and not hasattr(config, "workerinput"):
+        return
+    gc.disable()  # until the tests are collected: a third of the time that the imports take
+    if os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.set_logical_device_configuration(
+            tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 4
+        )
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Sorts the longest files to the front; within files, and among the others, the order stays."""
     items.sort(key=lambda item: (*LONG_FILES, item.path.name).index(item.path.name))
@@ -44,6 +49,7 @@ def pytest_collection_finish() -> None:
     """Leaves TensorFlow's modules and the tests out of garbage collections, of which a training makes many."""
     gc.collect()
     gc.freeze()
+    gc.enable()
     gc.set_threshold(10_000, 10, 10)
 
 
