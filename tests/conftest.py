@@ -23,6 +23,7 @@ LONG_FILES = (
     "test_export.py",
     "test_reproduce.py",
     "test_train.py",
+    "test_calibration.py",
 )
 """Begun first and in this order, so that no worker of pytest-xdist ends alone with one of them."""
 
