@@ -15,14 +15,6 @@ import pytest
 from helpers import TINY_DEMO
 from helpers.photos import write_photo
 
-if os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow":
-    import tensorflow as tf
-
-    tf.config.set_logical_device_configuration(
-        tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 4
-    )
-
-
 LONG_FILES = (
     "test_processes.py",
     "test_search.py",
@@ -31,8 +23,22 @@ LONG_FILES = (
     "test_export.py",
     "test_reproduce.py",
     "test_train.py",
+    "test_calibration.py",
 )
 """Begun first and in this order, so that no worker of pytest-xdist ends alone with one of them."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Starts TensorFlow where tests are run, but not in the process that leaves them to the workers of pytest-xdist."""
+    if config.getoption("dist", "no") != "no" and not hasattr(config, "workerinput"):
+        return
+    gc.disable()  # until the tests are collected: a third of the time that the imports take
+    if os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.set_logical_device_configuration(
+            tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 4
+        )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -44,6 +50,7 @@ def pytest_collection_finish() -> None:
     """Leaves TensorFlow's modules and the tests out of garbage collections, of which a training makes many."""
     gc.collect()
     gc.freeze()
+    gc.enable()
     gc.set_threshold(10_000, 10, 10)
 
 

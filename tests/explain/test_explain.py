@@ -361,6 +361,7 @@ def test_contact_sheets_are_written_when_they_are_full(
         sheets.append((path.name, len(pictures), captions[0].splitlines()[0], written))
 
     monkeypatch.setattr(explain_module, "draw_contact_sheet", drawn)
+    monkeypatch.setattr(explain_module, "draw_sheet", lambda *how: None)
     (folder / "c.jpg").unlink()
     photos = [str(folder / "a.png"), str(folder / "b.jpg")]
     explain_photos(str(saved), photos, tmp_path / "two")

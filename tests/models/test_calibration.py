@@ -96,7 +96,7 @@ def sampled(rng: np.random.Generator, photos: int, temperature: float) -> tuple[
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
 def test_the_fitted_one_is_the_most_likely(temperature: float, rng: np.random.Generator) -> None:
-    logits, labels = sampled(rng, 20_000, temperature)
+    logits, labels = sampled(rng, 5_000, temperature)
     fitted = fit_temperature(logits, labels)
     assert fitted == pytest.approx(temperature, rel=0.05)
     grid = np.exp(np.linspace(np.log(0.1), np.log(10), 2001))

@@ -61,7 +61,7 @@ def test_what_a_model_cannot_be_compiled_with_is_named(built: CLAN, given: dict[
 @pytest.mark.parametrize("metrics", ["accuracy", ["accuracy"], keras.metrics.SparseCategoricalAccuracy("accuracy")])
 def test_metrics_are_of_every_output(name: str, metrics: Any, photos: np.ndarray) -> None:
     model = clan()
-    model.compile(keras.optimizers.SGD(0.0), **{name: metrics})
+    model.compile(keras.optimizers.SGD(0.0), run_eagerly=True, **{name: metrics})  # tracing takes ten times as long
     weights = np.array([1.0, 0.0, 0.0, 0.0])
     results = model.evaluate(photos, LABELS, sample_weight=weights, verbose=0, return_dict=True)
     answers = model.predict(photos, verbose=0)
@@ -86,9 +86,11 @@ def test_a_loaded_model_goes_on_as_the_saved_one(photos: np.ndarray, tmp_path: P
     model = clan()
     optimizer = keras.optimizers.Adam(0.01)
     model.compile(optimizer, loss_weights={"top": 0.25}, metrics=["accuracy"], weighted_metrics=["accuracy"])
+    model.run_eagerly = True  # tracing takes most of the time
     model.fit(photos, LABELS, shuffle=False, verbose=0)
     save_model(model, tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
+    loaded.run_eagerly = True
     assert loaded.optimizer.iterations == 1
     first, second = (each.fit(photos, LABELS, shuffle=False, verbose=0).history for each in (model, loaded))
     assert first == second

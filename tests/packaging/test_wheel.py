@@ -19,6 +19,7 @@ PACKAGES = {"clan_tf": "clan_tf", "cli": "clan_tf/cli", "configs": "clan_tf/conf
 TRAINING = (
     *("train", "demo", "--run-dir", "run", "--set", "data.image_size=32", "--set", "training.epochs=1"),
     *("--set", "data.generated_photos={train: 16, val: 4, test: 4}", "--set", "training.batch_size=8"),
+    *("--set", "model.backbone=tiny", "--set", "model.weights=none"),
 )
 
 

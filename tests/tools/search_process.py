@@ -1,4 +1,4 @@
-"""A search of three tiny trials, as a process that tests can kill.
+"""A search of two tiny trials, as a process that tests can kill.
 
 `python tests/tools/search_process.py SEARCH_DIR [ROLE HOST:PORT]` begins or resumes it.
 """
@@ -38,7 +38,7 @@ def experiment() -> Experiment:
 
 
 def space() -> SearchConfig:
-    rates = {"kind": "choice", "values": [0.01, 0.02, 0.03]}
+    rates = {"kind": "choice", "values": [0.01, 0.02]}
     return SearchConfig.model_validate({"parameters": {"training.learning_rate": rates}, "algorithm": "grid"})
 
 

@@ -58,7 +58,7 @@ def test_what_is_trained_is_calibrated_and_evaluated_again(run: RunDirectory) ->
     save_model(calibrated(fitted, {}), run.best)
     before = evaluate(str(run.path))
     assert before.temperature == 1 and before.uncalibrated is None
-    exported = export(str(run.path), ExportOptions("keras"), samples=2).folder
+    exported = export(str(run.path), ExportOptions("tflite"), samples=2).folder
     assert outdated_exports(run) == []
     everything = evaluate(str(run.path), "all")
     # The train photos are among the evaluated ones, so that distances to them say nothing.

@@ -72,9 +72,10 @@ def finish(processes: Sequence[subprocess.Popen]) -> None:
         assert process.returncode == 0, errors[-2000:]
 
 
-def wait_for_state(run_dir: Path, process: subprocess.Popen, seconds: float = 300) -> None:
-    deadline = time.monotonic() + seconds
-    while len(state_files(RunDirectory(run_dir).checkpoints)) < 2:
+def wait_for_state(run_dir: Path, process: subprocess.Popen, earlier: Sequence[Path] = ()) -> None:
+    """Until there are two checkpoints, none of them an earlier one."""
+    deadline = time.monotonic() + 300
+    while len({*state_files(RunDirectory(run_dir).checkpoints)} - {*earlier}) < 2:
         assert process.poll() is None, process.communicate()[1][-2000:]
         assert time.monotonic() < deadline, "no checkpoint"
         time.sleep(0.05)
@@ -90,9 +91,15 @@ def assert_same_weights(run_dir: Path, other: Path) -> None:
 def one_device(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same training in this process."""
     run_dir = tmp_path_factory.mktemp("runs") / "one"
-    with without_pictures():
-        train(load_experiment(ROOT / "tests" / "helpers" / "everything.yaml", SAME_EVERYWHERE), str(run_dir))
+    train_here(run_dir)
     return run_dir
+
+
+def train_here(run_dir: Path) -> None:
+    """Begins or resumes the training in this process."""
+    with without_pictures():
+        experiment = load_experiment(ROOT / "tests" / "helpers" / "everything.yaml", SAME_EVERYWHERE)
+        train(experiment, str(run_dir), resume=True)
 
 
 @pytest.mark.parametrize("devices", [2, pytest.param(4, marks=pytest.mark.soak)])
@@ -114,9 +121,12 @@ def test_two_devices_choose_a_learning_rate_and_train_on_as_with_that_number(tmp
         np.testing.assert_array_equal(a, b)
 
 
-def test_two_processes_of_which_one_is_killed_stop_and_go_on_like_one_device(one_device: Path, tmp_path: Path) -> None:
-    workers = start_workers(tmp_path / "run")
-    wait_for_state(tmp_path / "run", workers[0])
+def test_two_processes_of_which_one_is_killed_or_stopped_go_on_like_one_device(
+    one_device: Path, tmp_path: Path
+) -> None:
+    run = RunDirectory(tmp_path / "run")
+    workers = start_workers(run.path)
+    wait_for_state(run.path, workers[0])
     workers[1].kill()
     killed = time.monotonic()
     _, errors = workers[0].communicate(timeout=60)
@@ -125,19 +135,16 @@ def test_two_processes_of_which_one_is_killed_stop_and_go_on_like_one_device(one
     assert "--resume" in errors
     assert time.monotonic() - killed < 30
     workers[1].communicate()
-    again = start_workers(tmp_path / "run")
-    finish(again)
-    assert_same_weights(tmp_path / "run", one_device)
-
-
-def test_a_signal_to_one_process_stops_all_after_the_same_step(tmp_path: Path) -> None:
-    workers = start_workers(tmp_path / "run")
-    wait_for_state(tmp_path / "run", workers[0])
+    # The processes go on; a signal to one stops all after the same step.
+    workers = start_workers(run.path)
+    wait_for_state(run.path, workers[0], state_files(run.checkpoints))
     workers[1].send_signal(signal.SIGTERM)
     for worker in workers:
         worker.communicate(timeout=60)
         assert worker.returncode == 143
-    assert RunDirectory(tmp_path / "run").read_status()["status"] == "stopped"
+    assert run.read_status()["status"] == "stopped"
+    train_here(run.path)
+    assert_same_weights(run.path, one_device)
 
 
 def soak(folder: Path, *arguments: str) -> str:

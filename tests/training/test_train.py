@@ -102,12 +102,16 @@ def save_and_interrupt(model: keras.Model, path: Path) -> None:
 
 @pytest.fixture(params=[pytest.param("sgd", marks=pytest.mark.soak), "adamw"])
 def undisturbed(request: pytest.FixtureRequest, finished: TrainingResult, tmp_path: Path) -> TrainingResult:
-    """The finished run, and one by the other optimizer and of another loss; SGD is killed in test_methods.py, too."""
+    """The finished run, and a plain network by the other optimizer and of another loss.
+
+    Networks of several branches, and SGD, are killed in test_methods.py, too.
+    """
     if request.param == "sgd":
         return finished
     values: dict[str, object] = {"optimizer": "adamw", "layer_decay": 0.8, "freeze_epochs": 1, "learning_rate": 1e-3}
     values |= {"class_weights": {"grün": 3}, "logit_adjustment": 1, "focal_gamma": 2}
-    other = with_values(finished.run.experiment(), {f"training.{key}": value for key, value in values.items()})
+    values = {f"training.{key}": value for key, value in values.items()}
+    other = with_values(finished.run.experiment(), {"model.architecture": "plain", **values})
     return train(other, str(tmp_path / "undisturbed"))
 
 

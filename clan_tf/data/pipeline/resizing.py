@@ -127,6 +127,8 @@ def resize_window(
 
 def mirror(image: tf.Tensor, mirrored: tf.Tensor | bool, axis: int = 1) -> tf.Tensor:
     """Reverses an image along an axis if `mirrored`."""
+    if mirrored is False:  # known while the graph is traced
+        return image
     return tf.cond(tf.convert_to_tensor(mirrored), lambda: tf.reverse(image, [axis]), lambda: image)
 
 
