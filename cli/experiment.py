@@ -30,6 +30,8 @@ _SHORT = {
     "init": "model.init",
 }
 """Options that are short for keys."""
+DEMO = "demo"
+"""The config of verbs that show what they do where no data is named."""
 
 
 def _require_texts(values: Sequence[str] | None, param: typer.CallbackParam) -> Sequence[str] | None:
@@ -142,10 +144,11 @@ class ExperimentArguments:
         return [*([path_word(self.config)] if self.config else []), *preset, *self.overrides]
 
     def load(self, default: str | None = None) -> "Experiment":
-        """Reads the experiment; for a folder, makes one and prints it to standard error.
+        """Reads the experiment; for a folder, or data that keys name, makes one and prints it to standard error.
 
         Args:
-            default: the shipped config that is taken where none is given; `None` if one is required.
+            default: the config that is taken where none is given; `None` if one is required. The demo is taken only
+                where no key names other data.
 
         Raises:
             UserError: naming every mistake.
@@ -154,13 +157,16 @@ class ExperimentArguments:
         from clan_tf.config.loading import preset_changes
         from clan_tf.config.shipped import require_config
 
+        if self.names_data and default in (None, DEMO):
+            return self._for_data()
         config = self.config or default
         if config is None:
             raise UserError(
                 "CONFIG: is missing. Give a folder of photos, a YAML file, or the name of a shipped config."
             )
         if Path(config).is_dir():
-            return self._for_folder(config)
+            _require_no_run(config)
+            return self._for_data(config)
         require_config(config, shipped_configs() | shipped_presets())
         experiment = load_experiment(config, self.overrides, self.preset, ConsoleProgress().note)
         if self.preset:
@@ -169,20 +175,38 @@ class ExperimentArguments:
             ConsoleProgress().note(f"preset {self.preset} replaces: {', '.join(changed) or 'nothing'}")
         return experiment
 
-    def _for_folder(self, folder: str) -> "Experiment":
-        quiet_tensorflow()
-        from clan_tf.data.starting import DEFAULT_PRESET, experiment_for_folder
-        from clan_tf.run import is_run
+    @property
+    def names_data(self) -> bool:
+        """Whether there is no config, but keys say what the data is: its folder, its table or its source."""
+        from clan_tf.config.loading import data_named
 
-        if is_run(Path(folder)):
-            raise UserError(
-                f"{folder}: is a run directory, not a folder of photos. Train its config again: {folder}/config.yaml; "
-                f"or resume it: {command_line('clan-tf', 'train', '--run-dir', folder, '--resume')}."
-            )
+        return self.config is None and data_named(self.overrides) is not None
+
+    def _for_data(self, folder: str | None = None) -> "Experiment":
+        """Makes the experiment of a folder or, without one, of the data that keys name."""
+        quiet_tensorflow()
+        from clan_tf.config.loading import data_named
+        from clan_tf.data.starting import DEFAULT_PRESET, experiment_for_data, experiment_for_folder
+
         preset = self.preset or DEFAULT_PRESET
-        experiment = experiment_for_folder(folder, self.overrides, preset)
-        ConsoleProgress().note(f"config for {folder}, by the preset {preset}:\n{_made(experiment)}")
+        if folder is None:
+            named = data_named(self.overrides) or ""
+            _require_no_run(named)
+            experiment = experiment_for_data(self.overrides, preset)
+        else:
+            named, experiment = folder, experiment_for_folder(folder, self.overrides, preset)
+        ConsoleProgress().note(f"config for {named}, by the preset {preset}:\n{_made(experiment)}")
         return experiment
+
+
+def _require_no_run(folder: str) -> None:
+    from clan_tf.run import is_run
+
+    if is_run(Path(folder)):
+        raise UserError(
+            f"{folder}: is a run directory, not a folder of photos. Train its config again: {folder}/config.yaml; "
+            f"or resume it: {command_line('clan-tf', 'train', '--run-dir', folder, '--resume')}."
+        )
 
 
 def with_experiment(verb: Callable[..., None]) -> Callable[..., None]:

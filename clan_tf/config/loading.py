@@ -162,6 +162,16 @@ def values_of(overrides: Sequence[str]) -> dict[str, Any]:
     return values
 
 
+def data_named(overrides: Sequence[str]) -> str | None:
+    """Returns the folder, table or source of own data that overrides name; `None` if they name none."""
+    given = dict(flatten(values_of(overrides)))
+    source = given.get("data.source")
+    if source == "generated":
+        return None
+    named = given.get("data.root") or given.get("data.csv") or source
+    return None if named is None else str(named)
+
+
 def shipped_configs() -> dict[str, Traversable]:
     """Finds the configs that are installed with the package, by name."""
     return shipped_files("clan_tf.configs")

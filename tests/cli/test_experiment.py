@@ -110,6 +110,27 @@ def test_a_folder_is_taken_by_every_verb_that_takes_a_config(colour_folders: Pat
         assert done.exit_code == 0, (words, done.output, done.exception)
 
 
+def test_named_data_is_taken_by_every_verb_that_takes_a_config(
+    colour_folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    key = f"data.root={colour_folders}"
+    shown = runner.invoke(app, ["config", "show", key])
+    assert shown.stdout == runner.invoke(app, ["config", "show", str(colour_folders)]).stdout
+    assert f"config for {colour_folders}, by the preset fast:" in shown.stderr
+    for words in (["train", "--dry-run"], ["train", "--dry-run", "--resume", "--run-dir", "new"], ["summary"]):
+        done = runner.invoke(app, [*words, key, "model.weights=none"])
+        assert "by the preset fast:" in done.stderr, (words, done.output, done.exception)
+    checked = runner.invoke(app, ["data", "check", key])
+    assert f"clan-tf train {key}" in checked.stdout.replace("\n", "")
+
+
+def test_keys_that_name_no_data_leave_the_demo() -> None:
+    assert read("training.epochs=3").load("demo") == read("demo training.epochs=3").load()
+    assert read("data.source=generated").load("demo") == read("demo").load()
+    assert read("data.root=photos").load("vgg16_3scale") == read("vgg16_3scale data.root=photos").load()
+
+
 @pytest.mark.parametrize(
     ("make", "expected"),
     [
