@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from clan_tf.cli.completion import complete_backbone, complete_given, complete_override, complete_preset
-from clan_tf.cli.console import ConsoleProgress, quiet_tensorflow, require_utf8, usable_path
+from clan_tf.cli.console import ConsoleProgress, quiet_tensorflow, require_all, require_utf8, usable_path
 from clan_tf.errors import UserError
 from clan_tf.text import command_line, escaped_json, path_word, printable
 
@@ -35,7 +35,7 @@ DEMO = "demo"
 
 
 def _require_texts(values: Sequence[str] | None, param: typer.CallbackParam) -> Sequence[str] | None:
-    for value in values or ():
+    for value in require_all(values, param) or ():
         require_utf8(value, param)
     return values
 

@@ -67,7 +67,7 @@ def experiment_for_data(overrides: Sequence[str], preset: str = DEFAULT_PRESET) 
         return experiment_for_folder(os.path.expanduser(root), overrides, preset)
     if table:
         path = Path(os.path.expanduser(str(table)))
-        name = name_for(path.absolute().parent if path.name == "photos.csv" else path.with_suffix(""))
+        name = name_for(path.absolute().parent if path.name == "photos.csv" else path.parent / path.stem)
         return _started(table, name, {"source": "csv"}, overrides, preset)
     place = str(root or given["data.source"])
     # No other source that a user writes is read from another file system.
@@ -101,7 +101,7 @@ def epochs_for(photos: int) -> int:
 
 def name_for(folder: Path) -> str:
     """Returns a folder's name as one for runs: letters without accents, digits, `.`, `_` and `-`."""
-    plain = re.sub(r"[\u0300-\u036f]", "", unicodedata.normalize("NFKD", folder.resolve().name))
+    plain = re.sub(r"[\u0300-\u036f]", "", unicodedata.normalize("NFKD", os.path.basename(os.path.realpath(folder))))
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", plain).strip("-.")[:100]
     return name or "photos"
 

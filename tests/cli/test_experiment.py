@@ -210,6 +210,22 @@ def test_the_home_folder_is_found_in_every_option_that_is_a_path(
     assert expanded >= 20
 
 
+def test_an_empty_path_is_a_mistake_named_by_its_argument() -> None:
+    """A shell gives an empty text for a variable that isn't set."""
+    refused = 0
+    for words, command in verbs():
+        for param in command.params:
+            name = str(param.metavar).partition("|")[0].strip("[]…")
+            if name not in (*PATH_METAVARS, "PATH"):
+                continue
+            with pytest.raises(UserError) as caught:
+                param.process_value(command.context_class(command), [""] if param.nargs == -1 else "")
+            named = param.opts[0] if param.param_type_name == "option" else name
+            assert str(caught.value).startswith(f"{named} is empty."), (words, param.name)
+            refused += 1
+    assert refused >= 30
+
+
 @pytest.mark.parametrize("verb", ["evaluate", "calibrate", "export --format onnx", "benchmark exports"])
 @pytest.mark.parametrize("value", ["model.backbone=tiny", "training.epochs=3", "database=3", "names=x"])
 def test_keys_without_effect_on_a_trained_model_are_refused(verb: str, value: str) -> None:

@@ -136,6 +136,7 @@ def test_a_source_that_is_said_needs_no_single_layout(colour_folders: Path, tmp_
     [
         ("data.source=csv", "data.csv: the source 'csv' needs the table"),
         ("data.csv=nowhere.csv", "data.csv: there is no file .*nowhere.csv"),
+        ("data.csv=.", "data.csv: there is no file"),
         ("data.root=nowhere", "data.root: "),
         ("data.source=cub", "data.root: "),
         ("data={root: 5}", "data.root: "),
