@@ -105,15 +105,21 @@ class ExperimentArguments:
         config: a folder of photos, a YAML file, or the name of a shipped config; `None` if there is none.
         overrides: `section.key=value` texts, those of short options included.
         preset: the name of a preset.
+        verb: the words of the verb that takes it, for messages.
+        takes_more: whether that verb needs other arguments, too.
     """
 
     config: str | None
     overrides: tuple[str, ...]
     preset: str | None
+    verb: str = "config show"
+    takes_more: bool = False
 
     @classmethod
-    def read(cls, options: Mapping[str, Any]) -> "ExperimentArguments":
-        """Sorts the values of `_OPTIONS`.
+    def read(
+        cls, options: Mapping[str, Any], verb: str = "config show", takes_more: bool = False
+    ) -> "ExperimentArguments":
+        """Sorts the values of `_OPTIONS`, given to a verb.
 
         Raises:
             UserError: for several configs, or options that contradict each other.
@@ -135,7 +141,7 @@ class ExperimentArguments:
         values = tuple(f"{_SHORT[option]}={value}" for option, value in short.items())
         if "image_size" in short:
             overrides = ("data.resize_size=null", *overrides)
-        return cls(configs[0] if configs else None, (*overrides, *values), options["preset"])
+        return cls(configs[0] if configs else None, (*overrides, *values), options["preset"], verb, takes_more)
 
     @property
     def words(self) -> list[str]:
@@ -165,7 +171,7 @@ class ExperimentArguments:
                 "CONFIG: is missing. Give a folder of photos, a YAML file, or the name of a shipped config."
             )
         if Path(config).is_dir():
-            _require_no_run(config)
+            self._require_no_run(config)
             return self._for_data(config)
         require_config(config, shipped_configs() | shipped_presets())
         experiment = load_experiment(config, self.overrides, self.preset, ConsoleProgress().note)
@@ -191,27 +197,30 @@ class ExperimentArguments:
         preset = self.preset or DEFAULT_PRESET
         if folder is None:
             named = data_named(self.overrides) or ""
-            _require_no_run(named)
+            self._require_no_run(named)
             experiment = experiment_for_data(self.overrides, preset)
         else:
             named, experiment = folder, experiment_for_folder(folder, self.overrides, preset)
         ConsoleProgress().note(f"config for {named}, by the preset {preset}:\n{_made(experiment)}")
         return experiment
 
+    def _require_no_run(self, folder: str) -> None:
+        from clan_tf.run import RunDirectory, is_run
 
-def _require_no_run(folder: str) -> None:
-    from clan_tf.run import is_run
-
-    if is_run(Path(folder)):
-        raise UserError(
-            f"{folder}: is a run directory, not a folder of photos. Train its config again: {folder}/config.yaml; "
-            f"or resume it: {command_line('clan-tf', 'train', '--run-dir', folder, '--resume')}."
-        )
+        if not is_run(Path(folder)):
+            return
+        verb = () if self.takes_more else ("clan-tf", *self.verb.split())
+        ways = f"Give its config: {command_line(*verb, RunDirectory(folder).config)}"
+        if self.verb == "train":
+            ways += f"; or resume it: {command_line('clan-tf', 'train', '--run-dir', folder, '--resume')}"
+        raise UserError(f"{folder}: is a run directory, not a folder of photos. {ways}.")
 
 
 def with_experiment(verb: Callable[..., None]) -> Callable[..., None]:
     """Gives a verb the arguments of an experiment, in the place of its parameter `experiment`."""
     own = inspect.signature(verb, eval_str=True).parameters
+    words = verb.__name__.replace("_", " ")
+    takes_more = any(each.default is each.empty for name, each in own.items() if name != "experiment")
     parameters: list[inspect.Parameter] = []
     for name, parameter in own.items():
         if name == "experiment":
@@ -225,7 +234,7 @@ def with_experiment(verb: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(verb)
     def command(**values: Any) -> None:
         options = {name: values.pop(name, None) for name in _OPTIONS}
-        verb(experiment=ExperimentArguments.read(options), **values)
+        verb(experiment=ExperimentArguments.read(options, words, takes_more), **values)
 
     # Typer reads one or the other, depending on its version.
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

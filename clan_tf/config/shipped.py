@@ -17,6 +17,7 @@ from clan_tf.files.regular import TEXT_BYTES
 from clan_tf.text import command_line
 
 YAML_SUFFIXES = (".yaml", ".yml")
+MODEL_SUFFIXES = (".keras", ".tflite", ".onnx")
 
 
 def shipped_files(package: str) -> dict[str, Traversable]:
@@ -93,6 +94,10 @@ def _nothing_called(given: str, reason: str, shipped: Mapping[str, Traversable])
 def _other_kind(path: Path) -> str:
     """Says what a file is that isn't YAML, by its suffix, and how such a thing is given; empty if it may be YAML."""
     kind = guess_type(path.name)[0] or ""
+    suffix = path.suffix.lower()
+    if suffix in MODEL_SUFFIXES:
+        start = "; or start from it: --init" if suffix == ".keras" else ""
+        return f"is a trained model (predict with it, or evaluate it{start})"
     if kind in ("text/csv", "text/tab-separated-values"):
         values = command_line("data.source=csv", f"data.csv={path}")
         return f"is a table (with the keys {values} its photos are taken)"

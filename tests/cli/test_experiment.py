@@ -152,6 +152,46 @@ def test_a_folder_that_is_no_data_set_is_refused(
 
 
 @pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("train", "clan-tf train R/config.yaml; or resume it: clan-tf train --run-dir R --resume."),
+        ("summary", "clan-tf summary R/config.yaml."),
+        ("data check", "clan-tf data check R/config.yaml."),
+        ("config show", "clan-tf config show R/config.yaml."),
+        ("benchmark train", "clan-tf benchmark train R/config.yaml."),
+        ("data pack --output x", "R/config.yaml."),
+    ],
+)
+def test_a_run_in_the_place_of_a_config_gets_advice_for_the_verb(
+    words: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("R").mkdir()
+    for name in ("config.yaml", "status.json"):
+        Path("R", name).touch()
+    for given in ("R", "data.root=R"):
+        done = runner.invoke(app, [*words.split(), given])
+        message = "R: is a run directory, not a folder of photos. Give its config: "
+        assert str(done.exception) == message + expected, done.output
+
+
+@pytest.mark.parametrize(
+    ("file", "advice"),
+    [
+        ("best.keras", "predict with it, or evaluate it; or start from it: --init"),
+        ("m.tflite", "evaluate it)"),
+        ("m.onnx", "evaluate it)"),
+    ],
+)
+def test_a_model_in_the_place_of_a_config_is_called_one(file: str, advice: str, tmp_path: Path) -> None:
+    (tmp_path / file).write_bytes(b"model")
+    for words in (["train"], ["summary"], ["config", "show"]):
+        done = runner.invoke(app, [*words, str(tmp_path / file)])
+        assert isinstance(done.exception, UserError)
+        assert f"{file}: is a trained model" in str(done.exception) and advice in str(done.exception)
+
+
+@pytest.mark.parametrize(
     ("config", "words", "expected"),
     [
         ("data: {image_size: 224, resize_size: 256}", "--preset good data.image_size=300", "resize_size 256 → nothing"),
