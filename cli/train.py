@@ -15,7 +15,7 @@ from clan_tf.cli.console import (
     usable_path,
 )
 from clan_tf.cli.experiment import DEMO, ExperimentArguments, with_experiment
-from clan_tf.errors import CheckFailed, UserError, counted, nearest
+from clan_tf.errors import CheckFailed, UserError, counted
 from clan_tf.text import command_line
 
 if TYPE_CHECKING:
@@ -90,11 +90,10 @@ def _own_config(run_dir: str) -> str | None:
 
 
 def _no_such_run(path: Path) -> str:
-    from clan_tf.run import is_run
+    from clan_tf.run import nearest_run
 
-    siblings = [str(each) for each in path.parent.iterdir() if is_run(each)] if path.parent.is_dir() else []
     return (
-        f"--resume: there is no run {path}.{nearest(str(path), siblings)} To start one there, say what to train: a "
+        f"--resume: there is no run {path}.{nearest_run(path)} To start one there, say what to train: a "
         "folder of photos, a YAML file, or the name of a shipped config."
     )
 

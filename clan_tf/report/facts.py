@@ -30,7 +30,7 @@ from clan_tf.evaluation import (
 from clan_tf.files import read_json
 from clan_tf.models import COMBINED
 from clan_tf.progress import Progress
-from clan_tf.run import EvaluationFolder, RunDirectory, is_run, read_run_data, read_run_split
+from clan_tf.run import EvaluationFolder, RunDirectory, is_run, nearest_run, read_run_data, read_run_split
 from clan_tf.run.known import notes_on_start
 
 
@@ -216,6 +216,8 @@ def read_facts(
     Raises:
         UserError: if `path` isn't a run directory, or it isn't evaluated and can't be.
     """
+    if not Path(path).exists():
+        raise UserError(f"{path}: there is no such folder.{nearest_run(Path(path))} Give a run directory.")
     if not is_run(Path(path)):
         raise UserError(f"{path}: not a run directory (it has no config.yaml and status.json).")
     for text in overrides:
