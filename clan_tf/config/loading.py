@@ -76,7 +76,7 @@ def preset_changes(
 def _read_config(config: str | Path) -> dict[str, Any]:
     values = read_yaml(config, shipped_configs() | shipped_presets(), "config") or {}
     if not isinstance(values, dict):
-        raise UserError(f"{config}: must hold keys such as `data:` and `model:`; received {type(values).__name__}.")
+        raise UserError(f"{config}: must hold keys such as `data:` and `model:`; received {shown(values)}.")
     return values
 
 
