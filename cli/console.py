@@ -18,7 +18,7 @@ from clan_tf.cli.streams import Unfailing, flush_stdout, prepare_streams
 from clan_tf.errors import CheckFailed, ProcessLost, UserError, shortened
 from clan_tf.progress import Progress
 from clan_tf.silence import discarded_stderr
-from clan_tf.text import duration, is_utf8, printable
+from clan_tf.text import duration, is_address, is_utf8, printable
 
 
 def require_utf8(value: str | None, param: typer.CallbackParam) -> str | None:
@@ -51,9 +51,14 @@ def usable_path(value: str | None, param: typer.CallbackParam) -> str | None:
     """Returns the path of a model or output with `~` replaced, which shells leave in `--output=~/x`; see above.
 
     Raises:
-        UserError: if it is empty, or isn't UTF-8.
+        UserError: if it is empty, an address or not UTF-8.
     """
-    return None if value is None else require_utf8(os.path.expanduser(require_some(value, param) or ""), param)
+    if value is None:
+        return None
+    require_some(value, param)
+    if is_address(value):
+        raise UserError(f"{_named(param)}: must be a path; received the address {value}. Addresses aren't read.")
+    return require_utf8(os.path.expanduser(value), param)
 
 
 def _require_data_keys(values: list[str] | None) -> list[str] | None:

@@ -14,7 +14,7 @@ from clan_tf.config.yaml_text import parse_yaml
 from clan_tf.errors import UserError, nearest
 from clan_tf.files import read_regular_file
 from clan_tf.files.regular import TEXT_BYTES
-from clan_tf.text import command_line
+from clan_tf.text import command_line, is_address
 
 YAML_SUFFIXES = (".yaml", ".yml")
 MODEL_SUFFIXES = (".keras", ".tflite", ".onnx")
@@ -71,6 +71,11 @@ def _read_text(given: str | Path, shipped: Mapping[str, Traversable], kind: str)
 
 def require_config(given: str, shipped: Mapping[str, Traversable]) -> None:
     """Raises a `UserError` unless there is a folder, a file or a shipped config of that name."""
+    if is_address(given):
+        raise UserError(
+            f"{given}: is an address, and no config is read from one. Records there are named by the keys "
+            f"{command_line('data.source=records', f'data.root={given}')}."
+        )
     if not os.path.exists(given) and given not in shipped:
         raise _nothing_called(given, "neither a folder, a YAML file nor a shipped config", shipped)
 

@@ -250,6 +250,15 @@ def test_the_home_folder_is_found_in_every_option_that_is_a_path(
     assert expanded >= 20
 
 
+@pytest.mark.parametrize(
+    "words", ["predict ADDRESS x.jpg", "report run --output ADDRESS", "evaluate run --config ADDRESS"]
+)
+def test_an_address_is_no_path(words: str) -> None:
+    done = runner.invoke(app, words.replace("ADDRESS", "gs://bucket/x").split())
+    assert "must be a path; received the address gs://bucket/x" in str(done.exception)
+    assert "gs://x: is an address" in str(runner.invoke(app, ["train", "gs://x"]).exception)
+
+
 def test_an_empty_path_is_a_mistake_named_by_its_argument() -> None:
     """A shell gives an empty text for a variable that isn't set."""
     refused = 0
