@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from clan_tf.cli.completion import complete_backbone, complete_given, complete_override, complete_preset
-from clan_tf.cli.console import ConsoleProgress, quiet_tensorflow, require_all, require_utf8, usable_path
+from clan_tf.cli.console import ConsoleProgress, quiet_tensorflow, require_utf8, usable_path
 from clan_tf.errors import UserError
 from clan_tf.text import command_line, escaped_json, path_word, printable
 
@@ -30,12 +30,15 @@ _SHORT = {
     "init": "model.init",
 }
 """Options that are short for keys."""
+_CONFIGS = "Give a folder of photos, a YAML file, or the name of a shipped config"
 DEMO = "demo"
 """The config of verbs that show what they do where no data is named."""
 
 
 def _require_texts(values: Sequence[str] | None, param: typer.CallbackParam) -> Sequence[str] | None:
-    for value in require_all(values, param) or ():
+    if "" in (values or ()):
+        raise UserError(f"CONFIG is empty. {_CONFIGS}.")
+    for value in values or ():
         require_utf8(value, param)
     return values
 
@@ -167,9 +170,7 @@ class ExperimentArguments:
             return self._for_data()
         config = self.config or default
         if config is None:
-            raise UserError(
-                "CONFIG: is missing. Give a folder of photos, a YAML file, or the name of a shipped config."
-            )
+            raise UserError(f"CONFIG: is missing. {_CONFIGS}, or name the data by keys, such as data.csv=FILE.")
         if Path(config).is_dir():
             self._require_no_run(config)
             return self._for_data(config)
@@ -197,7 +198,7 @@ class ExperimentArguments:
         preset = self.preset or DEFAULT_PRESET
         if folder is None:
             named = data_named(self.overrides) or ""
-            self._require_no_run(named)
+            self._require_no_run(os.path.expanduser(named))
             experiment = experiment_for_data(self.overrides, preset)
         else:
             named, experiment = folder, experiment_for_folder(folder, self.overrides, preset)

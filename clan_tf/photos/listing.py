@@ -23,6 +23,8 @@ from clan_tf.text import is_address, printable
 OnError = Callable[[OSError], None]
 _NAMED = 5
 """How many folders that can't be read are named."""
+_KERNELS = ("/dev", "/proc", "/sys")
+"""Folders whose files are the kernel's: reading some of them waits forever."""
 
 
 @dataclass(frozen=True)
@@ -220,7 +222,7 @@ def _walk(folder: Path, on_error: OnError | None = None) -> Iterator[Path | Left
 
 def _reason(entry: os.DirEntry) -> Reason | None:
     if _is_folder(entry):
-        return folder_reason(entry.name)
+        return "system" if entry.path in _KERNELS else folder_reason(entry.name)
     return file_reason(entry.name) or ("special" if _is_special(entry) else None)
 
 

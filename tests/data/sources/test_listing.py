@@ -13,7 +13,7 @@ from clan_tf.data import Source, read_source
 from clan_tf.data.sources.split_names import is_split_name, splits_told, tells_split
 from clan_tf.errors import UserError
 from clan_tf.photos import list_photos
-from clan_tf.photos.listing import list_folder
+from clan_tf.photos.listing import list_contents, list_folder
 from helpers.photos import write_photo
 
 
@@ -139,6 +139,12 @@ def test_what_cannot_be_read_below_a_folder_is_named_and_the_rest_goes_on(
         list_folder(tmp_path)
     with pytest.raises(UserError, match="a: can't be read: Permission denied"):
         list_photos([str(tmp_path / "a")])
+
+
+def test_the_kernels_folders_hold_no_photos() -> None:
+    contents = list_contents(Path("/"))
+    assert not {"/proc", "/sys", "/dev"} & {str(folder) for folder in contents.folders}
+    assert {"/proc"} <= {item.path for item in contents.left_out if item.reason == "system"}
 
 
 @pytest.mark.parametrize("address", ["https://example.org/x.jpg", "s3://bucket/photos", "file:///x.jpg"])
