@@ -62,17 +62,18 @@ def experiment_for_data(overrides: Sequence[str], preset: str = DEFAULT_PRESET) 
         UserError: as `experiment_for_folder` does.
     """
     given = dict(flatten(values_of(overrides)))
-    root, table = given.get("data.root"), given.get("data.csv")
+    root, table, source = (given.get(f"data.{key}") for key in ("root", "csv", "source"))
+    if isinstance(source, str) and source.startswith("tfds:"):
+        return _started(source, name_for(Path(source.removeprefix("tfds:"))), {}, overrides, preset)
     if isinstance(root, str) and not _is_address(root):
         return experiment_for_folder(os.path.expanduser(root), overrides, preset)
     if table:
         path = Path(os.path.expanduser(str(table)))
         name = name_for(path.absolute().parent if path.name == "photos.csv" else path.parent / path.stem)
         return _started(table, name, {"source": "csv"}, overrides, preset)
-    place = str(root or given["data.source"])
     # No other source that a user writes is read from another file system.
     usual = {"source": "records"} if root else {}
-    return _started(place, name_for(Path(place.removeprefix("tfds:"))), usual, overrides, preset)
+    return _started(str(root or source), name_for(Path(str(root or source))), usual, overrides, preset)
 
 
 def _started(

@@ -132,6 +132,22 @@ def test_a_source_that_is_said_needs_no_single_layout(colour_folders: Path, tmp_
 
 
 @pytest.mark.parametrize(
+    ("overrides", "name", "source"),
+    [
+        (["data.source=tfds:cassava"], "cassava", "tfds:cassava"),
+        (["data.source=tfds:cassava:0.1.0", "data.root=/sets"], "cassava-0.1.0", "tfds:cassava:0.1.0"),
+        (["data.root=gs://bucket/my birds"], "my-birds", "records"),
+    ],
+)
+def test_runs_on_named_data_sets_are_named_after_them(
+    overrides: list[str], name: str, source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clan_tf.data.starting._train_photos", lambda data: (400, 400))
+    made = experiment_for_data(overrides)
+    assert (made.name, made.data.source, made.training.epochs) == (name, source, 20)
+
+
+@pytest.mark.parametrize(
     ("override", "reason"),
     [
         ("data.source=csv", "data.csv: the source 'csv' needs the table"),
