@@ -1,5 +1,7 @@
 """Names of files and classes as a person may safely read them."""
 
+import os
+import re
 import shlex
 import unicodedata
 from pathlib import Path
@@ -31,6 +33,11 @@ def is_utf8(text: str) -> bool:
 def command_line(*words: str | Path) -> str:
     """Writes words as a shell takes them, for messages with a command: those with spaces and the like are quoted."""
     return shlex.join(path_word(word) if isinstance(word, Path) else word for word in words)
+
+
+def is_address(text: str) -> bool:
+    """Checks whether a text is an address, such as `https://…`, and no path of anything."""
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text) is not None and not os.path.exists(text)
 
 
 def path_word(path: str | Path) -> str:

@@ -12,7 +12,7 @@ from clan_tf.cli.console import (
     quiet_tensorflow,
     say,
 )
-from clan_tf.cli.experiment import ExperimentArguments, with_experiment
+from clan_tf.cli.experiment import DEMO, ExperimentArguments, with_experiment
 
 
 @with_experiment
@@ -27,7 +27,7 @@ def benchmark_data(
 
     Beside it stand decoding alone and PyTorch's loader, if installed.
     """
-    loaded = experiment.load("demo")
+    loaded = experiment.load(DEMO)
     quiet_tensorflow()
     from clan_tf.benchmark import benchmark_data as measure
 

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from clan_tf.cli.console import ConsoleProgress, JsonOption, print_json, quiet_tensorflow
-from clan_tf.cli.experiment import ExperimentArguments, with_experiment
+from clan_tf.cli.experiment import DEMO, ExperimentArguments, with_experiment
 from clan_tf.cli.speed_tables import print_speed
 
 
@@ -22,7 +22,7 @@ def benchmark_train(
     translated to PyTorch weight for weight; outputs, loss and gradient are compared first. Beside CLAN, its plain
     backbone is measured.
     """
-    loaded = experiment.load("demo")
+    loaded = experiment.load(DEMO)
     quiet_tensorflow()
     from clan_tf.benchmark.train import benchmark_train as measure
 

@@ -19,20 +19,47 @@ from clan_tf.cli.streams import Unfailing, flush_stdout, prepare_streams
 from clan_tf.errors import CheckFailed, ProcessLost, UserError, shortened
 from clan_tf.progress import Progress
 from clan_tf.silence import discarded_stderr
-from clan_tf.text import duration, is_utf8, printable
+from clan_tf.text import duration, is_address, is_utf8, printable
 
 
 def require_utf8(value: str | None, param: typer.CallbackParam) -> str | None:
     """Returns the path of a model or output; raises a `UserError` unless it is UTF-8, as required except for photos."""
     if value is not None and not is_utf8(value):
-        named = param.opts[0] if param.param_type_name == "option" else str(param.metavar).strip("[]")
-        raise UserError(f"{named}: must be a path in UTF-8; received {value}. Rename it, or give another.")
+        raise UserError(f"{_named(param)}: must be a path in UTF-8; received {value}. Rename it, or give another.")
     return value
 
 
+def require_some(value: str | None, param: typer.CallbackParam) -> str | None:
+    """Returns the value; raises a `UserError` if it is an empty text, such as that of an unset variable of a shell."""
+    if value == "":
+        raise UserError(f"{_named(param)} is empty. Give a path{'' if param.required else ', or leave it out'}.")
+    return value
+
+
+def require_all(values: Sequence[str] | None, param: typer.CallbackParam) -> Sequence[str] | None:
+    """Returns the values; raises a `UserError` if one is an empty text."""
+    for value in values or ():
+        require_some(value, param)
+    return values
+
+
+def _named(param: typer.CallbackParam) -> str:
+    """Returns the name of an option or an argument, as its help has it."""
+    return param.opts[0] if param.param_type_name == "option" else str(param.metavar).partition("|")[0].strip("[]…")
+
+
 def usable_path(value: str | None, param: typer.CallbackParam) -> str | None:
-    """Returns the path of a model or output with `~` replaced, which shells leave in `--output=~/x`; see above."""
-    return None if value is None else require_utf8(os.path.expanduser(value), param)
+    """Returns the path of a model or output with `~` replaced, which shells leave in `--output=~/x`; see above.
+
+    Raises:
+        UserError: if it is empty, an address or not UTF-8.
+    """
+    if value is None:
+        return None
+    require_some(value, param)
+    if is_address(value):
+        raise UserError(f"{_named(param)}: must be a path; received the address {value}. Addresses aren't read.")
+    return require_utf8(os.path.expanduser(value), param)
 
 
 def _require_data_keys(values: list[str] | None) -> list[str] | None:

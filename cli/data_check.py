@@ -16,7 +16,7 @@ from clan_tf.cli.console import (
     say,
     usable_path,
 )
-from clan_tf.cli.experiment import ExperimentArguments, as_yaml, with_experiment
+from clan_tf.cli.experiment import DEMO, ExperimentArguments, as_yaml, with_experiment
 from clan_tf.errors import UserError, counted
 from clan_tf.text import command_line, printable
 
@@ -60,7 +60,7 @@ def data_check(
 
     Exits with 1 if there are broken photos, leaks or copies with different labels, or if a training run couldn't start.
     """
-    loaded = experiment.load("demo")
+    loaded = experiment.load(DEMO)
     quiet_tensorflow()
     from clan_tf.data import survey_source
     from clan_tf.data.check import check_data
@@ -75,7 +75,7 @@ def data_check(
         answer = report.to_json() | {"can_start": report.can_start(loaded.data.on_broken)}
         print_json(answer | {"quarantine": written and {"path": quarantine, "photos": len(written.names)}})
     else:
-        arguments = experiment.words or ["demo"]
+        arguments = experiment.words or [DEMO]
         _print_report(loaded, report)
         if written and quarantine:
             _print_written(loaded, written, quarantine, arguments)

@@ -30,9 +30,14 @@ _SHORT = {
     "init": "model.init",
 }
 """Options that are short for keys."""
+_CONFIGS = "Give a folder of photos, a YAML file, or the name of a shipped config"
+DEMO = "demo"
+"""The config of verbs that show what they do where no data is named."""
 
 
 def _require_texts(values: Sequence[str] | None, param: typer.CallbackParam) -> Sequence[str] | None:
+    if "" in (values or ()):
+        raise UserError(f"CONFIG is empty. {_CONFIGS}.")
     for value in values or ():
         require_utf8(value, param)
     return values
@@ -103,15 +108,21 @@ class ExperimentArguments:
         config: a folder of photos, a YAML file, or the name of a shipped config; `None` if there is none.
         overrides: `section.key=value` texts, those of short options included.
         preset: the name of a preset.
+        verb: the words of the verb that takes it, for messages.
+        takes_more: whether that verb needs other arguments, too.
     """
 
     config: str | None
     overrides: tuple[str, ...]
     preset: str | None
+    verb: str = "config show"
+    takes_more: bool = False
 
     @classmethod
-    def read(cls, options: Mapping[str, Any]) -> "ExperimentArguments":
-        """Sorts the values of `_OPTIONS`.
+    def read(
+        cls, options: Mapping[str, Any], verb: str = "config show", takes_more: bool = False
+    ) -> "ExperimentArguments":
+        """Sorts the values of `_OPTIONS`, given to a verb.
 
         Raises:
             UserError: for several configs, or options that contradict each other.
@@ -133,7 +144,7 @@ class ExperimentArguments:
         values = tuple(f"{_SHORT[option]}={value}" for option, value in short.items())
         if "image_size" in short:
             overrides = ("data.resize_size=null", *overrides)
-        return cls(configs[0] if configs else None, (*overrides, *values), options["preset"])
+        return cls(configs[0] if configs else None, (*overrides, *values), options["preset"], verb, takes_more)
 
     @property
     def words(self) -> list[str]:
@@ -142,10 +153,11 @@ class ExperimentArguments:
         return [*([path_word(self.config)] if self.config else []), *preset, *self.overrides]
 
     def load(self, default: str | None = None) -> "Experiment":
-        """Reads the experiment; for a folder, makes one and prints it to standard error.
+        """Reads the experiment; for a folder, or data that keys name, makes one and prints it to standard error.
 
         Args:
-            default: the shipped config that is taken where none is given; `None` if one is required.
+            default: the config that is taken where none is given; `None` if one is required. The demo is taken only
+                where no key names other data.
 
         Raises:
             UserError: naming every mistake.
@@ -154,13 +166,14 @@ class ExperimentArguments:
         from clan_tf.config.loading import preset_changes
         from clan_tf.config.shipped import require_config
 
+        if self.names_data and default in (None, DEMO):
+            return self._for_data()
         config = self.config or default
         if config is None:
-            raise UserError(
-                "CONFIG: is missing. Give a folder of photos, a YAML file, or the name of a shipped config."
-            )
+            raise UserError(f"CONFIG: is missing. {_CONFIGS}, or name the data by keys, such as data.csv=FILE.")
         if Path(config).is_dir():
-            return self._for_folder(config)
+            self._require_no_run(config)
+            return self._for_data(config)
         require_config(config, shipped_configs() | shipped_presets())
         experiment = load_experiment(config, self.overrides, self.preset, ConsoleProgress().note)
         if self.preset:
@@ -169,25 +182,46 @@ class ExperimentArguments:
             ConsoleProgress().note(f"preset {self.preset} replaces: {', '.join(changed) or 'nothing'}")
         return experiment
 
-    def _for_folder(self, folder: str) -> "Experiment":
-        quiet_tensorflow()
-        from clan_tf.data.starting import DEFAULT_PRESET, experiment_for_folder
-        from clan_tf.run import is_run
+    @property
+    def names_data(self) -> bool:
+        """Whether there is no config, but keys say what the data is: its folder, its table or its source."""
+        from clan_tf.config.loading import data_named
 
-        if is_run(Path(folder)):
-            raise UserError(
-                f"{folder}: is a run directory, not a folder of photos. Train its config again: {folder}/config.yaml; "
-                f"or resume it: {command_line('clan-tf', 'train', '--run-dir', folder, '--resume')}."
-            )
+        return self.config is None and data_named(self.overrides) is not None
+
+    def _for_data(self, folder: str | None = None) -> "Experiment":
+        """Makes the experiment of a folder or, without one, of the data that keys name."""
+        quiet_tensorflow()
+        from clan_tf.config.loading import data_named
+        from clan_tf.data.starting import DEFAULT_PRESET, experiment_for_data, experiment_for_folder
+
         preset = self.preset or DEFAULT_PRESET
-        experiment = experiment_for_folder(folder, self.overrides, preset)
-        ConsoleProgress().note(f"config for {folder}, by the preset {preset}:\n{_made(experiment)}")
+        if folder is None:
+            named = data_named(self.overrides) or ""
+            self._require_no_run(os.path.expanduser(named))
+            experiment = experiment_for_data(self.overrides, preset)
+        else:
+            named, experiment = folder, experiment_for_folder(folder, self.overrides, preset)
+        ConsoleProgress().note(f"config for {named}, by the preset {preset}:\n{_made(experiment)}")
         return experiment
+
+    def _require_no_run(self, folder: str) -> None:
+        from clan_tf.run import RunDirectory, is_run
+
+        if not is_run(Path(folder)):
+            return
+        verb = () if self.takes_more else ("clan-tf", *self.verb.split())
+        ways = f"Give its config: {command_line(*verb, RunDirectory(folder).config)}"
+        if self.verb == "train":
+            ways += f"; or resume it: {command_line('clan-tf', 'train', '--run-dir', folder, '--resume')}"
+        raise UserError(f"{folder}: is a run directory, not a folder of photos. {ways}.")
 
 
 def with_experiment(verb: Callable[..., None]) -> Callable[..., None]:
     """Gives a verb the arguments of an experiment, in the place of its parameter `experiment`."""
     own = inspect.signature(verb, eval_str=True).parameters
+    words = verb.__name__.replace("_", " ")
+    takes_more = any(each.default is each.empty for name, each in own.items() if name != "experiment")
     parameters: list[inspect.Parameter] = []
     for name, parameter in own.items():
         if name == "experiment":
@@ -201,7 +235,7 @@ def with_experiment(verb: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(verb)
     def command(**values: Any) -> None:
         options = {name: values.pop(name, None) for name in _OPTIONS}
-        verb(experiment=ExperimentArguments.read(options), **values)
+        verb(experiment=ExperimentArguments.read(options, words, takes_more), **values)
 
     # Typer reads one or the other, depending on its version.
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

@@ -14,6 +14,7 @@ from clan_tf.cli.console import (
     print_json,
     print_table,
     quiet_tensorflow,
+    require_all,
     say,
     usable_path,
 )
@@ -23,7 +24,9 @@ from clan_tf.text import printable
 
 def explain(
     model: TrainedModelArgument,
-    paths: Annotated[list[str], typer.Argument(metavar="PATH…", help="Photos, and folders of photos.")],
+    paths: Annotated[
+        list[str], typer.Argument(metavar="PATH…", callback=require_all, help="Photos, and folders of photos.")
+    ],
     output: Annotated[str, typer.Option("--output", metavar="D", callback=usable_path, help="The folder to make.")],
     at: Annotated[
         str | None,

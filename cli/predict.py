@@ -16,6 +16,7 @@ from clan_tf.cli.console import (
     print_json,
     print_table,
     quiet_tensorflow,
+    require_all,
     say,
     usable_path,
 )
@@ -27,7 +28,9 @@ Results = list[dict[str, Any]]
 
 def predict(
     model: ModelArgument,
-    paths: Annotated[list[str], typer.Argument(metavar="PATH…", help="Photos, and folders of photos.")],
+    paths: Annotated[
+        list[str], typer.Argument(metavar="PATH…", callback=require_all, help="Photos, and folders of photos.")
+    ],
     top: Annotated[int, typer.Option("--top", min=1, help="How many labels per photo.")] = 5,
     csv: Annotated[
         str | None,

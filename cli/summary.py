@@ -8,7 +8,7 @@ from clan_tf.cli.console import (
     quiet_tensorflow,
     say,
 )
-from clan_tf.cli.experiment import ExperimentArguments, with_experiment
+from clan_tf.cli.experiment import DEMO, ExperimentArguments, with_experiment
 from clan_tf.text import data_size
 
 
@@ -21,7 +21,7 @@ def summary(
 
     Operations are multiply-accumulates. Needs no photos and no weights.
     """
-    loaded = experiment.load("demo")
+    loaded = experiment.load(DEMO)
     quiet_tensorflow()
     from clan_tf.training.plan import summarize
 

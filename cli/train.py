@@ -14,8 +14,8 @@ from clan_tf.cli.console import (
     say,
     usable_path,
 )
-from clan_tf.cli.experiment import ExperimentArguments, with_experiment
-from clan_tf.errors import CheckFailed, UserError, counted, nearest
+from clan_tf.cli.experiment import DEMO, ExperimentArguments, with_experiment
+from clan_tf.errors import CheckFailed, UserError, counted
 from clan_tf.text import command_line
 
 if TYPE_CHECKING:
@@ -56,15 +56,16 @@ def train(
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")] = False,
 ) -> None:
-    """Train a model and evaluate it on the test split. Without CONFIG, it is the demo on generated photos."""
+    """Train a model and evaluate it on the test split. Without CONFIG or data, it is the demo on generated photos."""
     if ensemble and folds is None:
         raise UserError("--ensemble: is of the models of several folds. Give their number: --folds K.")
     own = _own_config(run_dir) if resume and run_dir and experiment.config is None and folds is None else None
-    if resume and run_dir and folds is None and own is None and experiment.config is None:
+    is_named = experiment.config is not None or experiment.names_data
+    if resume and run_dir and folds is None and own is None and not is_named:
         raise UserError(_no_such_run(Path(run_dir)))
     if folds is not None:
         experiment = replace(experiment, overrides=(*experiment.overrides, f"data.folds={folds}", "data.fold=1"))
-    loaded = experiment.load(own or "demo")
+    loaded = experiment.load(own or DEMO)
     quiet_tensorflow()
     if ensemble and folds is not None:
         _require_room(folds)
@@ -89,11 +90,10 @@ def _own_config(run_dir: str) -> str | None:
 
 
 def _no_such_run(path: Path) -> str:
-    from clan_tf.run import is_run
+    from clan_tf.run import nearest_run
 
-    siblings = [str(each) for each in path.parent.iterdir() if is_run(each)] if path.parent.is_dir() else []
     return (
-        f"--resume: there is no run {path}.{nearest(str(path), siblings)} To start one there, say what to train: a "
+        f"--resume: there is no run {path}.{nearest_run(path)} To start one there, say what to train: a "
         "folder of photos, a YAML file, or the name of a shipped config."
     )
 

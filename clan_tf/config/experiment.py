@@ -20,12 +20,14 @@ UNDECIDED = {
     "training.accumulation": None,
 }
 """Keys that may be left for training to decide, with the value that means so."""
+NAME_PATTERN = r"^[A-Za-z0-9._-]+$"
+"""Of names of folders that every file system takes."""
 
 
 class Experiment(Section):
     """A whole experiment: what a YAML file holds."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$", max_length=100)] = "experiment"
+    name: Annotated[str, Field(pattern=NAME_PATTERN, max_length=100)] = "experiment"
     """Names the run directories and exported files."""
     data: DataConfig = DataConfig()
     """Where the photos come from."""

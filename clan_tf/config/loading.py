@@ -78,7 +78,7 @@ def preset_changes(
 def _read_config(config: str | Path) -> dict[str, Any]:
     values = read_yaml(config, shipped_configs() | shipped_presets(), "config") or {}
     if not isinstance(values, dict):
-        raise UserError(f"{config}: must hold keys such as `data:` and `model:`; received {type(values).__name__}.")
+        raise UserError(f"{config}: must hold keys such as `data:` and `model:`; received {shown(values)}.")
     return values
 
 
@@ -163,6 +163,16 @@ def values_of(overrides: Sequence[str]) -> dict[str, Any]:
     for override in overrides:
         _set(values, override)
     return values
+
+
+def data_named(overrides: Sequence[str]) -> str | None:
+    """Returns the folder, table or source of own data that overrides name; `None` if they name none."""
+    given = dict(flatten(values_of(overrides)))
+    source = given.get("data.source")
+    if source == "generated":
+        return None
+    named = given.get("data.root") or given.get("data.csv") or source
+    return None if named is None else str(named)
 
 
 def shipped_configs() -> dict[str, Traversable]:

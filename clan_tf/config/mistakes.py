@@ -1,5 +1,6 @@
 """Mistakes that pydantic finds, in words: the key, the rule, the value, and the nearest valid key."""
 
+import math
 from collections.abc import Iterator, Sequence
 from datetime import date
 from difflib import get_close_matches
@@ -8,12 +9,21 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
-from clan_tf.config.experiment import Experiment
+from clan_tf.config.experiment import NAME_PATTERN, Experiment
 from clan_tf.config.section import is_section
+from clan_tf.config.training import DEVICE_PATTERN
 from clan_tf.errors import UserError, nearest, shortened, shown
 
 MISTAKES = 50
 """Most mistakes that are listed."""
+_IN_WORDS = {
+    NAME_PATTERN: "must be made of letters without accents, digits, '.', '_' and '-'",
+    DEVICE_PATTERN: "must be auto, cpu, gpu, or numbers of GPUs such as gpu:0 or gpu:0,1",
+}
+"""What a text must be that matches a pattern."""
+_COMPARISONS = {"greater_than": "gt", "greater_than_equal": "ge", "less_than": "lt", "less_than_equal": "le"}
+_LONG = 1e16
+"""From this on, limits are written with an exponent."""
 
 
 def mistakes_in(file: str | Path, mistakes: Sequence[str]) -> UserError:
@@ -46,8 +56,29 @@ def _explain(mistake: Any) -> str:
         return f"{name}: {text}" if text[-1] in ".?" else f"{name}: {text}."
     if mistake["type"] in ("model_type", "model_attributes_type"):
         return f"{name}: is a section of keys, no value; received {shown(value)}.{_key_that_takes(value, location)}"
+    return f"{name}: {_rule(mistake)}; received {shown(value)}.{_quoting(mistake['type'], value)}"
+
+
+def _rule(mistake: Any) -> str:
+    """Says what a value must be, as pydantic does where that is plain."""
+    context = mistake.get("ctx", {})
+    # NaN breaks every limit, so that the one that is named would say nothing.
+    if mistake["type"] == "finite_number" or (mistake["type"] in _COMPARISONS and not _is_finite(mistake["input"])):
+        return "must be a finite number"
+    if mistake["type"] == "string_pattern_mismatch":
+        return _IN_WORDS[context["pattern"]]
     rule = mistake["msg"][0].lower() + mistake["msg"][1:]
-    return f"{name}: {rule}; received {shown(value)}.{_quoting(mistake['type'], value)}"
+    limit = context.get(_COMPARISONS.get(mistake["type"], ""))
+    if isinstance(limit, float) and abs(limit) >= _LONG:
+        return f"{rule.rpartition(' ')[0]} {limit:g}"
+    return rule
+
+
+def _is_finite(value: Any) -> bool:
+    try:
+        return math.isfinite(float(value))
+    except (TypeError, ValueError, OverflowError):  # a whole number may be too large for a float, but is one
+        return True
 
 
 def _quoting(kind: str, value: Any) -> str:

@@ -14,9 +14,10 @@ from clan_tf.config.yaml_text import parse_yaml
 from clan_tf.errors import UserError, nearest
 from clan_tf.files import read_regular_file
 from clan_tf.files.regular import TEXT_BYTES
-from clan_tf.text import command_line
+from clan_tf.text import command_line, is_address
 
 YAML_SUFFIXES = (".yaml", ".yml")
+MODEL_SUFFIXES = (".keras", ".tflite", ".onnx")
 
 
 def shipped_files(package: str) -> dict[str, Traversable]:
@@ -70,6 +71,11 @@ def _read_text(given: str | Path, shipped: Mapping[str, Traversable], kind: str)
 
 def require_config(given: str, shipped: Mapping[str, Traversable]) -> None:
     """Raises a `UserError` unless there is a folder, a file or a shipped config of that name."""
+    if is_address(given):
+        raise UserError(
+            f"{given}: is an address, and no config is read from one. Records there are named by the keys "
+            f"{command_line('data.source=records', f'data.root={given}')}."
+        )
     if not os.path.exists(given) and given not in shipped:
         raise _nothing_called(given, "neither a folder, a YAML file nor a shipped config", shipped)
 
@@ -93,6 +99,10 @@ def _nothing_called(given: str, reason: str, shipped: Mapping[str, Traversable])
 def _other_kind(path: Path) -> str:
     """Says what a file is that isn't YAML, by its suffix, and how such a thing is given; empty if it may be YAML."""
     kind = guess_type(path.name)[0] or ""
+    suffix = path.suffix.lower()
+    if suffix in MODEL_SUFFIXES:
+        start = "; or start from it: --init" if suffix == ".keras" else ""
+        return f"is a trained model (predict with it, or evaluate it{start})"
     if kind in ("text/csv", "text/tab-separated-values"):
         values = command_line("data.source=csv", f"data.csv={path}")
         return f"is a table (with the keys {values} its photos are taken)"

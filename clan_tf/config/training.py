@@ -23,6 +23,8 @@ Epochs = Annotated[float, Field(gt=0, le=limits.EPOCHS)]
 
 Precision = Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"]
 
+DEVICE_PATTERN = r"^(auto|cpu|gpu|gpu:[0-9]{1,4}(,[0-9]{1,4})*)$"
+
 
 class ScheduleConfig(Section):
     """The learning rate after the warm-up."""
@@ -112,7 +114,7 @@ class TrainingConfig(Section):
     precision: Precision = "float32"
     """Precision of the computation; weights stay float32. `auto` chooses the half precision that this hardware
     accelerates, or float32."""
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|gpu|gpu:[0-9]{1,4}(,[0-9]{1,4})*)$", max_length=200)] = "auto"
+    device: Annotated[str, Field(pattern=DEVICE_PATTERN, max_length=200)] = "auto"
     """`auto`, `cpu`, `gpu` (all of them) or some of them: `gpu:0,1`."""
     cluster: Literal["auto", "slurm"] = "auto"
     """Where the addresses of several hosts come from: `TF_CONFIG` (`auto`) or `slurm`."""

@@ -1,10 +1,12 @@
-"""The experiment that a folder of photos starts with: a preset, with what follows from the photos themselves."""
+"""The experiment that photos without a config start with: a preset, with what follows from the photos themselves."""
 
 import math
+import os
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from clan_tf.config import DataConfig, Experiment, flatten, with_values
 from clan_tf.config.loading import experiment_from, read_preset, values_of
@@ -41,13 +43,48 @@ def experiment_for_folder(
     Raises:
         UserError: for an unknown preset, mistakes in the overrides, or a folder whose photos can't be listed.
     """
+    root, given = Path(folder), dict(flatten(values_of(overrides)))
+    source = given.get("data.source") or ("csv" if given.get("data.csv") else source_in(root))
+    return _started(folder, name_for(root), {"source": source, "root": str(root)}, overrides, preset)
+
+
+def experiment_for_data(overrides: Sequence[str], preset: str = DEFAULT_PRESET) -> Experiment:
+    """Makes the experiment of the data that overrides name, without a config: that of a folder, wherever they name one.
+
+    With a table alone, `data.csv`, its paths are relative to its folder. The run is named after the table, or after its
+    folder if it is called `photos.csv`; that of a data set of TensorFlow Datasets, after the data set.
+
+    Args:
+        overrides: `section.key=value` texts with `data.root`, `data.csv` or `data.source`, as in `load_experiment`.
+        preset: the name of a preset, for the model and the recipe.
+
+    Raises:
+        UserError: as `experiment_for_folder` does.
+    """
+    given = dict(flatten(values_of(overrides)))
+    root, table, source = (given.get(f"data.{key}") for key in ("root", "csv", "source"))
+    if isinstance(source, str) and source.startswith("tfds:"):
+        return _started(source, name_for(Path(source.removeprefix("tfds:"))), {}, overrides, preset)
+    if isinstance(root, str) and not _is_address(root):
+        return experiment_for_folder(os.path.expanduser(root), overrides, preset)
+    if table:
+        path = Path(os.path.expanduser(str(table)))
+        name = name_for(path.absolute().parent if path.name == "photos.csv" else path.parent / path.stem)
+        return _started(table, name, {"source": "csv"}, overrides, preset)
+    # No other source that a user writes is read from another file system.
+    usual = {"source": "records"} if root else {}
+    return _started(str(root or source), name_for(Path(str(root or source))), usual, overrides, preset)
+
+
+def _started(
+    named: str | Path, name: str, data: Mapping[str, Any], overrides: Sequence[str], preset: str
+) -> Experiment:
+    """Makes the experiment of a preset on some data, with epochs and a batch that follow from the train photos."""
     values = read_preset(preset)
-    root = Path(folder)
-    values["name"] = name_for(root)
+    values["name"] = name
+    values.setdefault("data", {}).update(data)
     overridden = dict(flatten(values_of(overrides)))
-    source = "csv" if overridden.get("data.csv") else source_in(root)
-    values.setdefault("data", {}).update(source=source, root=str(root))
-    experiment = experiment_from(values, overrides, folder)
+    experiment = experiment_from(values, overrides, named)
     photos, fewest = _train_photos(experiment.data)
     chosen: dict[str, int] = {}
     if "training.epochs" not in overridden:
@@ -65,9 +102,13 @@ def epochs_for(photos: int) -> int:
 
 def name_for(folder: Path) -> str:
     """Returns a folder's name as one for runs: letters without accents, digits, `.`, `_` and `-`."""
-    plain = re.sub(r"[\u0300-\u036f]", "", unicodedata.normalize("NFKD", folder.resolve().name))
+    plain = re.sub(r"[\u0300-\u036f]", "", unicodedata.normalize("NFKD", os.path.basename(os.path.realpath(folder))))
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", plain).strip("-.")[:100]
     return name or "photos"
+
+
+def _is_address(root: str) -> bool:
+    return "://" in root
 
 
 def source_in(folder: Path) -> str:

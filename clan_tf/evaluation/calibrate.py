@@ -19,7 +19,7 @@ from clan_tf.models import BranchClassifier, load_model, save_model
 from clan_tf.models.calibration import Answers, Fit, fit_answers
 from clan_tf.models.selective_risk import IN_GROUPS, RejectionFit
 from clan_tf.progress import Progress
-from clan_tf.run import EvaluationFolder, RunData, RunDirectory, find_run_above, is_run
+from clan_tf.run import EvaluationFolder, RunData, RunDirectory, find_run_above, is_run, nearest_run
 from clan_tf.run.exports import outdated_exports
 from clan_tf.text import command_line
 
@@ -142,7 +142,7 @@ def calibrate(
 def _finished_run(run: str, overrides: Sequence[str]) -> RunDirectory:
     path = Path(run)
     if not path.exists():
-        raise UserError(f"{run}: there is no such folder. Give a run directory.")
+        raise UserError(f"{run}: there is no such folder.{nearest_run(path)} Give a run directory.")
     if not is_run(path):
         owner = find_run_above(path)
         raise UserError(

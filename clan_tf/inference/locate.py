@@ -60,6 +60,8 @@ def locate(model: str | Path) -> LocatedModel:
     """
     path = Path(model)
     file = _exported_file(path)
+    if file == path and not path.exists():
+        raise _no_model(path, "no such file or folder")
     return LocatedModel(path, file) if file else locate_keras(model)
 
 
@@ -115,10 +117,10 @@ def _numbered(path: Path) -> list[Path]:
 
 
 def _no_model(path: Path, reason: str) -> UserError:
-    from clan_tf.run import find_run_above
+    from clan_tf.run import find_run_above, nearest_run
 
     owner = find_run_above(path) if path.exists() else None
-    hint = f" Give the run that it is in: {owner.path}." if owner else ""
+    hint = f" Give the run that it is in: {owner.path}." if owner else nearest_run(path, (".keras", ".tflite", ".onnx"))
     return UserError(
         f"{path}: {reason}.{hint} A model is a run directory or a .keras file; predict, evaluate and benchmark also "
         "take a .tflite or .onnx file, a SavedModel folder, or the folder of an export."

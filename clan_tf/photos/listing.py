@@ -16,9 +16,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from clan_tf.errors import UserError
+from clan_tf.errors import UserError, counted
 from clan_tf.photos.naming import REASONS, Reason, described, file_reason, folder_reason, is_not_decoded
-from clan_tf.text import printable
+from clan_tf.text import is_address, printable
+
+OnError = Callable[[OSError], None]
+_NAMED = 5
+"""How many folders that can't be read are named."""
+_KERNELS = ("/dev", "/proc", "/sys")
+"""Folders whose files are the kernel's: reading some of them waits forever."""
 
 
 @dataclass(frozen=True)
@@ -69,42 +75,56 @@ class Contents:
 def list_photos(paths: Sequence[str], note: Callable[[str], None] = lambda text: None) -> list[Path]:
     """Lists the files given, and the photos in the folders given.
 
-    Photos in folders whose format isn't decoded are left out here; files given by name are tried.
+    Photos in folders whose format isn't decoded are left out here; files given by name are tried. So are folders below
+    the given ones that can't be listed, such as one that vanishes meanwhile.
 
     Args:
         paths: files, which are taken as they are, and folders.
         note: called with what is left out of the folders.
 
     Raises:
-        UserError: for a folder without photos, or one that can't be listed.
+        UserError: for a folder without photos, one that is given and can't be listed, or an address.
     """
     photos: list[Path] = []
+    unread: list[OSError] = []
     left_out: list[LeftOut] = []
     for path in paths:
+        if is_address(path):
+            raise UserError(f"{path}: is an address, and only files are read. Download the photo, and give its file.")
         if not os.path.isdir(path):
             photos.append(Path(path))
             continue
-        found = _list_given(path)
+        found = _list_given(path, unread.append)
         left_out += found.left_out
         if not found.photos:
-            raise UserError(f"{path}: has no photos. {left_out_note(found.left_out)}".rstrip())
+            raise UserError(" ".join([f"{path}: has no photos.", *_sentences(found.left_out, unread)]))
         photos += found.photos
+    if unread:
+        note(f"note: {_unread_note(unread)}")
     if left_out:
         note(f"note: {left_out_note(left_out)}")
     return photos
 
 
-def list_folder(folder: Path) -> Listing:
-    """Lists the photos in a folder and what is left out; raises an `OSError` if it or one below can't be listed."""
-    found = list(_walk(folder))
+def list_folder(folder: Path, on_error: OnError | None = None) -> Listing:
+    """Lists the photos in a folder and what is left out.
+
+    Args:
+        folder: the folder.
+        on_error: called with the error of each folder below that can't be listed, which is passed over.
+
+    Raises:
+        OSError: if the folder can't be listed or, without `on_error`, one below.
+    """
+    found = list(_walk(folder, on_error))
     photos = sorted(item for item in found if isinstance(item, Path))
     left_out = sorted((item for item in found if isinstance(item, LeftOut)), key=lambda item: item.path)
     return Listing(tuple(photos), tuple(left_out))
 
 
-def list_decoded(folder: Path) -> Listing:
+def list_decoded(folder: Path, on_error: OnError | None = None) -> Listing:
     """Lists like `list_folder`, but also leaves out photos whose names say that their format isn't decoded."""
-    found = list_folder(folder)
+    found = list_folder(folder, on_error)
     skipped = {path for path in found.photos if is_not_decoded(path)}
     left_out = tuple(LeftOut(str(path), "not_decoded") for path in sorted(skipped))
     return Listing(tuple(path for path in found.photos if path not in skipped), found.left_out + left_out)
@@ -156,42 +176,53 @@ def left_out_note(left_out: Sequence[LeftOut]) -> str:
     return f"Left out: {'; '.join(parts)}." if parts else ""
 
 
-def _list_given(folder: str) -> Listing:
+def _sentences(left_out: Sequence[LeftOut], unread: Sequence[OSError]) -> list[str]:
+    return [text for text in (left_out_note(left_out), _unread_note(unread)) if text]
+
+
+def _unread_note(unread: Sequence[OSError]) -> str:
+    """Returns one sentence with the folders that couldn't be listed, the first of them by name; empty for none."""
+    if not unread:
+        return ""
+    named = "; ".join(f"{printable(str(error.filename))} ({error.strerror})" for error in unread[:_NAMED])
+    more = f"; and {len(unread) - _NAMED:,} more" if len(unread) > _NAMED else ""
+    return f"{counted(len(unread), 'folder')} couldn't be read: {named}{more}."
+
+
+def _list_given(folder: str, on_error: OnError) -> Listing:
     try:
-        return list_decoded(Path(folder))
+        return list_decoded(Path(folder), on_error)
     except OSError as error:
         raise UserError(f"{error.filename or folder}: can't be read: {error.strerror or error}.") from error
 
 
-def _walk(folder: Path) -> Iterator[Path | LeftOut]:
+def _walk(folder: Path, on_error: OnError | None = None) -> Iterator[Path | LeftOut]:
     """Yields what is below a folder; real folders come before links, so that none is listed at a link to it."""
-    waiting, seen = [folder], {_identity(folder)}
-    links: list[Path] = []
+    waiting, links = [folder], list[Path]()
+    seen: set[tuple[int, int]] = set()
     while waiting or links:
-        if not waiting:
-            link = links.pop(0)
-            identity = _identity(link)
-            if identity in seen:
-                yield LeftOut(str(link), "repeated")
-                continue
-            seen.add(identity)
-            waiting.append(link)
-        contents = list_contents(waiting.pop(0))
+        inner = waiting.pop(0) if waiting else links.pop(0)
+        try:
+            identity = _identity(inner)
+            contents = None if identity in seen else list_contents(inner)
+        except OSError as error:
+            if on_error is None or inner == folder:
+                raise
+            on_error(error)
+            continue
+        if contents is None:  # by a link to it, or into it
+            yield LeftOut(str(inner), "repeated")
+            continue
+        seen.add(identity)
         yield from contents.photos
         yield from contents.left_out
-        for inner in contents.folders:
-            if inner.is_symlink():
-                links.append(inner)
-            elif _identity(inner) in seen:  # by a link into it
-                yield LeftOut(str(inner), "repeated")
-            else:
-                seen.add(_identity(inner))
-                waiting.append(inner)
+        for each in contents.folders:
+            (links if each.is_symlink() else waiting).append(each)
 
 
 def _reason(entry: os.DirEntry) -> Reason | None:
     if _is_folder(entry):
-        return folder_reason(entry.name)
+        return "system" if entry.path in _KERNELS else folder_reason(entry.name)
     return file_reason(entry.name) or ("special" if _is_special(entry) else None)
 
 

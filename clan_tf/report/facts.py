@@ -30,7 +30,7 @@ from clan_tf.evaluation import (
 from clan_tf.files import read_json
 from clan_tf.models import COMBINED
 from clan_tf.progress import Progress
-from clan_tf.run import EvaluationFolder, RunDirectory, is_run, read_run_data, read_run_split
+from clan_tf.run import EvaluationFolder, RunDirectory, is_run, nearest_run, read_run_data, read_run_split
 from clan_tf.run.known import notes_on_start
 
 
@@ -217,6 +217,8 @@ def read_facts(
         UserError: if `path` isn't a run directory, it isn't evaluated and can't be, or its photos aren't where
             `overrides` say.
     """
+    if not Path(path).exists():
+        raise UserError(f"{path}: there is no such folder.{nearest_run(Path(path))} Give a run directory.")
     if not is_run(Path(path)):
         raise UserError(f"{path}: not a run directory (it has no config.yaml and status.json).")
     for text in overrides:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from clan_tf.lazy import lazy_names
 from clan_tf.run.directory import Outcome, RunDirectory, find_run_above, is_run
 from clan_tf.run.evaluation_folder import EvaluationFolder
+from clan_tf.run.nearest import nearest_run
 
 if TYPE_CHECKING:
     from clan_tf.run.data import RunData, read_model_data, read_run_data, read_run_split
@@ -19,6 +20,7 @@ __all__ = [
     "RunDirectory",
     "find_run_above",
     "is_run",
+    "nearest_run",
     "read_model_data",
     "read_run_data",
     "read_run_split",

@@ -251,7 +251,7 @@ def load_search(space: str | Path, overrides: Mapping[str, Any] | None = None) -
     """
     values = read_yaml(space, shipped_spaces(), "search space")
     if not isinstance(values, dict):
-        raise UserError(f"{space}: must hold `parameters:`; received {type(values).__name__}.")
+        raise UserError(f"{space}: must hold `parameters:`; received {shown(values)}.")
     try:
         return SearchConfig.model_validate({**values, **(overrides or {})})
     except ValidationError as error:

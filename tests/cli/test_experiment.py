@@ -110,6 +110,27 @@ def test_a_folder_is_taken_by_every_verb_that_takes_a_config(colour_folders: Pat
         assert done.exit_code == 0, (words, done.output, done.exception)
 
 
+def test_named_data_is_taken_by_every_verb_that_takes_a_config(
+    colour_folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    key = f"data.root={colour_folders}"
+    shown = runner.invoke(app, ["config", "show", key])
+    assert shown.stdout == runner.invoke(app, ["config", "show", str(colour_folders)]).stdout
+    assert f"config for {colour_folders}, by the preset fast:" in shown.stderr
+    for words in (["train", "--dry-run"], ["train", "--dry-run", "--resume", "--run-dir", "new"], ["summary"]):
+        done = runner.invoke(app, [*words, key, "model.weights=none"])
+        assert "by the preset fast:" in done.stderr, (words, done.output, done.exception)
+    checked = runner.invoke(app, ["data", "check", key])
+    assert f"clan-tf train {key}" in checked.stdout.replace("\n", "")
+
+
+def test_keys_that_name_no_data_leave_the_demo() -> None:
+    assert read("training.epochs=3").load("demo") == read("demo training.epochs=3").load()
+    assert read("data.source=generated").load("demo") == read("demo").load()
+    assert read("data.root=photos").load("vgg16_3scale") == read("vgg16_3scale data.root=photos").load()
+
+
 @pytest.mark.parametrize(
     ("make", "expected"),
     [
@@ -128,6 +149,46 @@ def test_a_folder_that_is_no_data_set_is_refused(
     done = runner.invoke(app, ["train", str(photos)])
     assert isinstance(done.exception, UserError) and expected in str(done.exception)
     assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("train", "clan-tf train R/config.yaml; or resume it: clan-tf train --run-dir R --resume."),
+        ("summary", "clan-tf summary R/config.yaml."),
+        ("data check", "clan-tf data check R/config.yaml."),
+        ("config show", "clan-tf config show R/config.yaml."),
+        ("benchmark train", "clan-tf benchmark train R/config.yaml."),
+        ("data pack --output x", "R/config.yaml."),
+    ],
+)
+def test_a_run_in_the_place_of_a_config_gets_advice_for_the_verb(
+    words: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("R").mkdir()
+    for name in ("config.yaml", "status.json"):
+        Path("R", name).touch()
+    for given in ("R", "data.root=R"):
+        done = runner.invoke(app, [*words.split(), given])
+        message = "R: is a run directory, not a folder of photos. Give its config: "
+        assert str(done.exception) == message + expected, done.output
+
+
+@pytest.mark.parametrize(
+    ("file", "advice"),
+    [
+        ("best.keras", "predict with it, or evaluate it; or start from it: --init"),
+        ("m.tflite", "evaluate it)"),
+        ("m.onnx", "evaluate it)"),
+    ],
+)
+def test_a_model_in_the_place_of_a_config_is_called_one(file: str, advice: str, tmp_path: Path) -> None:
+    (tmp_path / file).write_bytes(b"model")
+    for words in (["train"], ["summary"], ["config", "show"]):
+        done = runner.invoke(app, [*words, str(tmp_path / file)])
+        assert isinstance(done.exception, UserError)
+        assert f"{file}: is a trained model" in str(done.exception) and advice in str(done.exception)
 
 
 @pytest.mark.parametrize(
@@ -187,6 +248,31 @@ def test_the_home_folder_is_found_in_every_option_that_is_a_path(
             assert value == str(tmp_path / "x y"), (words, param.name)
             expanded += 1
     assert expanded >= 20
+
+
+@pytest.mark.parametrize(
+    "words", ["predict ADDRESS x.jpg", "report run --output ADDRESS", "evaluate run --config ADDRESS"]
+)
+def test_an_address_is_no_path(words: str) -> None:
+    done = runner.invoke(app, words.replace("ADDRESS", "gs://bucket/x").split())
+    assert "must be a path; received the address gs://bucket/x" in str(done.exception)
+    assert "gs://x: is an address" in str(runner.invoke(app, ["train", "gs://x"]).exception)
+
+
+def test_an_empty_path_is_a_mistake_named_by_its_argument() -> None:
+    """A shell gives an empty text for a variable that isn't set."""
+    refused = 0
+    for words, command in verbs():
+        for param in command.params:
+            name = str(param.metavar).partition("|")[0].strip("[]…")
+            if name not in (*PATH_METAVARS, "PATH"):
+                continue
+            with pytest.raises(UserError) as caught:
+                param.process_value(command.context_class(command), [""] if param.nargs == -1 else "")
+            named = param.opts[0] if param.param_type_name == "option" else name
+            assert str(caught.value).startswith(f"{named} is empty."), (words, param.name)
+            refused += 1
+    assert refused >= 30
 
 
 @pytest.mark.parametrize("verb", ["evaluate", "calibrate", "export --format onnx", "benchmark exports"])

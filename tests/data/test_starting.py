@@ -1,12 +1,14 @@
 """The experiment that a folder of photos starts with."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from clan_tf.config import load_experiment, shipped_presets
+from clan_tf.config.loading import data_named
 from clan_tf.data import read_source
-from clan_tf.data.starting import epochs_for, experiment_for_folder, name_for, source_in
+from clan_tf.data.starting import epochs_for, experiment_for_data, experiment_for_folder, name_for, source_in
 from clan_tf.errors import UserError
 from clan_tf.models import BACKBONES
 from helpers.photos import write_photo
@@ -89,6 +91,93 @@ def test_a_given_table_is_read_or_is_said_not_to_be(colour_folders: Path, tmp_pa
     ignored = read_source(experiment_for_folder(colour_folders, [f"data.csv={table}", "data.source=folders"]).data)
     assert "even" not in ignored.class_names
     assert f"data.csv: {table} isn't read, because data.source is folders; data.source=csv reads it." in ignored.notes
+
+
+def write_table(folder: Path, table: Path) -> Path:
+    photos = sorted(folder.rglob("*.jpg"))
+    rows = "".join(f"{photo.relative_to(folder).as_posix()}\t{photo.parent.name}\n" for photo in photos)
+    table.write_text(f"path\tlabel\n{rows}", encoding="utf-8")
+    return table
+
+
+@pytest.mark.parametrize(("file", "name"), [("birds.csv", "birds"), ("photos.csv", "data")])
+def test_a_table_alone_makes_the_experiment_that_its_folder_would(
+    file: str, name: str, colour_folders: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "data"
+    shutil.copytree(colour_folders, folder)
+    table = write_table(folder, folder / file)
+    made = experiment_for_data([f"data.csv={table}", "data.source=csv"])
+    same = experiment_for_folder(folder, [f"data.csv={table}"])
+    assert (made.name, made.data.root) == (name, None)
+    assert (made.model, made.training) == (same.model, same.training)
+    assert read_source(made.data).splits == read_source(same.data).splits
+
+
+def test_a_named_folder_makes_the_experiment_of_that_folder(
+    colour_folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overrides = [f"data.root={colour_folders}", "data.flip=false"]
+    assert experiment_for_data(overrides) == experiment_for_folder(colour_folders, ["data.flip=false"])
+    monkeypatch.setenv("HOME", str(colour_folders.parent))
+    assert experiment_for_data([f"data.root=~/{colour_folders.name}"]) == experiment_for_folder(colour_folders)
+
+
+def test_a_source_that_is_said_needs_no_single_layout(colour_folders: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    shutil.copytree(colour_folders, folder)
+    (folder / "variants.txt").touch()
+    write_table(folder, folder / "photos.csv")
+    assert experiment_for_folder(folder, ["data.source=csv"]).data.source == "csv"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "name", "source"),
+    [
+        (["data.source=tfds:cassava"], "cassava", "tfds:cassava"),
+        (["data.source=tfds:cassava:0.1.0", "data.root=/sets"], "cassava-0.1.0", "tfds:cassava:0.1.0"),
+        (["data.root=gs://bucket/my birds"], "my-birds", "records"),
+    ],
+)
+def test_runs_on_named_data_sets_are_named_after_them(
+    overrides: list[str], name: str, source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clan_tf.data.starting._train_photos", lambda data: (400, 400))
+    made = experiment_for_data(overrides)
+    assert (made.name, made.data.source, made.training.epochs) == (name, source, 20)
+
+
+@pytest.mark.parametrize(
+    ("override", "reason"),
+    [
+        ("data.source=csv", "data.csv: the source 'csv' needs the table"),
+        ("data.csv=nowhere.csv", "data.csv: there is no file .*nowhere.csv"),
+        ("data.csv=.", "data.csv: there is no file"),
+        ("data.root=nowhere", "data.root: "),
+        ("data.source=cub", "data.root: "),
+        ("data={root: 5}", "data.root: "),
+        ("data={csv: [1]}", "data.csv: "),
+        ("data.root=gs://nowhere/x", "data.root: "),
+    ],
+)
+def test_named_data_that_is_not_there_gets_one_message(override: str, reason: str) -> None:
+    with pytest.raises(UserError, match=reason):
+        experiment_for_data([override])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "named"),
+    [
+        (["data.csv=x.csv"], "x.csv"),
+        (["data={source: csv, csv: x.csv}", "data.root=photos"], "photos"),
+        (["data.source=tfds:cassava"], "tfds:cassava"),
+        (["data.source=generated", "data.root=x"], None),
+        (["data.root=null", "training.epochs=3"], None),
+        ([], None),
+    ],
+)
+def test_overrides_name_own_data_or_none(overrides: list[str], named: str | None) -> None:
+    assert data_named(overrides) == named
 
 
 @pytest.mark.parametrize("name", shipped_presets())

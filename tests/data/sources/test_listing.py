@@ -4,6 +4,7 @@ import os
 import shutil
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from clan_tf.data import Source, read_source
 from clan_tf.data.sources.split_names import is_split_name, splits_told, tells_split
 from clan_tf.errors import UserError
 from clan_tf.photos import list_photos
-from clan_tf.photos.listing import list_folder
+from clan_tf.photos.listing import list_contents, list_folder
 from helpers.photos import write_photo
 
 
@@ -109,6 +110,48 @@ def test_a_list_of_photos_is_what_training_takes_and_says_what_it_leaves_out(unt
         (untidy / "empty" / ".git").mkdir(parents=True)
         (untidy / "empty" / ".git" / "HEAD").touch()
         list_photos([str(untidy / "empty")])
+
+
+def test_what_cannot_be_read_below_a_folder_is_named_and_the_rest_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in "abcdefgh":
+        write_photo(tmp_path / folder / "1.png", (1, 2, 3))
+    listing, status = os.scandir, Path.stat
+
+    def scandir(path: Any) -> Any:
+        if Path(path).name in "acdefg":
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return listing(path)
+
+    def stat(path: Path, **options: Any) -> os.stat_result:
+        if path.name == "b":  # as a process's folder in /proc does
+            raise FileNotFoundError(2, "No such file or directory", str(path))
+        return status(path, **options)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    monkeypatch.setattr(Path, "stat", stat)
+    notes: list[str] = []
+    assert list_photos([str(tmp_path)], notes.append) == [tmp_path / "h" / "1.png"]
+    assert notes[0].startswith(f"note: 7 folders couldn't be read: {tmp_path / 'a'} (Permission denied); ")
+    assert f"{tmp_path / 'b'} (No such file or directory)" in notes[0] and notes[0].endswith("; and 2 more.")
+    with pytest.raises(PermissionError):
+        list_folder(tmp_path)
+    with pytest.raises(UserError, match="a: can't be read: Permission denied"):
+        list_photos([str(tmp_path / "a")])
+
+
+def test_the_kernels_folders_hold_no_photos() -> None:
+    contents = list_contents(Path("/"))
+    assert not {"/proc", "/sys", "/dev"} & {str(folder) for folder in contents.folders}
+    assert {"/proc"} <= {item.path for item in contents.left_out if item.reason == "system"}
+
+
+@pytest.mark.parametrize("address", ["https://example.org/x.jpg", "s3://bucket/photos", "file:///x.jpg"])
+def test_an_address_is_no_photo(address: str) -> None:
+    with pytest.raises(UserError) as caught:
+        list_photos(["x.jpg", address])
+    assert str(caught.value).startswith(f"{address}: is an address, and only files are read.")
 
 
 # Splits and classes
