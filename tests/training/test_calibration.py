@@ -175,7 +175,7 @@ def test_a_killed_calibration_is_finished_by_the_next(run: RunDirectory) -> None
     evaluate(str(run.path))
     folder, model = run.evaluation("test"), run.best.read_bytes()
     expected = folder.predictions.read_bytes()
-    folder.predictions.unlink()  # as a kill after the model was written leaves it
+    folder.predictions.unlink()  # as a kill while its files were exchanged leaves it
     assert "test" in calibrate(str(run.path)).evaluated
     assert folder.predictions.read_bytes() == expected and run.best.read_bytes() == model
 
