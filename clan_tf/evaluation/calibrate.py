@@ -132,7 +132,7 @@ def calibrate(
                 progress=progress,
                 **former_options(folder, progress),
             )
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, OSError):
         again = command_line("clan-tf", "evaluate", run)
         progress.note(f"{owner.best} is calibrated, but what was evaluated isn't yet again: {again}")
         raise
