@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clan_tf.errors import UserError, listed
-from clan_tf.files import read_json
+from clan_tf.files import read_json, require_folder_or_nothing
 from clan_tf.runtime.contract import EXPORT_FILE
 
 
@@ -25,7 +25,8 @@ class _Written:
 
 
 def require_free(folder: Path, force: bool) -> None:
-    """Raises a `UserError` if a folder exists, unless it may be replaced: an export that holds no other files."""
+    """Raises a `UserError` unless a folder can be made, or may be replaced: an export that holds no other files."""
+    require_folder_or_nothing("--output", folder.absolute().parent)
     if not folder.exists():
         return
     if not force:

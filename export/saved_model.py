@@ -12,6 +12,7 @@ from clan_tf.data.pipeline import View, evaluation_view
 from clan_tf.export.encoded_photos import decode_upright
 from clan_tf.export.options import Io
 from clan_tf.export.warmup import write_warmup
+from clan_tf.files import written_by_tensorflow
 from clan_tf.rejection import Rejection
 from clan_tf.runtime import Contract
 from clan_tf.runtime.contract import CONTRACT_FILE, LABELS_FILE
@@ -25,7 +26,8 @@ def write_saved_model(model: keras.Model, folder: Path) -> None:
         model: any built Keras model.
         folder: where to write; it must not exist.
     """
-    model.export(str(folder), format="tf_saved_model", verbose=False)
+    with written_by_tensorflow(folder):
+        model.export(str(folder), format="tf_saved_model", verbose=False)
 
 
 def write_servable(
@@ -54,7 +56,7 @@ def write_servable(
     served = [name for name in model.output if name not in explained]
     view = View(contract.image_size, contract.resize_size, contract.resize_mode)
     photos = {dtype: tf.TensorSpec((None, None, None, 3), dtype, name="photos") for dtype in ("uint8", "float32")}
-    with tempfile.TemporaryDirectory() as assets:
+    with written_by_tensorflow(folder), tempfile.TemporaryDirectory() as assets:
         servable = _Servable(model, contract, Path(assets))
         servable.serve = _answers(
             model, contract.rejection, lambda photo: evaluation_view(_whole_levels(photo), view), served
@@ -73,7 +75,7 @@ def write_servable(
             )
             signatures["explain"] = servable.explain.get_concrete_function(photos[io])
         tf.saved_model.save(servable, str(folder), signatures=signatures)
-    write_warmup(folder, contract.resize_size, io, list(signatures))
+        write_warmup(folder, contract.resize_size, io, list(signatures))
 
 
 class _Servable(tf.Module):

@@ -14,6 +14,7 @@ from clan_tf.export.options import CALIBRATED, Io, Quantization
 from clan_tf.export.photo_function import photo_function
 from clan_tf.export.pruning import inference_model
 from clan_tf.export.saved_model import write_saved_model
+from clan_tf.files import written_by_tensorflow
 from clan_tf.models import BranchClassifier
 from clan_tf.silence import silenced
 
@@ -90,7 +91,8 @@ def _write_signature(model: keras.Model, folder: str, input_size: int, io: Io, b
     module.weights = [variable.value for variable in model.variables]
     photos = tf.TensorSpec((batch, input_size, input_size, 3), io, name="photos")
     serve = photo_function(model, input_size)
-    tf.saved_model.save(module, folder, signatures=serve.get_concrete_function(photos))
+    with written_by_tensorflow(Path(folder)):
+        tf.saved_model.save(module, folder, signatures=serve.get_concrete_function(photos))
 
 
 def _quantize(

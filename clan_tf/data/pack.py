@@ -22,7 +22,7 @@ from clan_tf.data.sources.pack_facts import PackFacts
 from clan_tf.data.sources.source import relative_name
 from clan_tf.data.sources.tfds_builders import quiet_tfds
 from clan_tf.errors import CheckFailed
-from clan_tf.files import new_folder
+from clan_tf.files import new_folder, writing_error
 from clan_tf.progress import Progress
 from clan_tf.text import data_size
 
@@ -105,7 +105,8 @@ def pack(
         try:
             _write(_writer(tfds, temporary, facts, storage, mean_size), checked, config, storage, progress)
         except tf.errors.OpError as error:
-            raise CheckFailed(f"{folder}: can't be written: {error.message}") from error
+            reason = found.strerror if (found := writing_error(error)) else error.message
+            raise CheckFailed(f"{folder}: can't be written: {reason}") from error
         shards = [file.stat().st_size for file in temporary.glob("*.tfrecord-*")]
     counts = {split: len(photos.photos) for split, photos in checked.items()}
     return Pack(folder, facts, counts, len(shards), sum(shards), source.notes)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from clan_tf.config import require_data_key
 from clan_tf.data import ALL, SPLITS
@@ -12,6 +13,7 @@ from clan_tf.evaluation.classes import with_model_classes
 from clan_tf.evaluation.current import former_options
 from clan_tf.evaluation.evaluate import evaluate
 from clan_tf.evaluation.photos import check_noted, read_noted
+from clan_tf.files import file_sha256, read_json, write_json
 from clan_tf.inference import ProbabilityFunction, locate_keras
 from clan_tf.inference.predictor import require_finite_answers
 from clan_tf.inference.views import view_of_model
@@ -20,6 +22,7 @@ from clan_tf.models.calibration import Answers, Fit, fit_answers
 from clan_tf.models.selective_risk import IN_GROUPS, RejectionFit
 from clan_tf.progress import Progress
 from clan_tf.run import EvaluationFolder, RunData, RunDirectory, find_run_above, is_run, nearest_run
+from clan_tf.run.evaluation_folder import EVALUATE_AGAIN
 from clan_tf.run.exports import outdated_exports
 from clan_tf.text import command_line
 
@@ -115,7 +118,7 @@ def calibrate(
         if answers.rejection and data.config.group:
             progress.note(f"note: {IN_GROUPS}")
         for folder in evaluated.values():
-            folder.predictions.unlink(missing_ok=True)  # complete again once it is written
+            _note_model(folder, owner)
         if answers.model.get_config() != before:
             save_model(answers.model, owner.best)
     try:
@@ -129,7 +132,7 @@ def calibrate(
                 progress=progress,
                 **former_options(folder, progress),
             )
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, OSError):
         again = command_line("clan-tf", "evaluate", run)
         progress.note(f"{owner.best} is calibrated, but what was evaluated isn't yet again: {again}")
         raise
@@ -137,6 +140,13 @@ def calibrate(
     never = tuple(model.class_names[label] for label in found.never) if found else ()
     names = tuple(folder.path.name for folder in evaluated.values())
     return CalibrationResult(owner.best, answers.fit or "", found, never, names, tuple(outdated_exports(owner)))
+
+
+def _note_model(folder: EvaluationFolder, run: RunDirectory) -> None:
+    """Notes in an evaluation by an older version of which model it is, so that it doesn't count for the next one."""
+    metrics = read_json(folder.metrics, dict[str, Any], EVALUATE_AGAIN)
+    if "model_sha256" not in metrics:
+        write_json(folder.metrics, metrics | {"model_sha256": file_sha256(run.best)})
 
 
 def _finished_run(run: str, overrides: Sequence[str]) -> RunDirectory:

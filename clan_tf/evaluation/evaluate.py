@@ -221,9 +221,9 @@ def evaluate(
         folder = _folder(predictor, split, branches, output, own)
         if folder:
             require_folder_or_nothing("--output", folder.path)
-            # Its user may have added files to a run, in which an evaluation's own are replaced alone.
-            if run is None or not folder.path.resolve().is_relative_to(run.path.resolve()):
-                folder.require_own("--output")
+            if output:
+                # Their user may have added files to a run's evaluations, whose own are replaced alone.
+                folder.require_own("--output", others_may_stay=_is_evaluation_of(run, folder))
         if normalize_confusion and not folder:
             raise UserError("--normalize-confusion: no confusion matrix is written; say where to: --output D.")
         experiment = experiment_of(path, run, config, overrides)
@@ -284,6 +284,10 @@ def _folder(
         return EvaluationFolder(output)
     some = None if branches is None or predictor.chosen == predictor.branches else predictor.chosen
     return own.evaluation(split, some) if own else None
+
+
+def _is_evaluation_of(run: RunDirectory | None, folder: EvaluationFolder) -> bool:
+    return run is not None and folder.path.resolve().parent == run.evaluation("test").path.parent.resolve()
 
 
 def _summarize(

@@ -12,7 +12,7 @@ from clan_tf.evaluation.cells import DRAWN, Cells
 from clan_tf.evaluation.confusion import CLASS_COLUMNS, row_shares
 from clan_tf.evaluation.levels import table_rows
 from clan_tf.evaluation.selective import curve_rows
-from clan_tf.files import read_json, read_rows, write_csv, write_json, write_rows
+from clan_tf.files import exchanged_files, read_json, read_rows, write_csv, write_json, write_rows
 from clan_tf.plots import plot_confusion
 from clan_tf.run import EvaluationFolder
 from clan_tf.run.evaluation_folder import EVALUATE_AGAIN
@@ -28,20 +28,27 @@ def write_tables(
     names: Sequence[str],
     folder: EvaluationFolder,
 ) -> None:
-    """Writes the metrics, the tables and the picture of an evaluation; the predictions last."""
-    folder.path.mkdir(parents=True, exist_ok=True)
-    folder.predictions.unlink(missing_ok=True)  # of an earlier evaluation: the folder isn't complete before the end
+    """Writes the metrics, the tables and the picture of an evaluation; an earlier one stays until all are written."""
+    with exchanged_files(folder.path, folder.names) as new:
+        _write_tables(result, checked, probabilities, names, EvaluationFolder(new))
+
+
+def _write_tables(
+    result: "Evaluation",
+    checked: CheckedPhotos,
+    probabilities: dict[str, np.ndarray],
+    names: Sequence[str],
+    folder: EvaluationFolder,
+) -> None:
     write_json(folder.metrics, result.to_json())
     averages = [{"figure": name, **asdict(figure)} for name, figure in (result.averages | result.calibration).items()]
     write_rows(folder.averages, averages, ("figure", "value", "low", "high"))
     write_rows(folder.per_class, result.per_class, CLASS_COLUMNS)
     write_rows(folder.risk_coverage, curve_rows(result.selective))
     write_rows(folder.confused_pairs, result.confused_pairs, ("true", "predicted", "photos"))
-    folder.levels.unlink(missing_ok=True)  # of another model
     if result.levels:
         write_rows(folder.levels, table_rows(result.levels))
     _write_confusion(result, names, folder)
-    # Last: if it exists, everything else does.
     write_rows(folder.predictions, _prediction_rows(checked, probabilities, names))
 
 
@@ -58,7 +65,6 @@ def without_matrix(classes: int) -> str | None:
 def _write_confusion(result: "Evaluation", names: Sequence[str], folder: EvaluationFolder) -> None:
     as_shares = result.normalize_confusion
     if len(names) > DRAWN:
-        folder.confusion_picture.unlink(missing_ok=True)  # of another model
         rows = _cell_rows(result.cells, names, as_shares)
         write_csv(folder.confusion, ("true", "predicted", "share" if as_shares else "photos"), rows)
         return

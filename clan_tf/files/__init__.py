@@ -19,14 +19,15 @@ if TYPE_CHECKING:
         require_regular_file,
     )
     from clan_tf.files.tables import read_rows, write_csv, write_rows
+    from clan_tf.files.tensorflow_errors import writing_error, written_by_tensorflow
     from clan_tf.files.user_tables import Row, UserTable, read_user_table
+    from clan_tf.files.writable import require_file_or_nothing, require_folder_or_nothing, unwritable
     from clan_tf.files.writing import (
+        exchanged_files,
         new_folder,
         new_or_filled_folder,
         only_process,
         replacing,
-        require_file_or_nothing,
-        require_folder_or_nothing,
         write_json,
         write_text,
     )
@@ -41,15 +42,18 @@ _FILES = {
     "tables": ("read_rows", "write_csv", "write_rows"),
     "reading": ("read_json", "read_text"),
     "user_tables": ("Row", "UserTable", "read_user_table"),
+    "tensorflow_errors": ("writing_error", "written_by_tensorflow"),
+    "writable": ("require_file_or_nothing", "require_folder_or_nothing", "unwritable"),
     "writing": (
-        *("new_folder", "new_or_filled_folder", "only_process", "replacing", "require_file_or_nothing"),
-        *("require_folder_or_nothing", "write_json", "write_text"),
+        *("exchanged_files", "new_folder", "new_or_filled_folder", "only_process", "replacing"),
+        *("write_json", "write_text"),
     ),
 }
 
 __all__ = [
     "Row",
     "UserTable",
+    "exchanged_files",
     "existing_parent",
     "file_sha256",
     "json_text",
@@ -68,10 +72,13 @@ __all__ = [
     "require_file_or_nothing",
     "require_folder_or_nothing",
     "require_regular_file",
+    "unwritable",
     "write_csv",
     "write_json",
     "write_rows",
     "write_text",
+    "writing_error",
+    "written_by_tensorflow",
 ]
 __getattr__, __dir__ = lazy_names(
     __name__, {name: f"{__name__}.{file}" for file, names in _FILES.items() for name in names}

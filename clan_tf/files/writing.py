@@ -3,7 +3,7 @@
 import errno
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from threading import current_thread, main_thread
@@ -12,8 +12,8 @@ from typing import Any
 from clan_tf.errors import UserError, listed
 from clan_tf.files.plain_json import json_text
 from clan_tf.files.reading import reason_of
-from clan_tf.files.regular import existing_parent
 from clan_tf.files.temporary import remove_all_leftovers, restore_swapped, swap_folder, temporary_file, temporary_folder
+from clan_tf.files.writable import require_file_or_nothing
 
 LOCK = ".lock"
 """The file by which `only_process` claims a folder."""
@@ -40,23 +40,6 @@ def replacing(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         temporary.replace(path)
         _flush_folder(path.parent)
-
-
-def require_file_or_nothing(path: Path) -> None:
-    """Raises a `UserError` if a file can't be written to `path`, because a folder or a device is there."""
-    if path.is_dir():
-        raise UserError(f"{path}: is a folder; name a file.")
-    if path.exists() and not path.is_file():
-        raise UserError(f"{path}: isn't a regular file, and is left alone; name a file.")
-
-
-def require_folder_or_nothing(option: str, folder: Path) -> None:
-    """Raises a `UserError` unless `folder` is one that can be written into, or can be made; names the `option`."""
-    existing = existing_parent(folder)
-    if not existing.is_dir():
-        raise UserError(f"{option}: {existing} is a file, but must be a folder. Give another path.")
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise UserError(f"{option}: the folder {existing} can't be written to: permission denied. Give another path.")
 
 
 def _behind_links(path: Path) -> Path:
@@ -199,6 +182,50 @@ def _move_contents(temporary: Path, path: Path) -> None:
         raise
 
 
+@contextmanager
+def exchanged_files(path: Path, names: Sequence[str]) -> Iterator[Path]:
+    """Yields a temporary folder in `path`; if the block succeeds, its files take the places of those with these names.
+
+    Until then the former files stay as they are, and the disk has both. A process that is killed during the exchange
+    leaves no file of the last name: where it is, all belong together. Other files in `path` stay.
+
+    Args:
+        path: the folder. Where it doesn't exist it is made, and removed again if the block fails.
+        names: of the files. The block writes the last one and some of the others; those that it doesn't are removed.
+
+    Raises:
+        UserError: if `path` can't be made, or something else than a file has one of the names.
+    """
+    for name in names:
+        require_file_or_nothing(path / name)
+    made = [folder for folder in (path, *path.parents) if not folder.exists()]
+    try:
+        with _noticing_interrupts() as interrupts, _made_folder(path / "contents", path) as temporary:
+            yield temporary
+            _flush_files(temporary)
+            if interrupts:
+                raise KeyboardInterrupt
+            _exchange(temporary, path, names)
+    finally:
+        for folder in made:
+            with suppress(OSError):  # it holds something
+                folder.rmdir()
+
+
+def _exchange(temporary: Path, path: Path, names: Sequence[str]) -> None:
+    *others, last = names
+    (path / last).unlink(missing_ok=True)
+    _flush_folder(path)
+    for name in others:
+        if (temporary / name).exists():
+            (temporary / name).replace(path / name)
+        else:
+            (path / name).unlink(missing_ok=True)
+    _flush_folder(path)
+    (temporary / last).replace(path / last)
+    _flush_folder(path)
+
+
 def _flush_files(folder: Path) -> None:
     """Makes the files in a folder survive a power cut; not those that links lead to."""
     for file in folder.rglob("*"):
@@ -215,6 +242,8 @@ def _made_folder(path: Path, wanted: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = stack.enter_context(temporary_folder(path))
     except OSError as error:
+        if error.errno in _WRITING:  # the disk is at fault, not the name
+            raise OSError(error.errno, error.strerror, str(wanted)) from error
         raise UserError(f"{wanted}: can't be made: {error.strerror}. Name another folder.") from error
     with stack, _naming_inside(temporary, wanted):
         yield temporary

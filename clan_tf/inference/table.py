@@ -1,12 +1,11 @@
 """Predictions as a CSV file, a row per photo."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from clan_tf.errors import UserError
-from clan_tf.files import require_file_or_nothing, write_csv
+from clan_tf.files import require_file_or_nothing, require_folder_or_nothing, write_csv
 
 DECIMALS = 6
 """Digits of a probability after the point, as in the tables of an evaluation."""
@@ -25,8 +24,7 @@ def require_table_path(path: Path, key: str) -> None:
     require_file_or_nothing(path)
     if not path.parent.is_dir():
         raise UserError(f"{key}: {path} can't be written: there is no folder {path.parent}. Make it first.")
-    if not os.access(path.parent, os.W_OK):
-        raise UserError(f"{key}: {path} can't be written: nothing can be written into {path.parent}. Name another.")
+    require_folder_or_nothing(key, path.parent)
 
 
 def write_predictions(path: Path, results: Sequence[dict[str, Any]]) -> None:

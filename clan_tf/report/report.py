@@ -35,6 +35,7 @@ from clan_tf.report.statistics import (
     similar_order,
 )
 from clan_tf.report.unsure import describe_unsure
+from clan_tf.run import RunDirectory, is_run
 
 PAIRS, MISTAKES, GROUPS, HARDEST = 8, 12, 6, 12
 """How many confused pairs, worst mistakes, groups of classes and hardest classes are shown."""
@@ -63,9 +64,10 @@ def write_report(
         UserError: if `run` isn't a run directory, or it isn't evaluated and can't be.
     """
     progress = progress or Progress()
-    if output:
-        require_file_or_nothing(output)
-        require_folder_or_nothing("--output", output.parent)
+    if output or is_run(Path(run)):
+        planned = output or RunDirectory(run).report
+        require_file_or_nothing(planned)
+        require_folder_or_nothing("--output", planned.parent)
     with progress.track("reading the run and drawing", 3) as advance:
         facts, source, notes = read_facts(run, progress, overrides)
         advance()

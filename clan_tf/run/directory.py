@@ -99,7 +99,9 @@ class RunDirectory:
                 "--run-dir out for a numbered one."
             ) from error
         except OSError as error:
-            raise UserError(f"--run-dir: {path or root} can't be made: {error.strerror}.") from error
+            raise UserError(
+                f"--run-dir: {path or root} can't be made: {error.strerror}. Give another folder."
+            ) from error
 
     @property
     def config(self) -> Path:

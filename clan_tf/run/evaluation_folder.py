@@ -64,23 +64,31 @@ class EvaluationFolder:
 
     @property
     def predictions(self) -> Path:
-        """A row per photo with what each branch predicts; written last."""
+        """A row per photo with what each branch predicts; where it is, all files of the evaluation are."""
         return self.path / "predictions.csv"
 
-    def require_own(self, option: str) -> None:
-        """Raises a `UserError` that names the `option` if other files than an evaluation's are in the folder."""
+    @property
+    def names(self) -> list[str]:
+        """The names of all these files, in the order in which they take the places of earlier ones."""
+        files = (
+            *(self.metrics, self.averages, self.per_class, self.confused_pairs, self.risk_coverage, self.levels),
+            *(self.confusion, self.confusion_picture, self.predictions),
+        )
+        return [file.name for file in files]
+
+    def require_own(self, option: str, others_may_stay: bool = False) -> None:
+        """Raises a `UserError` if the folder holds anything that isn't an evaluation's, known by its `metrics.json`.
+
+        Args:
+            option: which the error names.
+            others_may_stay: whether files of other names may be there, beside those of an evaluation.
+        """
         if not self.path.is_dir():
             return
-        own = {
-            file.name
-            for file in (
-                *(self.metrics, self.averages, self.per_class, self.confused_pairs, self.risk_coverage, self.levels),
-                *(self.confusion, self.confusion_picture, self.predictions),
-            )
-        }
-        others = sorted(file.name for file in self.path.iterdir() if file.name not in own and file.name[0] != ".")
-        if not others and self.metrics.is_file() and not self._is_metrics():
-            others = [self.metrics.name]
+        found = {file.name for file in self.path.iterdir() if file.name[0] != "."}
+        others = sorted(found.difference(self.names if self._is_metrics() else ()))
+        if others_may_stay:
+            others = [name for name in others if name in self.names]
         if others:
             raise UserError(
                 f"{option}: {self.path} holds files that aren't an evaluation's, such as {shown(others[0])}. Name an "
@@ -88,8 +96,9 @@ class EvaluationFolder:
             )
 
     def _is_metrics(self) -> bool:
+        """Whether `metrics.json` is of an evaluation, of any version."""
         try:
-            return "split" in read_json(self.metrics, dict[str, Any], EVALUATE_AGAIN)
+            return {"model", "split", "branches"} <= {*read_json(self.metrics, dict[str, Any], EVALUATE_AGAIN)}
         except UserError:
             return False
 

@@ -7,7 +7,7 @@ from tensorboard.plugins.hparams import api as hparams
 
 from clan_tf.config import Experiment, with_values
 from clan_tf.errors import counted
-from clan_tf.files import markdown_table, write_csv, write_text
+from clan_tf.files import markdown_table, write_csv, write_text, written_by_tensorflow
 from clan_tf.search.directory import SearchDirectory, TrialResult
 from clan_tf.search.picture import plot_trials
 from clan_tf.search.space import SearchConfig
@@ -78,13 +78,14 @@ def _write_hparams(ranked: Sequence[TrialResult], search: SearchConfig, director
     directory.remove_logs()
     for result in ranked:
         values = {key: _tensorboard_value(value) for key, value in result.values.items()}
-        writer = tf.summary.create_file_writer(str(directory.trial_logs(result.trial)))
-        with writer.as_default(step=0):
-            hparams.hparams(values, trial_id=result.trial)
-            if result.reason is None:
-                tf.summary.scalar(search.objective, result.mean)
-                tf.summary.scalar("seconds", result.seconds)
-        writer.close()
+        with written_by_tensorflow(directory.trial_logs(result.trial)):
+            writer = tf.summary.create_file_writer(str(directory.trial_logs(result.trial)))
+            with writer.as_default(step=0):
+                hparams.hparams(values, trial_id=result.trial)
+                if result.reason is None:
+                    tf.summary.scalar(search.objective, result.mean)
+                    tf.summary.scalar("seconds", result.seconds)
+            writer.close()
 
 
 def _tensorboard_value(value: object) -> bool | int | float | str:

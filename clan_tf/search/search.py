@@ -13,6 +13,7 @@ import grpc
 from clan_tf.config import Experiment
 from clan_tf.data import read_source
 from clan_tf.errors import CheckFailed, UserError
+from clan_tf.files import require_folder_or_nothing
 from clan_tf.progress import Progress
 from clan_tf.search.checking import check_models, fit_to_experiment
 from clan_tf.search.chief import LEASE_SECONDS, serve
@@ -74,6 +75,7 @@ def search(
     progress = progress or Progress()
     config = fit_to_experiment(config, experiment, "the search space")
     directory = SearchDirectory(search_dir)
+    require_folder_or_nothing("--search-dir", directory.path)
     with _distributed(role, chief) as address, _discarded_stdout():
         if role == "worker":
             _work(experiment, config, directory, address, progress)

@@ -10,6 +10,7 @@ from clan_tf.config import TrainingConfig
 from clan_tf.config.section import AUTO
 from clan_tf.data.sources.content import plain_message
 from clan_tf.errors import CheckFailed, ProcessLost
+from clan_tf.files import written_by_tensorflow
 from clan_tf.progress import Progress
 from clan_tf.run import RunDirectory
 from clan_tf.run.checkpoints import state_files, step_of
@@ -57,7 +58,8 @@ def explained(
         memory_advice: gives what needs less memory.
     """
     try:
-        yield
+        with written_by_tensorflow():  # such as events for TensorBoard
+            yield
     except OSError as error:
         raise CheckFailed(f"{error.filename or 'file'}: {error.strerror or error}.{way_out()}") from error
     except (tf.errors.ResourceExhaustedError, MemoryError) as error:

@@ -1,5 +1,6 @@
 """Evaluations are of the model's file as it is now, or are done again; and where they can be written."""
 
+import errno
 import hashlib
 import json
 import shutil
@@ -74,23 +75,56 @@ def test_a_report_is_about_the_model_as_it_is_now(run: RunDirectory, tmp_path: P
     assert "Top-5" not in page  # of three classes
 
 
-def test_a_broken_off_evaluation_is_not_complete(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_off_evaluation_leaves_the_earlier_one(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = run.evaluation("test")
+    before = {file.name: file.read_bytes() for file in folder.path.iterdir()}
+
     def killed(*arguments: object, **others: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(tables, "plot_confusion", killed)
-    with pytest.raises(KeyboardInterrupt):
+    def full(*arguments: object, **others: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for name, failure, error in (("plot_confusion", killed, KeyboardInterrupt), ("_prediction_rows", full, OSError)):
+        with monkeypatch.context() as patched, pytest.raises(error):
+            patched.setattr(tables, name, failure)
+            evaluate(str(run.path))
+        assert {file.name: file.read_bytes() for file in folder.path.iterdir()} == before
+        assert folder.is_complete and not folder.is_current  # the model is another by now
+    shutil.rmtree(folder.path)
+    monkeypatch.setattr(tables, "_prediction_rows", full)
+    with pytest.raises(OSError) as caught:
         evaluate(str(run.path))
-    assert not run.evaluation("test").is_complete
+    assert caught.value.filename == str(folder.path) and not folder.path.exists()
 
 
-@pytest.mark.parametrize("name", ["thesis.txt", "metrics.json"])
+@pytest.mark.parametrize("name", ["thesis.txt", "metrics.json", "predictions.csv"])
 def test_a_folder_of_other_files_is_left_alone(name: str, trained_run: RunDirectory, tmp_path: Path) -> None:
-    (tmp_path / name).write_text('{"my": "thesis"}', encoding="utf-8")
+    (tmp_path / name).write_text('{"my": "thesis", "split": "test"}', encoding="utf-8")
     with pytest.raises(UserError, match=f"--output: .* holds files that aren't an evaluation's, such as .?{name}"):
         evaluate(str(trained_run.path), output=str(tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == [name]
-    assert (tmp_path / name).read_text(encoding="utf-8") == '{"my": "thesis"}'
+    assert (tmp_path / name).read_text(encoding="utf-8") == '{"my": "thesis", "split": "test"}'
+
+
+@pytest.mark.parametrize("inside", ["", "evaluation", "tensorboard", "evaluation/mine"])
+def test_a_run_and_its_other_folders_are_left_alone(inside: str, run: RunDirectory) -> None:
+    for name in ("tensorboard/events", "evaluation/mine/predictions.csv"):
+        (run.path / name).parent.mkdir(exist_ok=True)
+        (run.path / name).write_text("mine", encoding="utf-8")
+    before = sorted(run.path.rglob("*"))
+    with pytest.raises(UserError, match="--output: .* holds files that aren't an evaluation's"):
+        evaluate(str(run.path), output=str(run.path / inside))
+    assert sorted(run.path.rglob("*")) == before
+
+
+def test_files_that_a_user_added_to_a_runs_evaluation_stay(run: RunDirectory) -> None:
+    folder = run.evaluation("test")
+    (folder.path / "notes.txt").write_text("mine", encoding="utf-8")
+    with without_pictures():
+        evaluate(str(run.path))
+        evaluate(str(run.path), output=str(folder.path))
+    assert folder.is_current and (folder.path / "notes.txt").read_text(encoding="utf-8") == "mine"
 
 
 def test_an_earlier_evaluation_is_replaced(trained_run: RunDirectory, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from typer.testing import CliRunner
 
 from clan_tf.cli.main import app
@@ -112,6 +113,21 @@ def test_a_killed_export_leaves_nothing_under_the_final_name(run: RunDirectory, 
     assert left.match(".partial-*-out")
     assert export(str(run.path), ExportOptions("tflite"), str(tmp_path / "out"), samples=2).path.is_file()
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("place", ["saved_model.save", "io.TFRecordWriter"])
+def test_a_disk_that_tensorflow_fills_is_one_error_and_leaves_nothing(
+    place: str, run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object, **others: object) -> None:
+        words = "/exports/part-0.tempstate14; No space left on device [Op:SaveV2]"
+        raise tf.errors.ResourceExhaustedError(None, None, words)
+
+    monkeypatch.setattr(f"tensorflow.{place}", full)
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        export(str(run.path), ExportOptions("saved_model"), str(tmp_path / "new" / "model"), samples=2)
+    assert Path(str(caught.value.filename)).is_relative_to(tmp_path / "new" / "model")
+    assert ".partial" not in str(caught.value.filename) and list(tmp_path.iterdir()) == []
 
 
 def test_a_model_with_nan_weights_is_refused(run: RunDirectory, tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
 """Calibration of runs: by training itself, and of what is trained already."""
 
+import errno
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from clan_tf.data import read_source
 from clan_tf.errors import UserError
 from clan_tf.evaluation import calibrate, evaluate, read_predictions, score_rows, unknown_text
 from clan_tf.export import ExportOptions, export
+from clan_tf.files import read_json, write_json
 from clan_tf.inference import predict
 from clan_tf.models import load_model, save_model
 from clan_tf.models.calibration import calibrated
@@ -88,7 +91,7 @@ def test_what_is_evaluated_again_is_so_with_its_own_options(run: RunDirectory) -
     folder = run.evaluation("test")
     confusion, averages = folder.confusion.read_bytes(), folder.averages.read_text(encoding="utf-8")
     assert "top3" in averages
-    calibrate(str(run.path), accept_error=1)
+    calibrate(str(run.path))
     assert folder.is_current and folder.confusion.read_bytes() == confusion
     stored = json.loads(folder.metrics.read_text(encoding="utf-8"))
     assert list(stored["branches"]["combined"]) == ["top1", "top3", "top5"] and stored["normalize_confusion"]
@@ -175,9 +178,32 @@ def test_a_killed_calibration_is_finished_by_the_next(run: RunDirectory) -> None
     evaluate(str(run.path))
     folder, model = run.evaluation("test"), run.best.read_bytes()
     expected = folder.predictions.read_bytes()
-    folder.predictions.unlink()  # as a kill after the model was written leaves it
+    folder.predictions.unlink()  # as a kill while its files were exchanged leaves it
     assert "test" in calibrate(str(run.path)).evaluated
     assert folder.predictions.read_bytes() == expected and run.best.read_bytes() == model
+
+
+def test_a_calibration_that_cannot_write_leaves_every_evaluation(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    shutil.copytree(run.path, tmp_path / "run", ignore=shutil.ignore_patterns("evaluation", "exports"))
+    run = RunDirectory(tmp_path / "run")
+    save_model(calibrated(load_model(run.best), {}), run.best)
+    evaluate(str(run.path))
+    folder = run.evaluation("test")
+    metrics = read_json(folder.metrics, dict[str, Any], "")
+    write_json(folder.metrics, {key: value for key, value in metrics.items() if key != "model_sha256"})  # an older one
+    predictions = folder.predictions.read_bytes()
+
+    def full(*arguments: object, **others: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="No space left"):
+        patched.setattr("clan_tf.evaluation.tables._prediction_rows", full)
+        calibrate(str(run.path))
+    assert folder.predictions.read_bytes() == predictions and not folder.is_current
+    calibrate(str(run.path))
+    assert folder.is_current
 
 
 @pytest.fixture(scope="module")

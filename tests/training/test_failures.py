@@ -63,6 +63,10 @@ def test_a_disk_that_fills_up_keeps_the_last_whole_checkpoint(
             "photo can no longer be read: photo.jpg; No such file or directory. Way out",
         ),
         (tf.errors.ResourceExhaustedError(None, None, "OOM"), "Out of memory. Advice. Way out"),
+        (
+            tf.errors.ResourceExhaustedError(None, None, "/run/events.v2; No space left on device\n\tFailed to flush"),
+            "^/run/events.v2: No space left on device. Way out$",
+        ),
         (MemoryError(), "Out of memory"),
         (tf.errors.UnavailableError(None, None, "Socket closed"), "Another process of this run ended.*Way out"),
     ],

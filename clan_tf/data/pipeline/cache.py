@@ -33,7 +33,7 @@ from clan_tf.data.pipeline.free_memory import available_memory
 from clan_tf.data.pipeline.reading import IndexOf, PhotoReader, View, centre_corner, full_sizes, without_autograph
 from clan_tf.data.pipeline.resizing import mirror
 from clan_tf.errors import UserError
-from clan_tf.files import existing_parent, replacing
+from clan_tf.files import existing_parent, replacing, unwritable
 from clan_tf.files.temporary import remove_all_leftovers
 from clan_tf.text import data_size
 
@@ -282,10 +282,8 @@ def _require_room(kind: str, needed: int, free: int) -> None:
 def _require_writable(folder: Path) -> None:
     """Raises a `UserError` unless files can be made in a folder, or the folder itself can."""
     existing = existing_parent(folder)
-    try:
-        tempfile.TemporaryFile(dir=existing).close()
-    except OSError as error:
-        raise UserError(f"data.cache: {folder} can't be written: {error.strerror or error}. {_WAY_OUT}") from error
+    if reason := unwritable(existing):
+        raise UserError(f"data.cache: {folder} can't be written: {reason}. {_WAY_OUT}")
 
 
 def _free_disk(folder: Path) -> int:

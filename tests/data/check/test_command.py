@@ -75,9 +75,12 @@ def test_a_clean_check_passes_writes_the_samples_and_changes_no_photo(root: Path
 def test_what_cannot_be_written_is_refused_before_the_photos_are_looked_at(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str, path: str, expected: str
 ) -> None:
+    def refused(dir: Path) -> None:
+        raise PermissionError(13, "Permission denied", dir)
+
     (tmp_path / "photos").mkdir()
     (tmp_path / "file.txt").write_text("precious", encoding="utf-8")
-    monkeypatch.setattr("os.access", lambda place, mode: False)
+    monkeypatch.setattr("tempfile.TemporaryFile", refused)
     done = run(tmp_path / "photos", option, str(tmp_path / path))  # a folder that reading would refuse
     assert isinstance(done.exception, UserError) and f"{option}: " in str(done.exception)
     assert expected in str(done.exception)
