@@ -12,6 +12,7 @@ from clan_tf.config import DataConfig, Experiment, flatten, with_values
 from clan_tf.config.loading import experiment_from, read_preset, values_of
 from clan_tf.data.sources import list_source, read_folds, survey_source
 from clan_tf.errors import UserError
+from clan_tf.text import is_address
 
 DEFAULT_PRESET = "fast"
 _LAYOUTS: Mapping[str, Sequence[str]] = {
@@ -65,7 +66,7 @@ def experiment_for_data(overrides: Sequence[str], preset: str = DEFAULT_PRESET) 
     root, table, source = (given.get(f"data.{key}") for key in ("root", "csv", "source"))
     if isinstance(source, str) and source.startswith("tfds:"):
         return _started(source, name_for(Path(source.removeprefix("tfds:"))), {}, overrides, preset)
-    if isinstance(root, str) and not _is_address(root):
+    if isinstance(root, str) and not is_address(root):
         return experiment_for_folder(os.path.expanduser(root), overrides, preset)
     if table:
         path = Path(os.path.expanduser(str(table)))
@@ -105,10 +106,6 @@ def name_for(folder: Path) -> str:
     plain = re.sub(r"[\u0300-\u036f]", "", unicodedata.normalize("NFKD", os.path.basename(os.path.realpath(folder))))
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", plain).strip("-.")[:100]
     return name or "photos"
-
-
-def _is_address(root: str) -> bool:
-    return "://" in root
 
 
 def source_in(folder: Path) -> str:
