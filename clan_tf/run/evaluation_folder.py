@@ -68,13 +68,13 @@ class EvaluationFolder:
         return self.path / "predictions.csv"
 
     @property
-    def names(self) -> list[str]:
+    def names(self) -> tuple[str, ...]:
         """The names of all these files, in the order in which they take the places of earlier ones."""
         files = (
             *(self.metrics, self.averages, self.per_class, self.confused_pairs, self.risk_coverage, self.levels),
             *(self.confusion, self.confusion_picture, self.predictions),
         )
-        return [file.name for file in files]
+        return tuple(file.name for file in files)
 
     def require_own(self, option: str, others_may_stay: bool = False) -> None:
         """Raises a `UserError` if the folder holds anything that isn't an evaluation's, known by its `metrics.json`.
