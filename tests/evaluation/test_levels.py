@@ -134,5 +134,6 @@ def test_an_evaluation_prints_and_writes_them_and_the_report_shows_them(run: Run
 
 def test_an_evaluation_without_a_taxonomy_leaves_no_table_of_another(trained_run: RunDirectory, tmp_path: Path) -> None:
     (tmp_path / "levels.csv").write_text("of another model", encoding="utf-8")
+    (tmp_path / "metrics.json").write_text('{"model": "other", "split": "test", "branches": {}}', encoding="utf-8")
     result = evaluate(str(trained_run.path), output=str(tmp_path))
     assert result.levels is None and "levels" not in result.to_json() and not (tmp_path / "levels.csv").exists()
