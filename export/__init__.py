@@ -1,5 +1,12 @@
 """Export of a trained model to files for other runtimes, and the check that their outputs agree."""
 
+from clan_tf.errors import UserError
+
+try:
+    import ai_edge_litert  # noqa: F401
+except ImportError as error:
+    raise UserError("clan-tf export needs LiteRT: pip install 'clan-tf[export]'") from error
+
 from clan_tf.export.comparison import Comparison
 from clan_tf.export.export import Export, Exporter, export
 from clan_tf.export.options import ExportOptions

@@ -123,3 +123,27 @@ def _imported_rooms(code: str) -> set[str]:
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and DOTTED.fullmatch(node.value):
             modules |= {node.value} if node.value.split(".")[1] in FLOORS else set()
     return {module.split(".")[1] for module in modules if module.startswith("clan_tf.")}
+
+
+def test_what_needs_no_extra_is_imported_without_any() -> None:
+    """`./setup.sh` installs none, and the demo ends with commands to run next."""
+    extras = "ai_edge_quantizer cleanlab keras_tuner mediapipe onnx onnxruntime tensorflow_datasets tf2onnx"
+    rooms = "benchmark cli.export evaluation explain export folds report reproduce training"
+    code = f"""
+import sys
+sys.modules.update(dict.fromkeys({extras.split()!r}))
+from importlib import import_module
+for room in {rooms.split()!r}:
+    import_module(f"clan_tf.{{room}}")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    installed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+    for imported in ("ai-edge-litert", "flatbuffers"):
+        assert any(re.match(rf"{imported}[>=]", each) for each in installed)
+
+
+def test_a_missing_runtime_is_named() -> None:
+    code = "import sys; sys.modules['ai_edge_litert'] = None; import clan_tf.export"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "UserError: clan-tf export needs LiteRT: pip install 'clan-tf[export]'" in done.stderr
